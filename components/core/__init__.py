@@ -1,0 +1,1 @@
+"""What the stages share: parameters, paths, records, masks, engine, journal, tracking."""

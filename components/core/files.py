@@ -1,0 +1,140 @@
+"""Files that are there completely or not at all."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import AvisError
+
+_MARK = ".unfinished-"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+
+
+def safe_name(video_id: str) -> str:
+    """Return `video_id` if it may become a file name.
+
+    Raises:
+        AvisError: if it holds anything but letters, digits, `_`, `-`, `.`, begins with a dot, holds `..`
+            or is longer than 128 characters.
+    """
+    if not isinstance(video_id, str) or not _SAFE_NAME.fullmatch(video_id) or ".." in video_id:
+        raise AvisError(
+            f"video_id {str(video_id)[:160]!r} cannot be a file name",
+            fix="Use 1 to 128 letters, digits, '_', '-' or '.', no leading dot and no '..'.",
+        )
+    return video_id
+
+
+def _temporary(path: Path, suffix: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.parent / f".{path.name[:100]}{_MARK}{secrets.token_hex(4)}{suffix}"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and becomes `path`, else it is removed.
+
+    Args:
+        path: the file to write; its folder is made.
+        suffix: end of the temporary name, for writers that read the format from it (".mp4").
+    """
+    temporary = _temporary(path, suffix)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield a new empty folder beside `path`; on success it takes the place of `path`, else it is removed."""
+    temporary = _temporary(path, "")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in sorted(temporary.rglob("*")):
+            _sync(file)
+        if path.exists():
+            old = _temporary(path, "-old")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+        _sync(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that a killed process left below `folder`.
+
+    Call it at the start of a stage that continues in an existing folder, before any worker runs.
+    """
+    if not folder.is_dir():
+        return
+    for leftover in sorted(folder.rglob(f".*{_MARK}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, value: bytes) -> None:
+    """Write a file atomically."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(value)
+
+
+def write_text(path: Path, value: str) -> None:
+    """Write a UTF-8 file atomically."""
+    write_bytes(path, value.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically: keys sorted, floats as `repr`, so that equal values give equal bytes.
+
+    NumPy scalars and paths are converted; a float that is not finite becomes null, JSON has no other way.
+    """
+    write_text(path, json.dumps(_plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "tolist"):  # NumPy scalar or array
+        return _plain(value.tolist())
+    return value
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,232 @@
+"""Typed blocks of params.yaml, the only configuration file."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.errors import AvisError
+
+ALLOWED_BLOCKS = (
+    "dataset",
+    "engine",
+    "tracking",
+    "sample",
+    "ingest",
+    "extract",
+    "annotate",
+    "qa",
+    "train",
+    "variants",
+    "predict",
+    "evaluate",
+    "mllm",
+    "compare",
+)
+PARAMS = Path("params.yaml")
+
+
+class Block(BaseModel):
+    """Base of every stage's parameters: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineParams(Block):
+    """How work over many items runs (components/core/engine.py)."""
+
+    kind: Literal["local", "ray"] = "local"
+    workers: int = Field(default=0, ge=0, description="0 = one per core")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_block(
+    name: str, model: type[M], *, path: Path = PARAMS, override: Mapping[str, Any] | None = None
+) -> M:
+    """Read one top-level block of the parameter file.
+
+    Args:
+        name: the block, one of ALLOWED_BLOCKS.
+        model: the block's type.
+        path: the parameter file.
+        override: values that win over the file's, nested as in the file.
+
+    Raises:
+        AvisError: if the file or the block is missing, or a field is unknown or has a wrong value; it names
+            the file, the line, the field and what is allowed.
+    """
+    document, lines = _load(path)
+    if name not in document:
+        raise _missing_block(name, document, path)
+    block = _mapping(document[name], name, path, lines)
+    return _validate(model, _merge(block, override or {}), path, lines, [(name,)])
+
+
+def read_variant(variant: str, model: type[M], path: Path = PARAMS) -> M:
+    """Read the `train` block as the variant changes it: `variants.<variant>` wins, key by key.
+
+    Raises:
+        AvisError: as read_block, and for an unknown variant (it lists the known ones).
+    """
+    document, lines = _load(path)
+    for block in ("train", "variants"):
+        if block not in document:
+            raise _missing_block(block, document, path)
+    variants = _mapping(document["variants"], "variants", path, lines)
+    if variant not in variants:
+        raise AvisError(
+            f"variant {variant!r} does not exist",
+            where=f"{path}, variants",
+            fix=_suggest(variant, list(variants)),
+        )
+    changes = _mapping(variants[variant], f"variants.{variant}", path, lines)
+    values = _merge(_mapping(document["train"], "train", path, lines), changes)
+    return _validate(model, values, path, lines, [("variants", variant), ("train",)])
+
+
+def read_variant_names(path: Path = PARAMS) -> list[str]:
+    """Return the names of all variants, in the file's order."""
+    document, lines = _load(path)
+    return list(_mapping(document.get("variants"), "variants", path, lines))
+
+
+Location = tuple[str | int, ...]
+
+
+def _load(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
+    """Parse the file; also return the line (1-based) of every key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise AvisError(
+            "there is no parameter file",
+            where=str(path),
+            fix="Run from the repository root, where params.yaml is.",
+        ) from None
+    except UnicodeDecodeError:
+        raise AvisError("the parameter file is not UTF-8 text", where=str(path)) from None
+    lines: dict[Location, int] = {}
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _collect_lines(node, (), lines, path)
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise AvisError(f"not valid YAML: {problem}", where=f"{path}{line}") from None
+    document = _mapping(document, "the file", path, lines)
+    for key in document:
+        if key not in ALLOWED_BLOCKS:
+            raise AvisError(
+                f"{key!r} is no known block",
+                where=_where(path, lines.get((key,))),
+                fix=_suggest(str(key), list(ALLOWED_BLOCKS)),
+            )
+    return document, lines
+
+
+def _collect_lines(node: yaml.Node | None, place: Location, lines: dict[Location, int], path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*place, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines and key.value != "<<":  # YAML would let the later one win in silence
+                raise AvisError(
+                    f"{_dotted(here)} stands twice",
+                    where=f"{path}, lines {lines[here]} and {line}",
+                    fix="Keep one.",
+                )
+            lines[here] = line
+            _collect_lines(value, here, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*place, index)] = value.start_mark.line + 1
+            _collect_lines(value, (*place, index), lines, path)
+
+
+def _mapping(value: object, name: str, path: Path, lines: dict[Location, int]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        line = lines.get(tuple(name.split(".")))
+        raise AvisError(
+            f"{name} must be a block of 'key: value' lines, not {value!r}", where=_where(path, line)
+        )
+    return value
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _validate(
+    model: type[M], values: dict[str, Any], path: Path, lines: dict[Location, int], places: list[Location]
+) -> M:
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        problems = error.errors()
+        first = problems[0]
+        location: Location = first["loc"]
+        line = next((lines[(*place, *location)] for place in places if (*place, *location) in lines), None)
+        place = next((p for p in places if (*p, *location) in lines), places[-1])
+        field = _dotted((*place, *location))
+        fix = None
+        if first["type"] == "extra_forbidden":
+            what = f"{field} is no known parameter"
+            fix = _suggest(str(location[-1]), _fields(model, location[:-1]))
+        elif first["type"] == "missing":
+            what = f"{field} is missing"
+        else:
+            message = first["msg"].removeprefix("Value error, ")
+            what = f"{field}: {message[:1].lower()}{message[1:]}, not {first['input']!r}"
+        if len(problems) > 1:
+            others = ", ".join(_dotted((*places[-1], *problem["loc"])) for problem in problems[1:])
+            fix = f"{fix + ' ' if fix else ''}Also wrong: {others}."
+        raise AvisError(what, where=_where(path, line), fix=fix) from None
+
+
+def _fields(model: type[BaseModel], location: Location) -> list[str]:
+    """Names allowed at a place inside a block."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # an index or a union's tag in pydantic's location
+        inner = [field.annotation, *get_args(field.annotation)]
+        models = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if models:
+            model = models[0]
+    return list(model.model_fields)
+
+
+def _suggest(word: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(word, allowed, n=1)
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{meant}Allowed: {', '.join(allowed) or 'none'}."
+
+
+def _missing_block(name: str, document: Mapping[str, Any], path: Path) -> AvisError:
+    return AvisError(
+        f"the block {name!r} is missing",
+        where=str(path),
+        fix=f"There are: {', '.join(map(str, document)) or 'none'}.",
+    )
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _where(path: Path, line: int | None) -> str:
+    return f"{path}, line {line}" if line else str(path)

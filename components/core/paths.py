@@ -1,0 +1,57 @@
+"""Where the stages keep their files. The only place that knows the names under `data/`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of `data/`, relative to the repository root unless `root` is given."""
+
+    root: Path = Path("data")
+
+    @property
+    def sample(self) -> Path:
+        return self.root / "sample"
+
+    @property
+    def kit(self) -> Path:
+        return self.sample / "kit"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw"
+
+    @property
+    def media(self) -> Path:
+        return self.root / "media"
+
+    @property
+    def annotations(self) -> Path:
+        return self.root / "annotations"
+
+    @property
+    def qa(self) -> Path:
+        return self.root / "qa"
+
+    @property
+    def mllm(self) -> Path:
+        return self.root / "mllm"
+
+    @property
+    def comparison(self) -> Path:
+        return self.root / "comparison"
+
+    @property
+    def tracking(self) -> Path:
+        """What MLflow could not take yet; never under DVC."""
+        return self.root / ".tracking"
+
+    def model(self, variant: str) -> Path:
+        return self.root / "model" / variant
+
+    def predictions(self, variant: str) -> Path:
+        return self.root / "predictions" / variant
+
+    def evaluation(self, variant: str) -> Path:
+        return self.root / "evaluation" / variant

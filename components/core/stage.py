@@ -1,0 +1,75 @@
+"""How a stage runs as a process: quiet libraries, one message on errors, no orphans."""
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from components.core.errors import AvisError
+
+NO_TELEMETRY = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DVC_NO_ANALYTICS": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_USER_CAN_FIX = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
+
+
+def disable_telemetry() -> None:
+    """Tell the libraries not to report usage to their makers, unless the user has set otherwise."""
+    for name, value in NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+
+
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask the kernel (Linux) to send this process a signal when its parent dies."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent:  # the parent died before the kernel knew
+        os.kill(os.getpid(), number)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)  # unlike the default action this runs `finally`: no temporary file stays
+
+
+def run_stage(name: str, function: Callable[[], object]) -> None:
+    """Run a stage's function as the body of its process.
+
+    Args:
+        name: the stage's name, put before the message of an error.
+        function: does the work; raises AvisError for what the user can mend.
+
+    Raises:
+        SystemExit: 1 after an AvisError (its message on stderr), 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    disable_telemetry()
+    signal.signal(signal.SIGTERM, _terminate)
+    if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell (nohup)
+        end_with_parent()
+    try:
+        function()
+    except AvisError as error:
+        _fail(f"{name}: {error}")
+    except OSError as error:
+        if error.errno not in _USER_CAN_FIX:
+            raise
+        _fail(f"{name}: {error.strerror} ({error.filename or 'while writing'}).")
+    except KeyboardInterrupt:
+        print(f"{name}: stopped.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(1) from None
