@@ -1,0 +1,1 @@
+"""Compose clips with exact masks from cut-out photographs, recorded sounds and backgrounds."""
