@@ -146,8 +146,8 @@ def _covered_pixels(counts: bytes) -> int | None:
     """Sum of the run lengths of compressed counts, None if malformed.
 
     Format (COCO API, maskApi.c): each run in base 32, low digits first, character = digit + 48; bit 32 says
-    that more digits follow, bit 16 of the last digit is the sign; from the fourth run on, a run is stored as its
-    difference to the run two before.
+    that more digits follow, bit 16 of the last digit is the sign; from the fourth run on, a run is stored as
+    its difference to the run two before.
     """
     runs: list[int] = []
     value = shift = 0

@@ -1,0 +1,247 @@
+"""Work over many items: on the processes of one machine (local) or on a Ray cluster (ray).
+
+An item that fails, hangs or kills its process never stops the others: it becomes an Outcome that says so.
+"""
+
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+from tqdm import tqdm
+
+from components.core.errors import AvisError
+from components.core.params import EngineParams
+
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+Kind = Literal["ok", "error", "timeout", "crash"]
+_PLAIN_OUTPUT_INTERVAL_S = 10.0  # between lines of progress where stderr is a file or a task log
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[R]):
+    """What became of one item.
+
+    kind: "ok"; "error": the function raised; "timeout": it took longer than timeout_s and was ended; "crash":
+    its process died (a signal, out of memory). `value` is the function's result if ok, `message` the reason
+    if not.
+    """
+
+    key: str
+    value: R | None
+    kind: Kind
+    message: str
+    duration_s: float
+
+
+def run_items(
+    function: Callable[[I], R],
+    items: Sequence[tuple[str, I]],
+    *,
+    engine: EngineParams,
+    timeout_s: float | None = None,
+    retries: int = 0,
+    label: str,
+) -> Iterator[Outcome[R]]:
+    """Apply a function to every item in parallel; yield the outcomes as they complete, with a progress bar.
+
+    Args:
+        function: a module-level function (or a functools.partial of one); it runs in other processes.
+        items: (key, item) pairs.
+        engine: where the work runs.
+        timeout_s: longest time for one try of one item; None: no limit.
+        retries: further tries of an item that did not end "ok".
+        label: shown at the progress bar.
+
+    Raises:
+        AvisError: if engine.kind is "ray" and Ray is not installed or not reachable.
+    """
+    backend = _ray_tries if engine.kind == "ray" else _local_tries
+    waiting = deque((key, item, 0) for key, item in items)
+    failed = 0
+    bar = tqdm(
+        total=len(items),
+        desc=label,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else _PLAIN_OUTPUT_INTERVAL_S,
+    )
+    with (
+        bar,
+        backend(function, min(engine.workers, len(items)), len(items), timeout_s) as (submit, finished, room),
+    ):
+        in_flight: dict[object, tuple[str, I, int]] = {}
+        while waiting or in_flight:
+            while waiting and len(in_flight) < room:
+                key, item, tries = waiting.popleft()
+                in_flight[submit(key, item)] = (key, item, tries)
+            ticket, outcome = finished()
+            key, item, tries = in_flight.pop(ticket)
+            if outcome.kind != "ok" and tries < retries:
+                waiting.append((key, item, tries + 1))
+                continue
+            failed += outcome.kind != "ok"
+            if failed:
+                bar.set_postfix(failed=failed, refresh=False)
+            bar.update()
+            yield outcome
+
+
+# A backend yields submit(key, item) -> ticket, finished() -> (ticket, outcome), how many to keep in flight.
+_Backend = tuple[Callable[[str, Any], object], Callable[[], tuple[object, Outcome[Any]]], int]
+
+
+def _start_worker(environment: dict[str, str]) -> None:
+    threading.Thread(target=_end_with_stage, daemon=True).start()
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent ends the workers
+    os.environ.update(environment)  # the fork server has the environment of its own start
+
+
+def _end_with_stage() -> None:
+    # The kernel's parent is the fork server, which lives as long as its workers; so wait for the stage itself.
+    stage = multiprocessing.parent_process()
+    if stage is not None:
+        stage.join()
+        os._exit(1)
+
+
+def _attempt(function: Callable[[Any], Any], key: str, item: Any) -> bytes:
+    """Run in the worker; return the pickled Outcome.
+
+    Exceptions become messages here, and values are pickled here, since not every one survives it.
+    """
+    start = time.monotonic()
+    try:
+        value = function(item)
+        return pickle.dumps(Outcome(key, value, "ok", "", time.monotonic() - start))
+    except (Exception, SystemExit) as error:
+        message = str(error) if isinstance(error, AvisError) else f"{type(error).__name__}: {error}"
+        return pickle.dumps(Outcome(key, None, "error", message, time.monotonic() - start))
+
+
+def _pool(function: Callable[[Any], Any], workers: int) -> ProcessPool:
+    # Forking a process that has threads (torch, MLflow, Arrow) may deadlock: a server forks that has none.
+    context = multiprocessing.get_context("forkserver")
+    module = getattr(getattr(function, "func", function), "__module__", "__main__")
+    if module != "__main__":
+        context.set_forkserver_preload([module])  # its imports are then paid once, not per worker
+    return ProcessPool(
+        max_workers=workers, initializer=_start_worker, initargs=(dict(os.environ),), context=context
+    )
+
+
+def _outcome_of(future: "Future[Any]", key: str, duration_s: float) -> Outcome[Any]:
+    error = future.exception()
+    if error is None:
+        outcome: Outcome[Any] = pickle.loads(future.result())  # noqa: S301 (our own worker's bytes)
+        return outcome
+    if isinstance(error, TimeoutError):
+        return Outcome(key, None, "timeout", f"took longer than {duration_s:.1f} s and was ended", duration_s)
+    if isinstance(error, ProcessExpired):
+        return Outcome(key, None, "crash", f"its process died ({_exit_reason(error.exitcode)})", duration_s)
+    return Outcome(key, None, "error", f"{type(error).__name__}: {error}", duration_s)
+
+
+def _exit_reason(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    return f"{name}, perhaps out of memory" if -exit_code == signal.SIGKILL else name
+
+
+@contextmanager
+def _local_tries(
+    function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None
+) -> Iterator[_Backend]:
+    workers = workers or min(len(os.sched_getaffinity(0)), max(count, 1))
+    pool = _pool(function, workers)
+    done: queue.SimpleQueue[tuple[object, Outcome[Any]]] = queue.SimpleQueue()
+
+    def submit(key: str, item: Any) -> object:
+        start = time.monotonic()
+        future = pool.schedule(_attempt, args=(function, key, item), timeout=timeout_s)
+        ticket = object()
+        future.add_done_callback(
+            lambda finished: done.put((ticket, _outcome_of(finished, key, time.monotonic() - start)))
+        )
+        return ticket
+
+    try:
+        yield submit, done.get, workers
+        pool.close()
+    finally:
+        if pool.active:
+            pool.stop()
+        pool.join()
+
+
+def _isolated_attempt(function: Callable[[I], R], key: str, item: I, timeout_s: float | None) -> Outcome[R]:
+    """Run in a Ray worker, in a process of the item's own: hanging and crashing end as they do locally."""
+    with _local_tries(function, 1, 1, timeout_s) as (submit, finished, _):
+        submit(key, item)
+        return finished()[1]
+
+
+@contextmanager
+def _ray_tries(
+    function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None
+) -> Iterator[_Backend]:
+    try:
+        import ray
+    except ImportError:
+        raise AvisError(
+            "engine.kind is 'ray', but Ray is not installed",
+            where="params.yaml, engine",
+            fix="Install it with: .venv/bin/uv pip install -e '.[ray]', or set engine.kind: local.",
+        ) from None
+    started = not ray.is_initialized()
+    if started:
+        local = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
+        )
+        try:
+            ray.init(log_to_driver=False, logging_level="warning", **local)
+        except (ConnectionError, RuntimeError) as error:
+            raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS") from None
+    remote = ray.remote(num_cpus=1, max_retries=2)(_isolated_attempt)  # Ray's own: a node that goes away
+    shared = ray.put(function)
+    in_flight: dict[object, tuple[str, float]] = {}
+
+    def submit(key: str, item: Any) -> object:
+        reference: object = remote.remote(shared, key, item, timeout_s)
+        in_flight[reference] = (key, time.monotonic())
+        return reference
+
+    def finished() -> tuple[object, Outcome[Any]]:
+        reference = ray.wait(list(in_flight), num_returns=1)[0][0]
+        key, start = in_flight.pop(reference)
+        try:
+            return reference, ray.get(reference)
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            return reference, Outcome(key, None, "crash", reason, time.monotonic() - start)
+
+    try:
+        yield submit, finished, workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    finally:
+        for reference in in_flight:
+            ray.cancel(reference, force=True)
+        if started:
+            ray.shutdown()

@@ -1,0 +1,119 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.core.engine import Outcome, run_items
+from components.core.errors import AvisError
+from components.core.params import EngineParams
+
+TWO = EngineParams(workers=2)
+
+
+def work(item: str) -> str:
+    """Does what the item says, to see that the others do not suffer from it."""
+    if item == "hang":
+        time.sleep(600)
+    if item == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "raise":
+        raise AvisError("the file is broken", fix="Replace it.")
+    if item == "exit":
+        raise SystemExit(3)
+    if item == "unpicklable":
+        return lambda: None  # type: ignore[return-value]
+    return item.upper()
+
+
+def work_at_second_try(folder: str) -> int:
+    attempts = len(list(Path(folder).iterdir()))
+    (Path(folder) / str(attempts)).touch()
+    if attempts == 0:
+        os._exit(9)
+    return attempts
+
+
+def by_key(outcomes: "list[Outcome[str]]") -> "dict[str, Outcome[str]]":
+    return {outcome.key: outcome for outcome in outcomes}
+
+
+@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.integration)])
+def test_one_bad_item_stops_no_other(kind: str) -> None:
+    if kind == "ray":
+        pytest.importorskip("ray")
+    names = ["a", "hang", "crash", "b", "raise", "exit", "unpicklable", "c"]
+    engine = EngineParams(kind=kind, workers=2)
+    outcomes = by_key(
+        list(run_items(work, [(name, name) for name in names], engine=engine, timeout_s=3.0, label="test"))
+    )
+    assert {key: outcome.kind for key, outcome in outcomes.items()} == {
+        "a": "ok",
+        "b": "ok",
+        "c": "ok",
+        "hang": "timeout",
+        "crash": "crash",
+        "raise": "error",
+        "exit": "error",
+        "unpicklable": "error",
+    }
+    assert outcomes["b"].value == "B"
+    assert outcomes["raise"].message == "the file is broken. Replace it."
+    assert "SIGKILL" in outcomes["crash"].message
+    assert "3" in outcomes["hang"].message
+    assert outcomes["hang"].duration_s == pytest.approx(3.0, abs=2.0)
+
+
+def test_a_crashed_item_is_tried_again(tmp_path: Path) -> None:
+    [outcome] = run_items(work_at_second_try, [("x", str(tmp_path))], engine=TWO, retries=1, label="test")
+    assert (outcome.kind, outcome.value) == ("ok", 1)
+
+
+def test_no_items_are_no_outcomes() -> None:
+    assert list(run_items(work, [], engine=EngineParams(), label="test")) == []
+
+
+def test_leaving_early_ends_the_workers() -> None:
+    start = time.monotonic()
+    outcomes = run_items(work, [("a", "a"), ("h", "hang"), ("i", "hang")], engine=TWO, label="test")
+    assert next(outcomes).key == "a"
+    outcomes.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - start < 20
+
+
+def test_ray_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(AvisError, match="not installed.*uv pip install"):
+        list(run_items(work, [("a", "a")], engine=EngineParams(kind="ray"), label="test"))
+
+
+PARENT = """
+import sys, time
+from components.core.engine import run_items
+from components.core.params import EngineParams
+if __name__ == "__main__":
+    list(run_items(time.sleep, [("a", 600), ("b", 600)], engine=EngineParams(workers=2), label="test"))
+"""
+
+
+def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    root = Path(__file__).parents[3]
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL
+    )
+    family = []
+    deadline = time.monotonic() + 30
+    while len(family) < 4 and time.monotonic() < deadline:  # resource tracker, fork server, two workers
+        time.sleep(0.1)
+        family = psutil.Process(parent.pid).children(recursive=True)
+    assert len(family) >= 4
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
