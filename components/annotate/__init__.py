@@ -1,0 +1,1 @@
+"""annotate: annotation exports of any supported format to data/annotations/{train,val,test}.json."""

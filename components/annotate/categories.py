@@ -1,0 +1,72 @@
+"""Categories by name: sources may number the same categories differently."""
+
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import AvisError
+from components.core.records import AnnotationSet
+
+CategoryMap = dict[str, str | None]
+
+
+def read_category_map(path: Path) -> CategoryMap:
+    """Read `name in the source: name here` (null drops the category's tracks); raises AvisError."""
+    import yaml
+
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AvisError(
+            "The category map cannot be read", where=str(path), fix="Correct annotate.category_map."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AvisError(f"The category map is not valid YAML: {error}", where=str(path)) from error
+    if not isinstance(content, dict):
+        raise AvisError(
+            "The category map is not a mapping", where=str(path), fix="Write lines `name there: name here`."
+        )
+    for key, value in content.items():
+        if not isinstance(key, str) or not (value is None or (isinstance(value, str) and value)):
+            raise AvisError(
+                f"{key!r}: {value!r} does not map a name to a name",
+                where=str(path),
+                fix="Quote names that YAML reads as something else; null drops a category.",
+            )
+    return content
+
+
+def map_categories(annotations: AnnotationSet, mapping: CategoryMap) -> AnnotationSet:
+    """The annotations with categories renamed: to one name they become one, to null they go."""
+    ids: dict[str, int] = {}
+    new_id: dict[int, int] = {}
+    for number, name in annotations.categories.items():
+        renamed = mapping.get(name, name)
+        if renamed is not None:
+            new_id[number] = ids.setdefault(renamed, number)
+    for track in annotations.tracks:
+        track.category_id = new_id.get(track.category_id, -1)
+    return AnnotationSet(
+        categories={number: name for name, number in ids.items()},
+        videos=annotations.videos,
+        tracks=[track for track in annotations.tracks if track.category_id != -1],
+        info=annotations.info,
+    )
+
+
+def unite_categories(sets: list[AnnotationSet]) -> dict[int, str]:
+    """One numbering for all sets: the first set's, then the names that only later ones have.
+
+    The sets' tracks are renumbered in place.
+    """
+    ids: dict[str, int] = {}
+    for annotations in sets:
+        new_id = {}
+        for number, name in annotations.categories.items():
+            if name not in ids:
+                taken = ids.values()
+                ids[name] = number if number not in taken else max(taken) + 1
+            new_id[number] = ids[name]
+        for track in annotations.tracks:
+            track.category_id = new_id[track.category_id]
+        annotations.categories = {new_id[number]: name for number, name in annotations.categories.items()}
+    return {number: name for name, number in sorted(ids.items(), key=lambda item: item[1])}

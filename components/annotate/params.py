@@ -1,0 +1,54 @@
+"""The `annotate` block of params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from components.core.params import Block
+
+
+class Shares(Block):
+    """Share of the clips that each split gets when splits are drawn."""
+
+    train: float = Field(default=0.7, gt=0)
+    val: float = Field(default=0.1, ge=0)
+    test: float = Field(default=0.2, gt=0)
+
+
+class SplitParams(Block):
+    """Where a clip's split comes from.
+
+    by: `manifest` takes the manifest's split column; `file` takes it from the annotation file's name
+        (train.json, val.json, test.json); `hash` draws it by a seeded hash of the source video.
+    manifest: the manifest that ingest downloads from; it also tells which clips share a source.
+    shared_sources: what to do when given splits cut one source video apart. `refuse` stops; `drop` keeps
+        its clips of the test split (failing that, of val) and drops the others; `keep` leaves them, as
+        published benchmarks need to stay comparable.
+    """
+
+    by: Literal["manifest", "file", "hash"] = "manifest"
+    manifest: str | None = "data/sample/manifest.csv"
+    shares: Shares = Shares()
+    seed: int = 0
+    shared_sources: Literal["refuse", "drop", "keep"] = "refuse"
+
+
+class AnnotateParams(Block):
+    """What to import.
+
+    sources: annotation files.
+    format: `auto`, or the name of a format.
+    category_map: a YAML file `name in the source: name here`; null as the name here drops its tracks.
+    """
+
+    sources: list[str] = Field(default=["data/sample/annotations.json"], min_length=1)
+    format: str = "auto"
+    category_map: str | None = None
+    splits: SplitParams = SplitParams()
+
+    @field_validator("sources")
+    @classmethod
+    def _each_once(cls, sources: list[str]) -> list[str]:
+        if len(set(sources)) != len(sources):
+            raise ValueError("a source is listed twice")
+        return sources

@@ -1,0 +1,246 @@
+"""The annotate stage: import, keep what has media, split, write."""
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.annotate.categories import map_categories, read_category_map, unite_categories
+from components.annotate.formats import detect_format, find_format
+from components.annotate.params import AnnotateParams
+from components.annotate.splits import (
+    count_splits,
+    settle_shared_sources,
+    split_by_hash,
+    split_of_file,
+    split_of_manifest,
+)
+from components.core.errors import AvisError
+from components.core.files import write_json
+from components.core.media_index import MediaEntry, read_media_index
+from components.core.params import read_block
+from components.core.paths import Paths
+from components.core.records import (
+    SPLITS,
+    AnnotationSet,
+    ManifestEntry,
+    Track,
+    Video,
+    read_manifest,
+    write_annotations,
+)
+from components.core.source import source_of
+from components.core.stage import run_stage
+from components.core.tracking import Run, data_run
+
+
+@dataclass
+class Imported:
+    """What the stage did."""
+
+    clips: dict[str, int]  # by split
+    tracks: dict[str, int]  # by split
+    categories: list[str]
+    formats: dict[str, str]  # by source file: the format and why it was taken for that
+    dropped: dict[str, str] = field(default_factory=dict)  # annotated clips left out: reason by name
+    unlabelled: list[str] = field(default_factory=list)  # clips with media that no source annotates
+
+    def metrics(self) -> dict[str, float]:
+        """The counts as flat numbers."""
+        return {
+            **{f"clips_{split}": float(number) for split, number in self.clips.items()},
+            **{f"tracks_{split}": float(number) for split, number in self.tracks.items()},
+            "categories": float(len(self.categories)),
+            "dropped": float(len(self.dropped)),
+            "unlabelled": float(len(self.unlabelled)),
+        }
+
+
+def main() -> None:
+    """Run the stage as a process, with what params.yaml says."""
+
+    def work() -> None:
+        params = read_block("annotate", AnnotateParams)
+        with data_run("annotate", params=params.model_dump()) as run:
+            annotate(params, Paths(), run)
+
+    run_stage("annotate", work)
+
+
+def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
+    """Import `params.sources` to data/annotations/{train,val,test}.json and summary.json beside them.
+
+    Raises:
+        AvisError: a source cannot be read, an annotation's length differs from the frames of its video,
+            a clip has no split or is in two sources, or nothing is left.
+    """
+    manifest = _manifest(params)
+    media = read_media_index(paths.media / "index.parquet")
+    sets, formats = _read_sources(params)
+    categories = unite_categories(sets)
+    dropped: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    origin: dict[str, str] = {}
+    for source, annotations in zip(params.sources, sets, strict=True):
+        for video in annotations.videos:
+            if video.name in origin:
+                raise AvisError(
+                    f"The video {video.name!r} is annotated twice",
+                    where=f"{origin[video.name]} and {source}",
+                    fix="Keep one of the two in annotate.sources.",
+                )
+            origin[video.name] = source
+            reason = _why_no_media(media.get(video.name))
+            if reason is not None:
+                dropped[video.name] = reason
+                continue
+            _check_length(video, annotations.tracks, media[video.name].frames, source)
+            splits[video.name] = _split(video.name, source, manifest, params)
+    if not splits:
+        raise AvisError(
+            f"None of the {len(origin)} annotated videos has media",
+            where=f"{', '.join(params.sources)}; {paths.media / 'index.parquet'}",
+            fix="Video names in the annotations must be the manifest's video ids. First: "
+            + "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3])
+            + ".",
+        )
+    for name, reason in settle_shared_sources(splits, manifest, params.splits).items():
+        dropped[name] = reason
+        del splits[name]
+    tracks = {}
+    for split in SPLITS:
+        part = _part(sets, categories, {name for name in splits if splits[name] == split})
+        tracks[split] = len(part.tracks)
+        write_annotations(paths.annotations / f"{split}.json", part)
+    imported = Imported(
+        clips=count_splits(splits.values()),
+        tracks=tracks,
+        categories=list(categories.values()),
+        formats=formats,
+        dropped=dropped,
+        unlabelled=[name for name, entry in media.items() if entry.status == "ok" and name not in origin],
+    )
+    _report(imported, paths, run)
+    return imported
+
+
+def convert(source: Path, target: Path, *, target_format: str, source_format: str = "auto") -> list[str]:
+    """Convert an annotation file; returns what the target format could not hold, a sentence each.
+
+    Raises:
+        AvisError: the source cannot be read, or the target format can only be read.
+    """
+    reader = detect_format(source)[0] if source_format == "auto" else find_format(source_format)
+    writer = find_format(target_format)
+    if writer.write is None:
+        raise AvisError(f"The format {writer.name} can only be read", fix="Convert to aviseg.")
+    return writer.write(target, reader.read(source))
+
+
+def _manifest(params: AnnotateParams) -> dict[str, ManifestEntry]:
+    if params.splits.manifest is None:
+        if params.splits.by == "manifest":
+            raise AvisError(
+                "annotate.splits.by is manifest, but no manifest is given",
+                where="params.yaml, annotate.splits.manifest",
+                fix="Give the manifest that ingest uses.",
+            )
+        return {}
+    return {entry.video_id: entry for entry in read_manifest(Path(params.splits.manifest))}
+
+
+def _read_sources(params: AnnotateParams) -> tuple[list[AnnotationSet], dict[str, str]]:
+    mapping = read_category_map(Path(params.category_map)) if params.category_map else {}
+    sets, formats = [], {}
+    unknown = set(mapping)
+    for source in params.sources:
+        entry, reason = detect_format(Path(source))
+        if params.format != "auto":
+            entry, reason = find_format(params.format), "set in params.yaml"
+        formats[source] = f"{entry.name} ({reason})"
+        annotations = entry.read(Path(source))
+        unknown -= set(annotations.categories.values())
+        sets.append(map_categories(annotations, mapping))
+    if unknown:
+        raise AvisError(
+            f"The category map names categories that no source has: {', '.join(sorted(unknown))}",
+            where=str(params.category_map),
+        )
+    return sets, formats
+
+
+def _why_no_media(entry: MediaEntry | None) -> str | None:
+    if entry is None:
+        return "no such video in the media index"
+    if entry.status != "ok":
+        return f"media {entry.status}{f': {entry.message}' if entry.message else ''}"
+    return None
+
+
+def _check_length(video: Video, tracks: list[Track], frames: int, source: str) -> None:
+    if video.length == frames:
+        return
+    ids = [str(track.id) for track in tracks if track.video_id == video.id]
+    raise AvisError(
+        f"Annotation {', '.join(ids[:3]) or '(none)'} of the video {video.name!r} has {video.length} frames, "
+        f"its media have {frames}",
+        where=f"{source}, video {video.id}",
+        fix="The clip's start or end in the manifest, or the frame rate, is not the one that was annotated.",
+    )
+
+
+def _split(name: str, source: str, manifest: dict[str, ManifestEntry], params: AnnotateParams) -> str:
+    if params.splits.by == "file":
+        return split_of_file(Path(source))
+    if params.splits.by == "manifest":
+        return split_of_manifest(name, manifest, str(params.splits.manifest))
+    entry = manifest.get(name)
+    return split_by_hash(
+        source_of(name, entry.source if entry else None), params.splits.shares, params.splits.seed
+    )
+
+
+def _part(sets: list[AnnotationSet], categories: dict[int, str], names: set[str]) -> AnnotationSet:
+    """One split. Ids stay as they are in the sources (results files refer to them) unless two would clash."""
+    tracks_of: dict[tuple[int, int], list[Track]] = defaultdict(list)
+    for number, annotations in enumerate(sets):
+        for track in annotations.tracks:
+            tracks_of[number, track.video_id].append(track)
+    pairs = [
+        (video, tracks_of[number, video.id])
+        for number, annotations in enumerate(sets)
+        for video in annotations.videos
+        if video.name in names
+    ]
+    keep_videos = len({video.id for video, _ in pairs}) == len(pairs)
+    track_ids = [track.id for _, tracks in pairs for track in tracks]
+    keep_tracks = len(set(track_ids)) == len(track_ids)
+    part = AnnotationSet(categories=categories, videos=[], tracks=[], info={})
+    for video, tracks in pairs:
+        video_id = video.id if keep_videos else len(part.videos) + 1
+        files = [f"{video.name}/{k:05d}.jpg" for k in range(video.length)]
+        part.videos.append(
+            Video(video_id, video.name, files, length=video.length, height=video.height, width=video.width)
+        )
+        for track in tracks:
+            track_id = track.id if keep_tracks else len(part.tracks) + 1
+            part.tracks.append(
+                Track(track_id, video_id, track.category_id, track.segmentations, track.iscrowd)
+            )
+    return part
+
+
+def _report(imported: Imported, paths: Paths, run: Run) -> None:
+    summary = paths.annotations / "summary.json"
+    write_json(summary, {**imported.metrics(), **imported.__dict__})
+    run.metrics(imported.metrics())
+    run.artifact(summary)
+    clips = ", ".join(f"{number} {split}" for split, number in imported.clips.items())
+    print(
+        f"annotate: {sum(imported.clips.values())} clips ({clips}), {sum(imported.tracks.values())} tracks "
+        f"of {len(imported.categories)} categories; {len(imported.dropped)} annotated clips dropped, "
+        f"{len(imported.unlabelled)} clips without annotations",
+        file=sys.stderr,
+    )
+    for name, reason in imported.dropped.items():
+        print(f"  dropped {name}: {reason}", file=sys.stderr)

@@ -1,0 +1,157 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from components.core.tracking import MemoryRun
+
+from components.annotate.params import AnnotateParams
+from components.annotate.stage import Imported, annotate
+from components.core.errors import AvisError
+from components.core.masks import decode, encode
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, Track, Video, read_annotations, write_annotations
+
+HEIGHT, WIDTH, FRAMES = 12, 16, 4
+
+
+def mask(size: int) -> dict[str, Any]:
+    pixels = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    pixels[2 : 2 + size, 3 : 3 + size] = True
+    return encode(pixels)
+
+
+def write_source(path: Path, names: list[str], categories: dict[int, str], first_id: int = 1) -> str:
+    videos, tracks = [], []
+    for number, name in enumerate(names, start=first_id):
+        files = [f"{name}/{k + 1}.jpg" for k in range(FRAMES)]
+        videos.append(Video(number, name, files, length=FRAMES, height=HEIGHT, width=WIDTH))
+        tracks.append(
+            Track(number, number, min(categories), [mask(4), None, mask(5), [[2.0, 2, 8, 2, 8, 8]]])
+        )
+    write_annotations(path, AnnotationSet(categories, videos, tracks, {}))
+    return str(path)
+
+
+def write_media(paths: Paths, frames: dict[str, int], failed: dict[str, str] | None = None) -> None:
+    rows = [
+        {"video_id": name, "status": "ok", "message": "", "frames": count, "width": WIDTH, "height": HEIGHT,
+         "audio_samples": count * 16000} for name, count in frames.items()
+    ] + [
+        {"video_id": name, "status": "corrupt", "message": message, "frames": 0, "width": 0, "height": 0,
+         "audio_samples": 0} for name, message in (failed or {}).items()
+    ]  # fmt: skip
+    paths.media.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), paths.media / "index.parquet")
+
+
+def write_manifest(path: Path, splits: dict[str, str]) -> str:
+    lines = [f"{name},videos/{name}.mp4,{split}" for name, split in splits.items()]
+    path.write_text("\n".join(["video_id,source,split", *lines]) + "\n")
+    return str(path)
+
+
+def run(paths: Paths, **block: Any) -> Imported:
+    return annotate(AnnotateParams.model_validate(block), paths, MemoryRun())
+
+
+def test_the_manifest_splits_and_clips_without_media_are_dropped_by_name(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_source(tmp_path / "all.json", ["a", "b", "c", "gone", "torn"], {1: "dog", 2: "cow"})
+    write_media(paths, {"a": FRAMES, "b": FRAMES, "c": FRAMES, "extra": FRAMES}, {"torn": "no moov atom"})
+    manifest = write_manifest(tmp_path / "m.csv", {"a": "train", "b": "val", "c": "test"})
+    imported = run(paths, sources=[source], splits={"manifest": manifest})
+    assert imported.clips == {"train": 1, "val": 1, "test": 1}
+    assert imported.dropped == {
+        "gone": "no such video in the media index",
+        "torn": "media corrupt: no moov atom",
+    }
+    assert imported.unlabelled == ["extra"]
+    test = read_annotations(paths.annotations / "test.json")
+    assert test.videos[0].id == 3  # results files refer to the source's ids
+    assert test.videos[0].file_names[0] == "c/00000.jpg"
+    assert decode(test.tracks[0].segmentations[2], HEIGHT, WIDTH).sum() == 25
+    assert json.loads((paths.annotations / "summary.json").read_text())["dropped"] == imported.dropped
+
+
+def test_files_that_number_categories_and_videos_differently_become_one_set(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    first = write_source(tmp_path / "train_1.json", ["a"], {1: "dog", 2: "cow"})
+    second = write_source(tmp_path / "train_2.json", ["b"], {1: "cow", 2: "Dogs"})
+    third = write_source(tmp_path / "test.json", ["c"], {7: "noise"})
+    write_media(paths, dict.fromkeys("abc", FRAMES))
+    (tmp_path / "map.yaml").write_text("Dogs: dog\nnoise: null\n")
+    run(
+        paths,
+        sources=[first, second, third],
+        category_map=str(tmp_path / "map.yaml"),
+        splits={"by": "file", "manifest": None},
+    )
+    train = read_annotations(paths.annotations / "train.json")
+    assert train.categories == {1: "dog", 2: "cow"}
+    assert [(video.id, video.name) for video in train.videos] == [(1, "a"), (2, "b")]
+    assert [(track.id, track.video_id, train.categories[track.category_id]) for track in train.tracks] == [
+        (1, 1, "dog"), (2, 2, "cow"),
+    ]  # fmt: skip
+    assert read_annotations(paths.annotations / "test.json").tracks == []
+
+
+def test_hash_splits_keep_the_clips_of_a_source_together(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    names = [f"{letter * 11}-1694962971939-seg{part}" for letter in "ABCDEFGH" for part in (1, 2)]
+    source = write_source(tmp_path / "all.json", names, {1: "dog"})
+    write_media(paths, dict.fromkeys(names, FRAMES))
+    shares = {"train": 0.5, "val": 0.2, "test": 0.3}
+    run(paths, sources=[source], splits={"by": "hash", "manifest": None, "shares": shares})
+    split_of = {
+        video.name: split
+        for split in ("train", "val", "test")
+        for video in read_annotations(paths.annotations / f"{split}.json").videos
+    }
+    assert sorted(split_of) == sorted(names)
+    assert all(split_of[name] == split_of[name[:-1] + "1"] for name in names)
+    assert len(set(split_of.values())) > 1
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "train.json", ["a", "b"], {1: "dog"})
+    contents = []
+    for attempt in ("one", "two"):
+        paths = Paths(tmp_path / attempt)
+        write_media(paths, {"a": FRAMES, "b": FRAMES})
+        run(paths, sources=[source], splits={"by": "file", "manifest": None})
+        contents.append((paths.annotations / "train.json").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_length_that_differs_from_the_media_names_file_video_annotation_and_lengths(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_source(tmp_path / "train.json", ["a"], {1: "dog"}, first_id=5)
+    write_media(paths, {"a": FRAMES + 2})
+    with pytest.raises(AvisError, match=r"Annotation 5 of the video 'a' has 4 frames, its media have 6"):
+        run(paths, sources=[source], splits={"by": "file", "manifest": None})
+    assert not paths.annotations.exists()
+
+
+def test_mistakes_get_one_clear_message(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_source(tmp_path / "train.json", ["a"], {1: "dog"})
+    write_media(paths, {"b": FRAMES})
+    by_file = {"by": "file", "manifest": None}
+    with pytest.raises(AvisError, match="None of the 1 annotated videos has media"):
+        run(paths, sources=[source], splits=by_file)
+    with pytest.raises(AvisError, match="no such annotation file"):
+        run(paths, sources=[str(tmp_path / "other.json")], splits=by_file)
+    (tmp_path / "map.yaml").write_text("cat: dog\n")
+    with pytest.raises(AvisError, match="no source has: cat"):
+        run(paths, sources=[source], splits=by_file, category_map=str(tmp_path / "map.yaml"))
+    write_source(tmp_path / "copy" / "train.json", ["b"], {1: "dog"})
+    twice = [str(tmp_path / "copy" / "train.json"), write_source(tmp_path / "val.json", ["b"], {1: "dog"})]
+    with pytest.raises(AvisError, match="'b' is annotated twice"):
+        run(paths, sources=twice, splits=by_file)
+    manifest = write_manifest(tmp_path / "m.csv", {"b": "", "c": "train"})
+    with pytest.raises(AvisError, match="'b' has no split in the manifest"):
+        run(paths, sources=[twice[0]], splits={"manifest": manifest})
