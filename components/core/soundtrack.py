@@ -1,0 +1,80 @@
+"""One sound track at a fixed rate, put together from decoded pieces by their timestamps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from av.audio.resampler import AudioResampler
+
+# Containers round timestamps (Matroska to 1 ms); a larger step is a real gap or overlap in the sound.
+_STEP_S = 0.01
+
+
+class Soundtrack:
+    """Collects decoded sound and places every sample at its time: gaps become silence, nothing drifts.
+
+    Pieces that follow each other without a step go through one resampler, so there is no click between
+    them; after a gap, or when the format changes in mid-stream, a new run begins at the piece's own time.
+    """
+
+    def __init__(self, *, rate_hz: int, channels: int = 1) -> None:
+        self.rate_hz = rate_hz
+        self.channels = channels  # 1 or 2
+        self._pieces: list[tuple[int, NDArray[np.int16]]] = []  # (first sample at rate_hz, [n, channels])
+        self._resampler: AudioResampler | None = None
+        self._format: tuple[str, str, int] | None = None
+        self._start_s = 0.0  # of the current run
+        self._samples_in = 0  # of the current run, at its own rate
+        self._samples_out = 0
+
+    @property
+    def end_s(self) -> float:
+        """Where the sound collected so far ends, seconds."""
+        return self._start_s + self._samples_in / self._format[2] if self._format else 0.0
+
+    def add(self, frame: AudioFrame, time_s: float | None) -> None:
+        """Add a decoded frame that begins at `time_s` (None: right after the one before)."""
+        import av
+
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        time_s = self.end_s if time_s is None else time_s
+        if self._resampler is None or kind != self._format or abs(time_s - self.end_s) > _STEP_S:
+            self._close_run()
+            self._resampler = av.AudioResampler(
+                format="s16", layout="mono" if self.channels == 1 else "stereo", rate=self.rate_hz
+            )
+            self._format, self._start_s, self._samples_in, self._samples_out = kind, time_s, 0, 0
+        self._samples_in += frame.samples
+        frame.pts = None
+        self._keep(self._resampler.resample(frame))
+
+    def samples(self, count: int) -> NDArray[np.int16]:
+        """The first `count` samples from time 0 on, silence where none was heard: int16 [count, channels]."""
+        self._close_run()
+        track = np.zeros((count, self.channels), dtype=np.int16)
+        for first, piece in self._pieces:
+            begin, end = max(first, 0), min(first + len(piece), count)
+            if begin < end:
+                track[begin:end] = piece[begin - first : end - first]
+        return track
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no sample was decoded at all."""
+        return not self._pieces and self._samples_in == 0
+
+    def _keep(self, frames: list[AudioFrame]) -> None:
+        for frame in frames:
+            piece = np.asarray(frame.to_ndarray(), dtype=np.int16).reshape(-1, self.channels)
+            self._pieces.append((round(self._start_s * self.rate_hz) + self._samples_out, piece))
+            self._samples_out += len(piece)
+
+    def _close_run(self) -> None:
+        if self._resampler is not None:
+            self._keep(self._resampler.resample(None))
+            self._resampler = None

@@ -1,0 +1,136 @@
+"""Writing video files: H.264 and AAC in MP4, playable everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.files import replace_file
+
+_TICKS = Fraction(1, 90_000)  # holds all usual picture rates exactly
+_X264 = {"preset": "veryfast", "crf": "18"}
+
+
+class VideoWriter:
+    """An MP4 file that is being written: pictures with their times, and sound from time 0 on.
+
+    One encoder thread, so that the same input gives the same bytes on any machine. Use it as a context.
+
+    Args:
+        path: where to write; not atomic by itself.
+        width, height: of the pictures, in pixels; an odd one is made even by repeating the last line.
+        frame_rate_hz: the usual rate of the pictures.
+        audio_rate_hz: of the sound; None for a silent file.
+        channels: of the sound, 1 or 2.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate_hz: float,
+        audio_rate_hz: int | None,
+        channels: int = 1,
+    ) -> None:
+        self._container = av.open(str(path), mode="w", format="mp4", options={"movflags": "+faststart"})
+        rate = Fraction(frame_rate_hz).limit_denominator(1001)
+        self._video = self._container.add_stream("libx264", rate=rate, options=dict(_X264))
+        self._video.width, self._video.height = width + width % 2, height + height % 2
+        self._video.pix_fmt = "yuv420p"
+        self._video.codec_context.time_base = _TICKS
+        self._video.codec_context.thread_count = 1
+        self._audio = None
+        if audio_rate_hz is not None:
+            layout = "mono" if channels == 1 else "stereo"
+            self._audio = self._container.add_stream("aac", rate=audio_rate_hz, layout=layout)
+            self._audio.codec_context.bit_rate = 96_000 * channels
+        self._audio_rate_hz = audio_rate_hz
+        self._samples = 0
+
+    def picture(self, rgb: NDArray[np.uint8], time_s: float) -> None:
+        """Add an RGB picture, uint8 [height, width, 3], shown from `time_s` on."""
+        height, width = rgb.shape[:2]
+        if height % 2 or width % 2:
+            rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+        frame.pts, frame.time_base = round(time_s / _TICKS), _TICKS
+        self._container.mux(self._video.encode(frame))
+
+    def sound(self, samples: NDArray[np.float32]) -> None:
+        """Add the next samples, float32 [n] or [n, channels] in [-1, 1]."""
+        if self._audio is None or not len(samples):
+            return
+        array = np.ascontiguousarray(samples.reshape(len(samples), -1).T, dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(
+            array, format="fltp", layout="mono" if len(array) == 1 else "stereo"
+        )
+        frame.sample_rate = self._audio_rate_hz
+        frame.pts, frame.time_base = self._samples, Fraction(1, self._audio_rate_hz or 1)
+        self._samples += len(samples)
+        self._container.mux(self._audio.encode(frame))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._container.mux(self._video.encode(None))
+            if self._audio is not None:
+                self._container.mux(self._audio.encode(None))
+        self._container.close()
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    *,
+    frame_rate_hz: float,
+    audio: NDArray[np.float32] | None = None,
+    audio_rate_hz: int = 16_000,
+) -> None:
+    """Write an MP4 (H.264 yuv420p, AAC); the file is there completely or not at all.
+
+    Args:
+        path: the file.
+        frames: RGB pictures, uint8 [height, width, 3], all of one size; at least one.
+        frame_rate_hz: pictures per second.
+        audio: float32 [n] or [n, channels] (one or two) in [-1, 1], from the first picture on.
+        audio_rate_hz: samples per second.
+
+    Raises:
+        ValueError: there is no picture.
+    """
+    with replace_file(path, ".mp4") as temporary:
+        writer: VideoWriter | None = None
+        try:
+            for index, rgb in enumerate(frames):
+                if writer is None:
+                    writer = VideoWriter(
+                        temporary,
+                        width=rgb.shape[1],
+                        height=rgb.shape[0],
+                        frame_rate_hz=frame_rate_hz,
+                        audio_rate_hz=None if audio is None else audio_rate_hz,
+                        channels=1 if audio is None or audio.ndim == 1 else audio.shape[1],
+                    )
+                writer.picture(rgb, index / frame_rate_hz)
+                if audio is not None:  # beside its picture, so that the file can be played as it loads
+                    begin, end = (round(k / frame_rate_hz * audio_rate_hz) for k in (index, index + 1))
+                    writer.sound(audio[begin:end])
+            if writer is None:
+                raise ValueError("a video needs at least one picture")
+        except BaseException as error:
+            if writer is not None:
+                writer.__exit__(type(error), error, None)
+            raise
+        writer.__exit__(None, None, None)
