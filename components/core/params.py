@@ -96,6 +96,19 @@ def read_variant_names(path: Path = PARAMS) -> list[str]:
     return list(_mapping(document.get("variants"), "variants", path, lines))
 
 
+def read_dataset(path: Path = PARAMS) -> str:
+    """Return the name of the dataset that the pipeline works on; `sample` if the file names none.
+
+    Raises:
+        AvisError: if the file is missing or malformed, or the name is no text.
+    """
+    document, lines = _load(path)
+    name = document.get("dataset", "sample")
+    if not isinstance(name, str) or not name:
+        raise AvisError(f"dataset must be a name, not {name!r}", where=_where(path, lines.get(("dataset",))))
+    return name
+
+
 Location = tuple[str | int, ...]
 
 
