@@ -1,0 +1,1 @@
+"""Stage `mllm`: asks multi-modal language models who sounds, when and where, and scores everybody alike."""

@@ -1,0 +1,64 @@
+"""The `mllm` block of params.yaml."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.core.params import Block
+
+Modality = Literal["audio_video", "video", "audio"]
+"""What the model is given: both, or one alone as a control."""
+
+
+class EndpointParams(Block):
+    """One model behind an endpoint that speaks the OpenAI chat API."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Our name for it: folder under data/mllm/ and row in the tables."""
+    model: str = Field(min_length=1)
+    """The model's name at the server."""
+    base_url: str = Field(pattern=r"^https?://\S+$")
+    api_key_env: str | None = None
+    """Environment variable that holds the key; none for a server that asks for no key."""
+    modalities: tuple[Modality, ...] = ("audio_video", "video", "audio")
+    video: Literal["frames", "video_url"] = "frames"
+    """One `image_url` part per second, or one `video_url` part with an mp4 of the same frames."""
+    response_format: Literal["json_object", "json_schema", "none"] = "json_object"
+    """What the server is told about the form of the answer (some know no such setting: none)."""
+    temperature: float | None = Field(default=0.0, ge=0.0)
+    """None where a model accepts only its own."""
+    max_output_tokens: int = Field(default=8192, ge=64)
+    usd_per_million_input_tokens: float | None = Field(default=None, ge=0.0)
+    usd_per_million_output_tokens: float | None = Field(default=None, ge=0.0)
+
+    @model_validator(mode="after")
+    def _modalities_are_distinct(self) -> Self:
+        if not self.modalities or len(set(self.modalities)) != len(self.modalities):
+            raise ValueError(f"modalities of {self.name}: name at least one, each once")
+        return self
+
+
+class MllmParams(Block):
+    """Settings of the stage `mllm`."""
+
+    models: tuple[EndpointParams, ...] = ()
+    score_threshold: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Tracks of the AVIS variants below this score are no answer."""
+    frame_width_px: int = Field(default=512, ge=64)
+    """Frames are sent at most this wide."""
+    jpeg_quality: int = Field(default=85, ge=10, le=100)
+    concurrency: int = Field(default=4, ge=1, le=64)
+    """Requests under way at the same time, per model."""
+    timeout_s: float = Field(default=180.0, gt=0.0)
+    """How long one request may go without an answer."""
+    retries: int = Field(default=5, ge=0, le=20)
+    """More tries after 429, 5xx, timeouts and lost connections, with growing pauses or as the server says."""
+    max_failure_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    """The stage fails when a larger share of a model's questions brought no answer at all."""
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        names = [endpoint.name for endpoint in self.models]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two models share a name: {', '.join(sorted(names))}")
+        return self

@@ -1,0 +1,155 @@
+"""The stage `mllm`: who sounds, when and where, asked of language models, read off the AVIS models' masks."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.core.errors import AvisError
+from components.core.files import write_json
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, read_annotations, read_results
+from components.core.tracking import continue_run, training_run
+from components.mllm import sounding
+from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
+from components.mllm.media import Clip
+from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.scores import score
+from components.mllm.sounding import Sounding
+
+PREFIX = "mllm_protocol/"
+NO_ENDPOINT = (
+    "mllm: no language model is configured, so only the AVIS variants are scored. To ask one, add to "
+    "mllm.models in params.yaml: {name: my-model, model: MODEL, base_url: http://HOST:PORT/v1, "
+    "api_key_env: VARIABLE}."
+)
+
+
+def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str, dict[str, float]]:
+    """Scores every AVIS variant and every configured language model on the test clips.
+
+    Writes data/mllm/<model>/answers.jsonl (kept: answers cost money) and data/mllm/metrics.json:
+    source name -> metric -> value; a language model is one source per modality, `<model>/<modality>`.
+
+    Raises:
+        AvisError: an input is missing or malformed, or an endpoint cannot be asked.
+    """
+    annotations = read_annotations(paths.annotations / "test.json")
+    if not annotations.videos:
+        raise AvisError("there is no test clip", where=str(paths.annotations / "test.json"))
+    truth = _truth(annotations)
+    metrics: dict[str, dict[str, float]] = {}
+    for variant in variants:
+        answers = _from_predictions(
+            paths.predictions(variant) / "results.json", annotations, params.score_threshold
+        )
+        metrics[variant] = {**score(truth, answers), "clips": len(truth)}
+        with continue_run(paths.model(variant) / "run.json") as run:
+            run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
+    exam = Exam(
+        clips=[
+            Clip(
+                name=video.name,
+                frames=tuple(paths.media / "frames" / name for name in video.file_names),
+                audio=paths.media / "audio" / f"{video.name}.wav",
+            )
+            for video in sorted(annotations.videos, key=lambda video: video.name)
+        ],
+        truth=truth,
+        categories=sorted(annotations.categories.values()),
+    )
+    if not params.models:
+        print(NO_ENDPOINT, flush=True)
+    for endpoint in params.models:
+        metrics |= _examine(endpoint, params, exam, paths.mllm / endpoint.name)
+    write_json(paths.mllm / "metrics.json", metrics)
+    return metrics
+
+
+def _truth(annotations: AnnotationSet) -> dict[str, Sounding]:
+    tracks = defaultdict(list)
+    for track in annotations.tracks:
+        tracks[track.video_id].append((annotations.categories[track.category_id], track.segmentations))
+    return {
+        video.name: sounding.from_masks(
+            tracks[video.id], length_s=video.length, height_px=video.height, width_px=video.width
+        )
+        for video in annotations.videos
+    }
+
+
+def _from_predictions(
+    path: Path, annotations: AnnotationSet, score_threshold: float
+) -> dict[str, Sounding | None]:
+    videos = {video.id: video for video in annotations.videos}
+    tracks = defaultdict(list)
+    for row, result in enumerate(read_results(path)):
+        if result.video_id not in videos or result.category_id not in annotations.categories:
+            raise AvisError(
+                f"video {result.video_id}, category {result.category_id} is not in the test annotations",
+                where=f"{path}, row {row}",
+                fix="Predict again: these predictions belong to other annotations.",
+            )
+        if len(result.segmentations) != videos[result.video_id].length:
+            raise AvisError(
+                f"{len(result.segmentations)} masks for {videos[result.video_id].length} frames",
+                where=f"{path}, row {row}",
+                fix="Predict again: these predictions belong to other annotations.",
+            )
+        if result.score >= score_threshold:
+            tracks[result.video_id].append((annotations.categories[result.category_id], result.segmentations))
+    return {
+        video.name: sounding.from_masks(
+            tracks[video.id], length_s=video.length, height_px=video.height, width_px=video.width
+        )
+        for video in annotations.videos
+    }
+
+
+def _examine(
+    endpoint: EndpointParams, params: MllmParams, exam: Exam, folder: Path
+) -> dict[str, dict[str, float]]:
+    """One model's scores, in an MLflow run of its own that later runs of the stage continue."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = endpoint.model_dump(mode="json")
+    run_file = folder / "run.json"
+    known = json.loads(run_file.read_text()) if run_file.is_file() else {}
+    run_id = known.get("run_id") if known.get("settings") == settings else None
+    with training_run(variant=endpoint.name, params={"mllm": settings}, run_id=run_id) as run:
+        write_json(run_file, {"run_id": run.run_id, "settings": settings})
+        result = asyncio.run(interview(endpoint, params, exam, folder))
+        metrics = _metrics(endpoint.name, result, exam.truth)
+        for source, values in metrics.items():
+            modality = source.removeprefix(f"{endpoint.name}/")
+            run.metrics({f"{PREFIX}{modality}/{name}": value for name, value in values.items()})
+        run.artifact(folder / "answers.jsonl")
+    return metrics
+
+
+def _metrics(name: str, result: Interview, truth: Mapping[str, Sounding]) -> dict[str, dict[str, float]]:
+    metrics = {}
+    for modality, answers in result.answers.items():
+        records = list(result.records[modality].values())
+        values = {**score(truth, answers), **_outlay(records)}
+        if result.verdict in ("hears", "deaf"):
+            values["hears"] = float(result.verdict == "hears")
+        metrics[f"{name}/{modality}"] = values
+    return metrics
+
+
+def _outlay(records: Sequence[Record]) -> dict[str, float]:
+    """How many answers there were, and what they took."""
+    replies = [record for record in records if record["status"] != NO_REPLY]
+    values: dict[str, float] = {
+        "clips": len(records),
+        "invalid": sum(record["status"] == "invalid" for record in records),
+        "no_reply": len(records) - len(replies),
+    }
+    if replies:
+        values["latency_s"] = sum(record["latency_s"] for record in replies) / len(replies)
+        values["input_tokens"] = sum(record["input_tokens"] for record in replies)
+        values["output_tokens"] = sum(record["output_tokens"] for record in replies)
+    if replies and all(record["cost_usd"] is not None for record in replies):
+        values["cost_usd"] = sum(record["cost_usd"] for record in replies)
+    return values

@@ -1,0 +1,235 @@
+"""Interviews with a real HTTP server on loopback."""
+
+import asyncio
+import base64
+import io
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+from components.core.errors import AvisError
+from components.mllm.interview import Exam, Interview, interview
+from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.scores import score
+from tests.unit.mllm.chat_server import Request, Server, answer_text, completion, listening, slowly
+
+PARAMS = MllmParams(concurrency=2, timeout_s=5.0, retries=2)
+
+
+def ask(endpoint: EndpointParams, exam: Exam, folder: Path, params: MllmParams = PARAMS) -> Interview:
+    folder.mkdir(exist_ok=True)
+    return asyncio.run(interview(endpoint, params, exam, folder))
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line)[1] for line in (folder / "answers.jsonl").read_text().splitlines()[1:]]
+
+
+def test_known_answers_give_known_scores(server, endpoint, exam, tmp_path):
+    def reply(request: Request):
+        index = request.heard if request.heard is not None else request.seen
+        return completion(answer_text(0 if index == 3 else index))  # clip 3 is taken for clip 0
+
+    server.reply = reply
+    result = ask(endpoint, exam, tmp_path / "m")
+    assert result.verdict == "hears"
+    values = score(exam.truth, result.answers["audio_video"])
+    assert values["category_f1"] == pytest.approx(75.0)  # 3 right, 1 named and 1 missed: 6 / 8
+    assert values["second_category_f1"] == pytest.approx(75.0)
+    assert values["frame_accuracy"] == pytest.approx(100 * 10 / 12)  # second 2 is silent in every clip
+    assert values["box_fsla"] == pytest.approx(100 * 10 / 12)
+    assert values["count_accuracy"] == 100.0
+    assert values["temporal_iou"] == pytest.approx(100 * 3 / 5)  # dog and violin of clip 3 are both 0
+    assert "box_fsla" not in score(exam.truth, result.answers["audio"])
+
+
+def test_each_modality_sends_its_parts_and_nothing_else(server, endpoint, exam, tmp_path):
+    ask(endpoint, exam, tmp_path / "m", MllmParams(frame_width_px=64))
+    assert [len(server.asked(m)) for m in ("audio_video", "video", "audio")] == [
+        4 + 3,
+        4,
+        4,
+    ]  # 3 of the probe
+    for request in server.asked("audio_video"):
+        assert len(request.of("image_url")) == 3 and len(request.of("input_audio")) == 1
+        assert not request.of("video_url")
+        assert request.body["response_format"] == {"type": "json_object"}
+        assert request.body["temperature"] == 0.0
+    names = [part["text"] for part in server.asked("video")[0].of("text")]
+    assert names[1:4] == ["frame 0", "frame 1", "frame 2"]
+    frame = server.asked("video")[0].of("image_url")[0]["image_url"]["url"]
+    with av.open(io.BytesIO(base64.b64decode(frame.split(",")[1]))) as picture:
+        assert (picture.streams.video[0].width, picture.streams.video[0].height) == (64, 38)
+
+
+def test_video_url_is_one_silent_mp4_of_the_frames(server, endpoint, exam, tmp_path):
+    params = endpoint.model_copy(update={"video": "video_url", "modalities": ("audio_video",)})
+    ask(params, exam, tmp_path / "m")
+    request = server.requests[-1]
+    assert not request.of("image_url") and len(request.of("input_audio")) == 1
+    (part,) = request.of("video_url")
+    data = base64.b64decode(part["video_url"]["url"].removeprefix("data:video/mp4;base64,"))
+    with av.open(io.BytesIO(data)) as video:
+        assert not video.streams.audio
+        assert [frame.time for frame in video.decode(video=0)] == [0.0, 1.0, 2.0]
+
+
+def test_answers_that_do_not_parse_are_counted_not_guessed(server, endpoint, exam, tmp_path):
+    server.reply = lambda r: completion("It is a dog.") if r.seen == 2 else listening(r)
+    result = ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m")
+    assert result.verdict is None
+    assert result.answers["video"]["clip2"] is None
+    assert result.answers["video"]["clip1"] == exam.truth["clip1"]
+    assert [line["video"] for line in lines(tmp_path / "m") if line["status"] == "invalid"] == ["clip2"]
+    asked = len(server.requests)
+    ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m")
+    assert len(server.requests) == asked  # an invalid answer is an answer
+
+
+def test_a_deaf_server_is_found_out(server, endpoint, exam, tmp_path, capsys):
+    server.reply = lambda r: completion(answer_text(r.seen if r.seen is not None else 0))
+    assert ask(endpoint, exam, tmp_path / "m").verdict == "deaf"
+    assert "does NOT hear" in capsys.readouterr().out
+    probe = json.loads((tmp_path / "m" / "probe.json").read_text())
+    assert (probe["verdict"], probe["clip"], probe["other_sound"]) == ("deaf", "clip0", "clip1")
+
+
+def test_a_server_that_answers_at_random_does_not_pass_for_hearing(server, endpoint, exam, tmp_path):
+    server.reply = lambda r: completion(answer_text(len(server.requests) % 2))
+    exam_of_one = Exam(clips=exam.clips[:1], truth={"clip0": exam.truth["clip0"]}, categories=exam.categories)
+    server.requests.clear()
+    replies = iter([0, 1, 3, 0, 0, 0])
+    texts = {0: answer_text(0), 1: answer_text(1), 3: '{"who": [], "when": [], "where": []}'}
+    server.reply = lambda r: completion(texts[next(replies)])
+    result = ask(endpoint.model_copy(update={"modalities": ("audio",)}), exam_of_one, tmp_path / "m")
+    assert result.verdict == "unsteady"
+    assert [r.heard for r in server.requests[:3]] == [0, 0, -1]  # with one clip the other sound is silence
+
+
+def test_busy_and_broken_servers_are_tried_again(server, endpoint, exam, tmp_path):
+    failures = iter(
+        [
+            (429, {"retry-after-ms": "20"}, b'{"error": {"message": "slow down"}}'),
+            (503, {"retry-after-ms": "20"}, b"not json"),
+        ]
+    )
+    server.reply = lambda r: next(failures, None) or listening(r)
+    params = endpoint.model_copy(update={"modalities": ("video",)})
+    result = ask(params, exam, tmp_path / "m", MllmParams(concurrency=1))
+    assert all(answer is not None for answer in result.answers["video"].values())
+    assert max(line["retries"] for line in lines(tmp_path / "m")) == 2
+    assert len(server.requests) == 4 + 2
+
+
+def test_a_hanging_request_is_given_up_and_asked_again_by_the_next_run(server, endpoint, exam, tmp_path):
+    hang = slowly(1.5, listening)
+    server.reply = lambda r: hang(r) if r.seen == 1 else listening(r)
+    params = endpoint.model_copy(update={"modalities": ("video",)})
+    quick = MllmParams(timeout_s=0.4, retries=0, max_failure_share=0.25)
+    result = ask(params, exam, tmp_path / "m", quick)
+    assert result.answers["video"]["clip1"] is None
+    (lost,) = [line for line in lines(tmp_path / "m") if line["status"] == "no reply"]
+    assert lost["video"] == "clip1" and "Timeout" in lost["message"]
+    server.reply = listening
+    server.requests.clear()
+    again = ask(params, exam, tmp_path / "m", quick)
+    assert [request.seen for request in server.requests] == [1]
+    assert again.answers["video"]["clip1"] == exam.truth["clip1"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>gateway</html>", b'{"object": "chat.completion"}', b'{"choices": []}', b"3"]
+)
+def test_too_many_lost_questions_end_the_stage(server, endpoint, exam, tmp_path, body):
+    server.reply = lambda r: (200, {}, body)
+    with pytest.raises(AvisError, match="4 of 4 questions to test-model got no reply") as error:
+        ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m")
+    assert "answers.jsonl" in str(error.value)
+
+
+def test_a_refused_key_ends_the_stage_at_once_and_is_not_told(server, endpoint, exam, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_MODEL_KEY", "sk-very-secret")
+    server.reply = lambda r: (401, {}, json.dumps({"error": {"message": f"bad {r.key}"}}).encode())
+    params = endpoint.model_copy(update={"api_key_env": "TEST_MODEL_KEY"})
+    with pytest.raises(AvisError, match="refuses m") as error:
+        ask(params, exam, tmp_path / "m")
+    assert server.requests[0].key == "Bearer sk-very-secret"
+    assert "sk-very-secret" not in str(error.value) and "TEST_MODEL_KEY" in str(error.value)
+    assert len(server.requests) == 1
+    assert "sk-very-secret" not in (tmp_path / "m" / "answers.jsonl").read_text()
+
+
+def test_a_missing_key_is_named(endpoint, exam, tmp_path, monkeypatch):
+    monkeypatch.delenv("TEST_MODEL_KEY", raising=False)
+    with pytest.raises(AvisError, match="TEST_MODEL_KEY is not set"):
+        ask(endpoint.model_copy(update={"api_key_env": "TEST_MODEL_KEY"}), exam, tmp_path / "m")
+
+
+def test_no_more_requests_at_once_than_allowed(server, endpoint, exam, tmp_path):
+    server.reply = slowly(0.05, listening)
+    ask(endpoint, exam, tmp_path / "m", MllmParams(concurrency=3))
+    assert server.most_at_once == 3
+
+
+def test_changed_frames_or_settings_are_asked_anew(server, endpoint, exam, tmp_path):
+    params = endpoint.model_copy(update={"modalities": ("video",)})
+    ask(params, exam, tmp_path / "m")
+    server.requests.clear()
+    exam.clips[1].frames[2].write_bytes(exam.clips[2].frames[2].read_bytes())
+    ask(params, exam, tmp_path / "m")
+    assert len(server.requests) == 1
+    ask(params.model_copy(update={"temperature": 0.5}), exam, tmp_path / "m")
+    assert len(server.requests) == 1 + 4
+
+
+def test_kill_and_resume_asks_nothing_twice(server: Server, endpoint, exam, tmp_path):
+    """kill -9 in the middle: what was answered is on disk, and only the rest is asked."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    server.reply = slowly(0.15, listening)
+    params = MllmParams(concurrency=1)
+    script = f"""
+        import asyncio
+        from pathlib import Path
+        from tests.unit.mllm.chat_server import CATEGORIES, true_sounding
+        from components.mllm.interview import Exam, interview
+        from components.mllm.media import Clip
+        from components.mllm.params import EndpointParams, MllmParams
+        media = Path({str(tmp_path / "media")!r})
+        names = [f"clip{{k}}" for k in range(4)]
+        frames = {{n: tuple(sorted((media / "frames" / n).iterdir())) for n in names}}
+        clips = [Clip(n, frames[n], media / "audio" / f"{{n}}.wav") for n in names]
+        exam = Exam(clips, {{n: true_sounding(k) for k, n in enumerate(names)}}, CATEGORIES)
+        endpoint = EndpointParams.model_validate_json({endpoint.model_dump_json()!r})
+        asyncio.run(interview(endpoint, MllmParams(concurrency=1), exam, Path({str(folder)!r})))
+    """
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.DEVNULL)
+    try:
+        answers = folder / "answers.jsonl"
+        deadline = time.monotonic() + 60
+        while not answers.exists() or answers.read_bytes().count(b"\n") < 6:
+            assert time.monotonic() < deadline and child.poll() is None
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait(10)
+    with answers.open("ab") as file:
+        file.write(b'["test/audio/clip3/')  # a line that the crash cut
+    time.sleep(0.3)  # the server finishes what it was asked last
+    answered = len(lines_whole(answers))
+    server.requests.clear()
+    result = ask(endpoint, exam, folder, params)
+    assert len(server.requests) == 3 + 12 - answered
+    assert all(result.answers[m] == exam.truth for m in ("audio_video", "video"))
+    assert all(answer is not None for answer in result.answers["audio"].values())
+
+
+def lines_whole(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines(keepends=True)[1:] if line.endswith("\n")]
