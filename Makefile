@@ -1,0 +1,59 @@
+# make demo   everything, from nothing to a compared model      make test   the checks and tests
+# make ui     the tracked runs in a browser                     make clean  forget what was built and made
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo test ui clean
+
+# The first Python on this machine that the pinned packages are built for; PYTHON=/path/to/python overrides it.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.12 python3.11 python3.13 python3 python; do \
+	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && { echo "$$python"; exit; }; done)
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# None of these tools reports usage to its maker, and none waits for a network that is not there.
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export RAY_USAGE_STATS_ENABLED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# A conda or virtual environment of the caller must not leak into .venv.
+unexport PYTHONHOME PYTHONPATH
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: no Python 3.11, 3.12 or 3.13 found. Install one (Debian, Ubuntu: apt install python3 python3-venv)," \
+			"or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "make: $(PYTHON) cannot make virtual environments: its venv module is missing." \
+			"Install it (Debian, Ubuntu: apt install python3-venv), then run make again." >&2; exit 1; fi
+	@echo "Installing the packages into $(VENV)/ with $$("$(PYTHON)" --version) (about 7 GB, once)"
+	@test -x $(VENV)/bin/python || "$(PYTHON)" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet uv
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet -r requirements.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	dvc repro
+	@avis results
+
+test: install
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+ui: install
+	@avis ui
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

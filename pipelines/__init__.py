@@ -1,0 +1,1 @@
+"""Who runs what when: the `avis` command line, and DVC's graph as Prefect tasks."""

@@ -1,0 +1,95 @@
+"""Child processes whose output is read as it comes and of which none outlives its run."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from components.core.errors import AvisError
+
+PROGRESS_EVERY_S = 10.0
+GRACE_S = 10.0
+_LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n)")
+
+
+class Children:
+    """The running children of one run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+
+    @contextmanager
+    def start(self, command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a process in a group of its own; on leaving, that group is gone.
+
+        Output and errors come through one pipe, `stdout`.
+
+        Raises:
+            AvisError: if the run was stopped meanwhile.
+        """
+        with self._lock:
+            if self._closed:
+                raise AvisError("the run was stopped")
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._running.add(child)
+        try:
+            with child:
+                try:
+                    yield child
+                finally:
+                    _end_group(child)
+        finally:
+            with self._lock:
+                self._running.discard(child)
+
+    def end(self) -> None:
+        """End all of them, and let no other start."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        for child in running:
+            _end_group(child)
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_S)
+
+
+def read_lines(stream: IO[bytes]) -> Iterator[str]:
+    """Yield output line by line as it comes; of a bar that redraws its line, one every ten seconds."""
+    rest = b""
+    shown_s = time.monotonic()
+    while chunk := os.read(stream.fileno(), 65536):
+        rest += chunk
+        while match := _LINE.match(rest):
+            rest = rest[match.end() :]
+            text, end = match.groups()
+            now_s = time.monotonic()
+            redrawn = end == b"\r"
+            if text.strip() and (not redrawn or now_s - shown_s >= PROGRESS_EVERY_S):
+                yield text.decode(errors="replace")
+                if redrawn:
+                    shown_s = now_s
+    if rest.strip():
+        yield rest.decode(errors="replace")

@@ -1,0 +1,106 @@
+"""The pipeline's graph as DVC knows it: nothing here is written a second time."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import AvisError
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of dvc.yaml."""
+
+    name: str
+    """Its address in DVC, such as `train@avism`."""
+    needs: tuple[str, ...]
+    """Names of the stages whose outputs it reads, in the order in which they run."""
+
+    @property
+    def group(self) -> str:
+        """The name without the variant: `train` for `train@avism`."""
+        return self.name.partition("@")[0]
+
+
+def find_root(start: Path) -> Path:
+    """Return the folder at or above `start` that DVC works in.
+
+    Raises:
+        AvisError: if there is none.
+    """
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / ".dvc").is_dir():
+            return folder
+    raise AvisError(
+        "this is no checkout of the pipeline",
+        where=str(start),
+        fix="Run inside the repository, where dvc.yaml and params.yaml are.",
+    )
+
+
+def read_graph(root: Path) -> list[Stage]:
+    """Read all stages, each after the ones it needs, in the order in which `dvc repro` runs them.
+
+    Raises:
+        AvisError: if dvc.yaml or params.yaml cannot be read as a graph.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import get_active_graph, plan_repro
+
+    try:
+        with Repo(os.fspath(root)) as repo:
+            graph = get_active_graph(repo.index.graph)
+            order = [(_address(stage, root), stage) for stage in plan_repro(graph)]
+            needs = {
+                name: {_address(need, root) for need in graph.successors(stage)} for name, stage in order
+            }
+    except DvcException as error:
+        raise AvisError(f"DVC cannot read the graph: {error}", where=str(root / "dvc.yaml")) from error
+    return [Stage(name, tuple(need for need, _ in order if need in needs[name])) for name, _ in order]
+
+
+def _address(stage: Any, root: Path) -> str:
+    """Return a stage's address as seen from the root (DVC's own `addressing` follows the current folder)."""
+    path = os.path.relpath(stage.path, root)
+    name: str | None = getattr(stage, "name", None)
+    if name is None:
+        return path  # a .dvc file
+    return name if path == "dvc.yaml" else f"{path}:{name}"
+
+
+def locked_stages(root: Path) -> list[str]:
+    """Return the names in dvc.lock, in the file's order; none when there is no dvc.lock yet."""
+    import yaml
+
+    try:
+        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return list((lock or {}).get("stages") or {})
+
+
+def order_lock(root: Path, before: Sequence[str], stages: Sequence[Stage]) -> None:
+    """Put the stages that are new in dvc.lock in the order in which `dvc repro` adds them.
+
+    Stages that ran side by side stand there in the order in which they happened to end; the same work
+    must leave the same file.
+
+    Args:
+        root: the repository.
+        before: names in dvc.lock before the run.
+        stages: the graph, as read_graph returns it.
+    """
+    after = locked_stages(root)
+    known = set(before)
+    new = [stage.name for stage in stages if stage.name in after and stage.name not in known]
+    wanted = [name for name in after if name not in new] + new
+    if wanted == after:
+        return
+    from dvc.repo import Repo
+    from dvc.utils.serialize import modify_yaml
+
+    with Repo(os.fspath(root)) as repo, repo.lock, modify_yaml(os.fspath(root / "dvc.lock")) as lock:
+        lock["stages"] = {name: lock["stages"][name] for name in wanted}

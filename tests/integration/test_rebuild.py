@@ -1,0 +1,159 @@
+"""`avis rebuild` against `dvc repro` on a small project with stages that cost nothing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from pipelines.rebuild import rebuild
+
+pytestmark = pytest.mark.integration
+
+GRAPH = """
+stages:
+  first:
+    cmd: echo made > first.txt && echo first speaks
+    deps: [source.txt]
+    outs: [first.txt]
+  train:
+    foreach: ${variants}
+    do:
+      cmd: sleep 0.2 && cat first.txt > ${key}.txt && echo ${item.seed} >> ${key}.txt
+      params:
+        - variants.${key}
+      deps: [first.txt]
+      outs:
+        - ${key}.txt
+  last:
+    cmd: cat a.txt b.txt > last.txt
+    deps: [a.txt, b.txt]
+    outs: [last.txt]
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "params.yaml").write_text(yaml.safe_dump({"variants": {k: {"seed": 1} for k in "ba"}}))
+    (root / "dvc.yaml").write_text(GRAPH)
+    (root / "source.txt").write_text("source\n")
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    dvc(root, "init", "-q")
+    return root
+
+
+def dvc(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def run(root: Path) -> tuple[str, dict[str, str]]:
+    """Run the flow; return its message and the state of every stage from the table it leaves."""
+    state = rebuild(root=root, train_jobs=2, return_state=True)
+    with get_client(sync_client=True) as client:
+        artifact = client.request("POST", "/artifacts/latest/filter", json={}).json()
+    table = next(yaml.safe_load(a["data"]) for a in artifact if a["key"] == "rebuild")
+    return state.message or "", {row["stage"]: row["state"] for row in table}
+
+
+def test_same_lock_as_repro(project: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin"
+    shutil.copytree(project, twin)
+    dvc(twin, "repro")
+    _, states = run(project)
+    assert set(states.values()) == {"Completed"}
+    assert (project / "dvc.lock").read_bytes() == (twin / "dvc.lock").read_bytes()
+    assert "up to date" in dvc(project, "repro")
+
+    _, states = run(project)
+    assert set(states.values()) == {"Skipped"}
+
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("a:\n    seed: 1", "a:\n    seed: 2"))
+    _, states = run(project)
+    assert states == {"first": "Skipped", "train@a": "Completed", "train@b": "Skipped", "last": "Completed"}
+
+
+def test_failure_stops_only_what_depends_on_it(project: Path) -> None:
+    graph = project / "dvc.yaml"
+    graph.write_text(
+        graph.read_text().replace("sleep 0.2", "if test ${key} = b; then cat ill.txt; exit 1; fi")
+    )
+    (project / "ill.txt").write_text("train: b is ill\n")
+    message, states = run(project)
+    assert states["train@b"] == "Failed"
+    assert states["train@a"] == "Completed"
+    assert states["last"] == "Not run"
+    assert message == "train: b is ill"
+    assert not (project / "last.txt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_lives_on_when_the_run_ends(project: Path, number: signal.Signals) -> None:
+    stage = dedent("""
+        import os, time, sys
+        from components.core.stage import run_stage
+        def work():
+            open("pid", "w").write(str(os.getpid()))
+            time.sleep(120)
+        run_stage("first", work)
+    """)
+    (project / "slow.py").write_text(stage)
+    graph = project / "dvc.yaml"
+    graph.write_text(
+        graph.read_text().replace(
+            "echo made > first.txt && echo first speaks", f"exec {sys.executable} slow.py"
+        )
+    )
+    code = "from pathlib import Path; from pipelines.rebuild import rebuild; rebuild(root=Path.cwd())"
+    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    log = (project / "log").open("wb")
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=log, stderr=log, env=environment)
+    try:
+        pid = int(wait_for(project / "pid"))
+        run.send_signal(number)
+        run.wait(40)
+        assert gone(pid, 20), "the stage goes on after its run ended"
+    finally:
+        run.kill()
+        run.wait()
+
+
+def wait_for(path: Path) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and (text := path.read_text()):
+            return text
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
+
+
+def gone(pid: int, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
