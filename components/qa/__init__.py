@@ -1,0 +1,1 @@
+"""qa: checks of annotations and media, a report to work through, and the gate before training."""

@@ -1,0 +1,223 @@
+"""Geometry: the shape of single masks, and how it changes against the frames before and after."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.qa.checks import Check, runs
+from components.qa.clip import Clip, Crop, intersection
+from components.qa.findings import Finding, Severity
+
+_BLACK = 16  # of 255: video black with some noise
+
+
+class BoxMismatch(Check):
+    name = "box_mismatch"
+    group = "geometry"
+    severity: Severity = "warning"
+    threshold = 2.0
+    unit = "pixels"
+    explanation = "The given box is not the mask's box: one of the two was edited without the other."
+    fix = "Run the annotate stage, which computes boxes from masks, and look whether the mask is right."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            for k, (crop, box) in enumerate(zip(track.crops, track.boxes or [], strict=False)):
+                if crop is None or not isinstance(box, list) or len(box) != 4:
+                    continue
+                given = box[0], box[1], box[0] + box[2], box[1] + box[3]
+                distance = max(abs(a - b) for a, b in zip(given, crop.box, strict=True))
+                if distance > self.limit:
+                    message = f"the mask reaches {distance:.0f} px past its box, or the box past the mask"
+                    findings.append(self.found(message, clip, track=track.id, frame=k, value=distance))
+        return findings
+
+
+class AreaJump(Check):
+    name = "area_jump"
+    group = "geometry"
+    severity: Severity = "warning"
+    threshold = 4.0
+    unit = "times the area before and after"
+    explanation = (
+        "For one frame the mask is several times larger or smaller than on both sides: a leak into the "
+        "background, or half an object forgotten. Frames where other labelled objects cover it are left out."
+    )
+    fix = "Draw the mask of this frame again. If something covered the object for a moment, waive it."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            for k in range(1, clip.length - 1):
+                before, here, after = track.crops[k - 1 : k + 2]
+                if before is None or here is None or after is None:
+                    continue
+                larger = min(here.area / before.area, here.area / after.area)
+                smaller = min(before.area / here.area, after.area / here.area)
+                if max(larger, smaller) <= self.limit or touches_border(here, clip):
+                    continue
+                if smaller > larger and _covered(clip, track.id, k, before):
+                    continue
+                factor, word = max((larger, "larger"), (smaller, "smaller"))
+                message = f"the mask is {factor:.1f} times {word} than on both sides"
+                findings.append(self.found(message, clip, track=track.id, frame=k, value=factor))
+        return findings
+
+
+def touches_border(crop: Crop, clip: Clip) -> bool:
+    """Whether a mask reaches the frame's edge, where objects come and go."""
+    left, top, right, bottom = crop.box
+    return left <= 1 or top <= 1 or right >= clip.width - 1 or bottom >= clip.height - 1
+
+
+def _covered(clip: Clip, track_id: int, k: int, place: Crop) -> bool:
+    """Whether other labelled objects lie over a good part of `place` on frame k."""
+    others = [track.crops[k] for track in clip.tracks if track.id != track_id]
+    return sum(intersection(place, other) for other in others if other is not None) > 0.2 * place.area
+
+
+class Sliver(Check):
+    name = "sliver"
+    group = "geometry"
+    severity: Severity = "warning"
+    threshold = 2.0
+    unit = "pixels of thickness"
+    explanation = "The whole mask is nowhere thicker than a line: what a slip of the brush leaves behind."
+    fix = "Remove the mask (null), or draw the object."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            for k in track.present:
+                crop = track.crops[k]
+                assert crop is not None  # noqa: S101
+                if crop.area > 2000 * self.limit:  # too large for a line across any frame
+                    continue
+                thickness = _thickness(crop.pixels)
+                if thickness <= self.limit:
+                    message = f"{crop.area} pixels, nowhere thicker than {thickness:.0f}"
+                    findings.append(self.found(message, clip, track=track.id, frame=k, value=thickness))
+        return findings
+
+
+def _thickness(pixels: NDArray[np.bool_]) -> float:
+    """The side of the largest square that fits into the mask, in pixels."""
+    padded = np.pad(pixels, 1).view(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_C, 3)
+    radius = float(distance.max())
+    doubled = cv2.erode(padded, np.ones((2, 2), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return 2.0 if radius <= 1 and doubled.any() else 2 * radius - 1
+
+
+class Specks(Check):
+    name = "specks"
+    group = "geometry"
+    severity: Severity = "warning"
+    threshold = 0.002
+    unit = "share of the mask"
+    explanation = "Tiny islands beside the object, which interactive tools leave where a click went astray."
+    fix = "Remove the islands."
+    farthest = 0.05  # of the box's larger side: nearer islands belong to the object's ragged edge
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            for k in track.present:
+                crop = track.crops[k]
+                assert crop is not None  # noqa: S101
+                count = self._count(crop)
+                if count:
+                    message = f"{count} tiny {'island' if count == 1 else 'islands'} away from the object"
+                    findings.append(self.found(message, clip, track=track.id, frame=k, value=float(count)))
+        return findings
+
+    def _count(self, crop: Crop) -> int:
+        number, labels, statistics, _ = cv2.connectedComponentsWithStats(
+            crop.pixels.view(np.uint8), connectivity=8
+        )
+        areas = statistics[1:, cv2.CC_STAT_AREA]
+        small = np.flatnonzero(areas < self.limit * crop.area) + 1
+        if number < 3 or not len(small):
+            return 0
+        large = np.isin(labels, np.setdiff1d(np.arange(1, number), small))
+        distance = cv2.distanceTransform((~large).view(np.uint8), cv2.DIST_L2, 3)
+        near = self.farthest * max(crop.pixels.shape)
+        return sum(float(distance[labels == label].min()) > near for label in small[:50])
+
+
+class Pinholes(Check):
+    name = "pinholes"
+    group = "geometry"
+    severity: Severity = "info"
+    threshold = 3.0
+    unit = "holes"
+    explanation = (
+        "Tiny holes in the mask (each under 0.2 % of it): noise of a tool, seldom part of an object."
+    )
+    fix = "Fill the holes."
+    largest = 0.002  # of the mask
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            holes = {k: self._count(crop) for k, crop in enumerate(track.crops) if crop is not None}
+            for first, last in runs(k for k, count in holes.items() if count > self.limit):
+                message = f"{holes[first]} tiny holes in the mask"
+                findings.append(
+                    self.found(
+                        message, clip, track=track.id, frame=first, last_frame=last, value=float(holes[first])
+                    )
+                )
+        return findings
+
+    def _count(self, crop: Crop) -> int:
+        background = np.pad(~crop.pixels, 1, constant_values=True).view(np.uint8)
+        _, _, statistics, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
+        return int(np.count_nonzero(statistics[1:, cv2.CC_STAT_AREA] < self.largest * crop.area))
+
+
+class MaskOnBar(Check):
+    name = "mask_on_bar"
+    group = "geometry"
+    severity: Severity = "warning"
+    threshold = 0.1
+    unit = "share of the mask"
+    explanation = "The mask lies on a black bar at the frame's edge (letterbox), where no object can be."
+    fix = "Shift or redraw the mask; a whole clip of these was annotated on a differently cropped video."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        pictures = [picture for picture in clip.pictures if picture is not None]
+        if not pictures:
+            return []
+        brightest = np.max(pictures, axis=0)
+        top, bottom = _bars(brightest.max(axis=1), clip.height)
+        left, right = _bars(brightest.max(axis=0), clip.width)
+        if top == left == 0 and bottom == clip.height and right == clip.width:
+            return []
+        findings = []
+        for track in clip.tracks:
+            for k in track.present:
+                crop = track.crops[k]
+                assert crop is not None  # noqa: S101
+                inside = crop.pixels[
+                    max(0, top - crop.y) : max(0, bottom - crop.y),
+                    max(0, left - crop.x) : max(0, right - crop.x),
+                ]
+                share = 1 - np.count_nonzero(inside) / crop.area
+                if share > self.limit:
+                    message = f"{share:.0%} of the mask lies on a black bar"
+                    findings.append(self.found(message, clip, track=track.id, frame=k, value=share))
+        return findings
+
+
+def _bars(brightest: NDArray[np.uint8], size: int) -> tuple[int, int]:
+    """First and last + 1 row (or column) that is ever brighter than black, in pixels of the masks."""
+    bright = np.flatnonzero(brightest > _BLACK)
+    if not len(bright):
+        return 0, size  # a black clip has no bars; black_frame says so
+    scale = size / len(brightest)
+    first, last = int(bright[0]), int(bright[-1]) + 1
+    return (round(first * scale) if first > 1 else 0), (
+        round(last * scale) if last < len(brightest) - 1 else size
+    )

@@ -1,0 +1,253 @@
+"""Structure: files, lengths, ids, codes. All of it must be right before anything else means something."""
+
+from components.core.masks import is_empty
+from components.qa.checks import Check, runs
+from components.qa.clip import SAMPLE_RATE_HZ, Clip
+from components.qa.dataset import Dataset
+from components.qa.findings import Finding, Severity
+
+_SIZE_TOLERANCE = 0.01
+
+
+class UncheckedClip(Check):
+    name = "unchecked_clip"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "The checks of this clip failed, took too long or ended their process."
+    fix = "Read the reason. A damaged media file is made again by the extract stage once it is deleted."
+
+    def check_set(self, dataset: Dataset) -> list[Finding]:
+        return [
+            self.found(reason, split=split, video=name) for (split, name), reason in dataset.failed.items()
+        ]
+
+
+class _InFile(Check):
+    """Reports one kind of problem that was met while reading the annotation files."""
+
+    def check_set(self, dataset: Dataset) -> list[Finding]:
+        return [
+            self.found(problem.message, split=document.split, video=problem.video, track=problem.track)
+            for document in dataset.documents.values()
+            for problem in document.problems
+            if problem.kind == self.name
+        ]
+
+
+class MalformedEntry(_InFile):
+    name = "malformed_entry"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "An entry of the annotation file lacks a field or has a wrong type; it was left out."
+    fix = "Correct the entry in the export, or write it again with the annotate stage."
+
+
+class DuplicateId(_InFile):
+    name = "duplicate_id"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "Two videos or two annotations of a file have the same id."
+    fix = "Give each its own id."
+
+
+class UnknownVideo(_InFile):
+    name = "unknown_video"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "An annotation names a video that the file does not list."
+    fix = "Add the video, or remove the annotation."
+
+
+class MissingMedia(Check):
+    name = "missing_media"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "The clip has no extracted media, or frames are missing or cannot be read."
+    fix = "Run ingest and extract for this clip, or take it out of the annotations."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        entry = clip.item.entry
+        if entry is None or entry.status != "ok":
+            reason = "not in the media index" if entry is None else f"{entry.status}: {entry.message}"
+            return [self.found(f"the clip has no media ({reason})", clip)]
+        findings = []
+        missing = [k for k, picture in enumerate(clip.pictures) if picture is None]
+        for first, last in runs(missing):
+            message = f"{clip.frame_path(first).name} is missing or unreadable"
+            findings.append(self.found(message, clip, frame=first, last_frame=last))
+        if clip.frame_path(clip.length).exists():
+            message = f"there are more frames than the {clip.length} that are annotated"
+            findings.append(self.found(message, clip))
+        return findings
+
+
+class AudioLength(Check):
+    name = "audio_length"
+    group = "structure"
+    severity: Severity = "blocking"
+    threshold = 1.0
+    unit = "samples"
+    explanation = "The sound must last exactly as long as the frames, or sound and masks drift apart."
+    fix = "Delete the clip's media and run the extract stage again."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        if clip.item.entry is None or clip.item.entry.status != "ok":
+            return []  # said by missing_media
+        if clip.sound is None:
+            return [
+                self.found(f"{clip.audio_path.name} is missing or is no 16 kHz mono 16 bit WAV file", clip)
+            ]
+        expected = round(clip.length * SAMPLE_RATE_HZ / clip.frame_rate_hz)
+        difference = len(clip.sound) - expected
+        if abs(difference) <= self.limit:
+            return []
+        message = f"{len(clip.sound)} samples of sound, {clip.length} frames need {expected}"
+        return [self.found(message, clip, value=float(difference))]
+
+
+class FrameSize(Check):
+    name = "frame_size"
+    group = "structure"
+    severity: Severity = "blocking"
+    threshold = _SIZE_TOLERANCE
+    unit = "difference of width / height, share"
+    explanation = "Masks and frames have different shapes. (The same shape at another size is no error.)"
+    fix = "Annotate the video in the shape in which it is extracted; look for rotation and letterboxing."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        entry = clip.item.entry
+        if entry is None or not entry.height or not entry.width:
+            return []
+        difference = abs(clip.width / clip.height / (entry.width / entry.height) - 1)
+        if difference <= self.limit:
+            return []
+        message = f"masks are {clip.width}x{clip.height}, frames {entry.width}x{entry.height}"
+        return [self.found(message, clip, value=difference)]
+
+
+class SegmentationLength(Check):
+    name = "segmentation_length"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "A track needs one segmentation (or null) for each frame of its video."
+    fix = "Export the track again; a track cut short is often an export of a frame range."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        return [
+            self.found(
+                f"{len(track.segmentations)} segmentations for {clip.length} frames", clip, track=track.id
+            )
+            for track in clip.tracks
+            if len(track.segmentations) != clip.length
+        ]
+
+
+class BoxLength(Check):
+    name = "box_length"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "Boxes and areas, where given, must be as many as the frames."
+    fix = "Leave boxes and areas to the annotate stage, which computes them from the masks."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        return [
+            self.found(f"{len(values)} {field} for {clip.length} frames", clip, track=track.id)
+            for track in clip.tracks
+            for field, values in (("bboxes", track.boxes), ("areas", track.areas))
+            if values is not None and len(values) != clip.length
+        ]
+
+
+class UnknownCategory(Check):
+    name = "unknown_category"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "A track's category is not among the file's categories."
+    fix = "Add the category, or map it with annotate.category_map."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        return [
+            self.found("the category id is not listed", clip, track=track.id)
+            for track in clip.tracks
+            if track.category is None
+        ]
+
+
+class UndecodableMask(Check):
+    name = "undecodable_mask"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "A run-length code or polygon cannot be turned into a mask of the video's size."
+    fix = "Export the track again. Run lengths must add up to height x width, column by column."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        return [
+            self.found(reason, clip, track=track.id, frame=k)
+            for track in clip.tracks
+            for k, reason in track.undecodable.items()
+            if not _short_polygon(track.segmentations[k])
+        ]
+
+
+class ShortPolygon(Check):
+    name = "short_polygon"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "A polygon needs three points."
+    fix = "Draw the polygon again, or remove it."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        return [
+            self.found("a polygon has fewer than three points", clip, track=track.id, frame=k)
+            for track in clip.tracks
+            for k, segmentation in enumerate(track.segmentations)
+            if _short_polygon(segmentation)
+        ]
+
+
+def _short_polygon(segmentation: object) -> bool:
+    return isinstance(segmentation, list) and any(
+        isinstance(polygon, list) and len(polygon) < 6 for polygon in segmentation
+    )
+
+
+class EmptyMask(Check):
+    name = "empty_mask"
+    group = "structure"
+    severity: Severity = "warning"
+    explanation = "No mask is written as null. An empty code is read as a mask by some tools, evaluators too."
+    fix = "Write null; `annotate` with the aviseg format keeps what it gets."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            empty = [
+                k
+                for k, segmentation in enumerate(track.segmentations[: clip.length])
+                if segmentation is not None
+                and track.crops[k] is None
+                and k not in track.undecodable
+                and is_empty(segmentation)
+            ]
+            findings += [
+                self.found(
+                    "an empty mask instead of null", clip, track=track.id, frame=first, last_frame=last
+                )
+                for first, last in runs(empty)
+            ]
+        return findings
+
+
+class EmptyTrack(Check):
+    name = "empty_track"
+    group = "structure"
+    severity: Severity = "warning"
+    explanation = "A track without a mask on any frame teaches nothing and counts as a miss."
+    fix = "Remove the track, or draw its masks."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        return [
+            self.found("the track has no mask at all", clip, track=track.id)
+            for track in clip.tracks
+            if not track.present and not track.undecodable
+        ]

@@ -1,0 +1,177 @@
+"""One clip as checks see it: masks, pictures and loudness, each read once when first asked for.
+
+T: frames, H, W: the frame's height and width in pixels, h, w: a crop's or small picture's.
+"""
+
+import wave
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.errors import AvisError
+from components.core.masks import decode
+from components.qa.reading import ClipItem
+
+SAMPLE_RATE_HZ = 16_000
+SILENCE_DBFS = -120.0
+_WINDOW_S = 0.05
+_SMALL_WIDTH_PX = 320
+_INT16_FULL_SCALE = 32768.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A mask cut to its box: pixels [h, w] with the upper left corner at column x, row y of the frame."""
+
+    x: int
+    y: int
+    pixels: NDArray[np.bool_]
+    area: int
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom (exclusive), in pixels."""
+        return self.x, self.y, self.x + self.pixels.shape[1], self.y + self.pixels.shape[0]
+
+
+def intersection(one: Crop, other: Crop) -> int:
+    """Pixels that two masks share."""
+    left, top = max(one.x, other.x), max(one.y, other.y)
+    right, bottom = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
+    if left >= right or top >= bottom:
+        return 0
+    mine = one.pixels[top - one.y : bottom - one.y, left - one.x : right - one.x]
+    theirs = other.pixels[top - other.y : bottom - other.y, left - other.x : right - other.x]
+    return int(np.count_nonzero(mine & theirs))
+
+
+def iou(one: Crop | None, other: Crop | None) -> float:
+    """Intersection over union of two masks, 0 where one is missing."""
+    if one is None or other is None:
+        return 0.0
+    common = intersection(one, other)
+    return common / (one.area + other.area - common)
+
+
+@dataclass(slots=True)
+class Track:
+    """One annotation of the clip.
+
+    segmentations, boxes, areas: as in the file, whatever their lengths.
+    crops: the mask on each of the T frames, None where there is none or it cannot be decoded.
+    undecodable: frame to reason.
+    """
+
+    id: int
+    category: str | None
+    segmentations: list[Any]
+    boxes: list[Any] | None
+    areas: list[Any] | None
+    crops: list[Crop | None] = field(default_factory=list)
+    undecodable: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def present(self) -> list[int]:
+        """Frames with a mask."""
+        return [k for k, crop in enumerate(self.crops) if crop is not None]
+
+
+class Clip:
+    """One clip."""
+
+    def __init__(self, item: ClipItem) -> None:
+        self.item = item
+        self.split, self.name, self.length = item.split, item.name, item.length
+        self.height, self.width = item.height, item.width
+        self.frame_rate_hz = item.entry.frame_rate_hz if item.entry else 1.0
+        self.frame_folder = item.media / "frames" / item.name
+        self.audio_path = item.media / "audio" / f"{item.name}.wav"
+
+    @cached_property
+    def tracks(self) -> list[Track]:
+        """The clip's tracks, masks decoded."""
+        return [self._track(row) for row in self.item.tracks]
+
+    def _track(self, row: dict[str, Any]) -> Track:
+        track = Track(
+            id=row["id"],
+            category=self.item.categories.get(row.get("category_id", -1)),
+            segmentations=row["segmentations"],
+            boxes=row.get("bboxes") if isinstance(row.get("bboxes"), list) else None,
+            areas=row.get("areas") if isinstance(row.get("areas"), list) else None,
+        )
+        track.crops = [None] * self.length
+        for k, segmentation in enumerate(track.segmentations[: self.length]):
+            try:
+                track.crops[k] = self._crop(segmentation)
+            except AvisError as error:
+                track.undecodable[k] = error.what
+        return track
+
+    def _crop(self, segmentation: Any) -> Crop | None:
+        if not segmentation:
+            return None
+        mask = decode(segmentation, self.height, self.width)
+        x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
+        if w == 0:
+            return None
+        pixels = mask[y : y + h, x : x + w].copy()  # a view would keep the whole frame in memory
+        return Crop(x, y, pixels, int(np.count_nonzero(pixels)))
+
+    @cached_property
+    def labelled(self) -> NDArray[np.intp]:
+        """Masks on each frame, [T]."""
+        present = [[crop is not None for crop in track.crops] for track in self.tracks]
+        return np.sum(present, axis=0, dtype=np.intp) if present else np.zeros(self.length, dtype=np.intp)
+
+    def frame_path(self, k: int) -> Path:
+        """The JPEG of frame k."""
+        return self.frame_folder / f"{k:05d}.jpg"
+
+    @cached_property
+    def pictures(self) -> list[NDArray[np.uint8] | None]:
+        """The frames, gray and small, [h, w] each; None where a file is missing or unreadable."""
+        return [self._picture(k) for k in range(self.length)]
+
+    def _picture(self, k: int) -> NDArray[np.uint8] | None:
+        if not self.frame_path(k).is_file():  # imread would print a warning
+            return None
+        # The decoder halves and quarters a JPEG for less than it costs to decode it whole.
+        half = cv2.IMREAD_REDUCED_GRAYSCALE_2 if self.width >= 2 * _SMALL_WIDTH_PX else cv2.IMREAD_GRAYSCALE
+        picture = cv2.imread(str(self.frame_path(k)), half)
+        if picture is None:
+            return None
+        if picture.shape[1] > _SMALL_WIDTH_PX:
+            height = round(picture.shape[0] * _SMALL_WIDTH_PX / picture.shape[1])
+            picture = cv2.resize(picture, (_SMALL_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(picture, dtype=np.uint8)
+
+    @cached_property
+    def sound(self) -> NDArray[np.int16] | None:
+        """The clip's 16 kHz mono sound, [samples]; None where there is no readable file."""
+        try:
+            with wave.open(str(self.audio_path), "rb") as file:
+                if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, SAMPLE_RATE_HZ):
+                    return None
+                return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+        except (OSError, wave.Error, EOFError):
+            return None
+
+    @cached_property
+    def level_dbfs(self) -> NDArray[np.float64] | None:
+        """The loudest 50 ms of each frame's second, [T]: root mean square in dB of full scale."""
+        if self.sound is None:
+            return None
+        window = round(_WINDOW_S * SAMPLE_RATE_HZ)
+        per_frame = max(1, round(SAMPLE_RATE_HZ / self.frame_rate_hz / window))
+        needed = self.length * per_frame * window
+        samples = np.zeros(needed)
+        available = self.sound[:needed]
+        samples[: len(available)] = available / _INT16_FULL_SCALE
+        power = np.mean(samples.reshape(self.length, per_frame, window) ** 2, axis=2).max(axis=1)
+        return np.asarray(10 * np.log10(np.maximum(power, 10 ** (SILENCE_DBFS / 10))))

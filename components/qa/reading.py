@@ -1,0 +1,136 @@
+"""Annotation files read with patience: what is wrong in them becomes findings, not an exception."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import AvisError
+from components.core.files import safe_name
+from components.core.media_index import MediaEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An entry of an annotation file that cannot belong to any clip, or not to one clip alone."""
+
+    kind: str  # name of the check that reports it
+    message: str
+    video: str = ""
+    track: int | None = None
+
+
+@dataclass(slots=True)
+class ClipItem:
+    """One clip as its annotation file has it, and where its media are: what a worker gets.
+
+    tracks: the file's entries with this video_id, unchecked.
+    """
+
+    split: str
+    name: str
+    length: int
+    height: int
+    width: int
+    tracks: list[dict[str, Any]]
+    categories: dict[int, str]
+    media: Path
+    entry: MediaEntry | None
+
+
+@dataclass(slots=True)
+class SplitDocument:
+    """One annotation file."""
+
+    split: str
+    categories: dict[int, str]
+    clips: list[ClipItem]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_split(path: Path, split: str, media: Path, index: Mapping[str, MediaEntry]) -> SplitDocument:
+    """Read one annotation file.
+
+    Raises:
+        AvisError: the file is missing or is not a JSON object with the three lists.
+    """
+    content = _read_object(path)
+    document = SplitDocument(split=split, categories={}, clips=[])
+    for number, row in enumerate(content["categories"]):
+        try:
+            document.categories[int(row["id"])] = str(row["name"])
+        except (KeyError, TypeError, ValueError):
+            document.problems.append(Problem("malformed_entry", f"categories[{number}] has no id and name"))
+    by_id: dict[Any, ClipItem] = {}
+    names: set[str] = set()
+    for number, row in enumerate(content["videos"]):
+        clip = _clip(row, split, document.categories, media, index)
+        if clip is None:
+            document.problems.append(
+                Problem(
+                    "malformed_entry", f"videos[{number}] has no whole id, length, height, width, file_names"
+                )
+            )
+        elif row["id"] in by_id:
+            document.problems.append(
+                Problem("duplicate_id", f"the video id {row['id']} is given twice", video=clip.name)
+            )
+        else:
+            if clip.name in names:
+                problem = Problem("duplicate_id", "two videos have this name", video=clip.name)
+                document.problems.append(problem)
+            names.add(clip.name)
+            by_id[row["id"]] = clip
+            document.clips.append(clip)
+    _hand_out_tracks(content["annotations"], by_id, document)
+    return document
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise AvisError("There are no annotations", where=str(path), fix="Run the annotate stage.") from None
+    except (ValueError, RecursionError) as error:
+        raise AvisError(f"The annotations are not valid JSON: {error}", where=str(path)) from None
+    for key in ("categories", "videos", "annotations"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise AvisError(f"The list {key!r} is missing", where=str(path), fix="Run the annotate stage.")
+    return dict(content)
+
+
+def _clip(
+    row: Any, split: str, categories: dict[int, str], media: Path, index: Mapping[str, MediaEntry]
+) -> ClipItem | None:
+    try:
+        name = safe_name(row["file_names"][0].split("/")[0])
+        values = [row[key] for key in ("id", "length", "height", "width")]
+    except (KeyError, TypeError, IndexError, AttributeError, AvisError):
+        return None
+    if any(type(value) is not int or value < 1 for value in values[1:]) or type(values[0]) is not int:
+        return None
+    _, length, height, width = values
+    return ClipItem(split, name, length, height, width, [], categories, media, index.get(name))
+
+
+def _hand_out_tracks(rows: list[Any], by_id: Mapping[Any, ClipItem], document: SplitDocument) -> None:
+    seen: set[int] = set()
+    for number, row in enumerate(rows):
+        track_id = row.get("id") if isinstance(row, dict) else None
+        if type(track_id) is not int or not isinstance(row.get("segmentations"), list):
+            problem = Problem("malformed_entry", f"annotations[{number}] has no whole id and segmentations")
+            document.problems.append(problem)
+            continue
+        clip = by_id.get(row.get("video_id"))
+        if clip is None:
+            message = (
+                f"the annotation {track_id} names the video {row.get('video_id')!r}, which is not listed"
+            )
+            document.problems.append(Problem("unknown_video", message, track=track_id))
+            continue
+        if track_id in seen:
+            message = f"the annotation id {track_id} is given twice"
+            document.problems.append(Problem("duplicate_id", message, video=clip.name, track=track_id))
+        seen.add(track_id)
+        clip.tracks.append(row)

@@ -1,0 +1,140 @@
+"""The report: one HTML page without any other file, for a person to work through."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from components.core.engine import run_items
+from components.core.files import write_text
+from components.core.params import EngineParams
+from components.core.paths import Paths
+from components.core.records import SPLITS
+from components.qa.checks import GROUPS, Check
+from components.qa.dataset import Dataset
+from components.qa.findings import SEVERITIES, Finding
+from components.qa.params import QaParams
+from components.qa.pictures import Drawing, Request, draw
+from components.qa.reading import ClipItem
+from components.qa.waivers import Waiver
+
+_SHOWN_PER_CHECK = 24  # so that one noisy check does not push out the others
+
+
+def write_report(
+    paths: Paths,
+    dataset: Dataset,
+    findings: Sequence[Finding],
+    unused_waivers: Sequence[Waiver],
+    checks: Sequence[Check],
+    metrics: Mapping[str, float],
+    params: QaParams,
+    engine: EngineParams,
+) -> None:
+    """Write data/qa/report.html."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    clips = {
+        (clip.split, clip.name): clip for document in dataset.documents.values() for clip in document.clips
+    }
+    shown = _choose(findings, params.findings_shown)
+    previews = _choose_previews(dataset, findings, params.previews)
+    drawings, preview_drawings = _draw(clips, dict(shown), previews, params, engine)
+    environment = Environment(
+        loader=PackageLoader("components.qa", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    open_findings = [finding for finding in findings if not finding.waived]
+    facts = {(clip.split, clip.name): clip for clip in dataset.clips}
+    page = environment.get_template("report.html").render(
+        metrics=metrics,
+        splits=SPLITS,
+        severities=SEVERITIES,
+        blocking=sum(finding.severity == "blocking" for finding in open_findings),
+        shown=[(finding, drawings.get(number)) for number, finding in shown],
+        total=len(findings),
+        checks=checks,
+        groups=GROUPS,
+        counts=Counter(finding.check for finding in open_findings),
+        explanations={check.name: check for check in checks},
+        categories=_categories(dataset),
+        dropped=dataset.failed,
+        unused_waivers=unused_waivers,
+        previews=[(facts[place], preview_drawings[place]) for place in previews if place in preview_drawings],
+        links={name: _link(paths, name) for _, name in clips},
+    )
+    write_text(paths.qa / "report.html", page)
+
+
+def _choose(findings: Sequence[Finding], most: int) -> list[tuple[int, Finding]]:
+    """The findings to draw, with their numbers: the first of every check in turn, in the given order."""
+    numbered = list(enumerate(findings))
+    chosen: list[tuple[int, Finding]] = []
+    for _, group in groupby(numbered, key=lambda entry: (bool(entry[1].waived), entry[1].severity)):
+        by_check: Counter[str] = Counter()
+        for number, finding in group:
+            by_check[finding.check] += 1
+            if by_check[finding.check] <= _SHOWN_PER_CHECK:
+                chosen.append((number, finding))
+    return chosen[:most]
+
+
+def _choose_previews(dataset: Dataset, findings: Sequence[Finding], most: int) -> list[tuple[str, str]]:
+    """Clean clips spread over the set: no finding but of severity info, and something labelled."""
+    suspicious = {(finding.split, finding.video) for finding in findings if finding.severity != "info"}
+    clean = [
+        (clip.split, clip.name)
+        for clip in sorted(dataset.clips, key=lambda clip: -len(clip.sounding))
+        if clip.masks and (clip.split, clip.name) not in suspicious
+    ]
+    by_split = {split: [place for place in clean if place[0] == split] for split in SPLITS}
+    turns = max(map(len, by_split.values()), default=0)
+    return [places[turn] for turn in range(turns) for places in by_split.values() if turn < len(places)][
+        :most
+    ]
+
+
+def _draw(
+    clips: Mapping[tuple[str, str], ClipItem],
+    shown: Mapping[int, Finding],
+    previews: Sequence[tuple[str, str]],
+    params: QaParams,
+    engine: EngineParams,
+) -> tuple[dict[int, Drawing], dict[tuple[str, str], Drawing]]:
+    """Drawings of findings by number, and of previews by place; what cannot be drawn is left out."""
+    requests = {place: Request(clips[place], {}, preview=True) for place in previews}
+    for number, finding in shown.items():
+        place = finding.split, finding.video
+        if place in clips:
+            requests.setdefault(place, Request(clips[place], {}, preview=False)).findings[number] = finding
+    items = [("/".join(place), request) for place, request in requests.items()]
+    places = {"/".join(place): place for place in requests}
+    drawings: dict[int, Drawing] = {}
+    preview_drawings: dict[tuple[str, str], Drawing] = {}
+    for outcome in run_items(
+        draw, items, engine=engine, timeout_s=params.clip_timeout_s, label="qa pictures"
+    ):
+        if outcome.value is None:
+            continue
+        drawings |= outcome.value[0]
+        if outcome.value[1] is not None:
+            preview_drawings[places[outcome.key]] = outcome.value[1]
+    return drawings, preview_drawings
+
+
+def _categories(dataset: Dataset) -> list[tuple[str, dict[str, int], int]]:
+    """Category, its tracks in each split, its sounding frames; the most frequent first."""
+    tracks = {split: dataset.tracks_of(split) for split in SPLITS}
+    sounding: Counter[str] = Counter()
+    for clip in dataset.clips:
+        sounding.update(clip.sounding)
+    names = sorted(sounding, key=lambda name: (-sum(tracks[split].get(name, 0) for split in SPLITS), name))
+    return [(name, {split: tracks[split].get(name, 0) for split in SPLITS}, sounding[name]) for name in names]
+
+
+def _link(paths: Paths, name: str) -> str | None:
+    """The clip's video file as seen from the report, where there is one."""
+    for ending in (".mp4", ".webm", ".mkv", ".mov"):
+        if (paths.raw / f"{name}{ending}").is_file():
+            return (Path("..") / paths.raw.name / f"{name}{ending}").as_posix()
+    return None
