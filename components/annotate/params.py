@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from components.core.params import Block
 
@@ -36,19 +36,12 @@ class SplitParams(Block):
 class AnnotateParams(Block):
     """What to import.
 
-    sources: annotation files.
+    source: an annotation file, or a folder whose .json and .xml files are all taken (DVC watches this path).
     format: `auto`, or the name of a format.
     category_map: a YAML file `name in the source: name here`; null as the name here drops its tracks.
     """
 
-    sources: list[str] = Field(default=["data/sample/annotations.json"], min_length=1)
+    source: str = Field(default="data/sample/annotations.json", min_length=1)
     format: str = "auto"
     category_map: str | None = None
     splits: SplitParams = SplitParams()
-
-    @field_validator("sources")
-    @classmethod
-    def _each_once(cls, sources: list[str]) -> list[str]:
-        if len(set(sources)) != len(sources):
-            raise ValueError("a source is listed twice")
-        return sources

@@ -33,6 +33,8 @@ from components.core.source import source_of
 from components.core.stage import run_stage
 from components.core.tracking import Run, data_run
 
+FILE_ENDINGS = (".json", ".xml")
+
 
 @dataclass
 class Imported:
@@ -68,7 +70,7 @@ def main() -> None:
 
 
 def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
-    """Import `params.sources` to data/annotations/{train,val,test}.json and summary.json beside them.
+    """Import `params.source` to data/annotations/{train,val,test}.json and summary.json beside them.
 
     Raises:
         AvisError: a source cannot be read, an annotation's length differs from the frames of its video,
@@ -76,18 +78,19 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     """
     manifest = _manifest(params)
     media = read_media_index(paths.media / "index.parquet")
-    sets, formats = _read_sources(params)
+    files = _files(Path(params.source))
+    sets, formats = _read_files(files, params)
     categories = unite_categories(sets)
     dropped: dict[str, str] = {}
     splits: dict[str, str] = {}
     origin: dict[str, str] = {}
-    for source, annotations in zip(params.sources, sets, strict=True):
+    for source, annotations in zip(map(str, files), sets, strict=True):
         for video in annotations.videos:
             if video.name in origin:
                 raise AvisError(
                     f"The video {video.name!r} is annotated twice",
                     where=f"{origin[video.name]} and {source}",
-                    fix="Keep one of the two in annotate.sources.",
+                    fix="Keep one of the two.",
                 )
             origin[video.name] = source
             reason = _why_no_media(media.get(video.name))
@@ -99,7 +102,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     if not splits:
         raise AvisError(
             f"None of the {len(origin)} annotated videos has media",
-            where=f"{', '.join(params.sources)}; {paths.media / 'index.parquet'}",
+            where=f"{params.source}; {paths.media / 'index.parquet'}",
             fix="Video names in the annotations must be the manifest's video ids. First: "
             + "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3])
             + ".",
@@ -149,16 +152,32 @@ def _manifest(params: AnnotateParams) -> dict[str, ManifestEntry]:
     return {entry.video_id: entry for entry in read_manifest(Path(params.splits.manifest))}
 
 
-def _read_sources(params: AnnotateParams) -> tuple[list[AnnotationSet], dict[str, str]]:
+def _files(source: Path) -> list[Path]:
+    """The annotation files that are meant: the file itself, or those in the folder."""
+    if not source.is_dir():
+        return [source]
+    files = sorted(
+        file for file in source.iterdir() if file.suffix.lower() in FILE_ENDINGS and file.is_file()
+    )
+    if not files:
+        raise AvisError(
+            f"The folder has no annotation file ({', '.join(FILE_ENDINGS)})",
+            where=str(source),
+            fix="Correct annotate.source in params.yaml.",
+        )
+    return files
+
+
+def _read_files(files: list[Path], params: AnnotateParams) -> tuple[list[AnnotationSet], dict[str, str]]:
     mapping = read_category_map(Path(params.category_map)) if params.category_map else {}
     sets, formats = [], {}
     unknown = set(mapping)
-    for source in params.sources:
-        entry, reason = detect_format(Path(source))
+    for file in files:
+        entry, reason = detect_format(file)
         if params.format != "auto":
             entry, reason = find_format(params.format), "set in params.yaml"
-        formats[source] = f"{entry.name} ({reason})"
-        annotations = entry.read(Path(source))
+        formats[str(file)] = f"{entry.name} ({reason})"
+        annotations = entry.read(file)
         unknown -= set(annotations.categories.values())
         sets.append(map_categories(annotations, mapping))
     if unknown:

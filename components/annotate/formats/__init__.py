@@ -59,7 +59,7 @@ def detect_format(path: Path) -> tuple[Format, str]:
         raise AvisError(
             "There is no such annotation file",
             where=str(path),
-            fix="Correct annotate.sources in params.yaml.",
+            fix="Correct annotate.source in params.yaml.",
         )
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from components.core.tracking import MemoryRun
 
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import Imported, annotate
@@ -14,6 +13,7 @@ from components.core.errors import AvisError
 from components.core.masks import decode, encode
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, Track, Video, read_annotations, write_annotations
+from components.core.tracking import MemoryRun
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 4
 
@@ -63,7 +63,7 @@ def test_the_manifest_splits_and_clips_without_media_are_dropped_by_name(tmp_pat
     source = write_source(tmp_path / "all.json", ["a", "b", "c", "gone", "torn"], {1: "dog", 2: "cow"})
     write_media(paths, {"a": FRAMES, "b": FRAMES, "c": FRAMES, "extra": FRAMES}, {"torn": "no moov atom"})
     manifest = write_manifest(tmp_path / "m.csv", {"a": "train", "b": "val", "c": "test"})
-    imported = run(paths, sources=[source], splits={"manifest": manifest})
+    imported = run(paths, source=source, splits={"manifest": manifest})
     assert imported.clips == {"train": 1, "val": 1, "test": 1}
     assert imported.dropped == {
         "gone": "no such video in the media index",
@@ -79,14 +79,17 @@ def test_the_manifest_splits_and_clips_without_media_are_dropped_by_name(tmp_pat
 
 def test_files_that_number_categories_and_videos_differently_become_one_set(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "data")
-    first = write_source(tmp_path / "train_1.json", ["a"], {1: "dog", 2: "cow"})
-    second = write_source(tmp_path / "train_2.json", ["b"], {1: "cow", 2: "Dogs"})
-    third = write_source(tmp_path / "test.json", ["c"], {7: "noise"})
+    exports = tmp_path / "exports"
+    exports.mkdir()
+    (exports / "readme.txt").write_text("no annotations")
+    write_source(exports / "train_1.json", ["a"], {1: "dog", 2: "cow"})
+    write_source(exports / "train_2.json", ["b"], {1: "cow", 2: "Dogs"})
+    write_source(exports / "test.json", ["c"], {7: "noise"})
     write_media(paths, dict.fromkeys("abc", FRAMES))
     (tmp_path / "map.yaml").write_text("Dogs: dog\nnoise: null\n")
     run(
         paths,
-        sources=[first, second, third],
+        source=str(exports),
         category_map=str(tmp_path / "map.yaml"),
         splits={"by": "file", "manifest": None},
     )
@@ -105,7 +108,7 @@ def test_hash_splits_keep_the_clips_of_a_source_together(tmp_path: Path) -> None
     source = write_source(tmp_path / "all.json", names, {1: "dog"})
     write_media(paths, dict.fromkeys(names, FRAMES))
     shares = {"train": 0.5, "val": 0.2, "test": 0.3}
-    run(paths, sources=[source], splits={"by": "hash", "manifest": None, "shares": shares})
+    run(paths, source=source, splits={"by": "hash", "manifest": None, "shares": shares})
     split_of = {
         video.name: split
         for split in ("train", "val", "test")
@@ -122,7 +125,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     for attempt in ("one", "two"):
         paths = Paths(tmp_path / attempt)
         write_media(paths, {"a": FRAMES, "b": FRAMES})
-        run(paths, sources=[source], splits={"by": "file", "manifest": None})
+        run(paths, source=source, splits={"by": "file", "manifest": None})
         contents.append((paths.annotations / "train.json").read_bytes())
     assert contents[0] == contents[1]
 
@@ -132,7 +135,7 @@ def test_a_length_that_differs_from_the_media_names_file_video_annotation_and_le
     source = write_source(tmp_path / "train.json", ["a"], {1: "dog"}, first_id=5)
     write_media(paths, {"a": FRAMES + 2})
     with pytest.raises(AvisError, match=r"Annotation 5 of the video 'a' has 4 frames, its media have 6"):
-        run(paths, sources=[source], splits={"by": "file", "manifest": None})
+        run(paths, source=source, splits={"by": "file", "manifest": None})
     assert not paths.annotations.exists()
 
 
@@ -142,16 +145,20 @@ def test_mistakes_get_one_clear_message(tmp_path: Path) -> None:
     write_media(paths, {"b": FRAMES})
     by_file = {"by": "file", "manifest": None}
     with pytest.raises(AvisError, match="None of the 1 annotated videos has media"):
-        run(paths, sources=[source], splits=by_file)
+        run(paths, source=source, splits=by_file)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AvisError, match="folder has no annotation file"):
+        run(paths, source=str(tmp_path / "empty"), splits=by_file)
     with pytest.raises(AvisError, match="no such annotation file"):
-        run(paths, sources=[str(tmp_path / "other.json")], splits=by_file)
+        run(paths, source=str(tmp_path / "other.json"), splits=by_file)
     (tmp_path / "map.yaml").write_text("cat: dog\n")
     with pytest.raises(AvisError, match="no source has: cat"):
-        run(paths, sources=[source], splits=by_file, category_map=str(tmp_path / "map.yaml"))
-    write_source(tmp_path / "copy" / "train.json", ["b"], {1: "dog"})
-    twice = [str(tmp_path / "copy" / "train.json"), write_source(tmp_path / "val.json", ["b"], {1: "dog"})]
+        run(paths, source=source, splits=by_file, category_map=str(tmp_path / "map.yaml"))
+    twice = tmp_path / "twice"
+    second = write_source(twice / "train.json", ["b"], {1: "dog"})
+    write_source(twice / "val.json", ["b"], {1: "dog"})
     with pytest.raises(AvisError, match="'b' is annotated twice"):
-        run(paths, sources=twice, splits=by_file)
+        run(paths, source=str(twice), splits=by_file)
     manifest = write_manifest(tmp_path / "m.csv", {"b": "", "c": "train"})
     with pytest.raises(AvisError, match="'b' has no split in the manifest"):
-        run(paths, sources=[twice[0]], splits={"manifest": manifest})
+        run(paths, source=second, splits={"manifest": manifest})
