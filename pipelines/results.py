@@ -1,0 +1,43 @@
+"""`avis results`: what the last run made, and where to look at it."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from components.core.params import read_variant_names
+from components.core.paths import Paths
+
+SHOWN = ("mAP", "HOTA", "FSLA")
+
+
+def show() -> None:
+    """Print the scores of every evaluated variant, and where pages, films and runs are."""
+    console = Console()
+    paths = Paths()
+    table = Table(title="Test clips, percent")
+    table.add_column("variant")
+    table.add_column("protocol")
+    for name in SHOWN:
+        table.add_column(name, justify="right")
+    for variant in read_variant_names():
+        file = paths.evaluation(variant) / "metrics.json"
+        if not file.exists():
+            continue
+        for protocol, scores in json.loads(file.read_text(encoding="utf-8")).items():
+            if isinstance(scores, dict) and SHOWN[0] in scores:
+                table.add_row(variant, protocol, *(f"{scores[name]:.1f}" for name in SHOWN))
+    if table.row_count:
+        console.print(table)
+    _point_to(console, "All models side by side:", paths.comparison / "report.html")
+    for variant in read_variant_names():
+        _point_to(console, f"Films and curves, {variant}:", paths.evaluation(variant) / "report.html")
+    _point_to(console, "Annotations and checks:", paths.qa / "report.html")
+    console.print("Runs and their history:   make ui")
+    console.print("A video of your own:      .venv/bin/avis predict VIDEO")
+
+
+def _point_to(console: Console, what: str, path: Path) -> None:
+    if path.exists():
+        console.print(f"{what} {path}", soft_wrap=True)

@@ -1,0 +1,37 @@
+"""`avis ui`: the tracked runs in a browser."""
+
+import os
+import socket
+import sys
+
+from components.core.errors import AvisError
+from components.core.params import read_block
+from components.core.stage import disable_telemetry
+from components.core.tracking import TrackingParams
+
+HOST = "127.0.0.1"
+
+
+def serve(port: int) -> None:
+    """Become MLflow's server on this machine; of a remote one, say where it is.
+
+    Raises:
+        AvisError: if the port is taken.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or read_block("tracking", TrackingParams).uri
+    if uri.startswith(("http://", "https://")):
+        print(f"Runs are tracked at {uri}")
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise AvisError(
+                f"port {port} is in use",
+                fix=f"Is it open already (http://{HOST}:{port})? Or: avis ui --port 5001",
+            ) from None
+    disable_telemetry()
+    print(f"Runs: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
+    command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *command, "--workers", "1"])  # noqa: S606 (fixed arguments, no shell)
