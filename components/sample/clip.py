@@ -77,7 +77,13 @@ def write_video(kit: Kit, scene: Scene, path: Path, width: int, height: int, fra
     ):
         video = container.add_stream("libx264", rate=frame_rate_hz)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.options = {"crf": "20", "preset": "veryfast", "threads": "1", "g": str(4 * frame_rate_hz)}
+        video.options = {
+            "crf": "20",
+            "preset": "superfast",
+            "x264-params": "mbtree=1:rc-lookahead=10",  # a fifth smaller for a twentieth more time
+            "threads": "1",  # clips are made in parallel, and bytes must not depend on the machine's cores
+            "g": str(4 * frame_rate_hz),
+        }
         audio = container.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
         audio.bit_rate = 96_000
         for k in range(scene.duration_s):

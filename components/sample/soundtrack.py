@@ -14,7 +14,8 @@ FADE_S = 0.01
 def mix(kit: Kit, scene: Scene, start_s: float, end_s: float, rate_hz: int) -> npt.NDArray[np.float32]:
     """Samples round(start_s * rate_hz) up to round(end_s * rate_hz) of the scene's sound, mono.
 
-    Every sample depends on its own number only: any window gives the same samples.
+    Every sample depends on its own number only: any window gives the same samples. Between rates, intervals
+    agree to the sample, the repetitions inside them to some milliseconds (loops are whole samples long).
     """
     first, last = round(start_s * rate_hz), round(end_s * rate_hz)
     room = kit.room.at(rate_hz)
