@@ -48,6 +48,8 @@ def examine() -> bool:
             findings = list(check())
         except AvisError as error:
             findings = [Finding("missing", str(error))]
+        except ImportError as error:
+            findings = [Finding("missing", f"A package does not load: {error}", "make install")]
         for finding in findings:
             able = able and finding.state != "missing"
             console.print(f"{_SIGNS[finding.state]} {escape(finding.text)}")
@@ -111,7 +113,7 @@ def _torch() -> Iterator[Finding]:
         fix = (
             "The demo does not need one. AVISeg does: an NVIDIA GPU with its driver; nvidia-smi must list it."
         )
-        yield Finding("note", f"No GPU: trains on {torch.get_num_threads()} CPU threads", fix)
+        yield Finding("note", f"No GPU: trains on {os.cpu_count()} CPU cores", fix)
 
 
 def _codecs() -> Iterator[Finding]:
