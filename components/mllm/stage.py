@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import fsum
 from pathlib import Path
+from statistics import fmean
 
 from components.core.errors import AvisError
 from components.core.files import write_json
@@ -45,7 +47,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
             paths.predictions(variant) / "results.json", annotations, params.score_threshold
         )
         metrics[variant] = {**score(truth, answers), "clips": len(truth)}
-        with continue_run(paths.model(variant) / "run.json") as run:
+        with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
             run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
     exam = Exam(
         clips=[
@@ -62,7 +64,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     if not params.models:
         print(NO_ENDPOINT, flush=True)
     for endpoint in params.models:
-        metrics |= _examine(endpoint, params, exam, paths.mllm / endpoint.name)
+        metrics |= _examine(endpoint, params, exam, paths)
     write_json(paths.mllm / "metrics.json", metrics)
     return metrics
 
@@ -108,15 +110,17 @@ def _from_predictions(
 
 
 def _examine(
-    endpoint: EndpointParams, params: MllmParams, exam: Exam, folder: Path
+    endpoint: EndpointParams, params: MllmParams, exam: Exam, paths: Paths
 ) -> dict[str, dict[str, float]]:
     """One model's scores, in an MLflow run of its own that later runs of the stage continue."""
+    folder = paths.mllm / endpoint.name
     folder.mkdir(parents=True, exist_ok=True)
     settings = endpoint.model_dump(mode="json")
     run_file = folder / "run.json"
     known = json.loads(run_file.read_text()) if run_file.is_file() else {}
     run_id = known.get("run_id") if known.get("settings") == settings else None
-    with training_run(variant=endpoint.name, params={"mllm": settings}, run_id=run_id) as run:
+    with training_run(variant=endpoint.name, params={"mllm": settings}, run_id=run_id, paths=paths) as run:
+        run.tags({"avis.kind": "language model", "mlflow.source.name": "components.mllm"})
         write_json(run_file, {"run_id": run.run_id, "settings": settings})
         result = asyncio.run(interview(endpoint, params, exam, folder))
         metrics = _metrics(endpoint.name, result, exam.truth)
@@ -147,9 +151,9 @@ def _outlay(records: Sequence[Record]) -> dict[str, float]:
         "no_reply": len(records) - len(replies),
     }
     if replies:
-        values["latency_s"] = sum(record["latency_s"] for record in replies) / len(replies)
+        values["latency_s"] = fmean(record["latency_s"] for record in replies)
         values["input_tokens"] = sum(record["input_tokens"] for record in replies)
         values["output_tokens"] = sum(record["output_tokens"] for record in replies)
     if replies and all(record["cost_usd"] is not None for record in replies):
-        values["cost_usd"] = sum(record["cost_usd"] for record in replies)
+        values["cost_usd"] = fsum(record["cost_usd"] for record in replies)
     return values

@@ -1,0 +1,146 @@
+"""The stage as a process: variants and a language model scored by the same functions."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.params import read_block
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
+from components.mllm.params import MllmParams
+from components.mllm.stage import mllm
+from tests.unit.mllm.chat_server import CATEGORIES, LENGTH_S, Server, make_media
+
+REPOSITORY = Path(__file__).parents[3]
+HEIGHT, WIDTH = 48, 80
+
+
+def half(index: int) -> dict:
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    mask[:, : WIDTH // 2] = True
+    return masks.encode(mask if index % 2 == 0 else ~mask)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder with test clips as `chat_server.true_sounding` has them, and predictions of two variants."""
+    clips = make_media(tmp_path / "data" / "media", 4)
+    videos = [
+        Video(
+            k + 1, clip.name, [f"{clip.name}/{s:05d}.jpg" for s in range(LENGTH_S)], LENGTH_S, HEIGHT, WIDTH
+        )
+        for k, clip in enumerate(clips)
+    ]
+    tracks = [Track(k + 1, k + 1, k % 2 + 1, [half(k), half(k), None]) for k in range(4)]
+    write_annotations(
+        tmp_path / "data" / "annotations" / "test.json",
+        AnnotationSet({k + 1: name for k, name in enumerate(CATEGORIES)}, videos, tracks),
+    )
+    exact = [Result(t.video_id, t.category_id, 0.9, t.segmentations) for t in tracks]
+    faint = [Result(1, 2, 0.1, [half(1)] * 3)]  # below the threshold: no answer
+    half_right = [Result(t.video_id, t.category_id, 0.9, t.segmentations) for t in tracks[:2]]
+    for variant, results in (("good", exact + faint), ("poor", half_right)):
+        write_results(tmp_path / "data" / "predictions" / variant / "results.json", results)
+        run_file = tmp_path / "data" / "model" / variant / "run.json"
+        run_file.parent.mkdir(parents=True)
+        run_file.write_text(json.dumps({"run_id": "0" * 32}))
+    return tmp_path
+
+
+def run_stage(workplace: Path, models: list[dict]) -> dict:
+    params = MllmParams.model_validate({"models": models})
+    return mllm(params, ["good", "poor"], Paths(workplace / "data"))
+
+
+@pytest.fixture(autouse=True)
+def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
+
+
+def metrics(workplace: Path) -> dict:
+    return json.loads((workplace / "data" / "mllm" / "metrics.json").read_text())
+
+
+def test_without_an_endpoint_the_variants_are_scored_and_it_is_said_how_to_add_one(workplace):
+    params = {"variants": {"good": {}, "poor": {}}, "mllm": {}}
+    (workplace / "params.yaml").write_text(json.dumps(params))
+    done = subprocess.run(
+        [sys.executable, "-m", "components.mllm"],
+        cwd=workplace,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 1 and "base_url" in said[0] and "mllm.models" in said[0]
+    values = metrics(workplace)
+    assert set(values) == {"good", "poor"}
+    shares = {name: value for name, value in values["good"].items() if name not in ("clips", "count_mae")}
+    assert set(shares.values()) == {100.0} and len(shares) == 7
+    assert values["good"]["count_mae"] == 0.0
+    poor = values["poor"]  # 2 of 4 clips unanswered; second 2 of 3 is silent and right in each
+    assert poor["category_f1"] == pytest.approx(200 / 3)
+    assert poor["count_accuracy"] == 50.0 and poor["count_off_by_one"] == 100.0 and poor["count_mae"] == 0.5
+    assert poor["frame_accuracy"] == poor["box_fsla"] == pytest.approx(100 * 8 / 12)
+    assert poor["temporal_iou"] == 50.0
+
+
+def test_a_language_model_is_scored_beside_the_variants(workplace, server: Server):
+    model = {"name": "listener", "model": "m", "base_url": server.url}
+    prices = {"usd_per_million_input_tokens": 2.0, "usd_per_million_output_tokens": 10.0}
+    run_stage(workplace, [model | prices])
+    values = metrics(workplace)
+    assert set(values) == {"good", "poor", "listener/audio_video", "listener/video", "listener/audio"}
+    heard = values["listener/audio_video"]
+    assert {name: heard[name] for name in values["good"]} == values["good"]
+    assert heard["hears"] == 1.0 and heard["invalid"] == heard["no_reply"] == 0.0
+    assert heard["cost_usd"] == pytest.approx(4 * (1000 * 2.0 + 100 * 10.0) / 1e6)
+    assert "box_fsla" not in values["listener/audio"]
+    asked = len(server.requests)
+    written = (workplace / "data" / "mllm" / "metrics.json").read_bytes()
+    run_stage(workplace, [model | prices])
+    assert len(server.requests) == asked  # everything was known
+    assert (workplace / "data" / "mllm" / "metrics.json").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        ([{"name": "../x", "model": "m", "base_url": "http://127.0.0.1:1/v1"}], "mllm.models.0.name"),
+        ([{"name": "x", "model": "m", "base_url": "127.0.0.1"}], "mllm.models.0.base_url"),
+        ([{"name": "x", "model": "m", "base_url": "http://127.0.0.1:1/v1", "key": "sk"}], "api_key_env"),
+        (
+            [{"name": "x", "model": "m", "base_url": "http://127.0.0.1:1/v1", "modalities": ["smell"]}],
+            "audio",
+        ),
+        ([{"name": "x", "model": "m", "base_url": "http://127.0.0.1:1/v1"}] * 2, "share a name"),
+    ],
+)
+def test_wrong_settings_get_one_message(tmp_path, models, says):
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps({"mllm": {"models": models}}))
+    with pytest.raises(AvisError, match=says.replace(".", r"\.")):
+        read_block("mllm", MllmParams, path=path)
+
+
+def test_a_missing_key_ends_the_stage_before_anything_is_written(workplace, server, monkeypatch):
+    monkeypatch.delenv("NO_KEY", raising=False)
+    with pytest.raises(AvisError, match="NO_KEY is not set"):
+        run_stage(workplace, [{"name": "x", "model": "m", "base_url": server.url, "api_key_env": "NO_KEY"}])
+    assert not (workplace / "data" / "mllm" / "metrics.json").exists()
+
+
+def test_predictions_of_other_annotations_are_refused(workplace):
+    path = workplace / "data" / "predictions" / "poor" / "results.json"
+    write_results(path, [Result(1, 1, 0.9, [None] * (LENGTH_S + 1))])
+    with pytest.raises(AvisError, match=r"4 masks for 3 frames.*poor/results\.json, row 0"):
+        run_stage(workplace, [])
