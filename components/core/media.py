@@ -40,12 +40,18 @@ __all__ = [
     "decode",
     "probe",
     "read_clip",
+    "read_sound",
     "write_video",
 ]
 
 _PRIMING_S = 0.1  # sound that begins less than this before the first picture is the encoder's priming
 _ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
 _LONGEST_TOLERANCE_S = 0.05
+# Play lists and the like, which make FFmpeg open other files and addresses, are no videos here.
+_SAFE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,flv,avi,mpegts,mpeg,mpegvideo,ogg,asf,wav,w64,mp3,aac,flac,h264,hevc",
+}
 _DAMAGED_SHARE = 0.01  # of the packets: a scratch in a long video is no reason to lose it
 _MISSING_S = 1.0  # an end that comes this much earlier than the header says is a truncated file
 _MISSING_SHARE = 0.05
@@ -86,6 +92,8 @@ class MediaInfo:
     frame_rate_hz: float
     video_codec: str | None
     audio_codec: str | None
+    audio_rate_hz: int
+    channels: int
 
 
 @dataclass(slots=True)
@@ -164,6 +172,8 @@ def probe(path: Path) -> MediaInfo:
             frame_rate_hz=_rate_hz(video) if video is not None else 0.0,
             video_codec=video.codec_context.codec.name if video is not None else None,
             audio_codec=audio.codec_context.codec.name if audio is not None else None,
+            audio_rate_hz=audio.codec_context.sample_rate if audio is not None else 0,
+            channels=audio.codec_context.layout.nb_channels if audio is not None else 0,
         )
 
 
@@ -279,6 +289,35 @@ def decode(
                 )
 
 
+def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int16]:
+    """Decode the whole sound of a file (a WAV of any kind, a video): int16 [n, channels].
+
+    Raises:
+        MediaError: it has no sound, or it does not decode.
+    """
+    sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    packets = damaged = 0
+    with _open(path) as container:
+        audio = container.streams.best("audio")
+        if not isinstance(audio, av.AudioStream):
+            raise MediaError("the file has no sound", problem=MediaProblem.NO_AUDIO, where=str(path))
+        origin_s = float((audio.start_time or 0) * (audio.time_base or 0))
+        for packet in _packets(container, [audio]):
+            packets += 1
+            if packet is None:
+                damaged += 1
+                continue
+            try:
+                for frame in packet.decode():
+                    if isinstance(frame, av.AudioFrame):
+                        sound.add(frame, None if frame.time is None else frame.time - origin_s)
+            except av.error.FFmpegError:
+                damaged += 1
+    if sound.is_empty or damaged > max(1, packets * _DAMAGED_SHARE):
+        raise MediaError("the sound does not decode", problem=MediaProblem.NO_AUDIO, where=str(path))
+    return sound.samples(round(sound.end_s * rate_hz))
+
+
 class ClipReader:
     """Iterate over a clip's chosen pictures, (middle of its time in seconds, RGB uint8 [H, W, 3]).
 
@@ -362,7 +401,7 @@ def _open(path: Path) -> Iterator[InputContainer]:
     if path.stat().st_size == 0:
         raise MediaError("the file is empty", where=str(path), fix="Get the file again.")
     try:
-        container = av.open(str(path.absolute()), mode="r")  # absolute: no name is taken for a protocol
+        container = av.open(str(path.absolute()), mode="r", options=_SAFE)  # absolute: no protocol
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(

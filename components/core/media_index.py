@@ -1,11 +1,11 @@
 """data/media/index.parquet: what the extract stage made of each video."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from components.core.errors import AvisError
+from components.core.files import replace_file
 
 _REQUIRED = ("video_id", "status", "message", "frames", "width", "height", "audio_samples")
 
@@ -25,6 +25,28 @@ class MediaEntry:
     license: str | None
     frames_sha256: str | None
     audio_sha256: str | None
+    duration_s: float = 0.0
+    split: str | None = None
+    fingerprint: str = ""  # of the raw file and the parameters that the media were made from
+
+
+_WHOLE = {"frames", "width", "height", "audio_samples"}
+
+
+def write_media_index(path: Path, entries: Iterable[MediaEntry]) -> None:
+    """Write the index; the same entries give the same bytes."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = list(entries)
+    columns = {}
+    for field in fields(MediaEntry):
+        kind = pyarrow.int64() if field.name in _WHOLE else pyarrow.string()
+        if field.name in ("frame_rate_hz", "duration_s"):
+            kind = pyarrow.float64()
+        columns[field.name] = pyarrow.array([getattr(row, field.name) for row in rows], kind)
+    with replace_file(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
 
 def read_media_index(path: Path) -> dict[str, MediaEntry]:
@@ -65,5 +87,8 @@ def read_media_index(path: Path) -> dict[str, MediaEntry]:
             license=row.get("license"),
             frames_sha256=row.get("frames_sha256"),
             audio_sha256=row.get("audio_sha256"),
+            duration_s=float(row.get("duration_s") or 0.0),
+            split=row.get("split"),
+            fingerprint=row.get("fingerprint") or "",
         )
     return entries

@@ -22,9 +22,10 @@ class Soundtrack:
     them; after a gap, or when the format changes in mid-stream, a new run begins at the piece's own time.
     """
 
-    def __init__(self, *, rate_hz: int, channels: int = 1) -> None:
+    def __init__(self, *, rate_hz: int, channels: int = 1, start_s: float = 0.0) -> None:
         self.rate_hz = rate_hz
-        self.channels = channels  # 1 or 2
+        self.channels = channels
+        self.start_s = start_s
         self._pieces: list[tuple[int, NDArray[np.int16]]] = []  # (first sample at rate_hz, [n, channels])
         self._resampler: AudioResampler | None = None
         self._format: tuple[str, str, int] | None = None
@@ -54,7 +55,10 @@ class Soundtrack:
         self._keep(self._resampler.resample(frame))
 
     def samples(self, count: int) -> NDArray[np.int16]:
-        """The first `count` samples from time 0 on, silence where none was heard: int16 [count, channels]."""
+        """The first `count` samples from `start_s` on, silence where none was heard.
+
+        Returns: int16 [count, channels].
+        """
         self._close_run()
         track = np.zeros((count, self.channels), dtype=np.int16)
         for first, piece in self._pieces:
@@ -71,8 +75,10 @@ class Soundtrack:
     def _keep(self, frames: list[AudioFrame]) -> None:
         for frame in frames:
             piece = np.asarray(frame.to_ndarray(), dtype=np.int16).reshape(-1, self.channels)
-            self._pieces.append((round(self._start_s * self.rate_hz) + self._samples_out, piece))
+            first = round((self._start_s - self.start_s) * self.rate_hz) + self._samples_out
             self._samples_out += len(piece)
+            if first + len(piece) > 0:
+                self._pieces.append((first, piece))
 
     def _close_run(self) -> None:
         if self._resampler is not None:

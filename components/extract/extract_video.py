@@ -1,0 +1,168 @@
+"""One raw video: its frames and its sound, in one decode."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.files import replace_file, replace_folder
+from components.core.frame_folder import (
+    AUDIO_NAME,
+    FEATURES_NAME,
+    FRAMES_SUFFIX,
+    frame_files,
+    link_or_copy,
+    sha256_folder,
+)
+from components.core.media import ClipReader, MediaError, MediaProblem, read_sound
+from components.core.media_index import MediaEntry
+from components.core.raw_index import RawEntry, Status
+from components.extract.media_files import (
+    SAMPLE_RATE_HZ,
+    audio_file,
+    features_file,
+    frames_folder,
+    write_frames,
+    write_wav,
+)
+from components.extract.params import ExtractParams
+
+_FEATURE_WIDTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs for one video: `raw` and `media` are the stage's input and output folder."""
+
+    entry: RawEntry
+    params: ExtractParams
+    raw: Path
+    media: Path
+
+
+def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
+    """Changes when the media must be made anew."""
+    decisive = [entry.sha256, params.frame_rate_hz, params.jpeg_quality]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+
+
+def new_row(entry: RawEntry, params: ExtractParams, status: Status, message: str) -> MediaEntry:
+    """A video's row, so far without media."""
+    return MediaEntry(
+        video_id=entry.video_id,
+        status=status.value,
+        message=message,
+        frames=0,
+        width=0,
+        height=0,
+        audio_samples=0,
+        frame_rate_hz=params.frame_rate_hz,
+        license=entry.license,
+        frames_sha256=None,
+        audio_sha256=None,
+        split=entry.split,
+        fingerprint=fingerprint(entry, params) if entry.status is Status.OK else "",
+    )
+
+
+def extract_video(task: Task) -> MediaEntry:
+    """Make the media of one video; what is wrong with it becomes a status.
+
+    Raises:
+        OSError: of this machine, such as a full disk.
+    """
+    entry = task.entry
+    try:
+        if entry.path is None:
+            raise MediaError("the index names no file")
+        if entry.path.endswith(FRAMES_SUFFIX):
+            return _take_frames(task, task.raw / entry.path)
+        return _decode(task, task.raw / entry.path)
+    except MediaError as error:
+        remove_media(task.media, entry.video_id)
+        return new_row(entry, task.params, Status(error.problem.value), error.what)
+
+
+def remove_media(media: Path, video_id: str) -> None:
+    """Remove what an earlier run made of a video."""
+    shutil.rmtree(frames_folder(media, video_id), ignore_errors=True)
+    audio_file(media, video_id).unlink(missing_ok=True)
+    features_file(media, video_id).unlink(missing_ok=True)
+
+
+def _decode(task: Task, source: Path) -> MediaEntry:
+    params, video_id = task.params, task.entry.video_id
+    reader = ClipReader(source, frame_rate_hz=params.frame_rate_hz, sample_rate_hz=SAMPLE_RATE_HZ, threads=1)
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for _, picture in reader:
+            yield picture
+
+    frames, width, height, frames_sha256 = write_frames(
+        frames_folder(task.media, video_id), pictures(), params.jpeg_quality
+    )
+    audio_sha256 = write_wav(audio_file(task.media, video_id), reader.audio, SAMPLE_RATE_HZ)
+    features_file(task.media, video_id).unlink(missing_ok=True)
+    return replace(
+        new_row(task.entry, params, Status.OK, ""),
+        frames=frames,
+        width=width,
+        height=height,
+        audio_samples=len(reader.audio),
+        duration_s=round(reader.duration_s, 6),
+        frames_sha256=frames_sha256,
+        audio_sha256=audio_sha256,
+    )
+
+
+def _take_frames(task: Task, source: Path) -> MediaEntry:
+    """A folder that already holds one frame per second: its JPEGs are kept as they are."""
+    params, video_id = task.params, task.entry.video_id
+    if params.frame_rate_hz != 1.0:
+        raise MediaError(f"frames come once per second, extract.frame_rate_hz is {params.frame_rate_hz:g}")
+    frames = frame_files(source) if source.is_dir() else []
+    if not frames:
+        raise MediaError("the folder holds no frames", problem=MediaProblem.NO_VIDEO)
+    sound = read_sound(source / AUDIO_NAME, rate_hz=SAMPLE_RATE_HZ)[:, 0]
+    count = len(frames) * SAMPLE_RATE_HZ
+    samples = np.zeros(count, dtype=np.int16)
+    samples[: min(len(sound), count)] = sound[:count]
+    folder = frames_folder(task.media, video_id)
+    with replace_folder(folder) as temporary:
+        for index, frame in enumerate(frames):
+            link_or_copy(frame, temporary / f"{index:05d}.jpg")
+    return replace(
+        new_row(task.entry, params, Status.OK, _take_features(task, source, len(frames))),
+        frames=len(frames),
+        width=task.entry.width or 0,
+        height=task.entry.height or 0,
+        audio_samples=count,
+        duration_s=float(len(frames)),
+        frames_sha256=sha256_folder(folder),
+        audio_sha256=write_wav(audio_file(task.media, video_id), samples, SAMPLE_RATE_HZ),
+    )
+
+
+def _take_features(task: Task, source: Path, frames: int) -> str:
+    """Keep features that came with the frames; return a remark if they do not fit."""
+    target = features_file(task.media, task.entry.video_id)
+    target.unlink(missing_ok=True)
+    path = source / FEATURES_NAME
+    if not path.is_file():
+        return ""
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        return f"its audio features are left out: {error}"
+    if features.shape != (frames, _FEATURE_WIDTH):
+        return f"its audio features are left out: {features.shape} instead of ({frames}, {_FEATURE_WIDTH})"
+    with replace_file(target, ".npy") as temporary:
+        np.save(temporary, features.astype(np.float32))
+    return ""

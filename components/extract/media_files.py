@@ -1,0 +1,87 @@
+"""The files that extract makes of one video, and whether they are still as they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import wave
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.files import replace_file, replace_folder, sha256_file
+from components.core.frame_folder import sha256_folder
+from components.core.media_index import MediaEntry
+
+SAMPLE_RATE_HZ = 16_000
+_WAV_HEADER_BYTES = 44
+
+
+def frames_folder(media: Path, video_id: str) -> Path:
+    """Where the frames of a video are: 00000.jpg, 00001.jpg, …"""
+    return media / "frames" / video_id
+
+
+def audio_file(media: Path, video_id: str) -> Path:
+    """Where the sound of a video is: WAV, 16 kHz, mono, 16 bit."""
+    return media / "audio" / f"{video_id}.wav"
+
+
+def features_file(media: Path, video_id: str) -> Path:
+    """Where ready-made audio features of a video are, if it came with any: float32 [frames, 128]."""
+    return media / "features" / f"{video_id}.npy"
+
+
+def write_frames(
+    folder: Path, pictures: Iterable[NDArray[np.uint8]], quality: int
+) -> tuple[int, int, int, str]:
+    """Write RGB pictures as JPEGs; the folder is there completely or not at all.
+
+    Returns:
+        Number, width and height of the frames, and the SHA-256 of the folder.
+    """
+    from PIL import Image
+
+    count = width = height = 0
+    digest = hashlib.sha256()
+    with replace_folder(folder) as temporary:
+        for picture in pictures:
+            height, width = picture.shape[:2]
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+            name = f"{count:05d}.jpg"
+            (temporary / name).write_bytes(buffer.getvalue())
+            digest.update(f"{name}\0{hashlib.sha256(buffer.getvalue()).hexdigest()}\n".encode())
+            count += 1
+    return count, width, height, digest.hexdigest()
+
+
+def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> str:
+    """Write int16 [n] or [n, channels] as a WAV file; return its SHA-256."""
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with replace_file(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
+    return sha256_file(path)
+
+
+def is_intact(media: Path, row: MediaEntry, checked_s: float) -> bool:
+    """Whether a video's files are as `row` says; hashed only if one changed since `checked_s`."""
+    folder, audio = frames_folder(media, row.video_id), audio_file(media, row.video_id)
+    if not folder.is_dir() or not audio.is_file():
+        return False
+    frames = sorted(folder.iterdir())
+    if [frame.name for frame in frames] != [f"{index:05d}.jpg" for index in range(row.frames)]:
+        return False
+    if audio.stat().st_size != _WAV_HEADER_BYTES + 2 * row.audio_samples:
+        return False
+    if (
+        any(frame.stat().st_mtime > checked_s for frame in frames)
+        and sha256_folder(folder) != row.frames_sha256
+    ):
+        return False
+    return audio.stat().st_mtime <= checked_s or sha256_file(audio) == row.audio_sha256

@@ -1,0 +1,20 @@
+"""The `extract` block of params.yaml."""
+
+from pydantic import Field
+
+from components.core.params import Block
+
+
+class ExtractParams(Block):
+    """How videos become frames and sound.
+
+    frame_rate_hz: frames per second; AVISeg has 1.
+    jpeg_quality: 1 to 95.
+    item_timeout_s: longest time for one video.
+    max_failed_share: the stage fails when a larger share of the videos failed.
+    """
+
+    frame_rate_hz: float = Field(default=1.0, gt=0, le=60)
+    jpeg_quality: int = Field(default=92, ge=1, le=95)
+    item_timeout_s: float = Field(default=600.0, gt=0)
+    max_failed_share: float = Field(default=0.1, ge=0, le=1)

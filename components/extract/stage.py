@@ -1,0 +1,187 @@
+"""Frames and sound of every raw video."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from components.core.engine import Outcome, run_items
+from components.core.errors import AvisError
+from components.core.files import remove_leftovers
+from components.core.journal import Journal
+from components.core.media_index import MediaEntry, read_media_index, write_media_index
+from components.core.params import EngineParams, read_block
+from components.core.paths import Paths
+from components.core.raw_index import RawEntry, Status, read_raw_index
+from components.core.stage import run_stage
+from components.core.tracking import data_run
+from components.extract.extract_video import Task, extract_video, fingerprint, new_row, remove_media
+from components.extract.media_files import is_intact
+from components.extract.params import ExtractParams
+
+INDEX = "index.parquet"
+_JOURNAL = ".journal"
+_FOLDERS = {"frames": "", "audio": ".wav", "features": ".npy"}  # with the ending of what they hold
+
+
+def main() -> None:
+    """Run the stage as a process: parameters from params.yaml, tracking, exit code."""
+    run_stage("extract", _run)
+
+
+def _run() -> None:
+    params = read_block("extract", ExtractParams)
+    engine = read_block("engine", EngineParams)
+    paths = Paths()
+    with data_run("extract", params=params.model_dump()) as run:
+        start = time.monotonic()
+        rows = extract(params, engine, paths)
+        statuses = Counter(row.status for row in rows)
+        run.metrics({f"status.{name}": float(count) for name, count in sorted(statuses.items())})
+        run.metrics(
+            {
+                "videos": float(len(rows)),
+                "failed": float(sum(row.status != Status.OK for row in rows)),
+                "frames": float(sum(row.frames for row in rows)),
+                "stage_duration_s": time.monotonic() - start,
+            }
+        )
+        run.artifact(paths.media / INDEX)
+        check_share(rows, params.max_failed_share, paths.media / INDEX)
+
+
+def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[MediaEntry]:
+    """Make the media of every raw video that is ok, and write the index.
+
+    Media of an earlier run that are whole stay as they are; what data/raw no longer holds is removed. Call
+    `check_share` on the result: this function does not judge it.
+
+    Returns:
+        One row per raw video, in their order; those that ingest could not get keep its status.
+
+    Raises:
+        AvisError: there is no index of raw videos, or this machine's disk is full.
+    """
+    entries = read_raw_index(paths.raw / INDEX)
+    media = paths.media
+    media.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(media)
+    journal = Journal(media / _JOURNAL, "extract 1")
+    rows = {
+        entry.video_id: new_row(entry, params, entry.status, entry.message)
+        for entry in entries
+        if entry.status is not Status.OK
+    }
+    available = [entry for entry in entries if entry.status is Status.OK]
+    _prune(media, {entry.video_id for entry in available})
+    rows |= _finished_before(available, params, media, journal)
+    waiting = {entry.video_id: entry for entry in available if entry.video_id not in rows}
+    tasks = [(video_id, Task(entry, params, paths.raw, media)) for video_id, entry in waiting.items()]
+    try:
+        if tasks:
+            for outcome in run_items(
+                extract_video,
+                tasks,
+                engine=engine,
+                timeout_s=params.item_timeout_s,
+                retries=1,
+                label="extract",
+            ):
+                row = _row(outcome, waiting[outcome.key], params, media)
+                journal.record(row.video_id, asdict(row))
+                rows[row.video_id] = row
+    finally:
+        journal.close()
+    ordered = [replace(rows[entry.video_id], license=entry.license, split=entry.split) for entry in entries]
+    write_media_index(media / INDEX, ordered)
+    journal.remove()
+    return ordered
+
+
+def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) -> None:
+    """Say which videos extract could not read; raise if they are too many.
+
+    Raises:
+        AvisError: with the counts per status, or if no video at all is ok.
+    """
+    had = [row for row in rows if row.fingerprint]
+    failed = [row for row in had if row.status != Status.OK]
+    if had and not failed:
+        return
+    if not had:
+        raise AvisError("there is no video to extract from", where=str(index), fix="See the ingest stage.")
+    numbers = ", ".join(f"{n} {name}" for name, n in Counter(row.status for row in failed).most_common())
+    first = f"{failed[0].video_id!r}: {failed[0].message}"
+    share = len(failed) / len(had)
+    if share > max_failed_share or len(failed) == len(had):
+        raise AvisError(
+            f"{len(failed)} of {len(had)} videos failed ({share:.0%}, extract.max_failed_share allows"
+            f" {max_failed_share:.0%}): {numbers}; first {first}",
+            where=str(index),
+            fix="Get these videos again (delete them from data/raw and run ingest), or drop them.",
+        )
+    print(f"extract: {len(failed)} of {len(had)} videos failed: {numbers}; first {first}.", file=sys.stderr)
+
+
+def _row(outcome: Outcome[MediaEntry], entry: RawEntry, params: ExtractParams, media: Path) -> MediaEntry:
+    if outcome.kind == "ok" and outcome.value is not None:
+        return outcome.value
+    if "No space left on device" in outcome.message:
+        raise AvisError(
+            "the disk is full",
+            where=f"{media}, {entry.video_id!r}",
+            fix="Make room and run the stage again: what is finished is kept.",
+        )
+    remove_media(media, entry.video_id)
+    status = Status.TIMEOUT if outcome.kind == "timeout" else Status.CORRUPT
+    return new_row(entry, params, status, outcome.message)
+
+
+def _finished_before(
+    entries: list[RawEntry], params: ExtractParams, media: Path, journal: Journal
+) -> dict[str, MediaEntry]:
+    """Rows whose media are whole and made from this raw file with these parameters."""
+    index = media / INDEX
+    checked_s = index.stat().st_mtime if index.is_file() else 0.0
+    known = {video_id: (row, checked_s) for video_id, row in _old_index(index).items()}
+    for key, value in journal.finished.items():
+        known[key] = (MediaEntry(**value), 0.0)
+    kept = {}
+    for entry in entries:
+        row, seen_s = known.get(entry.video_id, (None, 0.0))
+        if row is None or row.fingerprint != fingerprint(entry, params) or row.status != Status.OK:
+            continue
+        if is_intact(media, row, seen_s):
+            kept[entry.video_id] = row
+    return kept
+
+
+def _old_index(index: Path) -> dict[str, MediaEntry]:
+    try:
+        return read_media_index(index)
+    except AvisError:
+        return {}  # none, or of another version: everything is looked at again
+
+
+def _prune(media: Path, wanted: set[str]) -> None:
+    """Remove the media of videos that are no longer wanted, and whatever else lies there."""
+    for path in media.iterdir():
+        if path.name in _FOLDERS and path.is_dir():
+            ending = _FOLDERS[path.name]
+            for item in path.iterdir():
+                if not item.name.endswith(ending) or item.name.removesuffix(ending) not in wanted:
+                    _remove(item)
+        elif path.name not in (INDEX, _JOURNAL):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        import shutil
+
+        shutil.rmtree(path)
+    else:
+        path.unlink()

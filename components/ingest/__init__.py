@@ -1,0 +1,1 @@
+"""The ingest stage: from a manifest to verified video files."""

@@ -1,0 +1,178 @@
+"""Bring a source's files to this machine: through yt-dlp, from S3, or by copying."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yt_dlp
+from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
+
+from components.core.raw_index import Status
+from components.ingest.network_guard import guard_for, guarded
+from components.ingest.params import IngestParams
+from components.ingest.source import Source, SourceKind
+from components.ingest.status import classify, clean_message, retry_after_s
+
+_TIMEOUT_S = 30.0  # of one network operation
+
+
+class DownloadError(Exception):
+    """A download that brought no file, with the reason's status."""
+
+    def __init__(self, status: Status, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+def download(source: Source, folder: Path, params: IngestParams) -> list[Path]:
+    """Download a video to an existing folder.
+
+    What an earlier try left there is continued where the server allows it.
+
+    Returns:
+        One file, or two where a site keeps pictures and sound apart.
+
+    Raises:
+        DownloadError: with the status that says why.
+    """
+    if source.kind is SourceKind.S3:
+        return [_from_s3(source.url, folder)]
+    if source.path is not None:
+        if not source.path.is_file():
+            raise DownloadError(Status.REMOVED, f"there is no file {source.text}")
+        if source.path.stat().st_size == 0:
+            raise DownloadError(Status.CORRUPT, f"the file {source.text} is empty")
+    try:
+        return _through_yt_dlp(source, folder, params)
+    except DownloadError as failure:
+        if source.path is None or failure.status is not Status.UNSUPPORTED:
+            raise
+    target = (
+        folder / f"copy{source.path.suffix}"
+    )  # a file whose kind yt-dlp does not know; decoding will tell
+    shutil.copyfile(source.path, target)
+    return [target]
+
+
+def _through_yt_dlp(source: Source, folder: Path, params: IngestParams) -> list[Path]:
+    refused_by_us: list[tuple[Status, str]] = []
+
+    def accept(info: Mapping[str, Any], *, incomplete: bool) -> str | None:
+        if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming"):
+            refused_by_us.append((Status.LIVE_OR_UPCOMING, "the broadcast is not over"))
+        elif (info.get("n_entries") or 1) > 1:
+            message = f"the source holds {info['n_entries']} videos: name one"
+            refused_by_us.append((Status.BAD_ENTRY, message))
+        return refused_by_us[0][1] if refused_by_us else None
+
+    is_site = _is_site(source.url)
+    options: dict[str, Any] = {
+        "outtmpl": {"default": "%(format_id)s.%(ext)s"},
+        "paths": {"home": str(folder)},
+        "restrictfilenames": True,
+        "logger": _Silent(),
+        "quiet": True,
+        "no_warnings": True,
+        "noprogress": True,
+        "color": "no_color",
+        "format": f"bv*[height<=?{params.max_height_px}]+ba/b[height<=?{params.max_height_px}]/bv*+ba/b",
+        "format_sort": [f"res:{params.max_height_px}", "vcodec:h264", "acodec:m4a"],
+        # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.settle.
+        "ffmpeg_location": str(folder / "none"),
+        "fixup": "never",
+        "noplaylist": True,
+        "playlist_items": "1:2",
+        "match_filter": accept,
+        "cachedir": False,
+        "updatetime": False,
+        "enable_file_urls": source.kind is SourceKind.FILE,
+        "allowed_extractors": ["default"] if is_site else ["generic"],
+        "js_runtimes": {"deno": {}, "node": {}},
+        "socket_timeout": _TIMEOUT_S,
+        "retries": params.attempts,
+        "fragment_retries": params.attempts,
+        "extractor_retries": 1,
+        "file_access_retries": 0,
+        "retry_sleep_functions": {kind: _backoff(params) for kind in ("http", "fragment")},
+        "cookiefile": params.cookies_file,
+        "sleep_interval": params.sleep_s if is_site else 0,
+    }
+    if params.proxy:
+        options["proxy"] = params.proxy
+    guard = guard_for(source.url, params.proxy)
+    try:
+        with guarded(guard), yt_dlp.YoutubeDL(options) as downloader:
+            downloader.extract_info(source.url, download=True)
+    except Exception as error:  # extractors raise anything
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+        if guard.refused:
+            message = f"the source leads to the private address {guard.refused}, which is refused"
+            raise DownloadError(Status.BAD_ENTRY, message) from None
+        raise DownloadError(classify(error), clean_message(error), retry_after_s(error)) from None
+    if refused_by_us:
+        raise DownloadError(*refused_by_us[0])
+    files = sorted(file for file in folder.iterdir() if file.suffix not in (".part", ".ytdl"))
+    if not 1 <= len(files) <= 2:
+        raise DownloadError(Status.UNSUPPORTED, f"yt-dlp left {len(files)} files instead of a video")
+    return files
+
+
+def _backoff(params: IngestParams) -> Any:
+    return lambda n: params.backoff_s * 2.0 ** min(n, 6)
+
+
+def _is_site(url: str) -> bool:
+    """Whether yt-dlp's thousand extractors may know the address: not for files and for this machine."""
+    parts = urlsplit(url)
+    return parts.scheme != "file" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _from_s3(url: str, folder: Path) -> Path:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    parts = urlsplit(url)
+    bucket, key = parts.netloc, parts.path.lstrip("/")
+    if not bucket or not key:
+        raise DownloadError(Status.BAD_ENTRY, f"{url!r} names no bucket and key")
+    target = folder / f"object{Path(key).suffix}"
+    config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S)
+    try:
+        boto3.client("s3", config=config).download_file(bucket, key, str(target))
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = {
+            "404": Status.REMOVED,
+            "NoSuchKey": Status.REMOVED,
+            "NoSuchBucket": Status.REMOVED,
+            "403": Status.LOGIN_REQUIRED,
+            "AccessDenied": Status.LOGIN_REQUIRED,
+            "SlowDown": Status.RATE_LIMITED,
+        }.get(code, Status.NETWORK)
+        raise DownloadError(status, f"S3 answers: {clean_message(error)}") from None
+    except NoCredentialsError:
+        raise DownloadError(
+            Status.LOGIN_REQUIRED, "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from None
+    except BotoCoreError as error:
+        raise DownloadError(Status.NETWORK, f"S3: {clean_message(error)}") from None
+    return target
+
+
+class _Silent:
+    """yt-dlp's messages come as exceptions; its printing would tear the progress bar."""
+
+    def debug(self, message: str) -> None: ...
+    def info(self, message: str) -> None: ...
+    def warning(self, message: str) -> None: ...
+    def error(self, message: str) -> None: ...

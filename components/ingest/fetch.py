@@ -1,0 +1,172 @@
+"""One entry of the manifest: get it, cut it, verify it, put it in its place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components.core.errors import AvisError
+from components.core.files import replace_folder, sha256_file
+from components.core.frame_folder import FRAMES_SUFFIX, sha256_folder
+from components.core.media import MediaError
+from components.core.raw_index import RawEntry, Status
+from components.core.records import ManifestEntry
+from components.ingest.download import DownloadError, download
+from components.ingest.frames import take_frames
+from components.ingest.params import IngestParams
+from components.ingest.settle import Settled, settle, suffix_of
+from components.ingest.source import Source, SourceKind, parse_source
+from components.ingest.status import RETRIED
+
+PARTS = ".parts"  # below data/raw: downloads that are not finished, kept for resuming
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs for one entry; `raw` is the stage's output folder."""
+
+    entry: ManifestEntry
+    params: IngestParams
+    raw: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The entry's row, and what the queue needs to know."""
+
+    row: RawEntry
+    retry_after_s: float | None
+    finished_at_s: float  # time.time()
+
+
+def fingerprint(entry: ManifestEntry, params: IngestParams) -> str:
+    """Changes when a result or a permanent failure is no longer that of the entry and the parameters."""
+    decisive = [entry.source, entry.start_s, entry.end_s, entry.sha256, params.min_duration_s]
+    if not (entry.source.startswith("file:") or Path(entry.source).exists()):
+        decisive += [params.max_height_px, params.cookies_file, params.proxy]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+
+
+def new_row(
+    entry: ManifestEntry, params: IngestParams, status: Status, message: str, attempts: int = 1
+) -> RawEntry:
+    """An entry's row, so far without a file."""
+    return RawEntry(
+        video_id=entry.video_id,
+        status=status,
+        message=message,
+        attempts=attempts,
+        source=entry.source,
+        start_s=entry.start_s,
+        end_s=entry.end_s,
+        fingerprint=fingerprint(entry, params),
+        license=entry.license,
+        uploader=entry.uploader,
+        split=entry.split,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def fetch(task: Task) -> Fetched:
+    """Bring one entry to data/raw, trying again after a passing failure. Every reason becomes a status.
+
+    Raises:
+        OSError: of this machine, such as a full disk.
+    """
+    entry, params = task.entry, task.params
+    parts = task.raw / PARTS / entry.video_id
+    attempt, wait_s = 0, None
+    while True:
+        attempt += 1
+        try:
+            row = _fetch_once(task, parse_source(entry.source), parts)
+            row = replace(row, attempts=attempt)
+        except DownloadError as failure:
+            row = new_row(entry, params, failure.status, failure.message, attempt)
+            wait_s = failure.retry_after_s
+        except MediaError as error:
+            row = new_row(entry, params, Status(error.problem.value), error.what, attempt)
+        except AvisError as error:
+            row = new_row(entry, params, Status.BAD_ENTRY, str(error), attempt)
+        if row.status not in RETRIED or attempt >= params.attempts:
+            break
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311 (so that many do not knock together again)
+        time.sleep(wait_s if wait_s is not None else params.backoff_s * 2 ** (attempt - 1) * jitter)
+    if row.status not in RETRIED:
+        shutil.rmtree(parts, ignore_errors=True)
+    if is_local(entry):
+        row = replace(row, time=None)
+    return Fetched(row, wait_s, time.time())
+
+
+def is_local(entry: ManifestEntry) -> bool:
+    """Whether the entry is a file or folder of this machine."""
+    try:
+        return parse_source(entry.source).is_local
+    except AvisError:
+        return True  # a bad entry: looking again costs nothing
+
+
+def _fetch_once(task: Task, source: Source, parts: Path) -> RawEntry:
+    entry, params = task.entry, task.params
+    if source.kind is SourceKind.FRAMES:
+        return _take_frames(task, source)
+    parts.mkdir(parents=True, exist_ok=True)
+    files = download(source, parts, params)
+    source_sha256 = sha256_file(files[0]) if len(files) == 1 else None
+    if entry.sha256 is not None and source_sha256 is not None and source_sha256 != entry.sha256:
+        shutil.rmtree(parts)
+        raise MediaError(f"the file's SHA-256 is {source_sha256}, the manifest says {entry.sha256}")
+    settled = settle(
+        files, parts, start_s=entry.start_s, end_s=entry.end_s, min_duration_s=params.min_duration_s
+    )
+    target = task.raw / f"{entry.video_id}{suffix_of(settled.path)}"
+    untouched = settled.path == files[0]
+    digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(settled.path)
+    with settled.path.open("rb+") as file:  # on disk before it gets its name
+        os.fsync(file.fileno())
+    settled.path.replace(target)
+    return _ok_row(task, settled, target, digest, source_sha256, target.stat().st_size)
+
+
+def _take_frames(task: Task, source: Source) -> RawEntry:
+    entry = task.entry
+    if entry.start_s or entry.end_s is not None:
+        raise AvisError("start_s and end_s cannot cut a folder of frames", fix="Leave them empty.")
+    if source.path is None:
+        raise AvisError("a folder of frames needs a path")
+    target = task.raw / f"{entry.video_id}{FRAMES_SUFFIX}"
+    with replace_folder(target) as temporary:
+        settled = take_frames(source.path, temporary, min_duration_s=task.params.min_duration_s)
+    digest = sha256_folder(target)
+    if entry.sha256 is not None and digest != entry.sha256:
+        shutil.rmtree(target)
+        raise MediaError(f"the folder's SHA-256 is {digest}, the manifest says {entry.sha256}")
+    size = sum(file.stat().st_size for file in target.iterdir())
+    return _ok_row(task, settled, target, digest, digest, size)
+
+
+def _ok_row(
+    task: Task, settled: Settled, target: Path, digest: str, source_sha256: str | None, size_bytes: int
+) -> RawEntry:
+    row = new_row(task.entry, task.params, Status.OK, "")
+    asked_s = None if task.entry.end_s is None else task.entry.end_s - (task.entry.start_s or 0.0)
+    message = ""
+    if asked_s is not None and settled.duration_s < asked_s - 1.0:
+        message = f"ends after {settled.duration_s:.3f} s; {asked_s:g} s were asked for"
+    return replace(
+        row,
+        message=message,
+        path=target.name,
+        sha256=digest,
+        source_sha256=source_sha256,
+        size_bytes=size_bytes,
+        **{key: value for key, value in asdict(settled).items() if key != "path"},
+    )

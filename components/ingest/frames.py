@@ -1,0 +1,59 @@
+"""Take over a video that is already there as frames: a folder in the AVISeg layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.core.frame_folder import AUDIO_NAME, FEATURES_NAME, frame_files, link_or_copy
+from components.core.media import MediaError, MediaProblem, probe, read_sound
+from components.ingest.settle import Settled
+
+
+def take_frames(source: Path, target: Path, *, min_duration_s: float) -> Settled:
+    """Link (or copy) a folder's JPEGs, its WAV and its features to an empty folder, decoding each once.
+
+    Args:
+        source: `<split>/JPEGImages/<video>`; the sound is `<split>/WAVAudios/<video>.wav`, features (not
+            required) are `<split>/FEATAudios/<video>.npy`.
+        target: receives the JPEGs under their names, audio.wav and features.npy.
+        min_duration_s: less is too short.
+
+    Raises:
+        MediaError: no frames, no sound, or one that does not decode.
+    """
+    from PIL import Image
+
+    frames = frame_files(source)
+    if not frames:
+        raise MediaError("the folder holds no JPEGs", problem=MediaProblem.NO_VIDEO, where=str(source))
+    if len(frames) < min_duration_s:
+        raise MediaError(
+            f"there are {len(frames)} frames, one per second; {min_duration_s:g} s are needed",
+            problem=MediaProblem.TOO_SHORT,
+            where=str(source),
+        )
+    split = source.parent.parent
+    audio = split / "WAVAudios" / f"{source.name}.wav"
+    if not audio.is_file():
+        raise MediaError("there is no sound of the frames", problem=MediaProblem.NO_AUDIO, where=str(audio))
+    size = (0, 0)
+    for frame in frames:
+        try:
+            with Image.open(frame, formats=["JPEG"]) as image:
+                image.load()
+                found = image.size
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise MediaError(f"a frame does not decode: {error}", where=str(frame)) from None
+        if size not in ((0, 0), found):
+            raise MediaError(
+                f"the frame is {found[0]}x{found[1]}, others {size[0]}x{size[1]}", where=str(frame)
+            )
+        size = found
+        link_or_copy(frame, target / frame.name)
+    read_sound(audio, rate_hz=16_000)
+    codec = probe(audio).audio_codec or ""
+    link_or_copy(audio, target / AUDIO_NAME)
+    features = split / "FEATAudios" / f"{source.name}.npy"
+    if features.is_file():
+        link_or_copy(features, target / FEATURES_NAME)
+    return Settled(target, float(len(frames)), size[0], size[1], 1.0, "mjpeg", codec)

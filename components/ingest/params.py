@@ -1,0 +1,38 @@
+"""The `ingest` block of params.yaml."""
+
+from pydantic import Field
+
+from components.core.params import Block
+
+
+class IngestParams(Block):
+    """What to download and how patiently.
+
+    manifest: CSV or Parquet with video_id, source, and optional start_s, end_s, split, license, sha256.
+    max_height_px: pictures of at most this height are asked for, where a site offers a choice.
+    min_duration_s: a video shorter than this is too_short.
+    max_failed_share: the stage fails when a larger share of the entries failed.
+    attempts: tries of an entry that fails for a passing reason (network, timeout).
+    backoff_s: wait before the second try; it doubles with each further one.
+    item_timeout_s: longest time for one entry, all its tries together.
+    retry_permanent_after_days: an entry that is private, removed, … is not asked for again before.
+    pause_s: how long all downloads rest when a site says "too many requests" and not for how long.
+    max_pauses: after this many rests the entries that are left become rate_limited.
+    sleep_s: rest before each download from a site such as YouTube; about 300 an hour are allowed there.
+    cookies_file: in Netscape format, for videos that need a login.
+    proxy: for all downloads; without it the environment's (HTTPS_PROXY, …) is used.
+    """
+
+    manifest: str = "data/sample/manifest.csv"
+    max_height_px: int = Field(default=720, ge=16)
+    min_duration_s: float = Field(default=1.0, gt=0)
+    max_failed_share: float = Field(default=0.5, ge=0, le=1)
+    attempts: int = Field(default=3, ge=1)
+    backoff_s: float = Field(default=2.0, ge=0)
+    item_timeout_s: float = Field(default=900.0, gt=0)
+    retry_permanent_after_days: float = Field(default=30.0, ge=0)
+    pause_s: float = Field(default=3600.0, ge=0)
+    max_pauses: int = Field(default=2, ge=0)
+    sleep_s: float = Field(default=5.0, ge=0)
+    cookies_file: str | None = None
+    proxy: str | None = None
