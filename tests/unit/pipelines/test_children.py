@@ -1,0 +1,56 @@
+"""What a child's output becomes in the log, and that children end."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import AvisError
+from pipelines import children
+from pipelines.children import Children, read_lines
+
+SAYS = (
+    "import sys, time; out = sys.stdout.buffer\n"
+    "out.write('first\\r\\n'.encode()); out.flush()\n"
+    "for k in range(200): out.write(f'\\rbar {k}'.encode()); out.flush(); time.sleep(0.002)\n"
+    "out.write('\\nlast w\\u00f6rd \\nno end'.encode()); out.flush()\n"
+)
+
+
+def test_lines_come_whole_and_bars_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "PROGRESS_EVERY_S", 0.1)
+    with Children().start([sys.executable, "-c", SAYS], tmp_path) as child:
+        assert child.stdout is not None
+        lines = list(read_lines(child.stdout))
+    bars = [line for line in lines if line.startswith("bar")]
+    assert [line for line in lines if line not in bars] == ["first", "last wörd ", "no end"]
+    assert 2 <= len(bars) <= 30
+    assert bars[-1] == "bar 199"
+
+
+def test_no_child_outlives_its_run(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, time\n"
+        "print(subprocess.Popen(['sleep', '60']).pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    runs = Children()
+    with runs.start([sys.executable, "-c", code], tmp_path) as child:
+        assert child.stdout is not None
+        grandchild = int(next(read_lines(child.stdout)))
+        runs.end()
+        assert child.poll() is not None
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{grandchild}").exists() and time.monotonic() < deadline and not zombie(grandchild):
+        time.sleep(0.05)
+    assert not Path(f"/proc/{grandchild}").exists() or zombie(grandchild)
+    with pytest.raises(AvisError, match="stopped"), runs.start(["true"], tmp_path):
+        pass
+
+
+def zombie(pid: int) -> bool:
+    """Ended, but its adoptive parent has not looked yet (in containers it may never)."""
+    with os.popen(f"ps -o stat= -p {pid}") as out:
+        return out.read().startswith("Z")

@@ -1,0 +1,113 @@
+"""Profiles: blocks are replaced, comments stay."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.core.errors import AvisError
+from components.core.params import ALLOWED_BLOCKS, read_block, read_variant, read_variant_names
+from pipelines.doctor import STAGES, stage_params
+from pipelines.graph import find_root
+from pipelines.profile import apply_profile, list_profiles, read_document
+
+ROOT = find_root(Path(__file__).parent)
+PARAMS = """\
+# the head
+
+dataset: sample   # its name
+
+# about ingest
+ingest:
+  manifest: a.csv
+  # inside
+  attempts: 3
+
+# about variants
+variants:
+  demo:
+    seed: 1
+# about compare
+compare: {}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_blocks_are_replaced_whole_and_comments_between_them_stay(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "params/big.yaml").write_text(
+        "# A profile\ndataset: other\n\n# of the profile\nvariants:\n  large:\n    seed: 7  # lucky\n"
+    )
+    apply_profile("big")
+    expected = PARAMS.replace("dataset: sample   # its name", "dataset: other")
+    expected = expected.replace("  demo:\n    seed: 1\n", "  large:\n    seed: 7  # lucky\n")
+    assert (folder / "params.yaml").read_text() == expected
+    shown = capsys.readouterr().out
+    assert "dataset: sample → other" in shown
+    assert "variants.demo.seed: 1 → -" in shown
+    assert "3 values changed" in shown
+    apply_profile("big")
+    assert "Nothing changed" in capsys.readouterr().out
+
+
+def test_a_profile_may_extend_another_and_add_a_block(folder: Path) -> None:
+    (folder / "params/base.yaml").write_text("dataset: base\nmllm:\n  models: []\n")
+    (folder / "params/more.yaml").write_text("extends: base\ndataset: more\n")
+    apply_profile("more")
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    assert values["dataset"] == "more"
+    assert values["mllm"] == {"models": []}
+    assert values["ingest"]["attempts"] == 3
+
+
+@pytest.mark.parametrize(
+    ("profile", "text", "message"),
+    [
+        ("other", "dataset: x\n", "no profile 'other'.*Profiles: mine"),
+        ("mine", "dataste: x\n", r"'dataste' is no known block \(params/mine.yaml, line 1\)"),
+        ("mine", "a: [\n", "not valid YAML"),
+        ("mine", "- a\n", "consist of blocks"),
+    ],
+)
+def test_mistakes_are_named_and_change_nothing(folder: Path, profile: str, text: str, message: str) -> None:
+    (folder / "params/mine.yaml").write_text(text)
+    with pytest.raises(AvisError, match=message):
+        apply_profile(profile)
+    assert (folder / "params.yaml").read_text() == PARAMS
+
+
+def test_our_parameter_file_has_every_block_with_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert tuple(read_document(Path("params.yaml")).blocks) == ALLOWED_BLOCKS
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    for stage in STAGES:
+        assert set(values[stage]) == set(stage_params(stage).model_fields), (
+            f"{stage}: say each value once, commented"
+        )
+
+
+@pytest.mark.parametrize("name", ["", *(path.stem for path in sorted((ROOT / "params").glob("*.yaml")))])
+def test_every_stage_accepts_its_block_in_every_profile(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "params", tmp_path / "params", dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    if name:
+        list_profiles()
+        assert name in capsys.readouterr().out
+        apply_profile(name)
+    for stage in STAGES:
+        read_block(stage, stage_params(stage))
+    assert read_variant_names()
+    for variant in read_variant_names():
+        read_variant(variant, stage_params("train"))
