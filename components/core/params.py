@@ -47,7 +47,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_block(
-    name: str, model: type[M], *, path: Path = PARAMS, override: Mapping[str, Any] | None = None
+    name: str,
+    model: type[M],
+    *,
+    path: Path = PARAMS,
+    override: Mapping[str, Any] | None = None,
+    optional: bool = False,
 ) -> M:
     """Read one top-level block of the parameter file.
 
@@ -56,15 +61,18 @@ def read_block(
         model: the block's type.
         path: the parameter file.
         override: values that win over the file's, nested as in the file.
+        optional: a missing file or block gives the model's defaults.
 
     Raises:
         AvisError: if the file or the block is missing, or a field is unknown or has a wrong value; it names
             the file, the line, the field and what is allowed.
     """
+    if optional and not path.exists():
+        return _validate(model, dict(override or {}), path, {}, [(name,)])
     document, lines = _load(path)
-    if name not in document:
+    if name not in document and not optional:
         raise _missing_block(name, document, path)
-    block = _mapping(document[name], name, path, lines)
+    block = _mapping(document.get(name), name, path, lines)
     return _validate(model, _merge(block, override or {}), path, lines, [(name,)])
 
 
