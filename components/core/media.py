@@ -290,7 +290,7 @@ def decode(
 
 
 def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int16]:
-    """Decode the whole sound of a file (a WAV of any kind, a video): int16 [n, channels].
+    """Decode the whole sound of a file (any WAV, a video) from its start on: int16 [n, channels].
 
     Raises:
         MediaError: it has no sound, or it does not decode.
@@ -298,10 +298,10 @@ def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int
     sound = Soundtrack(rate_hz=rate_hz, channels=channels)
     packets = damaged = 0
     with _open(path) as container:
-        audio = container.streams.best("audio")
-        if not isinstance(audio, av.AudioStream):
+        video, audio = _best_streams(container)
+        if audio is None:
             raise MediaError("the file has no sound", problem=MediaProblem.NO_AUDIO, where=str(path))
-        origin_s = float((audio.start_time or 0) * (audio.time_base or 0))
+        origin_s = _origin_s(video or audio, audio)
         for packet in _packets(container, [audio]):
             packets += 1
             if packet is None:
@@ -428,7 +428,7 @@ def _best_streams(container: InputContainer) -> tuple[VideoStream | None, AudioS
     return video, audio if isinstance(audio, av.AudioStream) else None
 
 
-def _origin_s(video: VideoStream, audio: AudioStream | None) -> float:
+def _origin_s(video: VideoStream | AudioStream, audio: AudioStream | None) -> float:
     """The file's time at which the clip begins: with its first picture, or with sound well before it."""
     starts = [
         float(stream.start_time * stream.time_base)
