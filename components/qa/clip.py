@@ -165,13 +165,22 @@ class Clip:
     @cached_property
     def level_dbfs(self) -> NDArray[np.float64] | None:
         """The loudest 50 ms of each frame's second, [T]: root mean square in dB of full scale."""
+        return None if self._windows_dbfs is None else np.max(self._windows_dbfs, axis=1)
+
+    @cached_property
+    def usual_level_dbfs(self) -> NDArray[np.float64] | None:
+        """What half of the 50 ms pieces of each frame's second reach, [T], in dB of full scale."""
+        return None if self._windows_dbfs is None else np.median(self._windows_dbfs, axis=1)
+
+    @cached_property
+    def _windows_dbfs(self) -> NDArray[np.float64] | None:
+        """Root mean square of each 50 ms of each frame's second, [T, windows]."""
         if self.sound is None:
             return None
         window = round(_WINDOW_S * SAMPLE_RATE_HZ)
         per_frame = max(1, round(SAMPLE_RATE_HZ / self.frame_rate_hz / window))
-        needed = self.length * per_frame * window
-        samples = np.zeros(needed)
-        available = self.sound[:needed]
+        samples = np.zeros(self.length * per_frame * window)
+        available = self.sound[: len(samples)]
         samples[: len(available)] = available / _INT16_FULL_SCALE
-        power = np.mean(samples.reshape(self.length, per_frame, window) ** 2, axis=2).max(axis=1)
+        power = np.mean(samples.reshape(self.length, per_frame, window) ** 2, axis=2)
         return np.asarray(10 * np.log10(np.maximum(power, 10 ** (SILENCE_DBFS / 10))))

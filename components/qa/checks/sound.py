@@ -63,24 +63,25 @@ class SoundWithoutLabel(Check):
     threshold = -35.0
     unit = "dB of full scale"
     explanation = (
-        "Something is heard and nothing is labelled: a sound from off screen, music laid over the video, or "
-        "a forgotten object."
+        "Something is heard for half a second or more and nothing is labelled: a sound from off "
+        "screen, music laid over the video, or a forgotten object."
     )
     fix = "Look who sounds there. Off-screen sounds stay unlabelled: they teach the model to say nothing."
 
     def check(self, clip: Clip) -> list[Finding]:
-        if clip.level_dbfs is None:
+        if clip.usual_level_dbfs is None:
             return []
-        loud = (clip.level_dbfs > self.limit) & (clip.labelled == 0)
+        level = clip.usual_level_dbfs
+        loud = np.flatnonzero((level > self.limit) & (clip.labelled == 0)).tolist()
         return [
             self.found(
-                f"heard at {clip.level_dbfs[first : last + 1].max():.0f} dB, nothing labelled",
+                f"heard at {level[first : last + 1].max():.0f} dB, nothing labelled",
                 clip,
                 frame=first,
                 last_frame=last,
-                value=float(clip.level_dbfs[first : last + 1].max()),
+                value=float(level[first : last + 1].max()),
             )
-            for first, last in runs(np.flatnonzero(loud).tolist())
+            for first, last in runs(loud)
         ]
 
 

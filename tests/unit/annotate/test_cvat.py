@@ -55,7 +55,7 @@ def test_masks_run_row_by_row_in_their_box_and_hold_until_outside(tmp_path: Path
         ("<size>6</size>", "<size>many</size>", "not a whole number"),
         ("</track>", "", "broken"),
         ("<annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><annotations>', "document type"),
-        ('<polygon frame="4"', '<box frame="4"', "broken"),
+        ('<polygon frame="4"', '<box frame="4"', "made of <box>"),
     ],
 )
 def test_a_bad_task_gets_one_clear_message(
@@ -87,7 +87,7 @@ def test_masks_survive_the_way_to_cvat_and_back(tmp_path: Path) -> None:
 
 
 def test_unknown_files_and_formats_name_what_is_known(tmp_path: Path) -> None:
-    with pytest.raises(AvisError, match="not recognised.*aviseg, cvat"):
+    with pytest.raises(AvisError, match=r"not recognised.*aviseg, cvat"):
         detect_format(write(tmp_path / "x.txt", "frame,mask"))
     write(tmp_path / "t.xml", TASK)
     with pytest.raises(AvisError, match="Did you mean cvat"):

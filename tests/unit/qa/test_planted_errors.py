@@ -1,0 +1,359 @@
+"""Each kind of error is planted at a known place in the clean set: its check finds it there only."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from components.core.masks import decode, encode
+from components.qa.checks import all_checks
+
+HEIGHT, WIDTH, FRAMES, RATE_HZ = 144, 256, 12, 16_000
+Place = tuple[str, int | None, int | None]  # video, track, frame
+Planter = Callable[[Any], None]
+PLANTED: dict[str, tuple[Planter, set[Place]]] = {}
+
+
+def plant(check: str, *places: Place) -> Callable[[Planter], Planter]:
+    """The decorated function plants what `check` must find, at these places and no others."""
+
+    def register(planter: Planter) -> Planter:
+        PLANTED[f"{check}: {planter.__name__}"] = planter, set(places)
+        return planter
+
+    return register
+
+
+# Tracks 1 and 2 belong to clip t0, 3 and 4 to t1, … 11 and 12 to v0, 13 and 14 to e0, 15 and 16 to e1.
+# The first track of a clip sounds in seconds 0 to 5, the second in 3 to 9; 10 and 11 are silent.
+
+
+@plant("missing_media", ("t1", None, 4))
+def empty_jpeg(s: Any) -> None:
+    s.frame("t1", 4).write_bytes(b"")
+
+
+@plant("missing_media", ("v0", None, 10))
+def missing_jpegs(s: Any) -> None:
+    for k in (10, 11):
+        s.frame("v0", k).unlink()
+
+
+@plant("missing_media", ("t1", None, None))
+def failed_extraction(s: Any) -> None:
+    s.edit_media(lambda rows: rows[1].update(status="corrupt", message="no moov atom"))
+
+
+@plant("missing_media", ("t1", None, None))
+def one_frame_more(s: Any) -> None:
+    s.frame("t1", 12).write_bytes(s.frame("t1", 11).read_bytes())
+
+
+@plant("audio_length", ("t1", None, None))
+def short_sound(s: Any) -> None:
+    s.edit_sound("t1", lambda sound: sound[: -RATE_HZ // 2])
+
+
+@plant("audio_length", ("t1", None, None))
+def broken_sound(s: Any) -> None:
+    s.sound("t1").write_bytes(b"RIFF")
+
+
+@plant("frame_size", ("t3", None, None))
+def turned_video(s: Any) -> None:
+    s.edit_media(lambda rows: rows[3].update(width=144, height=256))
+
+
+@plant("segmentation_length", ("t1", 3, None), ("e0", 14, None))
+def cut_track(s: Any) -> None:
+    s.edit_track(3, lambda track: track["segmentations"].pop())
+    s.edit_track(14, lambda track: track["segmentations"].append(None))
+
+
+@plant("box_length", ("t1", 3, None))
+def short_boxes(s: Any) -> None:
+    s.edit_track(3, lambda track: track.update(bboxes=[None] * 3))
+
+
+@plant("unknown_category", ("t1", 3, None))
+def strange_category(s: Any) -> None:
+    s.edit_track(3, lambda track: track.update(category_id=99))
+
+
+@plant("unknown_video", ("", 3, None))
+def strange_video(s: Any) -> None:
+    s.edit_track(3, lambda track: track.update(video_id=99))
+
+
+@plant("duplicate_id", ("t1", 1, None))
+def same_track_id(s: Any) -> None:
+    s.edit_track(3, lambda track: track.update(id=1))
+
+
+@plant("duplicate_id", ("t1", None, None))
+def same_video_id(s: Any) -> None:
+    s.edit("train", lambda document: document["videos"][1].update(id=1))
+
+
+@plant("malformed_entry", ("", None, None))
+def text_for_a_length(s: Any) -> None:
+    s.edit("val", lambda document: document["videos"].append({"id": 9, "length": "12"}))
+
+
+@plant("undecodable_mask", ("t1", 3, 2), ("e0", 13, 1), ("v0", 11, 4))
+def broken_codes(s: Any) -> None:
+    s.put(3, 2, {"size": [HEIGHT, WIDTH], "counts": "no code"})
+    s.put(13, 1, {"size": [HEIGHT, WIDTH], "counts": [5, 6, 7]})
+    s.put(11, 4, {"size": [HEIGHT, WIDTH + 1], "counts": encode(np.ones((HEIGHT, WIDTH), bool))["counts"]})
+
+
+@plant("short_polygon", ("t1", 3, 2))
+def two_points(s: Any) -> None:
+    s.put(3, 2, [[1.0, 2.0, 3.0, 4.0]])
+
+
+@plant("empty_mask", ("t1", 3, 7), ("t2", 5, 10))
+def empty_codes(s: Any) -> None:
+    s.put(3, 7, encode(np.zeros((HEIGHT, WIDTH), bool)))
+    s.put(5, 10, [])
+    s.put(5, 11, [])
+
+
+@plant("empty_track", ("t1", 3, None))
+def no_masks(s: Any) -> None:
+    s.edit_track(3, lambda track: track.update(segmentations=[None] * FRAMES))
+
+
+@plant("box_mismatch", ("t1", 3, 2))
+def moved_box(s: Any) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["annotations"][2]["bboxes"][2][0] += 7
+
+    s.edit("train", edit)
+
+
+@plant("area_jump", ("t1", 3, 2))
+def leaking_mask(s: Any) -> None:
+    def leak(mask: np.ndarray) -> np.ndarray:
+        mask[20:120, 20:160] = True
+        return mask
+
+    s.edit_mask(3, 2, leak)
+
+
+@plant("area_jump", ("t2", 5, 1))
+def cut_mask(s: Any) -> None:
+    def cut(mask: np.ndarray) -> np.ndarray:
+        mask[:, 40:] = False
+        mask[45:] = False
+        return mask
+
+    s.edit_mask(5, 1, cut)
+
+
+@plant("sliver", ("t1", 3, 5), ("v0", 11, 0))
+def thin_masks(s: Any) -> None:
+    def line(mask: np.ndarray, thickness: int) -> np.ndarray:
+        mask[:] = False
+        mask[50 : 50 + thickness, 60:100] = True
+        return mask
+
+    s.edit_mask(3, 5, lambda mask: line(mask, 2))
+    s.edit_mask(11, 0, lambda mask: line(mask, 1))
+    s.edit_mask(13, 0, lambda mask: line(mask, 3))
+
+
+@plant("specks", ("t1", 3, 5))
+def stray_click(s: Any) -> None:
+    def click(mask: np.ndarray) -> np.ndarray:
+        mask[120:121, 200:202] = True
+        return mask
+
+    s.edit_mask(3, 5, click)
+
+
+@plant("pinholes", ("t1", 3, 5))
+def noisy_mask(s: Any) -> None:
+    def punch(mask: np.ndarray) -> np.ndarray:
+        for x in range(50, 80, 5):
+            mask[45, x] = False
+        return mask
+
+    s.edit_mask(3, 5, punch)
+
+
+@plant("mask_on_bar", *[("t4", 10, k) for k in range(3, 10)])
+def letterbox(s: Any) -> None:
+    def darken(picture: np.ndarray) -> np.ndarray:
+        picture[105:] = 0
+        return picture
+
+    for k in range(FRAMES):
+        s.edit_frame("t4", k, darken)
+
+
+@plant("forgotten_frame", ("t1", 3, 1))
+def forgotten_mask(s: Any) -> None:
+    s.put(3, 1, None)
+
+
+@plant("flicker", ("t1", 4, 4))
+def flickering_track(s: Any) -> None:
+    for k in (4, 6, 8):
+        s.put(4, k, None)
+
+
+@plant("one_frame_track", ("t1", 3, 2))
+def lonely_mask(s: Any) -> None:
+    for k in (0, 1, 3, 4, 5):
+        s.put(3, k, None)
+
+
+@plant("duplicate_tracks", ("t1", 99, 0))
+def drawn_twice(s: Any) -> None:
+    def double(document: dict[str, Any]) -> None:
+        track = dict(document["annotations"][2], id=99)
+        kernel = np.ones((3, 3), np.uint8)
+        track["segmentations"] = [
+            mask and encode(cv2.erode(decode(mask, HEIGHT, WIDTH).astype(np.uint8), kernel).astype(bool))
+            for mask in track["segmentations"]
+        ]
+        del track["bboxes"], track["areas"]
+        document["annotations"].append(track)
+
+    s.edit("train", double)
+
+
+@plant("identity_switch", ("t1", 4, 5))
+def exchanged_tracks(s: Any) -> None:
+    def exchange(document: dict[str, Any]) -> None:
+        one, other = document["annotations"][2:4]
+        for track in (one, other):
+            del track["bboxes"], track["areas"]
+        mine, theirs = one["segmentations"], other["segmentations"]
+        mine[5:], theirs[5:] = theirs[5:], mine[5:]
+
+    s.edit("train", exchange)
+
+
+@plant("frozen_mask", ("t1", 4, 5))
+def copied_mask(s: Any) -> None:
+    def copy_forward(track: dict[str, Any]) -> None:
+        track["segmentations"][5:9] = [track["segmentations"][5]] * 4
+
+    s.edit_track(4, copy_forward)
+
+
+@plant("silent_audio", ("t1", None, None))
+def muted_video(s: Any) -> None:
+    s.edit_sound("t1", lambda sound: sound * 0)
+
+
+@plant("sounding_in_silence", ("t1", 4, 8))
+def sound_stops(s: Any) -> None:
+    def mute(sound: np.ndarray) -> np.ndarray:
+        sound[8 * RATE_HZ : 10 * RATE_HZ] = 0
+        return sound
+
+    s.edit_sound("t1", mute)
+
+
+@plant("sound_without_label", ("t1", None, 10))
+def sound_goes_on(s: Any) -> None:
+    def play(sound: np.ndarray) -> np.ndarray:
+        sound[10 * RATE_HZ : 11 * RATE_HZ] = sound[:RATE_HZ]
+        return sound
+
+    s.edit_sound("t1", play)
+
+
+@plant("shifted_sound", ("t1", None, None))
+def late_sound(s: Any) -> None:
+    for k in (0, 1, 2):  # so that the clip has silence at both ends
+        s.put(3, k, None)
+        s.put(5, k, None)
+    for name, delay_s in (("t1", 3), ("t2", 0)):
+
+        def mute_and_shift(sound: np.ndarray, delay_s: int = delay_s) -> np.ndarray:
+            sound[: 3 * RATE_HZ] = 0
+            return np.roll(sound, delay_s * RATE_HZ)
+
+        s.edit_sound(name, mute_and_shift)
+
+
+@plant("clipped_audio", ("t1", None, 0))
+def overdriven(s: Any) -> None:
+    s.edit_sound("t1", lambda sound: np.clip(sound * 8, -1, 1))
+
+
+@plant("black_frame", ("t1", None, 4))
+def black_pictures(s: Any) -> None:
+    for k in (4, 5):
+        s.edit_frame("t1", k, lambda picture: picture // 40)
+
+
+@plant("blurred_frame", ("t1", None, 4))
+def blurred_picture(s: Any) -> None:
+    s.edit_frame("t1", 4, lambda picture: cv2.GaussianBlur(picture, (0, 0), 5))
+
+
+@plant("frozen_frames", ("t1", None, 4))
+def hanging_video(s: Any) -> None:
+    for k in (5, 6):
+        s.frame("t1", k).write_bytes(s.frame("t1", 4).read_bytes())
+
+
+def rename_clip(s: Any, split: str, number: int, name: str) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["videos"][number]["file_names"] = [f"{name}/{k:05d}.jpg" for k in range(FRAMES)]
+
+    s.edit(split, edit)
+
+
+@plant("source_leakage", ("-abcdefghij-1694962971939-seg2", None, None))
+def one_source_in_two_splits(s: Any) -> None:
+    rename_clip(s, "train", 0, "-abcdefghij-1694962971939-seg1")
+    rename_clip(s, "train", 1, "-abcdefghijk-1694962971939-seg1")
+    rename_clip(s, "test", 1, "-abcdefghij-1694962971939-seg2")
+
+
+@plant("duplicate_clip", ("e1", None, None))
+def one_clip_in_two_splits(s: Any) -> None:
+    s.edit_media(lambda rows: rows[7].update(frames_sha256=rows[0]["frames_sha256"]))
+
+
+@plant("empty_split", ("", None, None))
+def nothing_to_test(s: Any) -> None:
+    s.edit("test", lambda document: document["annotations"].clear())
+
+
+@plant("untrained_category", ("", None, None))
+def new_category_in_test(s: Any) -> None:
+    s.edit("test", lambda document: document["categories"].append({"id": 3, "name": "cow"}))
+    s.edit_track(15, lambda track: track.update(category_id=3))
+
+
+@plant("rare_category", ("", None, None))
+def four_dogs(s: Any) -> None:
+    s.edit_track(3, lambda track: track.update(category_id=2))
+
+
+def test_the_clean_set_has_no_findings(clean_set: Any) -> None:
+    assert clean_set.findings() == []
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_error_is_found_where_it_is_and_nowhere_else(labelled_set: Any, planted: str) -> None:
+    check = planted.split(":")[0]
+    planter, places = PLANTED[planted]
+    planter(labelled_set)
+    found = [finding for finding in labelled_set.findings() if finding.check == check]
+    assert {(finding.video, finding.track, finding.frame) for finding in found} == places
+    assert len(found) == len(places)
+
+
+def test_every_check_is_planted() -> None:
+    # unchecked_clip needs a worker that dies: tested with the stage
+    assert {planted.split(":")[0] for planted in PLANTED} == set(all_checks()) - {"unchecked_clip"}
