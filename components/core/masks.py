@@ -32,7 +32,7 @@ def decode(segmentation: Segmentation, height: int, width: int) -> NDArray[np.bo
     """
     from pycocotools import mask as coco
 
-    code = _compressed(segmentation, height, width)
+    code = compress(segmentation, height, width)
     if code is None:
         return np.zeros((height, width), dtype=bool)
     mask: NDArray[np.bool_] = coco.decode(code).astype(bool)
@@ -52,7 +52,7 @@ def area(segmentation: Segmentation, height: int | None = None, width: int | Non
     """
     from pycocotools import mask as coco
 
-    code = _compressed(segmentation, height, width)
+    code = compress(segmentation, height, width)
     return 0 if code is None else int(coco.area(code))
 
 
@@ -66,7 +66,7 @@ def bounding_box(
     """
     from pycocotools import mask as coco
 
-    code = _compressed(segmentation, height, width)
+    code = compress(segmentation, height, width)
     if code is None or int(coco.area(code)) == 0:
         return None
     return [float(value) for value in coco.toBbox(code)]
@@ -97,8 +97,8 @@ def check(segmentation: object, height: int, width: int) -> str | None:
     return f"a segmentation is polygons, an RLE or null, not {type(segmentation).__name__}"
 
 
-def _compressed(segmentation: Segmentation, height: int | None, width: int | None) -> dict[str, Any] | None:
-    """Return the segmentation as a checked, compressed RLE; None for no mask.
+def compress(segmentation: Segmentation, height: int | None, width: int | None) -> dict[str, Any] | None:
+    """Return the segmentation as a checked, compressed RLE (counts as bytes); None for no mask.
 
     pycocotools reads and writes outside its buffers when counts do not fit the size: they are checked here.
     """
