@@ -1,0 +1,69 @@
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.core.errors import AvisError
+from components.core.files import remove_leftovers, replace_file, replace_folder, safe_name, sha256_file, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    with replace_file(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(RuntimeError), replace_file(path, suffix=".mp4") as temporary:
+        assert temporary.suffix == ".mp4"
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for content in ("first", "second"):
+        with replace_folder(path) as temporary:
+            (temporary / content).touch()
+    with pytest.raises(RuntimeError), replace_folder(path) as temporary:
+        (temporary / "third").touch()
+        raise RuntimeError
+    assert [file.name for file in path.iterdir()] == ["second"]
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_leftovers_of_a_killed_process_are_found(tmp_path: Path) -> None:
+    keep = tmp_path / "video" / "keep.jpg"
+    with replace_file(keep) as temporary:
+        temporary.touch()
+        name = temporary.name
+    (tmp_path / "video" / name).touch()
+    (tmp_path / name).mkdir()
+    remove_leftovers(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [keep]
+    assert not (tmp_path / name).exists()
+
+
+def test_json_is_stable_and_strict(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"b": np.float32(0.5), "a": [np.int64(1), float("nan"), Path("x/y")], "c": np.ones(2)})
+    assert path.read_text() == '{\n "a": [\n  1,\n  null,\n  "x/y"\n ],\n "b": 0.5,\n "c": [\n  1.0,\n  1.0\n ]\n}\n'
+    assert sha256_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["a", "-wgEIkAongk", "9h7btHpA52U-00.22.53.668-00.23.54.504-seg2", "x" * 128])
+def test_safe_names(name: str) -> None:
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a..b", "a\n", "a b", "é", "x" * 129, "a\x00"])
+def test_unsafe_names(name: str) -> None:
+    with pytest.raises(AvisError):
+        safe_name(name)
+
+
+def test_an_error_is_one_message_and_travels_between_processes() -> None:
+    error = AvisError("the file is empty", where="a.mp4", fix="Download it again.")
+    assert str(error) == "the file is empty (a.mp4). Download it again."
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

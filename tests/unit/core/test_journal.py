@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from components.core.journal import Journal
+
+ROOT = Path(__file__).parents[3]
+WRITER = """
+import sys
+from pathlib import Path
+from components.core.journal import Journal
+journal = Journal(Path(sys.argv[1]), "v1")
+for number in range(len(journal.finished), 10**9):
+    journal.record(str(number), {"number": number})
+    print(number, flush=True)
+"""
+
+
+def test_what_was_recorded_before_kill_is_there_after(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    recorded = -1
+    for _ in range(2):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert writer.stdout is not None
+        first = int(writer.stdout.readline())
+        assert first == recorded + 1  # goes on where the killed one stood
+        time.sleep(0.2)
+        writer.kill()
+        rest = writer.stdout.read().split("\n")
+        writer.wait()
+        seen = max([first, *(int(line) for line in rest[:-1])])
+        journal = Journal(path, "v1")
+        journal.close()
+        recorded = len(journal.finished) - 1
+        assert recorded >= seen
+        assert journal.finished == {str(n): {"number": n} for n in range(recorded + 1)}
+
+
+def test_a_torn_line_is_dropped_and_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "v1")
+    journal.record("a", {"x": 1})
+    journal.close()
+    with path.open("ab") as file:
+        file.write(b'["b", {"x"')
+    journal = Journal(path, "v1")
+    assert journal.finished == {"a": {"x": 1}}
+    journal.record("c", {})
+    journal.close()
+    assert list(Journal(path, "v1").finished) == ["a", "c"]
+
+
+def test_other_parameters_start_a_new_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "v1")
+    journal.record("a", {})
+    journal.close()
+    journal = Journal(path, "v2")
+    assert journal.finished == {}
+    journal.remove()
+    assert not path.exists()

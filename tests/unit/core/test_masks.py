@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from components.core import masks
+from components.core.errors import AvisError
+
+MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
+
+
+def uncompressed(mask: np.ndarray) -> dict:
+    """RLE by its definition: run lengths in column order, zeros first."""
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flat]).astype(int))).tolist()
+    runs = np.diff([0, *edges, flat.size]).tolist()
+    return {"size": list(mask.shape), "counts": runs}
+
+
+@given(MASKS)
+@settings(max_examples=80, deadline=None)
+def test_both_rle_forms_hold_the_mask(mask: np.ndarray) -> None:
+    height, width = mask.shape
+    for code in (masks.encode(mask), uncompressed(mask)):
+        assert (masks.decode(code, height, width) == mask).all()
+        assert masks.area(code) == mask.sum()
+        assert masks.is_empty(code) == (not mask.any())
+        assert masks.check(code, height, width) is None
+        box = masks.bounding_box(code)
+        if mask.any():
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            assert box == [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
+        else:
+            assert box is None
+
+
+@given(st.text(max_size=30), st.integers(1, 30), st.integers(1, 30))
+@settings(max_examples=200, deadline=None)
+def test_any_text_as_counts_decodes_or_is_refused(counts: str, height: int, width: int) -> None:
+    try:
+        mask = masks.decode({"size": [height, width], "counts": counts}, height, width)
+    except AvisError:
+        return
+    assert masks.decode(masks.encode(mask), height, width).shape == (height, width)
+
+
+def test_polygons() -> None:
+    square = [[2.0, 1.0, 6.0, 1.0, 6.0, 4.0, 2.0, 4.0]]
+    mask = masks.decode(square, 10, 10)
+    assert mask[1:4, 2:6].all()
+    assert mask.sum() == 12 == masks.area(square) == masks.area(square, 10, 10)
+    assert masks.area(square, 10, 4) == 6  # cut at the frame
+    assert masks.bounding_box(square, 10, 10) == [2.0, 1.0, 4.0, 3.0]
+
+
+@pytest.mark.parametrize("nothing", [None, [], {"size": [720, 1280], "counts": "PPTl0"}])
+def test_no_mask_has_three_forms(nothing: object) -> None:
+    assert masks.is_empty(nothing)
+    assert not masks.decode(nothing, 720, 1280).any()
+    assert masks.bounding_box(nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        ({"size": [4, 5], "counts": [20]}, r"size is \[4, 5\], the video's is \[4, 4\]"),
+        ({"size": [4, 4], "counts": [3]}, "cover 3 of 16"),
+        ({"size": [4, 4], "counts": [17, -1]}, "run lengths"),
+        ({"size": [4, 4], "counts": None}, "run lengths"),
+        ({"size": [4, 4]}, "run lengths"),
+        ({"size": [4, 4], "counts": "é"}, "malformed|pixels"),
+        ({"size": [4, 4], "counts": "PPTl0"}, "pixels"),
+        ([[0, 0, 1]], "at least 6"),
+        ([[0, 0, 1, 1, 2, float("nan")]], "finite"),
+        ("mask", "polygons, an RLE or null"),
+    ],
+)
+def test_a_malformed_mask_says_why(segmentation: object, reason: str) -> None:
+    with pytest.raises(AvisError, match=reason):
+        masks.decode(segmentation, 4, 4)

@@ -1,0 +1,97 @@
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from components.core.errors import AvisError
+from components.core.params import Block, EngineParams, read_block, read_variant, read_variant_names
+
+
+class Backbone(Block):
+    name: Literal["lite0", "r50"] = "lite0"
+    freeze: int = 0
+
+
+class Train(Block):
+    steps: int = Field(default=10, ge=1)
+    learning_rate: float = 0.1
+    backbone: Backbone = Backbone()
+
+
+TEXT = """\
+train:
+  steps: 100
+  learning_rate: 1e-4
+  backbone:
+    name: r50
+    freeze: 2
+variants:
+  plain:
+  short:
+    steps: 5
+    backbone:
+      freeze: 1
+"""
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_block_and_what_overrides_it(params: Path) -> None:
+    assert read_block("train", Train, path=params).learning_rate == 1e-4  # text to YAML, a number to us
+    changed = read_block("train", Train, path=params, override={"backbone": {"name": "lite0"}})
+    assert changed.backbone == Backbone(name="lite0", freeze=2)
+
+
+def test_a_variant_is_laid_over_train_key_by_key(params: Path) -> None:
+    assert read_variant_names(params) == ["plain", "short"]
+    assert read_variant("plain", Train, params).steps == 100
+    short = read_variant("short", Train, params)
+    assert (short.steps, short.backbone) == (5, Backbone(name="r50", freeze=1))
+
+
+def test_an_unknown_variant_lists_the_known_ones(params: Path) -> None:
+    with pytest.raises(AvisError, match="'shrt'.*Did you mean 'short'.*Allowed: plain, short"):
+        read_variant("shrt", Train, params)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps: 100", "stepz: 100", "train.stepz is no known.*line 2.*Did you mean 'steps'.*Allowed: steps, lear"),
+        ("steps: 100", "steps: many", r"train.steps: .*integer.*, not 'many' \(.*line 2"),
+        ("steps: 100", "steps: 0", "train.steps: .*greater than or equal to 1.*line 2"),
+        ("name: r50", "name: r51", "train.backbone.name: .*'lite0' or 'r50'.*line 5"),
+        ("    name: r50", "    nam: r50", "train.backbone.nam is no known.*line 5.*'name'.*Allowed: name, freeze"),
+        ("  learning_rate: 1e-4", "  steps: 3", "train.steps stands twice.*lines 2 and 3"),
+        ("steps: 100", "steps: [", "not valid YAML.*line"),
+        ("train:\n", "trian:\n", "'trian' is no known block.*line 1.*Did you mean 'train'"),
+    ],
+)
+def test_a_mistake_names_line_field_and_what_is_allowed(params: Path, old: str, new: str, message: str) -> None:
+    params.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(AvisError, match=message) as caught:
+        read_block("train", Train, path=params)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_a_variant_is_looked_for_there(params: Path) -> None:
+    params.write_text(TEXT.replace("steps: 5", "steps: x"))
+    with pytest.raises(AvisError, match=r"variants.short.steps: .*line 10"):
+        read_variant("short", Train, params)
+
+
+def test_missing_file_and_block(tmp_path: Path, params: Path) -> None:
+    with pytest.raises(AvisError, match="no parameter file.*repository root"):
+        read_block("train", Train, path=tmp_path / "none.yaml")
+    with pytest.raises(AvisError, match="'engine' is missing.*There are: train, variants"):
+        read_block("engine", EngineParams, path=params)
+    assert read_block("engine", EngineParams, path=params, optional=True) == EngineParams()
+    params.write_text("train: 5\n")
+    with pytest.raises(AvisError, match="train must be a block.*line 1"):
+        read_block("train", Train, path=params)

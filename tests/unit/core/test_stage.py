@@ -1,0 +1,81 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HEAD = """
+import errno, os, sys, time
+from pathlib import Path
+from components.core.errors import AvisError
+from components.core.files import replace_file
+from components.core.stage import run_stage
+"""
+
+
+def start(body: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{HEAD}\ndef work():\n    {body}\nrun_stage('demo', work)\n"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ("pass", 0, ""),
+        ("raise AvisError('no rows', where='a.csv, row 2', fix='Add one.')", 1, "demo: no rows (a.csv, row 2). Add one.\n"),
+        ("raise OSError(errno.ENOSPC, 'No space left on device', 'x.mp4')", 1, "demo: No space left on device (x.mp4).\n"),
+        ("raise KeyboardInterrupt", 130, "demo: stopped.\n"),
+    ],
+)
+def test_how_a_stage_ends(body: str, code: int, message: str) -> None:
+    stage = start(body)
+    assert stage.communicate(timeout=30)[1] == message
+    assert stage.returncode == code
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    stage = start("raise ValueError('bug')")
+    assert "Traceback" in stage.communicate(timeout=30)[1]
+
+
+def test_a_terminated_stage_leaves_no_temporary_file(tmp_path: Path) -> None:
+    stage = start(
+        f"with replace_file(Path({str(tmp_path / 'a')!r})) as t: t.touch(); print('go', flush=True); time.sleep(60)"
+    )
+    assert stage.stdout is not None
+    assert stage.stdout.readline() == "go\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    stage.send_signal(signal.SIGTERM)
+    stage.communicate(timeout=30)
+    assert stage.returncode == 143
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_of_dvc_dies_with_it() -> None:
+    psutil = pytest.importorskip("psutil")
+    body = "print(os.getpid(), flush=True); time.sleep(60)"
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])",
+            f"{HEAD}\ndef work():\n    {body}\nrun_stage('demo', work)\n",
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "demo"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    stage = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs([stage], timeout=10)
+    assert alive == []
