@@ -13,6 +13,11 @@ app = typer.Typer(
     help="Audio-visual instance segmentation: from a list of videos to a scored, compared, tracked model.",
 )
 
+manifest_app = typer.Typer(no_args_is_help=True, help="Write a manifest for ingest.")
+export_app = typer.Typer(no_args_is_help=True, help="Write clips and annotations for other programs.")
+app.add_typer(manifest_app, name="manifest")
+app.add_typer(export_app, name="export")
+
 
 @app.command()
 def rebuild(
@@ -69,6 +74,41 @@ def results() -> None:
     from pipelines.results import show
 
     show()
+
+
+@manifest_app.command("from-aviseg")
+def from_aviseg(
+    folder: Annotated[Path, typer.Argument(help="The download: <split>.json, <split>/JPEGImages, …")],
+    out: Annotated[Path | None, typer.Option(help="Instead of manifest.csv in that folder.")] = None,
+) -> None:
+    """Write the manifest of an AVISeg download: its frames and sound are used as they are."""
+    from pipelines.aviseg import write_aviseg_manifest
+
+    write_aviseg_manifest(folder, out or folder / "manifest.csv")
+
+
+@export_app.command()
+def aviseg(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    features: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="Whose audio encoder makes FEATAudios.")
+    ] = None,
+) -> None:
+    """Write the pipeline's clips in the layout that AVISeg is published in."""
+    from pipelines.aviseg import export_aviseg
+
+    export_aviseg(folder, features)
+
+
+@app.command()
+def weights(
+    published: Annotated[Path, typer.Argument(help="A .pth of AVISM, VITA or Mask2Former.")],
+    out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
+) -> None:
+    """Convert published weights to a file that training can start from."""
+    from pipelines.weights import convert_weights
+
+    convert_weights(published, out)
 
 
 def main() -> None:

@@ -40,6 +40,8 @@ def list_profiles() -> None:
 def apply_profile(name: str) -> None:
     """Replace the blocks of params.yaml that the profile has, and print what that changed.
 
+    For AVISeg also write the download's manifest, if that is there and has none.
+
     Raises:
         AvisError: if there is no such profile, or one of the files is not as it must be.
     """
@@ -61,6 +63,25 @@ def apply_profile(name: str) -> None:
         f"{len(changed)} values changed in {PARAMS}; `git checkout {PARAMS}` takes it back."
         if changed
         else "Nothing changed."
+    )
+    values = yaml.safe_load(after.text)
+    if values.get("dataset") == "aviseg":
+        _find_download(Path(values["ingest"]["manifest"]))
+
+
+def _find_download(manifest: Path) -> None:
+    """Write the manifest of the AVISeg download beside it, or say where the download belongs."""
+    folder = manifest.parent
+    if manifest.exists():
+        return
+    if any(folder.glob("*/JPEGImages")):
+        from pipelines.aviseg import write_aviseg_manifest
+
+        write_aviseg_manifest(folder, manifest)
+        return
+    show(
+        f"Next: put the AVISeg download (or a link to it) at {folder}, with train.json, train/JPEGImages, … "
+        f"in it, then run: avis manifest from-aviseg {folder}"
     )
 
 

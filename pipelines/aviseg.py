@@ -1,0 +1,86 @@
+"""`avis manifest from-aviseg` and `avis export aviseg`: in and out of AVISeg's published layout."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.errors import AvisError
+from components.core.params import EngineParams, read_block, read_variant_names
+from components.core.paths import Paths
+from components.core.records import write_manifest
+from components.extract.aviseg_layout import export
+from components.ingest.from_aviseg import manifest_from_aviseg
+
+if TYPE_CHECKING:
+    from models.avism import Avism
+
+
+def write_aviseg_manifest(folder: Path, manifest: Path) -> None:
+    """Write the manifest of an AVISeg download and say how many videos it has.
+
+    Raises:
+        AvisError: the folder is no AVISeg download.
+    """
+    entries = manifest_from_aviseg(folder)
+    write_manifest(manifest, entries)
+    print(f"{manifest}: {len(entries)} videos")
+
+
+def export_aviseg(folder: Path, variant: str | None) -> None:
+    """Export frames, sound and annotations; with a variant also its audio embeddings as FEATAudios.
+
+    Raises:
+        AvisError: the folder is not empty, data/ lacks something, or the variant has no audio encoder.
+    """
+    paths = Paths()
+    embed = None
+    if variant is not None:
+        if variant not in read_variant_names():
+            known = ", ".join(read_variant_names())
+            raise AvisError(
+                f"there is no variant {variant!r}", where="params.yaml", fix=f"Variants: {known}."
+            )
+        embed = AudioEmbedding(paths.model(variant))
+        embed.check()
+    print(export(folder, paths=paths, engine=read_block("engine", EngineParams), embed=embed))
+
+
+@dataclass
+class AudioEmbedding:
+    """The audio encoder of a trained model; it is loaded in the process that uses it."""
+
+    folder: Path
+
+    def check(self) -> None:
+        """Raise AvisError unless the model is there and has an encoder."""
+        if self._model.audio_encoder is None:
+            raise AvisError("this model has no audio encoder", where=str(self.folder))
+
+    @cached_property
+    def _model(self) -> "Avism":
+        from models.saved import load_model
+
+        try:
+            return load_model(self.folder)[0]
+        except (FileNotFoundError, ValueError) as error:
+            raise AvisError(f"the model cannot be loaded: {error}", where=str(self.folder)) from None
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"folder": self.folder}
+
+    def __call__(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mono sound at 16 kHz [n] to one embedding per second [seconds, 128]."""
+        import torch
+
+        from models.audio import seconds_of
+
+        model = self._model
+        assert model.log_mel is not None and model.audio_encoder is not None  # noqa: S101 (see check)
+        with torch.inference_mode():
+            seconds = seconds_of(torch.from_numpy(sound), len(sound) // 16_000)
+            embedded = model.audio_encoder(model.log_mel(seconds))
+        return np.asarray(embedded.numpy(), dtype=np.float32)
