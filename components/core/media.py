@@ -280,7 +280,8 @@ def decode(
             )
         if container.duration is not None and not all(done.values()):
             expected_s = container.duration / 1e6
-            missing_s = expected_s - max(picture_end_s, sound.end_s)
+            # Some containers (Matroska) count the duration from time 0, not from their first packet.
+            missing_s = expected_s - max(picture_end_s, sound.end_s) - max(origin_s, 0.0)
             if missing_s > max(_MISSING_S, expected_s * _MISSING_SHARE):
                 raise MediaError(
                     f"the file ends {missing_s:.1f} s before the {expected_s:.1f} s its header promises",

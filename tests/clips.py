@@ -1,0 +1,90 @@
+"""Small video files for tests, made with PyAV: a grey that counts the frames, flashes and beeps."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+TICKS = Fraction(1, 90_000)
+
+
+def make_clip(
+    path: Path,
+    *,
+    seconds: float = 3.0,
+    fps: float = 10.0,
+    size: tuple[int, int] = (96, 64),
+    rate_hz: int = 44_100,
+    channels: int = 2,
+    video_codec: str | None = "libx264",
+    audio_codec: str | None = "aac",
+    flashes_s: tuple[float, ...] = (),
+    times_s: list[float] | None = None,
+    rotation: int = 0,
+    offset_s: float = 0.0,
+    pix_fmt: str = "yuv420p",
+) -> Path:
+    """Write a clip whose picture k is grey 20 + 2k (modulo 200), white during 0.1 s at each of `flashes_s`,
+    when a 1 kHz tone sounds too. `times_s` gives the pictures' times (variable rate); all are shifted by
+    `offset_s`. The left upper corner is dark in the file's own orientation."""
+    width, height = size
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = times_s if times_s is not None else [k / fps for k in range(round(seconds * fps))]
+    options = {"avoid_negative_ts": "disabled"} if offset_s else {}
+    with av.open(str(path), mode="w", options=options) as container:
+        video = audio = None
+        if video_codec:
+            video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+            video.width, video.height, video.pix_fmt = width, height, pix_fmt
+            video.codec_context.time_base = TICKS
+            if rotation:
+                video.set_display_rotation(rotation)
+        if audio_codec:
+            audio = container.add_stream(
+                audio_codec, rate=rate_hz, layout={1: "mono", 2: "stereo", 6: "5.1"}[channels]
+            )
+        if video:
+            for k, time_s in enumerate(times):
+                white = any(f - 1e-6 <= time_s < f + 0.1 - 1e-6 for f in flashes_s)
+                rgb = np.full((height, width, 3), 255 if white else 20 + 2 * k % 200, dtype=np.uint8)
+                rgb[: height // 4, : width // 4] = 0
+                frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pix_fmt)
+                frame.pts, frame.time_base = round((time_s + offset_s) / TICKS), TICKS
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        if audio:
+            t = np.arange(round(seconds * rate_hz)) / rate_hz
+            sounding = np.zeros(len(t), dtype=bool)
+            for f in flashes_s:
+                sounding |= (t >= f) & (t < f + 0.1)
+            wave = np.where(sounding, 0.8 * np.cos(2 * np.pi * 1000 * t), 0.0).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(
+                np.repeat(wave[None], channels, axis=0), format="fltp", layout=audio.layout.name
+            )
+            frame.sample_rate = rate_hz
+            frame.pts, frame.time_base = round(offset_s * rate_hz), Fraction(1, rate_hz)
+            resampler = av.AudioResampler(format=audio.format.name, layout=audio.layout.name, rate=audio.rate)
+            for piece in resampler.resample(frame) + resampler.resample(None):
+                container.mux(audio.encode(piece))
+            container.mux(audio.encode(None))
+    return path
+
+
+def grey(picture: np.ndarray) -> float:
+    """The grey of a picture away from its marked corner."""
+    return float(picture[picture.shape[0] // 2 :, picture.shape[1] // 2 :].mean())
+
+
+def onset_s(audio: np.ndarray, rate_hz: int = 16_000) -> float:
+    """When the first beep begins."""
+    loud = np.abs(audio.astype(np.float64)) > 0.25 * np.abs(audio.astype(np.float64)).max()
+    return float(np.argmax(loud) / rate_hz)
+
+
+def video_info(path: Path) -> list[str]:
+    """Kinds of the streams of a file."""
+    with av.open(str(path)) as container:
+        return [stream.type for stream in container.streams]

@@ -1,0 +1,222 @@
+"""Pictures by timestamp and sound to the sample, whatever the container does."""
+
+import contextlib
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from components.core.media import (
+    ClipReader,
+    MediaError,
+    MediaProblem,
+    probe,
+    read_clip,
+    read_sound,
+    write_video,
+)
+from tests.clips import grey, make_clip, onset_s
+
+
+def expected_greys(count: int, fps: float) -> list[float]:
+    return [20 + 2 * int((k + 0.5) * fps + 1e-6) for k in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("a.mp4", {}),
+        ("a.mkv", {}),
+        ("a.mov", {}),
+        ("a.webm", {"video_codec": "libvpx-vp9", "audio_codec": "libopus", "rate_hz": 48_000}),
+        ("a.flv", {}),
+        ("a.ts", {}),
+        ("hevc10.mp4", {"video_codec": "libx265", "pix_fmt": "yuv420p10le"}),
+        ("surround.mkv", {"channels": 6, "rate_hz": 48_000}),
+    ],
+)
+def test_every_container_gives_the_middle_picture_and_sound_in_sync(
+    tmp_path: Path, name: str, codecs: dict
+) -> None:
+    path = make_clip(tmp_path / name, seconds=3.2, flashes_s=(1.7,), **codecs)
+    clip = read_clip(path)
+    assert len(clip.frames) == 3
+    assert clip.audio.shape == (48_000,)
+    assert clip.timestamps_s == [0.5, 1.5, 2.5]
+    assert [grey(f) for f in clip.frames] == pytest.approx(expected_greys(3, 10), abs=2.1)
+    assert onset_s(clip.audio) == pytest.approx(1.7, abs=0.02)
+
+
+def test_flash_and_beep_are_within_20_ms(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "sync.mp4", seconds=4, fps=25, flashes_s=(2.2,))
+    clip = read_clip(path, frame_rate_hz=25.0)
+    white = next(t for t, f in zip(clip.timestamps_s, clip.frames, strict=True) if grey(f) > 240)
+    assert abs((white - 0.5 / 25) - onset_s(clip.audio)) < 0.02
+    assert abs(onset_s(clip.audio) - 2.2) < 0.005  # the encoder's priming is not heard as delay
+
+
+def test_variable_frame_rate_goes_by_time_not_by_count(tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 1.4, 1.6, 1.7, 1.8, 1.9, 2.9]
+    path = make_clip(tmp_path / "vfr.mkv", seconds=3, times_s=times)
+    clip = read_clip(path)
+    assert [round((grey(f) - 20) / 2) for f in clip.frames] == [5, 6, 10]
+
+
+def test_start_before_or_after_zero_changes_nothing(tmp_path: Path) -> None:
+    for offset_s, ending in ((-0.5, "ts"), (5.0, "ts"), (5.0, "mkv"), (5.0, "mp4")):
+        path = make_clip(tmp_path / f"{offset_s}.{ending}", seconds=3, flashes_s=(1.7,), offset_s=offset_s)
+        clip = read_clip(path)
+        assert [grey(f) for f in clip.frames] == pytest.approx(expected_greys(3, 10), abs=2.1)
+        assert onset_s(clip.audio) == pytest.approx(1.7, abs=0.01)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_rotation_flag_is_obeyed(tmp_path: Path, rotation: int) -> None:
+    path = make_clip(tmp_path / "r.mp4", seconds=1.2, rotation=rotation)
+    picture = read_clip(path).frames[0]
+    assert picture.shape == ((64, 96, 3) if rotation == 180 else (96, 64, 3))
+    height, width = picture.shape[:2]
+    corners = {
+        "left top": picture[:8, :8],
+        "right top": picture[:8, width - 8 :],
+        "left bottom": picture[height - 8 :, :8],
+        "right bottom": picture[height - 8 :, width - 8 :],
+    }
+    dark = [name for name, corner in corners.items() if corner.mean() < 10]
+    # set_display_rotation turns the picture counterclockwise by the angle, as FFmpeg documents it.
+    assert dark == [{90: "left bottom", 180: "right bottom", -90: "right top"}[rotation]]
+
+
+def test_odd_size_and_height_limit(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "odd.mkv", seconds=1, size=(95, 63), video_codec="ffv1", pix_fmt="yuv444p")
+    assert read_clip(path).frames[0].shape == (63, 95, 3)
+    assert read_clip(path, max_height_px=21).frames[0].shape == (21, 32, 3)
+
+
+def test_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mkv", seconds=4, flashes_s=(0.5, 3.0))
+    holed = tmp_path / "holed.mkv"
+    with av.open(str(whole)) as source, av.open(str(holed), "w") as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.dts is None or (
+                packet.stream.type == "audio" and 1.0 < float(packet.time_base * packet.pts) < 2.0
+            ):
+                continue
+            packet.stream = streams[packet.stream.index]
+            target.mux(packet)
+    audio = read_clip(holed).audio
+    assert onset_s(audio[32_000:]) == pytest.approx(1.0, abs=0.01)  # the second beep stays at 3.0 s
+    assert np.abs(audio[17_000:31_000]).max() == 0
+
+
+def test_last_second_counts_only_if_it_is_whole(tmp_path: Path) -> None:
+    assert len(read_clip(make_clip(tmp_path / "a.mp4", seconds=2.9)).frames) == 2
+    # one picture of 10 is missing: half a picture is forgiven, no more
+    assert len(read_clip(make_clip(tmp_path / "b.mp4", seconds=3.0, fps=10)).frames) == 3
+    with pytest.raises(MediaError) as caught:
+        read_clip(make_clip(tmp_path / "c.mp4", seconds=0.6))
+    assert caught.value.problem is MediaProblem.TOO_SHORT
+
+
+def test_missing_sound_or_picture_is_named(tmp_path: Path) -> None:
+    silent = make_clip(tmp_path / "silent.mp4", audio_codec=None)
+    with pytest.raises(MediaError) as caught:
+        read_clip(silent)
+    assert caught.value.problem is MediaProblem.NO_AUDIO
+    assert str(silent) in str(caught.value)
+    assert np.abs(read_clip(silent, require_audio=False).audio).max() == 0
+    with pytest.raises(MediaError) as caught:
+        read_clip(make_clip(tmp_path / "radio.mp4", video_codec=None))
+    assert caught.value.problem is MediaProblem.NO_VIDEO
+
+
+def test_damaged_files_are_corrupt_and_do_not_crash(tmp_path: Path) -> None:
+    good = make_clip(tmp_path / "good.mkv", seconds=8, size=(160, 120)).read_bytes()
+    cases = {"empty": b"", "text": b"<html>no video</html>" * 50, "cut": good[: len(good) * 6 // 10]}
+    for name, content in cases.items():
+        path = tmp_path / f"{name}.mkv"
+        path.write_bytes(content)
+        with pytest.raises(MediaError) as caught:
+            read_clip(path)
+        assert caught.value.problem is MediaProblem.CORRUPT, name
+    generator = np.random.default_rng(0)
+    for flips in (1, 30, 1000):
+        flipped = bytearray(good)
+        for at in generator.integers(0, len(good), flips):
+            flipped[at] ^= 1 << int(generator.integers(0, 8))
+        path = tmp_path / f"flip{flips}.mkv"
+        path.write_bytes(bytes(flipped))
+        with contextlib.suppress(MediaError):
+            assert read_clip(path).frames
+
+
+def test_a_play_list_does_not_open_other_files(tmp_path: Path) -> None:
+    good = make_clip(tmp_path / "good.ts")
+    play_list = tmp_path / "list.mp4"
+    play_list.write_text(f"ffconcat version 1.0\nfile {good.name}\n")
+    with pytest.raises(MediaError):
+        read_clip(play_list)
+    play_list.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{good}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(MediaError):
+        read_clip(play_list)
+
+
+def test_errors_survive_a_process_boundary() -> None:
+    error = pickle.loads(pickle.dumps(MediaError("gone", problem=MediaProblem.NO_AUDIO, where="a.mp4")))
+    assert (error.problem, error.where, str(error)) == (MediaProblem.NO_AUDIO, "a.mp4", "gone (a.mp4).")
+
+
+def test_written_video_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.mp4"
+    audio = np.zeros((32_000, 2), dtype=np.float32)
+    audio[16_000:16_800] = 0.7
+    pictures = (np.full((63, 95, 3), 40 + 40 * k, dtype=np.uint8) for k in range(4))
+    write_video(path, pictures, frame_rate_hz=2.0, audio=audio)
+    clip = read_clip(path, frame_rate_hz=2.0)
+    assert [grey(f) for f in clip.frames] == pytest.approx([40, 80, 120, 160], abs=2.1)
+    assert onset_s(clip.audio) == pytest.approx(1.0, abs=0.005)
+    info = probe(path)
+    assert (info.width, info.height, info.video_codec, info.audio_codec) == (96, 64, "h264", "aac")
+    with pytest.raises(ValueError, match="at least one"):
+        write_video(tmp_path / "none.mp4", [], frame_rate_hz=1.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        pictures = [np.full((48, 64, 3), k * 9, dtype=np.uint8) for k in range(12)]
+        audio = np.sin(np.arange(16_000)).astype(np.float32)
+        write_video(tmp_path / f"{name}.mp4", pictures, frame_rate_hz=12, audio=audio)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_extensible_wav_is_read(tmp_path: Path) -> None:
+    samples = (np.sin(np.arange(44_100) / 20) * 9000).astype("<i2")
+    data = np.repeat(samples[:, None], 2, axis=1).tobytes()
+    subformat = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x008\x9bq"
+    kind = (0xFFFE).to_bytes(2, "little") + (2).to_bytes(2, "little") + (44_100).to_bytes(4, "little")
+    kind += (176_400).to_bytes(4, "little") + (4).to_bytes(2, "little") + (16).to_bytes(2, "little")
+    kind += (22).to_bytes(2, "little") + (16).to_bytes(2, "little") + (3).to_bytes(4, "little") + subformat
+    body = (
+        b"WAVEfmt "
+        + len(kind).to_bytes(4, "little")
+        + kind
+        + b"data"
+        + len(data).to_bytes(4, "little")
+        + data
+    )
+    path = tmp_path / "extensible.wav"
+    path.write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+    sound = read_sound(path, rate_hz=44_100, channels=2)
+    assert np.array_equal(sound, np.repeat(samples[:, None], 2, axis=1))
+    assert read_sound(path, rate_hz=16_000).shape == (16_000, 1)
+
+
+def test_reader_yields_while_it_decodes(tmp_path: Path) -> None:
+    reader = ClipReader(make_clip(tmp_path / "a.mp4", seconds=5))
+    first = next(iter(reader))
+    assert first[0] == 0.5
+    assert reader.duration_s == 0.0  # the end is not known yet
