@@ -1,7 +1,6 @@
 """Pictures for the report: frames with their masks, and time lines of sound and labels."""
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from components.qa.checks import runs
 from components.qa.clip import SAMPLE_RATE_HZ, Clip, Crop
 from components.qa.findings import Finding
 from components.qa.reading import ClipItem
@@ -19,12 +19,14 @@ TRACK_COLOURS = (
 )  # fmt: skip
 _FOCUS = (255, 64, 96)
 _OTHERS = (235, 235, 235)
+_UNFOCUSED = (190, 196, 206)
 _WIDTH_PX = 288
 _JPEG_QUALITY = 72
 _AROUND = 4  # frames shown on either side of a finding in the time line
-_PREVIEW_FRAMES = 5
+_PREVIEW_FRAMES = 6
 _BINS = 200  # columns of a waveform
-_LINE_WIDTH, _WAVE_HEIGHT, _ROW_HEIGHT = 640, 44, 12
+_WAVE_HEIGHT, _ROW_HEIGHT = 44, 12
+_WIDE, _NARROW = 960, 440  # of a time line, in pixels of the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def _draw_preview(clip: Clip) -> Drawing:
     count = min(_PREVIEW_FRAMES, clip.length)
     frames = sorted({round((n + 0.5) * clip.length / count - 0.5) for n in range(count)})
     stills = [Still(k, jpeg) for k in frames if (jpeg := _still(clip, k)) is not None]
-    return Drawing(stills, timeline(clip, 0, clip.length - 1))
+    return Drawing(stills, timeline(clip, 0, clip.length - 1, width=_NARROW))
 
 
 def _still(clip: Clip, k: int, *, focus: int | None = None, tracks: bool = False) -> str | None:
@@ -134,53 +136,56 @@ def _draw_mask(
 
 
 def timeline(
-    clip: Clip, first: int, last: int, *, marked: tuple[int, int] | None = None, focus: int | None = None
+    clip: Clip,
+    first: int,
+    last: int,
+    *,
+    marked: tuple[int, int] | None = None,
+    focus: int | None = None,
+    width: int = _WIDE,
 ) -> Markup:
     """An SVG of frames `first` to `last`: the waveform, and for each track a bar where it is labelled."""
     count = last - first + 1
-    step = _LINE_WIDTH / count
-    rows = [track for track in clip.tracks if track.present]
+    step = width / count
+    rows = [(number, track) for number, track in enumerate(clip.tracks) if track.present]
     height = _WAVE_HEIGHT + _ROW_HEIGHT * len(rows) + 14
-    parts = [
-        f'<svg class="line" viewBox="0 0 {_LINE_WIDTH} {height}" role="img" aria-label="sound and labels">'
-    ]
+    parts = [f'<svg class="line" viewBox="0 0 {width} {height}" role="img" aria-label="sound and labels">']
     if marked:
-        x, width = (marked[0] - first) * step, (min(marked[1], last) - marked[0] + 1) * step
-        parts.append(f'<rect class="mark" x="{x:.1f}" y="0" width="{width:.1f}" height="{height - 14}"/>')
-    parts.append(f'<path class="wave" d="{_wave(clip, first, last)}"/>')
-    for row, track in enumerate(rows):
+        begin, end = (marked[0] - first) * step, (min(marked[1], last) + 1 - first) * step
+        parts.append(_rectangle(begin, 0, end, height - 14, 'class="mark"'))
+    parts.append(f'<path class="wave" d="{_wave(clip, first, last, width)}"/>')
+    for row, (number, track) in enumerate(rows):
         y = _WAVE_HEIGHT + row * _ROW_HEIGHT + 2
-        number = next(n for n, candidate in enumerate(clip.tracks) if candidate is track)
-        colour = _FOCUS if focus is not None and track.id == focus else TRACK_COLOURS[number % 6]
-        if focus is not None and track.id != focus:
-            colour = (190, 190, 190)
+        colour = TRACK_COLOURS[number % len(TRACK_COLOURS)]
+        if focus is not None:
+            colour = _FOCUS if track.id == focus else _UNFOCUSED
         title = Markup("<title>track {}, {}</title>").format(track.id, track.category or "?")
-        for k in range(first, last + 1):
-            if track.crops[k] is not None:
-                parts.append(
-                    f'<rect x="{(k - first) * step:.1f}" y="{y}" width="{step:.1f}" '
-                    f'height="{_ROW_HEIGHT - 4}" fill="rgb{colour}">{title}</rect>'
-                )
-    every = max(1, round(count / 16))
-    for k in range(first, last + 1, every):
+        parts.append(f'<g fill="rgb{colour}">{title}')
+        for begin, end in runs(k - first for k in track.present if first <= k <= last):
+            parts.append(_rectangle(begin * step, y, (end + 1) * step, y + _ROW_HEIGHT - 4, 'rx="2"'))
+        parts.append("</g>")
+    for k in range(first, last + 1, max(1, round(count / 16))):
         parts.append(f'<text x="{(k - first + 0.5) * step:.1f}" y="{height - 2}">{k}</text>')
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers of ours; titles are escaped
 
 
-def _wave(clip: Clip, first: int, last: int) -> str:
+def _rectangle(left: float, top: float, right: float, bottom: float, attributes: str) -> str:
+    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
+    return f'<rect x="{left:.1f}" y="{top:.1f}" {size} {attributes}/>'
+
+
+def _wave(clip: Clip, first: int, last: int, width: int) -> str:
     """The sound's envelope as an SVG path."""
     start = round(first * SAMPLE_RATE_HZ / clip.frame_rate_hz)
     end = round((last + 1) * SAMPLE_RATE_HZ / clip.frame_rate_hz)
     sound = clip.sound[start:end] if clip.sound is not None else np.zeros(0, dtype=np.int16)
     if len(sound) < _BINS:
-        return f"M0 {_WAVE_HEIGHT / 2}H{_LINE_WIDTH}"
+        return f"M0 {_WAVE_HEIGHT / 2}H{width}"
     usable = len(sound) // _BINS * _BINS
     peaks = np.abs(sound[:usable].astype(np.float64)).reshape(_BINS, -1).max(axis=1) / 32768
     half = _WAVE_HEIGHT / 2
-    columns = [(n + 0.5) * _LINE_WIDTH / _BINS for n in range(_BINS)]
-    heights: Sequence[float] = np.maximum(
-        0.4, peaks**0.5 * (half - 2)
-    ).tolist()  # root: quiet sounds show too
+    columns = [(n + 0.5) * width / _BINS for n in range(_BINS)]
+    heights = np.maximum(0.4, np.sqrt(peaks) * (half - 2)).tolist()  # the root: quiet sounds show too
     upper = " ".join(f"{x:.1f},{half - h:.1f}" for x, h in zip(columns, heights, strict=True))
     lower = " ".join(f"{x:.1f},{half + h:.1f}" for x, h in zip(columns[::-1], heights[::-1], strict=True))
     return f"M{upper} {lower}Z"

@@ -68,7 +68,7 @@ class EmptySplit(Check):
 
     def check_set(self, dataset: Dataset) -> list[Finding]:
         return [
-            self.found(f"the split has {count} tracks", split=split, value=float(count))
+            self.found(f"the {split} split has {count or 'no'} tracks", split=split, value=float(count))
             for split in ("train", "test")
             if (count := sum(dataset.tracks_of(split).values())) < self.limit
         ]
@@ -86,7 +86,9 @@ class UntrainedCategory(Check):
         if not trained:
             return []  # said by empty_split
         return [
-            self.found(f"{category}: {count} tracks, none in train", split=split, value=float(count))
+            self.found(
+                f"tracks of {category}: {count} in {split}, none in train", split=split, value=float(count)
+            )
             for split in ("val", "test")
             for category, count in dataset.tracks_of(split).items()
             if category not in trained
@@ -99,12 +101,14 @@ class RareCategory(Check):
     severity: Severity = "info"
     threshold = 5.0
     unit = "tracks"
-    explanation = "The training split has few tracks of this category; its score will be poor and will jump."
-    fix = "Add clips, or map the category to a related one."
+    explanation = "The training split has few tracks of these categories; their scores will be poor and jump."
+    fix = "Add clips, or map a category to a related one."
 
     def check_set(self, dataset: Dataset) -> list[Finding]:
-        return [
-            self.found(f"{category}: {count} tracks in train", split="train", value=float(count))
-            for category, count in dataset.tracks_of("train").items()
-            if count < self.limit
-        ]
+        counts = dataset.tracks_of("train").items()
+        rare = sorted((count, category) for category, count in counts if count < self.limit)
+        if not rare:
+            return []
+        listed = ", ".join(f"{category} {count}" for count, category in rare)
+        message = f"few tracks in train: {listed}"
+        return [self.found(message, split="train", value=float(rare[0][0]))]
