@@ -42,8 +42,6 @@ class MllmParams(Block):
     """Settings of the stage `mllm`."""
 
     models: tuple[EndpointParams, ...] = ()
-    score_threshold: float = Field(default=0.3, ge=0.0, le=1.0)
-    """Tracks of the AVIS variants below this score are no answer."""
     frame_width_px: int = Field(default=512, ge=64)
     """Frames are sent at most this wide."""
     jpeg_quality: int = Field(default=85, ge=10, le=100)

@@ -43,9 +43,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     truth = _truth(annotations)
     metrics: dict[str, dict[str, float]] = {}
     for variant in variants:
-        answers = _from_predictions(
-            paths.predictions(variant) / "results.json", annotations, params.score_threshold
-        )
+        answers = _from_predictions(paths.predictions(variant) / "results.json", annotations)
         metrics[variant] = {**score(truth, answers), "clips": len(truth)}
         with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
             run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
@@ -81,9 +79,8 @@ def _truth(annotations: AnnotationSet) -> dict[str, Sounding]:
     }
 
 
-def _from_predictions(
-    path: Path, annotations: AnnotationSet, score_threshold: float
-) -> dict[str, Sounding | None]:
+def _from_predictions(path: Path, annotations: AnnotationSet) -> dict[str, Sounding]:
+    """Every predicted track counts, as in the stage `evaluate`; `predict` has left out the weak ones."""
     videos = {video.id: video for video in annotations.videos}
     tracks = defaultdict(list)
     for row, result in enumerate(read_results(path)):
@@ -99,8 +96,7 @@ def _from_predictions(
                 where=f"{path}, row {row}",
                 fix="Predict again: these predictions belong to other annotations.",
             )
-        if result.score >= score_threshold:
-            tracks[result.video_id].append((annotations.categories[result.category_id], result.segmentations))
+        tracks[result.video_id].append((annotations.categories[result.category_id], result.segmentations))
     return {
         video.name: sounding.from_masks(
             tracks[video.id], length_s=video.length, height_px=video.height, width_px=video.width

@@ -44,9 +44,8 @@ def workplace(tmp_path: Path) -> Path:
         AnnotationSet({k + 1: name for k, name in enumerate(CATEGORIES)}, videos, tracks),
     )
     exact = [Result(t.video_id, t.category_id, 0.9, t.segmentations) for t in tracks]
-    faint = [Result(1, 2, 0.1, [half(1)] * 3)]  # below the threshold: no answer
     half_right = [Result(t.video_id, t.category_id, 0.9, t.segmentations) for t in tracks[:2]]
-    for variant, results in (("good", exact + faint), ("poor", half_right)):
+    for variant, results in (("good", exact), ("poor", half_right)):
         write_results(tmp_path / "data" / "predictions" / variant / "results.json", results)
         run_file = tmp_path / "data" / "model" / variant / "run.json"
         run_file.parent.mkdir(parents=True)
