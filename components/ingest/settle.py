@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from components.core.media import MediaError, MediaInfo, MediaProblem, VideoWriter, decode, probe
 from components.core.soundtrack import Soundtrack
@@ -121,55 +122,68 @@ def cut(path: Path, target: Path, start_s: float, end_s: float | None) -> Path:
     info = probe(path)
     if info.duration_s is not None and start_s >= info.duration_s:
         raise _nothing_there(info, start_s, end_s)
-    # A missing or lying table of positions takes the search past the start: then from the beginning.
-    for search_from_s in (start_s, 0.0) if start_s > 0 and info.duration_s is not None else (0.0,):
-        sound = Soundtrack(
-            rate_hz=info.audio_rate_hz if info.audio_rate_hz in _AAC_RATES_HZ else 48_000,
-            channels=min(max(info.channels, 1), 2),
-            start_s=start_s,
-        )
-        writer: VideoWriter | None = None
-        stop_s = 0.0
-        first = True
+    if start_s > 0:
         try:
-            for picture in decode(path, sound, start_s=search_from_s, end_s=end_s, threads=1):
-                half_s = picture.length_s / 2
-                if first and search_from_s > 0 and picture.time_s > start_s + half_s:
-                    break
-                first = False
-                if picture.time_s < start_s - half_s:
-                    continue
-                if end_s is not None and picture.time_s >= end_s - half_s:
-                    continue  # decoding stops once the sound has come as far
-                rgb = picture.rgb()
-                if writer is None:
-                    height, width = rgb.shape[:2]
-                    writer = VideoWriter(
-                        target,
-                        width=width,
-                        height=height,
-                        frame_rate_hz=float(Fraction(info.frame_rate_hz).limit_denominator(1001)),
-                        audio_rate_hz=sound.rate_hz,
-                        channels=sound.channels,
-                    )
-                    writer.picture(rgb, 0.0)
-                elif picture.time_s > start_s:
-                    writer.picture(rgb, picture.time_s - start_s)
-                stop_s = picture.time_s + picture.length_s - start_s
-            if first:
+            if _cut_from(path, target, info, start_s, end_s, search=True):
+                return target
+        except MediaError:
+            pass  # a missing or lying table of positions: again, from the beginning
+    if not _cut_from(path, target, info, start_s, end_s, search=False):
+        raise _nothing_there(info, start_s, end_s)
+    return target
+
+
+def _cut_from(
+    path: Path, target: Path, info: MediaInfo, start_s: float, end_s: float | None, *, search: bool
+) -> bool:
+    """Cut, decoding from just before the start (`search`) or from the beginning of the file.
+
+    Returns:
+        False if there was no picture to write, or the search went past the start.
+    """
+    sound = Soundtrack(
+        rate_hz=info.audio_rate_hz if info.audio_rate_hz in _AAC_RATES_HZ else 48_000,
+        channels=min(max(info.channels, 1), 2),
+        start_s=start_s,
+    )
+    with ExitStack() as stack:
+        writer: VideoWriter | None = None
+        length_s = 0.0
+        for number, picture in enumerate(
+            decode(path, sound, start_s=start_s if search else 0.0, end_s=end_s, threads=1)
+        ):
+            half_s = picture.length_s / 2
+            if search and number == 0 and picture.time_s > start_s + half_s:
+                return False
+            if picture.time_s < start_s - half_s:
                 continue
+            if end_s is not None and picture.time_s >= end_s - half_s:
+                continue  # decoding stops once the sound has come as far
+            rgb = picture.rgb()
             if writer is None:
-                raise _nothing_there(info, start_s, end_s)
-            length_s = stop_s if end_s is None else min(stop_s, end_s - start_s)
-            samples = sound.samples(round(length_s * sound.rate_hz)).astype(np.float32) / 32768.0
-            writer.sound(samples)
-            writer.__exit__(None, None, None)
-            return target
-        except BaseException as error:
-            if writer is not None:
-                writer.__exit__(type(error), error, None)
-            raise
-    raise _nothing_there(info, start_s, end_s)
+                writer = stack.enter_context(_writer(target, rgb, info, sound))
+                writer.picture(rgb, 0.0)
+            else:
+                writer.picture(rgb, picture.time_s - start_s)
+            length_s = picture.time_s + picture.length_s - start_s
+        if writer is None:
+            return False
+        if end_s is not None:
+            length_s = min(length_s, end_s - start_s)
+        samples = sound.samples(round(length_s * sound.rate_hz))
+        writer.sound(samples.astype(np.float32) / 32768.0)
+    return True
+
+
+def _writer(target: Path, rgb: NDArray[np.uint8], info: MediaInfo, sound: Soundtrack) -> VideoWriter:
+    return VideoWriter(
+        target,
+        width=rgb.shape[1],
+        height=rgb.shape[0],
+        frame_rate_hz=info.frame_rate_hz,
+        audio_rate_hz=sound.rate_hz,
+        channels=sound.channels,
+    )
 
 
 def _nothing_there(info: MediaInfo, start_s: float, end_s: float | None) -> MediaError:

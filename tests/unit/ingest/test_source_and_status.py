@@ -1,0 +1,90 @@
+"""What a source stands for, what an error means, which addresses a download may reach."""
+
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import AvisError
+from components.core.raw_index import Status
+from components.ingest.network_guard import Guard, guard_for
+from components.ingest.source import SourceKind, parse_source
+from components.ingest.status import ADVICE, classify, clean_message
+
+
+def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b.mp4").touch()
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "elevenchars").touch()
+    assert parse_source("a b.mp4").url == f"file://{tmp_path}/a%20b.mp4"
+    assert parse_source(f"file://{tmp_path}/a%20b.mp4").path == tmp_path / "a b.mp4"
+    assert parse_source("frames").kind is SourceKind.FRAMES
+    assert parse_source("s3://bucket/key.mp4").kind is SourceKind.S3
+    assert parse_source("elevenchars").kind is SourceKind.FILE
+    youtube = parse_source("-wgEIkAongk")  # an id may begin with a dash
+    assert (youtube.kind, youtube.url) == (SourceKind.WEB, "https://www.youtube.com/watch?v=-wgEIkAongk")
+    for bad in ("ftp://a/b.mp4", "file://other/b.mp4", "https:///b.mp4", "ytsearch5://cats"):
+        with pytest.raises(AvisError):
+            parse_source(bad)
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("[youtube] abc: Private video. Sign in if you've been granted access to this video", Status.PRIVATE),
+        ("[youtube] abc: Video unavailable. This video has been removed by the uploader", Status.REMOVED),
+        ("[youtube] abc: Video unavailable. The uploader has not made this video available in your country",
+         Status.GEO_BLOCKED),
+        ("[youtube] abc: Sign in to confirm your age. It may be inappropriate", Status.LOGIN_REQUIRED),
+        ("[youtube] abc: Sign in to confirm you\u2019re not a bot. Use --cookies", Status.BOT_CHECK),
+        ("[youtube] abc: Join this channel to get access to members-only content", Status.LOGIN_REQUIRED),
+        ("[youtube] abc: Video unavailable. This content isn't available, try again later. The session"
+         " has been rate-limited by YouTube for up to an hour", Status.RATE_LIMITED),
+        ("[youtube] abc: This live event will begin in 3 hours.", Status.LIVE_OR_UPCOMING),
+        ("[youtube] abc: Premieres in 3 hours", Status.LIVE_OR_UPCOMING),
+        ("unable to download video data: HTTP Error 429: Too Many Requests", Status.RATE_LIMITED),
+        ("[generic] x: Unable to download webpage: HTTP Error 404: Not Found", Status.REMOVED),
+        ("[generic] x: Unable to download webpage: HTTP Error 403: Forbidden", Status.LOGIN_REQUIRED),
+        ("[generic] x: Unable to download webpage: HTTP Error 503: Service Unavailable", Status.NETWORK),
+        ("Unable to download webpage: [Errno 111] Connection refused", Status.NETWORK),
+        ("Unable to download webpage: The read operation timed out", Status.TIMEOUT),
+        ("Unsupported URL: http://x", Status.UNSUPPORTED),
+        ("Requested format is not available", Status.UNSUPPORTED),
+    ],
+)  # fmt: skip
+def test_messages_of_yt_dlp(message: str, status: Status) -> None:
+    assert classify(Exception(f"ERROR: {message}")) is status
+
+
+def test_classes_win_over_messages() -> None:
+    from yt_dlp.utils import DownloadError, GeoRestrictedError, UnsupportedError
+
+    inner = GeoRestrictedError("Video unavailable", countries=["DE"])
+    assert classify(DownloadError("Video unavailable", (type(inner), inner, None))) is Status.GEO_BLOCKED
+    inner2 = UnsupportedError("http://x")
+    assert classify(DownloadError("x", (type(inner2), inner2, None))) is Status.UNSUPPORTED
+
+
+def test_every_status_has_advice() -> None:
+    assert set(ADVICE) == set(Status) - {Status.OK}
+
+
+def test_messages_are_one_clean_line() -> None:
+    error = Exception("ERROR: \x1b[0;31m[youtube] abc: Gone\nfor good; please report this issue on x, y")
+    assert clean_message(error) == "Gone for good"
+
+
+def test_guard() -> None:
+    public = Guard()
+    assert public.allows("93.184.216.34")
+    for address in ("127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "::1", "::ffff:10.0.0.1",
+                    "0.0.0.0", "fe80::1%eth0"):  # fmt: skip
+        assert not public.allows(address), address
+    here = guard_for("http://127.0.0.1:80/a.mp4")
+    assert here.allows("127.0.0.1")
+    assert not here.allows("10.0.0.1")
+    inside = guard_for("http://10.1.2.3/a.mp4")
+    assert inside.allows("10.1.2.3")
+    assert not inside.allows("10.1.2.4")
+    assert not guard_for("http://169.254.169.254/latest").allows("169.254.169.254")
+    assert not guard_for("file:///etc/passwd").allows("93.184.216.34")
