@@ -28,10 +28,12 @@ class AvismConfig:
     backbone: str = "resnet50"
     backbone_pretrained: bool = False
     backbone_weights: str | None = None
+    backbone_frozen_parts: int = 0  # stem and blocks that keep their pretrained weights
     audio: Literal["features", "vggish", "none"] = "features"
     audio_channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
     audio_hidden: int = 4096
     audio_normalise: bool = False
+    audio_tagging: bool = False  # a head that names sounding categories from sound alone; helps training
     channels: int = 256
     heads: int = 8
     points: int = 4
@@ -56,6 +58,7 @@ class AvismOutput:
     video: VideoOutput
     frame_mask_features: Tensor  # [F, C, H/4, W/4]
     video_mask_features: Tensor  # [B, T, C, H/4, W/4]
+    audio_tags: Tensor | None = None  # [F, K] logits
 
 
 class Avism(nn.Module):
@@ -70,6 +73,7 @@ class Avism(nn.Module):
         self.backbone = build_backbone(
             config.backbone, pretrained=config.backbone_pretrained, weights=weights
         )
+        self.backbone.freeze(config.backbone_frozen_parts)
         self.log_mel = LogMel() if config.audio == "vggish" else None
         self.audio_encoder = (
             VGGish(
@@ -78,6 +82,11 @@ class Avism(nn.Module):
                 normalise=config.audio_normalise,
             )
             if config.audio == "vggish"
+            else None
+        )
+        self.audio_tags = (
+            nn.Linear(EMBEDDING_CHANNELS, config.categories)
+            if config.audio == "vggish" and config.audio_tagging
             else None
         )
         self.pixel_decoder = PixelDecoder(
@@ -153,4 +162,7 @@ class Avism(nn.Module):
             heard = audio.unflatten(0, (clips, length)).repeat(len(passed), 1, 1)
         depth = self.config.video_decoder_layers if self.training else 1
         video = self.video_module(queries, heard, supervised_layers=depth)
-        return AvismOutput(frame, video, mask_features, video_features.unflatten(0, (clips, length)))
+        tags = self.audio_tags(audio) if self.audio_tags is not None and audio is not None else None
+        return AvismOutput(
+            frame, video, mask_features, video_features.unflatten(0, (clips, length)), audio_tags=tags
+        )

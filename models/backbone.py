@@ -28,13 +28,25 @@ class Backbone(nn.Module):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         channels_last: bool = False,
+        parts: list[nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.parts = tuple(parts or ())  # from the input on, for freeze()
         self.channels = channels
         self.channels_last = channels_last
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def freeze(self, count: int) -> None:
+        """Keep the first ``count`` parts (stem, then blocks or stages) as they are.
+
+        The early parts see the largest maps: without their backward pass a step is much cheaper.
+        """
+        if count > len(self.parts):
+            raise ValueError(f"this backbone has {len(self.parts)} parts to freeze, not {count}")
+        for part in self.parts[:count]:
+            part.requires_grad_(False)
 
     def normalise(self, frames: Tensor) -> Tensor:
         """RGB 0-255 of any type -> normalised float."""
@@ -91,7 +103,11 @@ def _efficientnet_lite0(pretrained: bool) -> Backbone:
     if pretrained:
         network.load_state_dict(efficientnet_lite0_imagenet(), strict=False)
     return Backbone(
-        FrozenNorms(network), [24, 40, 112, 320], mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
+        FrozenNorms(network),
+        [24, 40, 112, 320],
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        parts=[network.conv_stem, *network.blocks],
     )
 
 
@@ -121,7 +137,7 @@ def _resnet50(pretrained: bool) -> Backbone:
 
         state = ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
         load_torchvision_resnet(stages, state)
-    return Backbone(stages, [256, 512, 1024, 2048])
+    return Backbone(stages, [256, 512, 1024, 2048], parts=[stages.stem, *stages.stages])
 
 
 def load_torchvision_resnet(stages: ResNetStages, state: dict[str, Tensor]) -> None:

@@ -74,4 +74,6 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(query).view(*shape[:3], -1).softmax(-1).view(shape)
         extent = torch.tensor([(w, h) for h, w in sizes], device=query.device, dtype=offsets.dtype)
         locations = reference[None, :, None, None, None, :] + offsets / extent[None, None, None, :, None, :]
-        return self.output_proj(sample_levels(value, sizes, locations.to(value.dtype), weights))  # type: ignore[no-any-return]
+        # places need full precision: in bf16 they would jump by tenths of a pixel
+        sampled = sample_levels(value.float(), sizes, locations.float(), weights.float())
+        return self.output_proj(sampled)  # type: ignore[no-any-return]

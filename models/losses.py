@@ -1,4 +1,4 @@
-"""AVISM's training losses: Hungarian matching, class, mask, dice, similarity, presence.
+"""AVISM's training losses: Hungarian matching, class, mask, dice, similarity, presence, tagging.
 
 Letters: B clips, T frames, F = B * T, Q queries, N instances, P points, C channels, h w mask size.
 """
@@ -23,7 +23,7 @@ class ClipTargets:
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights as published; ``presence`` counts only for models with the presence head."""
+    """Weights as published; ``presence`` and ``tagging`` count only for models with those heads."""
 
     classification: float = 2.0
     mask: float = 5.0
@@ -31,6 +31,7 @@ class LossWeights:
     no_object: float = 0.1
     similarity: float = 0.5
     presence: float = 2.0
+    tagging: float = 2.0
     points: int = 12_544
     oversample: float = 3.0
     importance: float = 0.75
@@ -85,6 +86,8 @@ def avism_losses(output: AvismOutput, targets: list[ClipTargets], weights: LossW
             )
             if presence is not None:
                 add("presence", weights.presence * _presence_loss(presence[index], matches, targets))
+    if output.audio_tags is not None:
+        add("tagging", weights.tagging * _tagging_loss(output.audio_tags, frame_targets))
     return losses
 
 
@@ -230,3 +233,11 @@ def _presence_loss(presence: Tensor, matches: list[Match], targets: list[ClipTar
     if logits.numel() == 0:
         return presence.sum() * 0
     return F.binary_cross_entropy_with_logits(logits, torch.cat(wanted))
+
+
+def _tagging_loss(logits: Tensor, frame_targets: list[ClipTargets]) -> Tensor:
+    """Which categories sound, from the sound alone; logits [F, K]."""
+    wanted = torch.zeros_like(logits, dtype=torch.float32)
+    for frame, target in enumerate(frame_targets):
+        wanted[frame, target.labels] = 1.0
+    return F.binary_cross_entropy_with_logits(logits.float(), wanted)

@@ -1,0 +1,87 @@
+"""Parameters of training; the published R50 model and schedule are params/aviseg-r50.yaml."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from components.core.params import Block
+
+
+class ModelParams(Block):
+    """Architecture: every field is one of models.avism.AvismConfig, the name aside."""
+
+    name: Literal["avism"] = "avism"
+    backbone: Literal["efficientnet_lite0", "resnet50", "swin_base", "swin_large"] = "efficientnet_lite0"
+    backbone_pretrained: bool = True
+    backbone_weights: str | None = None
+    backbone_frozen_parts: int = Field(default=4, ge=0)
+    audio: Literal["features", "vggish", "none"] = "vggish"
+    audio_channels: tuple[int, int, int, int, int, int] = (16, 32, 64, 64, 96, 96)
+    audio_hidden: int = Field(default=256, ge=1)
+    audio_normalise: bool = True
+    audio_tagging: bool = True
+    channels: int = Field(default=128, ge=8)
+    heads: int = Field(default=8, ge=1)
+    points: int = Field(default=4, ge=1)
+    pixel_layers: int = Field(default=2, ge=1)
+    pixel_hidden: int = Field(default=512, ge=1)
+    frame_queries: int = Field(default=20, ge=1)
+    frame_layers: int = Field(default=3, ge=1)
+    video_queries: int = Field(default=20, ge=1)
+    video_encoder_layers: int = Field(default=2, ge=0)
+    video_decoder_layers: int = Field(default=3, ge=1)
+    hidden: int = Field(default=512, ge=1)
+    window: int = Field(default=6, ge=2)
+    presence_head: bool = True
+    video_supervision: int = Field(default=1, ge=1)
+
+
+class LossParams(Block):
+    """Weights of models.losses.LossWeights."""
+
+    classification: float = Field(default=2.0, ge=0)
+    mask: float = Field(default=5.0, ge=0)
+    dice: float = Field(default=5.0, ge=0)
+    no_object: float = Field(default=0.1, ge=0)
+    similarity: float = Field(default=0.5, ge=0)
+    presence: float = Field(default=2.0, ge=0)
+    tagging: float = Field(default=2.0, ge=0)
+    points: int = Field(default=2048, ge=16)
+
+
+class TrainParams(Block):
+    """The `train` block, with a variant's own values laid over it."""
+
+    seed: int = 1
+    start_from: str | None = None  # weights of an earlier training; what fits is taken
+    model: ModelParams = ModelParams()
+    loss: LossParams = LossParams()
+    steps: int = Field(default=200, ge=1)
+    clips_per_step: int = Field(default=4, ge=1)
+    frames_per_clip: int = Field(default=3, ge=1)
+    frame_range: int = Field(default=20, ge=1)  # frames of a clip lie within +- this of a reference frame
+    short_sides_px: tuple[int, ...] = Field(default=(160,), min_length=1)
+    crop_px: tuple[int, int] | None = None  # side of a random crop before resizing, smallest and largest
+    test_short_side_px: int = Field(default=160, ge=32)
+    flip: bool = True
+    deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing
+    learning_rate: float = Field(default=1e-4, gt=0)
+    backbone_factor: float = Field(default=0.1, ge=0)  # of the learning rate
+    weight_decay: float = Field(default=0.05, ge=0)
+    clip_gradient_norm: float = Field(default=0.01, gt=0)
+    schedule: Literal["step", "cosine"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    milestones: tuple[int, ...] = ()  # of the step schedule: the rate falls to a tenth
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    loader_workers: int = Field(default=0, ge=0)
+    checkpoint_every_steps: int = Field(default=50, ge=1)
+    log_every_steps: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _milestones_only_for_step(self) -> "TrainParams":
+        if self.schedule == "cosine" and self.milestones:
+            raise ValueError("milestones belong to schedule: step")
+        if self.crop_px is not None and self.crop_px[0] > self.crop_px[1]:
+            raise ValueError("crop_px is [smallest, largest]")
+        return self

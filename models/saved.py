@@ -1,0 +1,103 @@
+"""A trained model as files: ``model.safetensors`` (tensors only) and ``config.json``."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models import build
+from models.avism import Avism
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What must be known to use saved weights."""
+
+    name: str  # of models.build
+    config: dict[str, Any]  # its settings
+    categories: dict[int, str]  # id in annotations and results -> name; class head order is by id
+    short_side_px: int  # frames are resized to this short side
+    frame_rate_hz: float
+
+
+def save_weights(path: Path, state: dict[str, Tensor], *, categories: dict[int, str], half: bool = False) -> None:
+    """Write a state dict; category names go into the header, so that a later start can match them."""
+    kept = {
+        name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in state.items()
+    }
+    names = json.dumps([categories[key] for key in sorted(categories)])
+    save_file(kept, path, metadata={"categories": names, "format": "pt"})
+
+
+def save_model(folder: Path, model: Avism, card: ModelCard) -> None:
+    """Write ``model.safetensors`` and ``config.json`` into ``folder``."""
+    save_weights(folder / WEIGHTS, model.state_dict(), categories=card.categories)
+    (folder / CONFIG).write_text(json.dumps(asdict(card), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism, ModelCard]:
+    """Read what ``save_model`` wrote; the model is in evaluation mode.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the files are not of one model.
+    """
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        values["categories"] = {int(key): str(name) for key, name in values["categories"].items()}
+        card = ModelCard(**values)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
+    # the saved weights hold the backbone's too
+    model = build(card.name, **{**card.config, "backbone_pretrained": False, "backbone_weights": None})
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
+    return model.to(device).eval(), card
+
+
+def start_from(model: Avism, path: Path, categories: dict[int, str]) -> list[str]:
+    """Load weights of another training into ``model`` as far as they fit; returns what did not.
+
+    Class heads are matched by category name: a category that the weights know keeps its row, a new one
+    starts fresh. A model without audio ignores the weights of the audio path's encoder.
+    """
+    state = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        known = json.loads((file.metadata() or {}).get("categories", "[]"))
+    own = model.state_dict()
+    left: list[str] = []
+    wanted = [categories[key] for key in sorted(categories)]
+    for name, value in state.items():
+        value = value.to(own[name].dtype) if name in own else value
+        if ".class_head." in name and name in own and known:
+            own[name] = _match_rows(own[name], value, known, wanted)
+        elif name in own and own[name].shape == value.shape:
+            own[name] = value
+        elif not name.startswith("audio_encoder."):
+            left.append(name)
+    left += [name for name in own if name not in state]
+    model.load_state_dict(own)
+    return left
+
+
+def _match_rows(fresh: Tensor, value: Tensor, known: list[str], wanted: list[str]) -> Tensor:
+    """Rows of a class head by category name; the last row is "no object"."""
+    if value.shape[1:] != fresh.shape[1:]:
+        return fresh
+    rows = fresh.clone()
+    rows[-1] = value[-1]
+    for index, name in enumerate(wanted):
+        if name in known:
+            rows[index] = value[known.index(name)]
+    return rows

@@ -1,0 +1,69 @@
+"""`avis pretrain`: make the weights that a short training starts from, out of thousands of composed clips.
+
+Settings: the `train` block of params.yaml with params/pretrain.yaml laid over it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from components.core.errors import AvisError
+from components.core.params import read_block
+from components.train.params import TrainParams
+
+SETTINGS = Path("params/pretrain.yaml")
+CHECKPOINT = Path("data/.checkpoints/pretrain.pt")
+
+
+def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) -> None:
+    """Train on clips composed in memory and write the weights, in half precision, to ``out``.
+
+    Killed and started again, it goes on from its last checkpoint. Test clips and held-out sprites are
+    never composed: their seeds and their sprites are others.
+
+    Raises:
+        AvisError: a parameter is wrong.
+    """
+    try:
+        override = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise AvisError("the pretraining settings cannot be read", where=str(settings), fix=str(error)) from None
+    if steps is not None:
+        override["steps"] = steps
+    params = read_block("train", TrainParams, override=override)
+
+    from components.train.loop import fit, seed_everything, write_history
+    from models import build
+    from models.saved import save_weights
+    from pipelines.composed_clips import ComposedClips
+
+    seed_everything(params.seed)
+    clips = ComposedClips(
+        count=params.steps * params.clips_per_step,
+        frames_per_clip=params.frames_per_clip,
+        short_side_px=params.short_sides_px[0],
+    )
+    model = build(
+        params.model.name, categories=len(clips.categories), **params.model.model_dump(exclude={"name"})
+    )
+
+    def log(values: Mapping[str, float], step: int) -> None:
+        """The progress bar says it; the history keeps it."""
+
+    described = json.dumps([params.model_dump(), clips.params.model_dump()], sort_keys=True)
+    fitted = fit(
+        model,
+        clips,
+        params,
+        log=log,
+        checkpoint=CHECKPOINT,
+        fingerprint=hashlib.sha256(described.encode()).hexdigest(),
+        label="pretrain",
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(out, model.state_dict(), categories=clips.categories, half=True)
+    write_history(out.with_suffix(".csv"), fitted.history)
+    CHECKPOINT.unlink(missing_ok=True)
