@@ -63,6 +63,8 @@ class StageRunner:
                     log.info(line)
                     if line.startswith(f"{stage.group}: "):  # how a stage says what is wrong
                         reason = line
+                    elif line.startswith("ERROR: "):  # and dvc, last
+                        reason = reason or line.removeprefix("ERROR: ")
                     elif f"Stage '{stage.name}' {_UNCHANGED}" in line:
                         state = Completed(name="Skipped", message="nothing that it depends on changed")
                     elif f"Stage '{stage.name}' {_RESTORED}" in line:

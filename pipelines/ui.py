@@ -32,6 +32,8 @@ def serve(port: int) -> None:
                 fix=f"Is it open already (http://{HOST}:{port})? Or: avis ui --port 5001",
             ) from None
     disable_telemetry()
+    # Without this MLflow starts seven more processes, for jobs that nothing here has.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     print(f"Runs: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
     command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *command, "--workers", "1"])  # noqa: S606 (fixed arguments, no shell)

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# MLflow server, Prefect server and one Prefect worker on this machine, reachable from it alone. Ctrl-C ends all.
+# Usage, from anywhere: infra/local.sh [pool]      (pool: cpu or gpu; default cpu)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+pool=${1:-cpu}
+mlflow_port=${MLFLOW_PORT:-5000}
+prefect_port=${PREFECT_PORT:-4200}
+export PATH="$PWD/.venv/bin:$PATH"
+export PREFECT_CLI_PROMPT=false MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false  # no questions; no workers for chat models
+export MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false DVC_NO_ANALYTICS=1
+export PREFECT_API_URL="http://127.0.0.1:$prefect_port/api"
+export MLFLOW_TRACKING_URI="http://127.0.0.1:$mlflow_port"
+
+command -v mlflow >/dev/null || { echo "infra: the packages are missing; run make install first" >&2; exit 1; }
+for port in "$mlflow_port" "$prefect_port"; do
+  if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    echo "infra: port $port is in use; set MLFLOW_PORT or PREFECT_PORT to another" >&2
+    exit 1
+  fi
+done
+
+children=()
+trap 'trap - EXIT INT TERM; kill "${children[@]}" 2>/dev/null; wait' EXIT INT TERM
+
+mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts \
+  --host 127.0.0.1 --port "$mlflow_port" --workers 1 &
+children+=($!)
+prefect server start --host 127.0.0.1 --port "$prefect_port" &
+children+=($!)
+
+until curl -sf "$PREFECT_API_URL/health" >/dev/null && curl -sf "$MLFLOW_TRACKING_URI/health" >/dev/null; do
+  for child in "${children[@]}"; do
+    kill -0 "$child" 2>/dev/null || { echo "infra: a server ended; its message is above" >&2; exit 1; }
+  done
+  sleep 1
+done
+for name in cpu gpu; do
+  prefect work-pool create "$name" --type process --overwrite >/dev/null </dev/null
+done
+prefect --no-prompt deploy --all >/dev/null </dev/null
+prefect worker start --pool "$pool" &
+children+=($!)
+cat <<END
+
+MLflow   $MLFLOW_TRACKING_URI
+Prefect  http://127.0.0.1:$prefect_port
+A rebuild now:  PREFECT_API_URL=$PREFECT_API_URL .venv/bin/prefect deployment run rebuild/$pool
+Ctrl-C ends all three.
+END
+wait -n || true
+echo "infra: one of the three ended; ending the others" >&2
+exit 1
