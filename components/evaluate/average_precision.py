@@ -10,8 +10,9 @@ import numpy as np
 
 from components.evaluate.overlaps import Booleans, Floats, Integers, Overlaps
 
-# as the published evaluator has them: 0.85 is 0.8500000000000003
+# as the published evaluator has them: 0.85 is 0.8500000000000003, and an overlap may fall short by _TOLERANCE
 THRESHOLDS: Floats = np.arange(0.5, 0.96, 0.05)
+_TOLERANCE = np.finfo(np.float64).eps
 RECALLS: Floats = np.linspace(0, 1, 101)
 SIZES = ("all", "small", "medium", "large")
 # mean area of a track in pixels, both ends included
@@ -28,24 +29,28 @@ class Detections:
     ignored: Booleans
 
 
-def match(overlaps: Overlaps, truth_sizes: Floats, predicted_sizes: Floats) -> Detections:
+def match(
+    overlaps: Overlaps, truth_sizes: Floats, predicted_sizes: Floats, *, first_row_takes: bool = True
+) -> Detections:
     """Match the tracks of one category in one video, best score first.
 
     Args:
         overlaps: the tracks of the category; equal scores keep their order.
         truth_sizes: [G] mean areas in pixels.
         predicted_sizes: [P], the same.
+        first_row_takes: whether the first row of the results file takes the ground-truth track that it
+            matches, as all others do (in the published evaluator it leaves it free for a second match).
 
     A ground-truth track outside the size, or marked as a crowd, is ignored with what matches it; so is an
     unmatched prediction outside the size.
     """
     order = np.argsort(-overlaps.predicted.scores, kind="stable")
     ious = overlaps.track_ious()[:, order].T  # [D, G]
-    sizes = predicted_sizes[order]
+    sizes, rows = predicted_sizes[order], overlaps.predicted.rows[order]
     shape = (len(order), len(SIZES), len(THRESHOLDS))
     right, ignored = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     truths = np.zeros(len(SIZES), dtype=np.int64)
-    candidates = np.flatnonzero((ious >= THRESHOLDS[0]).any(1)) if ious.size else []
+    candidates = np.flatnonzero((ious >= THRESHOLDS[0] - _TOLERANCE).any(1)) if ious.size else []
     for size, (low, high) in enumerate(_AREA_RANGES):
         truth_ignored = (truth_sizes < low) | (truth_sizes > high) | overlaps.truth.crowd
         truths[size] = (~truth_ignored).sum()
@@ -56,7 +61,7 @@ def match(overlaps: Overlaps, truth_sizes: Floats, predicted_sizes: Floats) -> D
             for detection in candidates:
                 partner = _partner(ious[detection], taken, truth_ignored, threshold)
                 if partner is not None:
-                    taken[partner] = True
+                    taken[partner] = first_row_takes or rows[detection] != 0
                     right[detection, size, level] = not truth_ignored[partner]
                     ignored[detection, size, level] = truth_ignored[partner]
     return Detections(truths, overlaps.predicted.scores[order], right, ignored)
@@ -64,7 +69,7 @@ def match(overlaps: Overlaps, truth_sizes: Floats, predicted_sizes: Floats) -> D
 
 def _partner(ious: Floats, taken: Booleans, ignored: Booleans, threshold: float) -> int | None:
     """Return the free ground-truth track that overlaps most, an ignored one only if there is no other."""
-    free = (ious >= threshold) & ~taken
+    free = (ious >= threshold - _TOLERANCE) & ~taken
     if (free & ~ignored).any():
         free &= ~ignored
     if not free.any():

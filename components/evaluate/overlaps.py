@@ -23,10 +23,11 @@ Booleans = NDArray[np.bool_]
 class Side:
     """The tracks of one side, ground truth or prediction; N tracks.
 
-    categories [N]; scores [N] (1 for ground truth); crowd [N]; areas [N, T] in pixels, 0 without a mask;
-    listed [N, T]: the file has a mask there, be it empty.
+    rows [N]: each track's place in its file; categories [N]; scores [N] (1 for ground truth); crowd [N];
+    areas [N, T] in pixels, 0 without a mask; listed [N, T]: the file has a mask there, be it empty.
     """
 
+    rows: Integers
     categories: Integers
     scores: Floats
     crowd: Booleans
@@ -36,6 +37,7 @@ class Side:
     def select(self, tracks: Booleans | Integers) -> "Side":
         """Return some of the tracks, in the given order."""
         return Side(
+            self.rows[tracks],
             self.categories[tracks],
             self.scores[tracks],
             self.crowd[tracks],
@@ -90,11 +92,14 @@ class Overlaps:
 
 @dataclass(frozen=True, slots=True)
 class VideoMasks:
-    """What `measure` needs of one video; it travels to worker processes."""
+    """What `measure` needs of one video; it travels to worker processes.
+
+    results: (row in the results file, result).
+    """
 
     video: Video
     tracks: Sequence[Track]
-    results: Sequence[Result]
+    results: Sequence[tuple[int, Result]]
 
 
 def measure(item: VideoMasks) -> Overlaps:
@@ -112,8 +117,8 @@ def measure(item: VideoMasks) -> Overlaps:
         for track in item.tracks
     ]
     predicted = [
-        _codes(result.segmentations, size, f"video {video.name!r}, result {number}")
-        for number, result in enumerate(item.results)
+        _codes(result.segmentations, size, f"video {video.name!r}, results row {row}")
+        for row, result in item.results
     ]
     truth_areas, predicted_areas = _areas(truth, video.length), _areas(predicted, video.length)
     intersections = np.zeros((video.length, len(truth), len(predicted)), dtype=np.int64)
@@ -135,6 +140,7 @@ def measure(item: VideoMasks) -> Overlaps:
         video.height,
         video.width,
         Side(
+            np.arange(len(truth)),
             np.array([track.category_id for track in item.tracks], dtype=np.int64),
             np.ones(len(truth)),
             np.array([bool(track.iscrowd) for track in item.tracks], dtype=bool),
@@ -142,8 +148,9 @@ def measure(item: VideoMasks) -> Overlaps:
             _listed(truth, video.length),
         ),
         Side(
-            np.array([result.category_id for result in item.results], dtype=np.int64),
-            np.array([result.score for result in item.results], dtype=np.float64),
+            np.array([row for row, _ in item.results], dtype=np.int64),
+            np.array([result.category_id for _, result in item.results], dtype=np.int64),
+            np.array([result.score for _, result in item.results], dtype=np.float64),
             np.zeros(len(predicted), dtype=bool),
             predicted_areas,
             _listed(predicted, video.length),

@@ -48,7 +48,10 @@ def summarise(overlaps: Overlaps, categories: Sequence[int], protocol: Protocol)
             truth_present, predicted_present = part.truth.listed, part.predicted.listed
         sums[category] = hota.hota_sums(part, truth_present, predicted_present).stacked()
         detections[category] = average_precision.match(
-            part, _mean_area(part.truth, truth_present), _mean_area(part.predicted, part.predicted.areas > 0)
+            part,
+            _mean_area(part.truth, truth_present),
+            _mean_area(part.predicted, part.predicted.areas > 0),
+            first_row_takes=protocol == "corrected",
         )
     return Summary(detections, sums, frames)
 
