@@ -49,6 +49,10 @@ class Run(Protocol):
     def run_id(self) -> str:
         """MLflow's id; while MLflow is away a stand-in that later commands resolve."""
 
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's id of the run's experiment, for links; None while MLflow is away."""
+
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters; nested ones get names with dots."""
 
@@ -201,6 +205,7 @@ class MemoryRun:
 
     def __init__(self, run_id: str = "memory") -> None:
         self.run_id = run_id
+        self.experiment_id: str | None = None
         self.logged_params: dict[str, object] = {}
         self.logged_metrics: list[tuple[int | None, dict[str, float]]] = []
         self.logged_tags: dict[str, str] = {}
@@ -249,11 +254,15 @@ class _SpooledRun:
         self._lock = (new / "writer.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)  # as long as it is held, no other command sends this session
         with (new / "operations.jsonl").open("w") as file:
-            file.write(json.dumps({"operation": "start", "store": store_name(uri), **start}) + "\n")
+            file.write(
+                json.dumps({"operation": "start", "store": store_name(uri), "time_ms": _now_ms(), **start})
+                + "\n"
+            )
         self.folder = new.rename(folder / name)
         self._file = (self.folder / "operations.jsonl").open("a")
         self._artifacts = 0
         self._run_id = ""
+        self._experiment_id: str | None = None
         self._uri = uri
         self._sender = _start_sender(folder, uri)
 
@@ -264,13 +273,20 @@ class _SpooledRun:
             self._run_id = known.read_text()
         return self._run_id or self._reference
 
+    @property
+    def experiment_id(self) -> str | None:
+        known = self.folder / "experiment_id"  # written before the run id
+        if not self._experiment_id and self._wait(_RUN_ID_S, known.exists):
+            self._experiment_id = known.read_text()
+        return self._experiment_id
+
     def params(self, values: Mapping[str, object]) -> None:
         flat = {_NAME_CHARACTERS.sub("_", key): _text(value) for key, value in flatten(values).items()}
         self._say("params", values=flat)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         named = {_NAME_CHARACTERS.sub("_", key): float(value) for key, value in values.items()}
-        self._say("metrics", values=named, step=step or 0, time_ms=time.time_ns() // 1_000_000)
+        self._say("metrics", values=named, step=step or 0, time_ms=_now_ms())
 
     def tags(self, values: Mapping[str, str]) -> None:
         self._say(
@@ -310,11 +326,11 @@ class _SpooledRun:
             _warn(f"the model {name} was not recorded: {error}")
             return
         named = {_NAME_CHARACTERS.sub("_", key): float(value) for key, value in (metrics or {}).items()}
-        self._say("model", name=name, tags=tags, metrics=named, time_ms=time.time_ns() // 1_000_000)
+        self._say("model", name=name, tags=tags, metrics=named, time_ms=_now_ms())
 
     def finish(self, status: str) -> None:
         """Wait until all is sent; say so if it could not be."""
-        self._say("end", status=status, time_ms=time.time_ns() // 1_000_000)
+        self._say("end", status=status, time_ms=_now_ms())
         self._file.close()
         sent = self._wait(_LAST_SENDING_S, lambda: not self.folder.exists())
         self._lock.close()
@@ -394,6 +410,10 @@ def _is_served(folder: Path, uri: str) -> bool:
         except OSError:
             return True
     return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _text(value: object) -> str:

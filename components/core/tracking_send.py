@@ -116,6 +116,7 @@ class Store:
                 return str(known[0].info.run_id), experiment
             run = self.client.create_run(
                 experiment,
+                start_time=start["time_ms"],
                 run_name=start["name"],
                 tags={"avis.reference": reference, "mlflow.source.type": "LOCAL"},
             )
@@ -135,6 +136,7 @@ class Session:
         self._start = start_of(folder)
         self.run_id, self._experiment = store.run(self._start)
         self._monitor: Any = None
+        _put(folder / "experiment_id", self._experiment)
         _put(folder / "run_id", self.run_id)
         (folder / "away").unlink(missing_ok=True)
 
@@ -272,8 +274,11 @@ class Session:
             model_type="avis",
             experiment_id=self._experiment,
         )
+        # A model's metric is also a point of its run: under the curve's name it would lie at its beginning.
         metrics = [
-            Metric(key, value, operation["time_ms"], 0, model_id=model.model_id, run_id=self.run_id)
+            Metric(
+                f"final/{key}", value, operation["time_ms"], 0, model_id=model.model_id, run_id=self.run_id
+            )
             for key, value in operation["metrics"].items()
         ]
         self.store.client.log_batch(self.run_id, metrics=metrics)

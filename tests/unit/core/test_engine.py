@@ -86,7 +86,7 @@ def test_leaving_early_ends_the_workers() -> None:
 
 def test_ray_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(AvisError, match="not installed.*uv pip install"):
+    with pytest.raises(AvisError, match=r"not installed.*uv pip install"):
         list(run_items(work, [("a", "a")], engine=EngineParams(kind="ray"), label="test"))
 
 

@@ -56,24 +56,28 @@ def test_a_variant_is_laid_over_train_key_by_key(params: Path) -> None:
 
 
 def test_an_unknown_variant_lists_the_known_ones(params: Path) -> None:
-    with pytest.raises(AvisError, match="'shrt'.*Did you mean 'short'.*Allowed: plain, short"):
+    with pytest.raises(AvisError, match=r"'shrt'.*Did you mean 'short'.*Allowed: plain, short"):
         read_variant("shrt", Train, params)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("steps: 100", "stepz: 100", "train.stepz is no known.*line 2.*Did you mean 'steps'.*Allowed: steps, lear"),
+        (
+            "steps: 100",
+            "stepz: 100",
+            "train.stepz is no known.*line 2.*Did you mean 'steps'.*Allowed: steps, ",
+        ),
         ("steps: 100", "steps: many", r"train.steps: .*integer.*, not 'many' \(.*line 2"),
         ("steps: 100", "steps: 0", "train.steps: .*greater than or equal to 1.*line 2"),
         ("name: r50", "name: r51", "train.backbone.name: .*'lite0' or 'r50'.*line 5"),
-        ("    name: r50", "    nam: r50", "train.backbone.nam is no known.*line 5.*'name'.*Allowed: name, freeze"),
+        ("name: r50", "nam: r50", "train.backbone.nam is no known.*line 5.*'name'.*Allowed: name, freeze"),
         ("  learning_rate: 1e-4", "  steps: 3", "train.steps stands twice.*lines 2 and 3"),
         ("steps: 100", "steps: [", "not valid YAML.*line"),
         ("train:\n", "trian:\n", "'trian' is no known block.*line 1.*Did you mean 'train'"),
     ],
 )
-def test_a_mistake_names_line_field_and_what_is_allowed(params: Path, old: str, new: str, message: str) -> None:
+def test_a_mistake_names_line_field_and_remedy(params: Path, old: str, new: str, message: str) -> None:
     params.write_text(TEXT.replace(old, new, 1))
     with pytest.raises(AvisError, match=message) as caught:
         read_block("train", Train, path=params)
@@ -87,11 +91,11 @@ def test_a_mistake_in_a_variant_is_looked_for_there(params: Path) -> None:
 
 
 def test_missing_file_and_block(tmp_path: Path, params: Path) -> None:
-    with pytest.raises(AvisError, match="no parameter file.*repository root"):
+    with pytest.raises(AvisError, match=r"no parameter file.*repository root"):
         read_block("train", Train, path=tmp_path / "none.yaml")
-    with pytest.raises(AvisError, match="'engine' is missing.*There are: train, variants"):
+    with pytest.raises(AvisError, match=r"'engine' is missing.*There are: train, variants"):
         read_block("engine", EngineParams, path=params)
     assert read_block("engine", EngineParams, path=params, optional=True) == EngineParams()
     params.write_text("train: 5\n")
-    with pytest.raises(AvisError, match="train must be a block.*line 1"):
+    with pytest.raises(AvisError, match=r"train must be a block.*line 1"):
         read_block("train", Train, path=params)

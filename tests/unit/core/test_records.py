@@ -130,7 +130,7 @@ def breakage(document: dict, path: str, value: object) -> None:
         ("annotations.0.video_id", 9, "video_id 9 is not among the videos.*annotation 7"),
         ("annotations.0.category_id", 9, "category_id 9 is not among.*annotation 7, video 'a-b'"),
         ("annotations.0.segmentations", [None], "1 segmentations for 3 frames.*annotation 7, video 'a-b'"),
-        ("annotations.0.segmentations.2", {"size": [5, 8], "counts": "0"}, "annotation 7, video 'a-b', frame 2"),
+        ("annotations.0.segmentations.2", {"size": [5, 8], "counts": "0"}, "video 'a-b', frame 2"),
         ("annotations.0.segmentations.1", [[1, 2]], "at least 6.*frame 1"),
         ("categories.0.name", "", r"categories\[0\], field name"),
     ],

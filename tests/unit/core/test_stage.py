@@ -30,8 +30,12 @@ def start(body: str, **environment: str) -> "subprocess.Popen[str]":
     ("body", "code", "message"),
     [
         ("pass", 0, ""),
-        ("raise AvisError('no rows', where='a.csv, row 2', fix='Add one.')", 1, "demo: no rows (a.csv, row 2). Add one.\n"),
-        ("raise OSError(errno.ENOSPC, 'No space left on device', 'x.mp4')", 1, "demo: No space left on device (x.mp4).\n"),
+        (
+            "raise AvisError('none', where='a.csv, row 2', fix='Add one.')",
+            1,
+            "demo: none (a.csv, row 2). Add one.\n",
+        ),
+        ("raise OSError(errno.ENOSPC, 'No space left', 'x.mp4')", 1, "demo: No space left (x.mp4).\n"),
         ("raise KeyboardInterrupt", 130, "demo: stopped.\n"),
     ],
 )
@@ -47,8 +51,9 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 
 def test_a_terminated_stage_leaves_no_temporary_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "a")
     stage = start(
-        f"with replace_file(Path({str(tmp_path / 'a')!r})) as t: t.touch(); print('go', flush=True); time.sleep(60)"
+        f"with replace_file(Path({path!r})) as t: t.touch(); print('go', flush=True); time.sleep(60)"
     )
     assert stage.stdout is not None
     assert stage.stdout.readline() == "go\n"
