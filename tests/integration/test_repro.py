@@ -1,0 +1,147 @@
+"""The whole pipeline on a handful of tiny clips: what a change runs again, and what heals."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.core.params import read_variant_names
+from pipelines.graph import find_root, read_graph
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+
+ROOT = find_root(Path(__file__).parent)
+SMALL = {
+    "sample": {
+        "train_clips": 4, "val_clips": 1, "test_clips": 2, "min_duration_s": 3, "max_duration_s": 4,
+        "width": 192, "height": 112,
+    },
+    "train": {
+        "steps": 3, "clips_per_step": 1, "frames_per_clip": 2, "checkpoint_every_steps": 2,
+        "log_every_steps": 1,
+        "short_sides_px": [64], "test_short_side_px": 64, "start_from": None,
+    },
+    "compare": {"clips": 1, "frames": 2, "bootstrap_samples": 100},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this checkout with small parameters, brought up to date once."""
+    root = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and name not in ("dvc.lock",):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    for name in ("data/model", "data/evaluation", "data/qa"):  # another run's metrics
+        shutil.rmtree(root / name, ignore_errors=True)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    for block, values in SMALL.items():
+        params[block].update(values)
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "t"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    dvc(root, "repro")
+    return root
+
+
+def dvc(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+def changed_stages(root: Path) -> set[str]:
+    return set(json.loads(dvc(root, "status", "--json")))
+
+
+def would_run(root: Path, *targets: str) -> set[str]:
+    lines = dvc(root, "repro", "--dry", *targets).splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
+def test_everything_that_the_graph_promises_is_there(project: Path) -> None:
+    assert changed_stages(project) == set()
+    for variant in read_variant_names(project / "params.yaml"):
+        metrics = json.loads((project / f"data/evaluation/{variant}/metrics.json").read_text())
+        assert {"corrected", "official"} <= set(metrics)
+        assert {"mAP", "HOTA", "FSLA"} <= set(metrics["corrected"])
+    report = (project / "data/comparison/report.html").read_text()
+    assert all(variant in report for variant in read_variant_names(project / "params.yaml"))
+    assert "data/qa/metrics.json" in dvc(project, "metrics", "show")
+
+
+def test_a_second_repro_does_nothing_and_says_so_in_ten_seconds(project: Path) -> None:
+    lock = (project / "dvc.lock").read_bytes()
+    start_s = time.monotonic()
+    said = dvc(project, "repro")
+    assert time.monotonic() - start_s < 10
+    assert "Data and pipelines are up to date." in said
+    assert (project / "dvc.lock").read_bytes() == lock
+
+
+def test_git_sees_only_the_lock_and_the_metrics(project: Path) -> None:
+    done = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], cwd=project, capture_output=True, text=True, check=True
+    )
+    new = {line[3:] for line in done.stdout.splitlines()}
+    assert all(name == "dvc.lock" or name.endswith("metrics.json") for name in new), new
+
+
+def test_a_variants_seed_concerns_only_that_variant_and_what_follows(project: Path) -> None:
+    first, *others = read_variant_names(project / "params.yaml")
+    params = (project / "params.yaml").read_text()
+    values = yaml.safe_load(params)
+    values["variants"][first] = {**(values["variants"][first] or {}), "seed": 77}
+    try:
+        (project / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        assert changed_stages(project) == {f"train@{first}"}
+        follows = {stage.name for stage in read_graph(project) if stage.name.endswith(f"@{first}")}
+        assert not any(would_run(project, f"evaluate@{other}") for other in others)
+        assert follows <= would_run(project) | {f"predict@{first}", f"evaluate@{first}"}
+    finally:
+        (project / "params.yaml").write_text(params)
+    assert changed_stages(project) == set()
+
+
+def test_a_deleted_frame_heals_and_nothing_else_runs(project: Path) -> None:
+    frame = sorted((project / "data/media/frames").glob("*/00001.jpg"))[0]
+    before = frame.read_bytes()
+    lock = (project / "dvc.lock").read_bytes()
+    frame.unlink()
+    assert changed_stages(project) >= {"extract"}
+    said = dvc(project, "repro")
+    assert frame.read_bytes() == before
+    assert (project / "dvc.lock").read_bytes() == lock
+    assert [line for line in said.splitlines() if line.startswith("Running stage")] == [
+        "Running stage 'extract':"
+    ]
+
+
+def test_a_qa_rule_does_not_train_again(project: Path) -> None:
+    params = (project / "params.yaml").read_text()
+    values = yaml.safe_load(params)
+    values["qa"]["findings_shown"] = 1
+    try:
+        (project / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        gate = (project / "data/qa/gate.json").read_bytes()
+        dvc(project, "repro", "qa")
+        assert (project / "data/qa/gate.json").read_bytes() == gate
+        assert changed_stages(project) == set()
+    finally:
+        (project / "params.yaml").write_text(params)
