@@ -50,7 +50,7 @@ def match(
     shape = (len(order), len(SIZES), len(THRESHOLDS))
     right, ignored = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     truths = np.zeros(len(SIZES), dtype=np.int64)
-    candidates = np.flatnonzero((ious >= THRESHOLDS[0] - _TOLERANCE).any(1)) if ious.size else []
+    candidates = np.flatnonzero((ious >= THRESHOLDS[0] - _TOLERANCE).any(1))
     for size, (low, high) in enumerate(_AREA_RANGES):
         truth_ignored = (truth_sizes < low) | (truth_sizes > high) | overlaps.truth.crowd
         truths[size] = (~truth_ignored).sum()
@@ -94,9 +94,7 @@ class Ranking:
 
     def every_size_together(self) -> "Ranking":
         """Return the ranking for tracks of all sizes only (S = 1)."""
-        return replace(
-            self, truths=self.truths[:, :1], right=self.right[:, :1], ignored=self.ignored[:, :1]
-        )
+        return replace(self, truths=self.truths[:, :1], right=self.right[:, :1], ignored=self.ignored[:, :1])
 
 
 def rank(per_video: list[Detections], *, equal_scores_together: bool) -> Ranking:

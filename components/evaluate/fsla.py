@@ -1,4 +1,4 @@
-"""FSLA, frame-level sound localisation accuracy (Guo et al., "Audio-Visual Instance Segmentation", CVPR 2025).
+"""FSLA, frame-level sound localisation accuracy ("Audio-Visual Instance Segmentation", CVPR 2025).
 
 A frame is right at a threshold when the predicted categories and the number of masks equal the ground truth
 and every mask overlaps its counterpart by more than the threshold. Frames are counted over all videos.
@@ -29,12 +29,9 @@ class FslaFrames:
 
     def sums(self) -> Floats:
         """Right frames per threshold and number of frames, by kind, [3, A + 1]: they add up over videos."""
-        return np.stack(
-            [
-                np.append(self.right[self.kinds == kind].sum(0), (self.kinds == kind).sum()).astype(np.float64)
-                for kind in range(3)
-            ]
-        )
+        of_kind = [self.kinds == kind for kind in range(len(KINDS))]
+        sums = [np.append(self.right[chosen].sum(0), chosen.sum()) for chosen in of_kind]
+        return np.stack(sums).astype(np.float64)
 
 
 def corrected_frames(overlaps: Overlaps) -> FslaFrames:
@@ -89,9 +86,7 @@ def official_frames(overlaps: Overlaps) -> FslaFrames:
     rows, columns = linear_sum_assignment(
         alignment_scores(ious, truth.listed[matchable].sum(1), lengths), maximize=True
     )
-    categories_agree = bool(
-        (truth.categories[matchable[rows]] == predicted.categories[columns]).all()
-    )
+    categories_agree = bool((truth.categories[matchable[rows]] == predicted.categories[columns]).all())
     empties_known = overlaps.height * overlaps.width == _PUBLISHED_PIXELS
     masks = ((predicted.areas > 0) | (not empties_known)).sum(0)
     kinds = np.minimum(truth.listed.sum(0), 2)

@@ -1,9 +1,9 @@
-"""HOTA and its parts (Luiten et al., "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking", 2021).
+"""HOTA and its parts (Luiten et al., "HOTA: A Higher Order Metric for Multi-Object Tracking", 2021).
 
 Letters: T frames, G ground-truth tracks, P predicted tracks of one category in one video, A = 19 thresholds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,9 @@ from scipy.optimize import linear_sum_assignment
 
 from components.evaluate.overlaps import Booleans, Floats, Overlaps
 
-THRESHOLDS: Floats = np.arange(1, 20) * 0.05
+THRESHOLDS: Floats = np.arange(1, 20, dtype=np.float64) * 0.05
 FIELDS = ("HOTA", "DetA", "AssA", "DetRe", "DetPr", "AssRe", "AssPr", "LocA")
 _TOLERANCE = 1e-12  # an overlap that equals the threshold counts
-_SUMS = ("true_positives", "missed", "false", "association", "association_recall", "association_precision", "iou")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class HotaSums:
 
     def stacked(self) -> Floats:
         """The seven sums, [7, A], so that videos can be added and weighted as arrays."""
-        return np.stack([getattr(self, name) for name in _SUMS])
+        return np.stack([getattr(self, field.name) for field in fields(self)])
 
 
 def hota_sums(overlaps: Overlaps, truth_present: Booleans, predicted_present: Booleans) -> HotaSums:
@@ -85,7 +84,7 @@ def hota_sums(overlaps: Overlaps, truth_present: Booleans, predicted_present: Bo
 def alignment_scores(
     ious: Floats, truth_lengths: NDArray[np.integer], predicted_lengths: NDArray[np.integer]
 ) -> Floats:
-    """How well each pair of tracks fits over the whole video, [G, P]: a soft count of matches as a Jaccard index.
+    """How well each pair of tracks fits over the whole video, [G, P]: a Jaccard index of soft matches.
 
     Args:
         ious: [T, G, P].
@@ -94,7 +93,9 @@ def alignment_scores(
     """
     rivals = ious.sum(1, keepdims=True) + ious.sum(2, keepdims=True) - ious
     soft_matches = np.divide(ious, rivals, out=np.zeros_like(ious), where=rivals > _TOLERANCE).sum(0)
-    return soft_matches / np.maximum(truth_lengths[:, None] + predicted_lengths[None, :] - soft_matches, 1e-9)
+    unions = truth_lengths[:, None] + predicted_lengths[None, :] - soft_matches
+    scores: Floats = soft_matches / np.maximum(unions, _TOLERANCE)
+    return scores
 
 
 def hota_values(sums: Floats, *, location_without_matches: float) -> dict[str, Floats]:

@@ -65,13 +65,15 @@ class Overlaps:
         """Intersection over union per frame, [T, G, P]; 0 where both masks are empty."""
         truth, predicted = self.truth.areas.T[:, :, None], self.predicted.areas.T[:, None, :]
         unions = truth + predicted - self.intersections
-        return self.intersections / np.maximum(unions, 1)
+        ious: Floats = self.intersections / np.maximum(unions, 1)
+        return ious
 
     def track_ious(self) -> Floats:
         """Intersection over union of whole tracks, [G, P]: pixels summed over frames (video mAP)."""
         truth, predicted = self.truth.areas.sum(1)[:, None], self.predicted.areas.sum(1)[None, :]
         intersections = self.intersections.sum(0)
-        return intersections / np.maximum(truth + predicted - intersections, 1)
+        ious: Floats = intersections / np.maximum(truth + predicted - intersections, 1)
+        return ious
 
     def select(self, truth: Booleans | Integers, predicted: Booleans | Integers) -> "Overlaps":
         """Return some of the tracks of each side, in the given order."""
@@ -160,7 +162,7 @@ def measure(item: VideoMasks) -> Overlaps:
 
 
 def canonical(overlaps: Overlaps) -> Overlaps:
-    """Return the video with empty tracks left out and the rest in an order that does not depend on the file's.
+    """Return the video without its empty tracks, and the rest in an order that does not depend on the file's.
 
     Tracks are sorted by score and then by their masks' areas and overlaps, so that ties in a matching are
     broken alike for any order of the same tracks, at any resolution.
@@ -179,8 +181,8 @@ def canonical(overlaps: Overlaps) -> Overlaps:
         )
         for column in range(len(predicted.categories))
     ]
-    rows = [row for row in sorted(range(len(truth_keys)), key=truth_keys.__getitem__)]
-    columns = [column for column in sorted(range(len(predicted_keys)), key=predicted_keys.__getitem__)]
+    rows = sorted(range(len(truth_keys)), key=truth_keys.__getitem__)
+    columns = sorted(range(len(predicted_keys)), key=predicted_keys.__getitem__)
     return overlaps.select(
         np.array([row for row in rows if truth.areas[row].any()], dtype=np.int64),
         np.array([column for column in columns if predicted.areas[column].any()], dtype=np.int64),
@@ -192,9 +194,7 @@ def _profile(intersections: Integers) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted((tuple(column) for column in intersections.T), reverse=True))
 
 
-def _codes(
-    segmentations: Sequence[Any], size: tuple[int, int], track: str
-) -> list[dict[str, Any] | None]:
+def _codes(segmentations: Sequence[Any], size: tuple[int, int], track: str) -> list[dict[str, Any] | None]:
     codes = []
     for frame, segmentation in enumerate(segmentations):
         try:

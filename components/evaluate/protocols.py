@@ -1,8 +1,8 @@
 """The two protocols: what each takes for a detection and over which categories it averages.
 
 `official` gives the published evaluator's numbers, `corrected` what the metrics' definitions say. From one
-video's overlaps each makes a summary; headline numbers and curves are made of summaries, so that videos can be
-measured in parallel and weighted in a bootstrap.
+video's overlaps each makes a summary; all numbers are made of summaries, so that videos can be measured in
+parallel and weighted in a bootstrap.
 
 Letters: V videos, C categories of the ground-truth file, A thresholds.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from components.evaluate import average_precision, fsla, hota
 from components.evaluate.average_precision import Detections
 from components.evaluate.fsla import FslaFrames
-from components.evaluate.overlaps import Booleans, Floats, Integers, Overlaps, Side, canonical
+from components.evaluate.overlaps import Booleans, Floats, Overlaps, Side, canonical
 
 Protocol = Literal["official", "corrected"]
 PROTOCOLS: tuple[Protocol, ...] = ("corrected", "official")
