@@ -35,6 +35,7 @@ ADVICE = {
 
 # First match wins: the narrow messages stand before the wide ones.
 _MESSAGES: tuple[tuple[str, Status], ...] = (
+    (r"no connection adapters|redirection to url|file://", Status.BAD_ENTRY),  # from http to another scheme
     (r"not a bot|captcha|unusual traffic", Status.BOT_CHECK),
     (r"rate.?limit|HTTP Error 429|too many requests|try again later", Status.RATE_LIMITED),
     (
