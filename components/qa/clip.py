@@ -19,6 +19,7 @@ from components.qa.reading import ClipItem
 
 SAMPLE_RATE_HZ = 16_000
 SILENCE_DBFS = -120.0
+INAUDIBLE_DBFS = -60.0
 _WINDOW_S = 0.05
 _SMALL_WIDTH_PX = 320
 _INT16_FULL_SCALE = 32768.0
@@ -171,6 +172,19 @@ class Clip:
     def usual_level_dbfs(self) -> NDArray[np.float64] | None:
         """What half of the 50 ms pieces of each frame's second reach, [T], in dB of full scale."""
         return None if self._windows_dbfs is None else np.median(self._windows_dbfs, axis=1)
+
+    def silent(self, drop_db: float) -> NDArray[np.bool_]:
+        """Seconds [T] in which nothing is heard but the recording's own noise.
+
+        Such a second is below -60 dB of full scale, or it lies `drop_db` under the clip's loud seconds and
+        within 6 dB of the quietest 50 ms pieces of the clip.
+        """
+        if self.level_dbfs is None or self._windows_dbfs is None:
+            return np.zeros(self.length, dtype=bool)
+        loud = float(np.percentile(self.level_dbfs, 90))
+        noise = float(np.percentile(self._windows_dbfs, 5))
+        quiet = (self.level_dbfs < loud - drop_db) & (self.level_dbfs < noise + 6.0)
+        return np.asarray(quiet | (self.level_dbfs < INAUDIBLE_DBFS))
 
     @cached_property
     def _windows_dbfs(self) -> NDArray[np.float64] | None:

@@ -1,5 +1,6 @@
 """Time: what a track does from frame to frame."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import cv2
@@ -29,7 +30,7 @@ class ForgottenFrame(Check):
     threshold = 6.0
     unit = "dB"
     explanation = (
-        "The only labelled object misses one frame, stands in the same place before and after, and the sound "
+        "The only labelled object misses one frame, is much the same before and after, and the sound "
         "goes on as loud as around it (to within the threshold). With several sources loudness cannot tell."
     )
     fix = "Draw the mask of this frame, unless the object really paused."
@@ -43,7 +44,7 @@ class ForgottenFrame(Check):
                 if clip.labelled[k - 1 : k + 2].tolist() != [1, 0, 1]:
                     continue
                 drop = min(clip.level_dbfs[k - 1], clip.level_dbfs[k + 1]) - clip.level_dbfs[k]
-                if drop < self.limit and iou(track.crops[k - 1], track.crops[k + 1]) > 0.3:
+                if drop < self.limit and _likeness(track.crops[k - 1], track.crops[k + 1]) > 0.6:
                     message = "no mask for one frame, though the sound goes on"
                     findings.append(self.found(message, clip, track=track.id, frame=k, value=float(drop)))
         return findings
@@ -96,7 +97,7 @@ class DuplicateTracks(Check):
     name = "duplicate_tracks"
     group = "time"
     severity: Severity = "warning"
-    threshold = 0.8
+    threshold = 0.7
     unit = "intersection over union"
     explanation = "Two tracks cover the same object: it would be counted twice."
     fix = "Keep one of the two, or join them."
@@ -125,9 +126,12 @@ class IdentitySwitch(Check):
     name = "identity_switch"
     group = "time"
     severity: Severity = "warning"
-    threshold = 0.4
-    unit = "overlap gained by exchanging the two"
-    explanation = "From one frame to the next two tracks seem to change places: identities were exchanged."
+    threshold = 0.3
+    unit = "likeness gained by exchanging the two"
+    explanation = (
+        "From one frame to the next two tracks seem to change places: exchanged, their masks would be "
+        "more like those before, in place and shape. Needs both tracks on both frames."
+    )
     fix = "Exchange the two tracks' masks from this frame on."
 
     def check(self, clip: Clip) -> list[Finding]:
@@ -137,13 +141,22 @@ class IdentitySwitch(Check):
             for k, after in pairwise(both):
                 if after != k + 1:
                     continue
-                kept = iou(one.crops[k], one.crops[after]) + iou(other.crops[k], other.crops[after])
-                exchanged = iou(one.crops[k], other.crops[after]) + iou(other.crops[k], one.crops[after])
+                kept = _likeness(one.crops[k], one.crops[after])
+                kept += _likeness(other.crops[k], other.crops[after])
+                exchanged = _likeness(one.crops[k], other.crops[after])
+                exchanged += _likeness(other.crops[k], one.crops[after])
                 gain = (exchanged - kept) / 2
                 if gain > self.limit:
                     message = f"seems to change places with track {one.id}"
                     findings.append(self.found(message, clip, track=other.id, frame=after, value=gain))
         return findings
+
+
+def _likeness(one: Crop | None, other: Crop | None) -> float:
+    """Overlap of two masks in place, plus that with the boxes' corners laid on each other: 0 to 2."""
+    if one is None or other is None:
+        return 0.0
+    return iou(one, other) + iou(replace(one, x=0, y=0), replace(other, x=0, y=0))
 
 
 class FrozenMask(Check):

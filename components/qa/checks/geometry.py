@@ -42,7 +42,8 @@ class AreaJump(Check):
     unit = "times the area before and after"
     explanation = (
         "For one frame the mask is several times larger or smaller than on both sides: a leak into the "
-        "background, or half an object forgotten. Frames where other labelled objects cover it are left out."
+        "background, or half an object forgotten. A mask that is small "
+        "under another labelled object or at the frame's edge does not count."
     )
     fix = "Draw the mask of this frame again. If something covered the object for a moment, waive it."
 
@@ -55,9 +56,9 @@ class AreaJump(Check):
                     continue
                 larger = min(here.area / before.area, here.area / after.area)
                 smaller = min(before.area / here.area, after.area / here.area)
-                if max(larger, smaller) <= self.limit or touches_border(here, clip):
+                if max(larger, smaller) <= self.limit:
                     continue
-                if smaller > larger and _covered(clip, track.id, k, before):
+                if smaller > larger and (_at_edge(here, clip) or _covered(clip, track.id, k, before)):
                     continue
                 factor, word = max((larger, "larger"), (smaller, "smaller"))
                 message = f"the mask is {factor:.1f} times {word} than on both sides"
@@ -65,7 +66,7 @@ class AreaJump(Check):
         return findings
 
 
-def touches_border(crop: Crop, clip: Clip) -> bool:
+def _at_edge(crop: Crop, clip: Clip) -> bool:
     """Whether a mask reaches the frame's edge, where objects come and go."""
     left, top, right, bottom = crop.box
     return left <= 1 or top <= 1 or right >= clip.width - 1 or bottom >= clip.height - 1

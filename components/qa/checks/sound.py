@@ -3,29 +3,27 @@
 import numpy as np
 
 from components.qa.checks import Check, runs
-from components.qa.clip import Clip
+from components.qa.clip import INAUDIBLE_DBFS, Clip
 from components.qa.findings import Finding, Severity
 
 _LOUDEST_SAMPLE = 32_700  # int16; lossy codecs clip a little below full scale
-
-
-def _is_silent(clip: Clip, limit_dbfs: float) -> bool:
-    return clip.level_dbfs is None or float(clip.level_dbfs.max()) < limit_dbfs
 
 
 class SilentAudio(Check):
     name = "silent_audio"
     group = "sound"
     severity: Severity = "warning"
-    threshold = -60.0
+    threshold = INAUDIBLE_DBFS
     unit = "dB of full scale"
     explanation = "Nothing is heard in the whole clip: the sound track was muted or lost."
     fix = "Replace the video, or leave the clip out."
 
     def check(self, clip: Clip) -> list[Finding]:
-        if clip.level_dbfs is None or not _is_silent(clip, self.limit):
+        if clip.level_dbfs is None:
             return []
         loudest = float(clip.level_dbfs.max())
+        if loudest >= self.limit:
+            return []
         return [self.found(f"the whole clip is silent ({loudest:.0f} dB)", clip, value=loudest)]
 
 
@@ -33,21 +31,21 @@ class SoundingInSilence(Check):
     name = "sounding_in_silence"
     group = "sound"
     severity: Severity = "warning"
-    threshold = -55.0
-    unit = "dB of full scale"
+    threshold = 20.0
+    unit = "dB under the clip's loud seconds"
     explanation = (
-        "An object is labelled as sounding in a second in which nothing is heard: the mask stayed when the "
-        "sound had stopped. Where another source goes on, loudness cannot tell."
+        "An object is labelled as sounding in a second in which nothing is heard but the recording's noise: "
+        "the mask stayed when the sound had stopped. Where another source goes on, loudness cannot tell."
     )
     fix = "Set the masks of these frames to null."
 
     def check(self, clip: Clip) -> list[Finding]:
-        if clip.level_dbfs is None or _is_silent(clip, self.limit):
+        if clip.level_dbfs is None or float(clip.level_dbfs.max()) < INAUDIBLE_DBFS:
             return []  # the whole clip: said by silent_audio
-        quiet = clip.level_dbfs < self.limit
+        silent = clip.silent(self.limit)
         findings = []
         for track in clip.tracks:
-            for first, last in runs(k for k in track.present if quiet[k]):
+            for first, last in runs(k for k in track.present if silent[k]):
                 level = float(clip.level_dbfs[first : last + 1].max())
                 message = f"labelled as sounding, but nothing is heard ({level:.0f} dB)"
                 findings.append(
@@ -97,12 +95,12 @@ class ShiftedSound(Check):
     )
     fix = "Compare the clip's start in the manifest with the one that was annotated."
     farthest = 5  # frames
-    audible_dbfs = -50.0
+    drop_db = 20.0  # as in sounding_in_silence
 
     def check(self, clip: Clip) -> list[Finding]:
         if clip.level_dbfs is None:
             return []
-        heard, labelled = clip.level_dbfs > self.audible_dbfs, clip.labelled > 0
+        heard, labelled = ~clip.silent(self.drop_db), clip.labelled > 0
         if min(heard.sum(), (~heard).sum(), labelled.sum(), (~labelled).sum()) < 2:
             return []
         farthest = min(self.farthest, clip.length // 3)
