@@ -261,24 +261,24 @@ class _SpooledRun:
         self.folder = new.rename(folder / name)
         self._file = (self.folder / "operations.jsonl").open("a")
         self._artifacts = 0
-        self._run_id = ""
-        self._experiment_id: str | None = None
+        self._known: tuple[str, str] | None = None
         self._uri = uri
         self._sender = _start_sender(folder, uri)
 
     @property
     def run_id(self) -> str:
-        known = self.folder / "run_id"
-        if not self._run_id and self._wait(_RUN_ID_S, known.exists):
-            self._run_id = known.read_text()
-        return self._run_id or self._reference
+        return self._identity()[0]
 
     @property
     def experiment_id(self) -> str | None:
-        known = self.folder / "experiment_id"  # written before the run id
-        if not self._experiment_id and self._wait(_RUN_ID_S, known.exists):
-            self._experiment_id = known.read_text()
-        return self._experiment_id
+        return self._identity()[1]
+
+    def _identity(self) -> tuple[str, str | None]:
+        known = self.folder / "identity.json"
+        if self._known is None and self._wait(_RUN_ID_S, known.exists):
+            found = json.loads(known.read_text())
+            self._known = found["run_id"], found["experiment_id"]
+        return self._known or (self._reference, None)
 
     def params(self, values: Mapping[str, object]) -> None:
         flat = {_NAME_CHARACTERS.sub("_", key): _text(value) for key, value in flatten(values).items()}

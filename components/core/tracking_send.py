@@ -136,8 +136,8 @@ class Session:
         self._start = start_of(folder)
         self.run_id, self._experiment = store.run(self._start)
         self._monitor: Any = None
-        _put(folder / "experiment_id", self._experiment)
-        _put(folder / "run_id", self.run_id)
+        identity = {"run_id": self.run_id, "experiment_id": self._experiment}
+        _put(folder / "identity.json", json.dumps(identity))
         (folder / "away").unlink(missing_ok=True)
 
     def send(self) -> None:

@@ -87,6 +87,7 @@ def test_one_model_is_one_run(folder: Path) -> None:
     assert client().get_run(run_id).info.status == "KILLED"
     with training_run(variant="avism", params={"seed": 1}, run_id=run_id) as run:
         assert run.run_id == run_id
+        experiment_id = run.experiment_id
         run.metrics({"loss": 0.0}, step=1300)
         run.dataset("frames", Path("data/media/frames"), "training")
         run.logged_model("avism", model / "model.safetensors", {"loss": 0.0})
@@ -97,6 +98,7 @@ def test_one_model_is_one_run(folder: Path) -> None:
         run.artifact(overlay, "overlays")
     [row] = runs("avis")
     assert (row.info.run_id, row.info.status, row.info.run_name) == (run_id, "FINISHED", "avism")
+    assert row.info.experiment_id == experiment_id
     assert row.data.params["model.p229"] == "229"
     assert len(row.data.params["text"]) == 6000
     assert row.data.params["predict.threshold"] == "0.5"
