@@ -112,7 +112,7 @@ def _start_worker(environment: dict[str, str]) -> None:
 
 
 def _end_with_stage() -> None:
-    # The kernel's parent is the fork server, which lives as long as its workers; so wait for the stage itself.
+    # The kernel's parent is the fork server, which lives as long as its workers: wait for the stage.
     stage = multiprocessing.parent_process()
     if stage is not None:
         stage.join()
