@@ -1,0 +1,128 @@
+"""What is known of one trained variant, gathered from the files of the stages before."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import AvisError
+from components.core.paths import Paths
+from components.core.tracking import Run
+
+PROTOCOLS = ("corrected", "official")
+"""Both, in the order of the tables."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One variant and its results."""
+
+    name: str
+    run_id: str
+    experiment_id: str | None
+    """MLflow's; None while MLflow has not seen the run."""
+    scores: Mapping[str, Mapping[str, float]]
+    """Protocol -> metric -> percent."""
+    clip_scores: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Protocol -> video name -> column of per_clip.csv -> value."""
+    category_scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    """Protocol -> category -> column of per_category.csv -> percent; None where there is nothing to score."""
+    parameters: int | None
+    training_s: float | None
+    seconds_per_frame: float | None
+    history: tuple[Mapping[str, float], ...]
+    """Rows of history.csv: step, losses…"""
+
+
+def read_model(variant: str, run: Run, paths: Paths) -> Model:
+    """Gathers a variant's files.
+
+    Args:
+        variant: its name.
+        run: its MLflow run.
+        paths: where the files are.
+
+    Raises:
+        AvisError: one is missing or malformed.
+    """
+    folder, evaluation = paths.model(variant), paths.evaluation(variant)
+    scores = _json(evaluation / "metrics.json", f"evaluate@{variant}")
+    for protocol in PROTOCOLS:
+        if not isinstance(scores.get(protocol), dict):
+            raise AvisError(
+                f"the protocol {protocol!r} is missing",
+                where=str(evaluation / "metrics.json"),
+                fix=f"Run: dvc repro --force --single-item evaluate@{variant}",
+            )
+    training = _json(folder / "metrics.json", f"train@{variant}")
+    timing = _json(paths.predictions(variant) / "timing.json", f"predict@{variant}")
+    return Model(
+        name=variant,
+        run_id=run.run_id,
+        experiment_id=run.experiment_id,
+        scores={protocol: _numbers(scores[protocol]) for protocol in PROTOCOLS},
+        clip_scores=_by_protocol(evaluation / "per_clip.csv", "video", f"evaluate@{variant}"),
+        category_scores=_by_protocol(evaluation / "per_category.csv", "category", f"evaluate@{variant}"),
+        parameters=_whole(training.get("parameters")),
+        training_s=_number(training.get("training_s")),
+        seconds_per_frame=_number(timing.get("seconds_per_frame")),
+        history=tuple(
+            {name: value for name, text in row.items() if (value := _parsed(text)) is not None}
+            for row in _rows(folder / "history.csv", f"train@{variant}")
+        ),
+    )
+
+
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise AvisError("a result is missing", where=str(path), fix=f"Run: dvc repro {stage}") from None
+    except ValueError as error:
+        raise AvisError(f"not valid JSON: {error}", where=str(path), fix=f"Run: dvc repro {stage}") from None
+    if not isinstance(document, dict):
+        raise AvisError("not a JSON object", where=str(path), fix=f"Run: dvc repro {stage}")
+    return document
+
+
+def _rows(path: Path, stage: str) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise AvisError("a result is missing", where=str(path), fix=f"Run: dvc repro {stage}") from None
+
+
+def _by_protocol(path: Path, key: str, stage: str) -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {protocol: {} for protocol in PROTOCOLS}
+    for number, row in enumerate(_rows(path, stage), start=2):
+        if row.get("protocol") not in found or not row.get(key):
+            raise AvisError(
+                f"the columns 'protocol' and {key!r} are not filled", where=f"{path}, row {number}"
+            )
+        found[row["protocol"]][row[key]] = {
+            name: _parsed(text) for name, text in row.items() if name not in ("protocol", key)
+        }
+    return found
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: number for name, value in values.items() if (number := _number(value)) is not None}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else round(number)
+
+
+def _parsed(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,286 @@
+"""From gathered results to the page's figures, tables and pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from components.compare import cells, plots, published
+from components.compare.cells import Cell
+from components.compare.differences import Difference, paired_difference
+from components.compare.models import Model
+from components.compare.params import CompareParams
+from components.compare.strips import Strip
+from components.core.records import AnnotationSet
+
+MLFLOW_URL = "http://127.0.0.1:5000"
+"""Where `make ui` opens MLflow."""
+
+SCORES = {
+    "corrected": ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm"),
+    "official": ("mAP", "HOTA", "FSLA"),
+}
+"""Columns of the score table."""
+
+DASH = "\N{EN DASH}"
+"""Stands in a cell without a value."""
+
+QUESTIONS = (
+    ("category_f1", "category F1"),
+    ("count_accuracy", "count exact"),
+    ("count_off_by_one", "count ±1"),
+    ("count_mae", "count MAE"),
+    ("second_category_f1", "second F1"),
+    ("frame_accuracy", "frame accuracy"),
+    ("temporal_iou", "temporal IoU"),
+    ("box_fsla", "box FSLA"),
+)
+"""Columns of the table of who, when and where: key in data/mllm/metrics.json, title."""
+
+ERROR = "count_mae"
+"""The one that counts objects, not percent, and where less is better."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that the page is made of."""
+
+    dataset: str
+    models: Sequence[Model]
+    """The variants; the first is the one that the others are compared with."""
+    answers: Mapping[str, Mapping[str, float]]
+    """Source -> metric, of data/mllm/metrics.json."""
+    annotations: AnnotationSet
+    strips: Sequence[Strip]
+
+
+def render(comparison: Comparison, params: CompareParams) -> str:
+    """The page as HTML: self-contained, every text from outside escaped."""
+    import jinja2
+    import markupsafe
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        score=lambda value, decimals=1: DASH if value is None else f"{value:.{decimals}f}",
+        signed=lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        probability=lambda value: f"= {value:.3f}" if value >= 0.001 else "< 0.001",
+        breakable=lambda name: markupsafe.escape(name).replace("_", markupsafe.Markup("_<wbr>")),
+        count=_count,
+        duration=_duration,
+    )
+    return environment.get_template("report.html").render(_context(comparison, params))
+
+
+def fsla_differences(models: Sequence[Model], params: CompareParams) -> dict[str, Difference | None]:
+    """How each variant's FSLA (corrected) differs from the first's, over the test clips."""
+    return {model.name: _difference(models[0], model, "corrected", "FSLA", params) for model in models[1:]}
+
+
+def _context(comparison: Comparison, params: CompareParams) -> dict[str, Any]:
+    models, annotations = comparison.models, comparison.annotations
+    table = [
+        column
+        for protocol, metrics in SCORES.items()
+        for column in (_score_column(models, protocol, metric, params) for metric in metrics)
+    ]
+    sources = _sources(comparison)
+    return {
+        "dataset": comparison.dataset,
+        "clips_total": len(annotations.videos),
+        "seconds_total": sum(video.length for video in annotations.videos),
+        "objects_total": len(annotations.tracks),
+        "categories_total": len({track.category_id for track in annotations.tracks}),
+        "reference": models[0].name,
+        "has_intervals": any(cell.interval for column in table for cell in column),
+        "tiles": [_tile(models, metric) for metric in ("mAP", "HOTA", "FSLA")],
+        "headline": _headline(models, params),
+        "groups": [{"title": f"{protocol} protocol", "columns": names} for protocol, names in SCORES.items()],
+        "rows": [
+            _row(model, index, scores)
+            for index, (model, scores) in enumerate(zip(models, cells.rows(table), strict=True))
+        ],
+        "question_columns": [title for _, title in QUESTIONS],
+        "error_column": dict(QUESTIONS)[ERROR],
+        "sources": sources,
+        "has_language_models": len(sources) > len(models),
+        "clips": comparison.strips,
+        "curves": _curves(models),
+        "bars": _bars(models),
+        "published": _published() if comparison.dataset == "aviseg" else None,
+        "mlflow_url": MLFLOW_URL,
+    }
+
+
+def _score_column(models: Sequence[Model], protocol: str, metric: str, params: CompareParams) -> list[Cell]:
+    values = [model.scores[protocol].get(metric) for model in models]
+    intervals = [None, *(_difference(models[0], model, protocol, metric, params) for model in models[1:])]
+    return cells.column(values, intervals)
+
+
+def _row(model: Model, index: int, scores: Sequence[Cell]) -> dict[str, Any]:
+    folder = f"../evaluation/{model.name}"
+    return {
+        "name": model.name,
+        "colour": plots.model_colour(index),
+        "scores": scores,
+        "run_id": model.run_id,
+        "run_url": run_url(model),
+        "report": f"{folder}/report.html",
+        "overlays": f"{folder}/overlays/",
+        "parameters": model.parameters,
+        "training_s": model.training_s,
+        "seconds_per_frame": model.seconds_per_frame,
+    }
+
+
+def _tile(models: Sequence[Model], metric: str) -> dict[str, Any]:
+    scored = [(model.scores["corrected"].get(metric), index) for index, model in enumerate(models)]
+    value, index = max(
+        ((v, i) for v, i in scored if v is not None), key=lambda pair: pair[0], default=(None, 0)
+    )
+    return {
+        "metric": metric,
+        "protocol": "corrected",
+        "value": value,
+        "model": models[index].name,
+        "colour": plots.model_colour(index),
+    }
+
+
+def _headline(models: Sequence[Model], params: CompareParams) -> dict[str, Any] | None:
+    """What the first variant has over the second: the question that the variants were trained to answer."""
+    if len(models) < 2:
+        return None
+    difference = _difference(models[1], models[0], "corrected", "FSLA", params)
+    if difference is None:
+        return None
+    return {"model": models[0].name, "reference": models[1].name, "difference": difference}
+
+
+def _difference(
+    first: Model, other: Model, protocol: str, metric: str, params: CompareParams
+) -> Difference | None:
+    """None where the score is not made of clips (no such column in per_clip.csv), or of too few."""
+    a, b = first.clip_scores[protocol], other.clip_scores[protocol]
+    both = [
+        (a[clip][metric], b[clip][metric], a[clip]["frames"])
+        for clip in sorted(set(a) & set(b))
+        if a[clip].get(metric) is not None and b[clip].get(metric) is not None
+    ]
+    if not both:
+        return None
+    values = np.array(both, dtype=float)  # [N, 3]
+    return paired_difference(
+        values[:, 0], values[:, 1], values[:, 2], samples=params.bootstrap_samples, seed=params.seed
+    )
+
+
+def _sources(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows of the table of who, when and where: variants first, language models after."""
+    variants = [model.name for model in comparison.models]
+    names = [*variants, *(name for name in comparison.answers if name not in variants)]
+    metrics = [comparison.answers.get(name, {}) for name in names]
+    columns = [
+        cells.column([values.get(key) for values in metrics], less_is_better=key == ERROR, compare=False)
+        for key, _ in QUESTIONS
+    ]
+    return [
+        {
+            "name": name,
+            "colour": plots.model_colour(place) if name in variants else "#cbd5e1",
+            "scores": scores,
+            "note": _note(values) if name not in variants else "",
+            "invalid": f"{values['invalid']:.0f} of {values['clips']:.0f}" if "invalid" in values else DASH,
+        }
+        for place, (name, values, scores) in enumerate(zip(names, metrics, cells.rows(columns), strict=True))
+    ]
+
+
+def _note(values: Mapping[str, float]) -> str:
+    """What is to know of a language model's row."""
+    notes = []
+    if values.get("hears") == 0.0:
+        notes.append("does not hear")
+    if values.get("no_reply"):
+        notes.append(f"{values['no_reply']:.0f} without reply")
+    if "latency_s" in values:
+        notes.append(f"{values['latency_s']:.1f} s a clip")
+    if "cost_usd" in values:
+        notes.append(f"{values['cost_usd']:.2f} USD")
+    return ", ".join(notes)
+
+
+def run_url(model: Model) -> str | None:
+    """The model's run in the MLflow that `make ui` opens; None while MLflow has not seen the run."""
+    if model.experiment_id is None:
+        return None
+    return f"{MLFLOW_URL}/#/experiments/{quote(model.experiment_id)}/runs/{quote(model.run_id)}"
+
+
+def _curves(models: Sequence[Model]) -> list[str]:
+    curves = {
+        model.name: ([row["step"] for row in rows], [row["loss"] for row in rows])
+        for model in models
+        if (rows := [row for row in model.history if "step" in row and "loss" in row])
+    }
+    return [plots.training_curves(curves, label="loss")] if curves else []
+
+
+def _bars(models: Sequence[Model]) -> list[str]:
+    """A plot per metric, the best categories of the first variant at the left in all of them."""
+    first = models[0].category_scores["corrected"]
+
+    def rank(category: str) -> tuple[float, str]:
+        value = first.get(category, {}).get("AP")
+        return (1.0 if value is None else -value), category
+
+    categories = sorted({c for model in models for c in model.category_scores["corrected"]}, key=rank)
+    drawn = []
+    for metric in ("AP", "HOTA", "FSLA"):
+        values = {
+            model.name: {
+                category: row.get(metric) for category, row in model.category_scores["corrected"].items()
+            }
+            for model in models
+        }
+        if any(value is not None for by_category in values.values() for value in by_category.values()):
+            drawn.append(plots.category_bars(values, categories, label=metric))
+    return drawn
+
+
+def _published() -> dict[str, Any]:
+    return {
+        "backbones": published.BACKBONES,
+        "rows": [
+            [
+                method,
+                *(DASH if triple is None else " / ".join(f"{v:.2f}" for v in triple) for triple in triples),
+            ]
+            for method, triples in published.RESULTS.items()
+        ],
+    }
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value / 1e6:.1f} M" if value >= 1_000_000 else f"{value:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return DASH
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,93 @@
+"""The stage `compare`: data/comparison/report.html and table.csv over all models on the same test clips."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from components.compare.models import Model, read_model
+from components.compare.page import Comparison, fsla_differences, render
+from components.compare.params import CompareParams
+from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
+from components.compare.table import table_csv
+from components.core.errors import AvisError
+from components.core.files import write_text
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, read_annotations
+from components.core.tracking import continue_run
+
+
+def compare(params: CompareParams, *, dataset: str, variants: Sequence[str], paths: Paths) -> None:
+    """Puts all variants and language models side by side.
+
+    Raises:
+        AvisError: a result of an earlier stage is missing or malformed, or there is no variant.
+    """
+    if not variants:
+        raise AvisError("there is no variant to compare", where="params.yaml, variants", fix="Name one.")
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(continue_run(paths.model(variant) / "run.json", paths=paths))
+            for variant in variants
+        ]
+        models = [read_model(variant, run, paths) for variant, run in zip(variants, runs, strict=True)]
+        report, table = _write(models, params, dataset, paths)
+        for run in runs:
+            run.artifact(report, "comparison")
+            run.artifact(table, "comparison")
+
+
+def _write(models: Sequence[Model], params: CompareParams, dataset: str, paths: Paths) -> tuple[Path, Path]:
+    annotations = read_annotations(paths.annotations / "test.json")
+    answers = _answers(paths)
+    comparison = Comparison(
+        dataset=dataset,
+        models=models,
+        answers=answers,
+        annotations=annotations,
+        strips=_strips(models, annotations, params, paths),
+    )
+    report, table = paths.comparison / "report.html", paths.comparison / "table.csv"
+    write_text(report, render(comparison, params))
+    write_text(table, table_csv(models, answers, fsla_differences(models, params)))
+    return report, table
+
+
+def _answers(paths: Paths) -> Mapping[str, Mapping[str, float]]:
+    path = paths.mllm / "metrics.json"
+    try:
+        answers: dict[str, dict[str, float]] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise AvisError("a result is missing", where=str(path), fix="Run: dvc repro mllm") from None
+    except ValueError as error:
+        raise AvisError(f"not valid JSON: {error}", where=str(path), fix="Run: dvc repro mllm") from None
+    return answers
+
+
+def _strips(
+    models: Sequence[Model], annotations: AnnotationSet, params: CompareParams, paths: Paths
+) -> list[Strip]:
+    sources = {
+        TRUTH: tracks_of_truth(annotations),
+        **{
+            model.name: tracks_of_predictions(paths.predictions(model.name) / "results.json")
+            for model in models
+        },
+    }
+    videos = {video.name: video for video in annotations.videos}
+
+    def clip_score(model: Model, name: str) -> float | None:
+        return model.clip_scores["corrected"].get(name, {}).get("FSLA")
+
+    chosen = choose([(name, clip_score(models[0], name) or 0.0) for name in videos], params.clips)
+    return [
+        film_strip(
+            videos[name],
+            sources,
+            categories=annotations.categories,
+            scores=[(model.name, clip_score(model, name)) for model in models],
+            params=params,
+            paths=paths,
+        )
+        for name in chosen
+    ]

@@ -1,0 +1,191 @@
+"""Film strips: frames of test clips, the truth beside what each variant found, and when what sounds."""
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.compare import sound
+from components.compare.params import CompareParams
+from components.compare.timeline import Span, spans
+from components.core.errors import AvisError
+from components.core.masks import Segmentation, decode
+from components.core.overlay import category_colour, draw_masks
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, Video, read_results
+
+TRUTH = "ground truth"
+_JPEG_QUALITY = 78
+
+Tracks = Mapping[int, Sequence[tuple[int, Sequence[Segmentation]]]]
+"""Video id -> category id and a segmentation (or None) per frame, for each object."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The frames as one source sees them; images are data URIs."""
+
+    name: str
+    images: list[str]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """When a category sounds, according to one source."""
+
+    name: str
+    spans: list[Span]
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category that sounds in the clip, or that a model says so of."""
+
+    name: str
+    colour: str
+    lanes: list[Lane]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """All that the page shows of one clip."""
+
+    name: str
+    length_s: int
+    seconds: list[int]
+    """Those of the shown frames."""
+    ticks: list[int]
+    rows: list[Row]
+    categories: list[Category]
+    sound: str
+    """Data URI."""
+    outline: str
+    """SVG points."""
+    scores: list[tuple[str, float | None]]
+    """Per variant, on this clip."""
+
+
+def tracks_of_truth(annotations: AnnotationSet) -> Tracks:
+    """The annotated objects."""
+    tracks: dict[int, list[tuple[int, Sequence[Segmentation]]]] = defaultdict(list)
+    for track in annotations.tracks:
+        tracks[track.video_id].append((track.category_id, track.segmentations))
+    return tracks
+
+
+def tracks_of_predictions(path: Path) -> Tracks:
+    """The predicted objects."""
+    tracks: dict[int, list[tuple[int, Sequence[Segmentation]]]] = defaultdict(list)
+    for result in read_results(path):
+        tracks[result.video_id].append((result.category_id, result.segmentations))
+    return tracks
+
+
+def film_strip(
+    video: Video,
+    sources: Mapping[str, Tracks],
+    *,
+    categories: Mapping[int, str],
+    scores: Sequence[tuple[str, float | None]],
+    params: CompareParams,
+    paths: Paths,
+) -> Strip:
+    """One clip's strip.
+
+    Args:
+        video: the clip.
+        sources: name -> objects; the truth first, then the variants.
+        categories: names by id.
+        scores: per variant, on this clip.
+
+    Raises:
+        AvisError: a frame or the sound is missing.
+    """
+    seconds = _spread(video.length, params.frames)
+    samples, rate_hz = sound.read_wav(paths.media / "audio" / f"{video.name}.wav")
+    present = sorted(
+        {
+            category_id
+            for tracks in sources.values()
+            for category_id, segmentations in tracks.get(video.id, ())
+            if _spans(video, [segmentations])
+        }
+    )
+    return Strip(
+        name=video.name,
+        length_s=video.length,
+        seconds=seconds,
+        ticks=list(range(0, video.length, max(1, round(video.length / 10)))),
+        rows=[
+            Row(name, [_image(video, second, tracks.get(video.id, ()), params, paths) for second in seconds])
+            for name, tracks in sources.items()
+        ],
+        categories=[
+            Category(
+                name=categories[category_id],
+                colour="#{:02x}{:02x}{:02x}".format(*category_colour(category_id)),
+                lanes=[
+                    Lane(name, _spans(video, [s for c, s in tracks.get(video.id, ()) if c == category_id]))
+                    for name, tracks in sources.items()
+                ],
+            )
+            for category_id in present
+        ],
+        sound=sound.data_uri(samples, rate_hz),
+        outline=sound.outline(samples),
+        scores=list(scores),
+    )
+
+
+def choose(names_and_scores: Sequence[tuple[str, float]], count: int) -> list[str]:
+    """`count` clips spread evenly from the worst to the best score; equal scores go by name."""
+    ranked = [name for name, score in sorted(names_and_scores, key=lambda pair: (pair[1], pair[0]))]
+    return [ranked[place] for place in _spread(len(ranked), count)]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """At most `count` places in 0 … length - 1, evenly spread, the first and the last among them."""
+    if count >= length:
+        return list(range(length))
+    if count == 1:
+        return [length // 2]
+    return [round(place * (length - 1) / (count - 1)) for place in range(count)]
+
+
+def _spans(video: Video, tracks: Sequence[Sequence[Segmentation]]) -> list[Span]:
+    return spans(tracks, length_s=video.length, height_px=video.height, width_px=video.width)
+
+
+def _image(
+    video: Video,
+    second: int,
+    tracks: Sequence[tuple[int, Sequence[Segmentation]]],
+    params: CompareParams,
+    paths: Paths,
+) -> str:
+    """The frame as a JPEG with its masks in the colours of their categories, as a data URI."""
+    import cv2
+    import numpy as np
+
+    path = paths.media / "frames" / video.file_names[second]
+    picture = cv2.imread(str(path))  # [H, W, 3] BGR
+    if picture is None:
+        raise AvisError(
+            "a frame of a test clip cannot be read", where=str(path), fix="Run: dvc repro extract"
+        )
+    height, width = picture.shape[:2]
+    size = (params.frame_width_px, max(1, round(height * params.frame_width_px / width)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    masks = [
+        cv2.resize(
+            decode(segmentations[second], video.height, video.width).astype(np.uint8),
+            size,
+            interpolation=cv2.INTER_NEAREST,
+        ).astype(bool)
+        for _, segmentations in tracks
+    ]
+    colours = [category_colour(category_id) for category_id, _ in tracks]
+    drawn = draw_masks(small[:, :, ::-1], masks, [""] * len(masks), colours)
+    _, data = cv2.imencode(".jpg", drawn[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}"

@@ -1,0 +1,277 @@
+"""The page and the table, from files as the stages before leave them."""
+
+import base64
+import csv
+import io
+import json
+import re
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from components.compare.params import CompareParams
+from components.compare.stage import compare
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
+
+HEIGHT, WIDTH, LENGTH_S, CLIPS = 36, 64, 5, 3
+PARAMS = CompareParams(clips=2, frames=3, frame_width_px=64, bootstrap_samples=200)
+
+
+def left_half() -> dict:
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    mask[:, : WIDTH // 2] = True
+    return masks.encode(mask)
+
+
+def write_csv(path: Path, header: str, rows: list[list[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_tracking() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "none")
+        yield
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return make_results(tmp_path / "data")
+
+
+@dataclass
+class Shown:
+    paths: Paths
+    html: str
+    page: "Page"
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """One comparison, for the tests that only look."""
+    paths = make_results(tmp_path_factory.mktemp("shown") / "data")
+    html = run(paths)
+    return Shown(paths, html, Page(html))
+
+
+def make_results(root: Path) -> Paths:
+    """Three clips: a violin on the left in seconds 1 to 3; `seeing` finds it, `deaf` says all the time."""
+    paths = Paths(root)
+    videos = []
+    for number in range(CLIPS):
+        name = f"clip{number}"
+        for second in range(LENGTH_S):
+            frame = paths.media / "frames" / name / f"{second:05d}.jpg"
+            frame.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(frame), np.full((HEIGHT, WIDTH, 3), 128, np.uint8))
+        audio = paths.media / "audio" / f"{name}.wav"
+        audio.parent.mkdir(exist_ok=True)
+        with wave.open(str(audio), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16000)
+            tone = 8000 * np.sin(2 * np.pi * 440 * np.arange(16000 * LENGTH_S) / 16000)
+            file.writeframes(tone.astype("<i2").tobytes())
+        files = [f"{name}/{second:05d}.jpg" for second in range(LENGTH_S)]
+        videos.append(Video(number + 1, name, files, LENGTH_S, HEIGHT, WIDTH))
+    tracks = [Track(v.id, v.id, 1, [None, left_half(), left_half(), left_half(), None]) for v in videos]
+    write_annotations(
+        paths.annotations / "test.json", AnnotationSet({1: "violin", 2: "<b>drum</b>"}, videos, tracks)
+    )
+    for variant, fsla in (("seeing", [80.0, 90.0, 70.0]), ("deaf", [30.0, 50.0, 40.0])):
+        found = [
+            Result(t.video_id, 1, 0.9, t.segmentations if variant == "seeing" else [left_half()] * LENGTH_S)
+            for t in tracks
+        ]
+        drum = Result(1, 2, 0.6, [left_half(), *[None] * (LENGTH_S - 1)])
+        write_results(paths.predictions(variant) / "results.json", [*found, drum])
+        write_json(paths.predictions(variant) / "timing.json", {"seconds_per_frame": 0.05})
+        model, evaluation = paths.model(variant), paths.evaluation(variant)
+        write_json(model / "run.json", {"run_id": f"{variant}-run"})
+        write_json(model / "metrics.json", {"parameters": 5_000_000, "training_s": 300.0})
+        write_csv(model / "history.csv", "step,loss", [[step, 20 - step / 10] for step in range(10, 101, 10)])
+        corrected = {"mAP": 40.0, "HOTA": 50.0, "FSLA": sum(fsla) / 3, "FSLAn": None}
+        official = {"mAP": 30.0, "HOTA": 45.0, "FSLA": 20.0}
+        write_json(evaluation / "metrics.json", {"corrected": corrected, "official": official})
+        write_csv(
+            evaluation / "per_clip.csv",
+            "protocol,video,frames,FSLA",
+            [["corrected", v.name, LENGTH_S, s] for v, s in zip(videos, fsla, strict=True)],
+        )
+        write_csv(
+            evaluation / "per_category.csv",
+            "protocol,category,AP,HOTA,FSLA",
+            [["corrected", "violin", 40.0, 50.0, 60.0], ["corrected", "<b>drum</b>", "", "", ""]],
+        )
+    answers = {
+        "seeing": {"category_f1": 90.0, "clips": 3.0},
+        "deaf": {"category_f1": 70.0, "clips": 3.0},
+        "listener/audio": {"category_f1": 95.0, "clips": 3.0, "invalid": 1.0, "hears": 0.0, "latency_s": 2.0},
+    }
+    write_json(paths.mllm / "metrics.json", answers)
+    return paths
+
+
+def run(paths: Paths, variants: list[str] | None = None, dataset: str = "sample") -> str:
+    compare(PARAMS, dataset=dataset, variants=variants or ["seeing", "deaf"], paths=paths)
+    return (paths.comparison / "report.html").read_text()
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "src":
+                self.sources.append(value or "")
+            if name in ("href", "xlink:href"):
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_needs_no_network_and_no_other_file(shown):
+    page = shown.page
+    assert page.sources and all(source.startswith("data:") for source in page.sources)
+    for link in page.links:
+        assert link.startswith(("#", "../evaluation/", "table.csv", "http://127.0.0.1:5000/#/")), link
+    assert "link" not in page.tags  # no style sheet from elsewhere
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_pictures_show_the_masks_and_the_sound_plays(shown):
+    page = shown.page
+    pictures = [s for s in page.sources if s.startswith("data:image/jpeg")]
+    assert len(pictures) == 2 * 3 * 3  # clips, rows (truth and two variants), frames
+    truth = [decoded(picture) for picture in pictures[:3]]  # seconds 0, 2, 4 of the first clip
+    assert colourless(truth[0]) and not colourless(truth[1][:, :28]) and colourless(truth[2])
+    assert colourless(truth[1][:, 40:])  # the right half holds no mask
+    sounds = [s for s in page.sources if s.startswith("data:audio/mp4")]
+    assert len(sounds) == 2
+    with av.open(io.BytesIO(base64.b64decode(sounds[0].split(",")[1]))) as container:
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert len(samples) / 16000 == pytest.approx(LENGTH_S, abs=0.2)
+    middle = samples[16000:48000]
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(8000 / 32768 / np.sqrt(2), rel=0.05)
+
+
+def decoded(source: str) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int)
+
+
+def colourless(picture: np.ndarray) -> bool:
+    return bool((picture.max(axis=2) - picture.min(axis=2)).max() < 25)
+
+
+def test_time_bars_show_when_what_sounds(shown):
+    html = shown.html
+    assert html.count("violin, ground truth: 1\N{EN DASH}4 s, 1 object") == 2
+    assert html.count("violin, seeing: 1\N{EN DASH}4 s") == 2
+    assert html.count("violin, deaf: 0\N{EN DASH}5 s") == 2
+
+
+def test_scores_best_marks_and_differences(shown):
+    text = re.sub(r"\s+", " ", shown.page.text)
+    assert "80.0" in text and "40.0" in text
+    assert "+40.0" in text  # headline: seeing over deaf
+    assert "\N{MINUS SIGN}40.0" in text  # below the score of deaf
+    low, high = re.search("\\[\N{MINUS SIGN}([\\d.]+) … \N{MINUS SIGN}([\\d.]+)\\]", text).groups()
+    assert 50 >= float(low) > 40 > float(high) >= 30  # per clip: -50, -40, -30
+    assert "1 of 3" in text and "does not hear" in text
+
+
+def test_what_comes_from_outside_is_escaped(shown):
+    html = shown.html
+    assert "<b>drum</b>" not in html
+    assert "&lt;b&gt;drum&lt;/b&gt;" in html
+
+
+def test_the_table_names_the_protocol_in_each_column(shown):
+    rows = list(csv.DictReader((shown.paths.comparison / "table.csv").open()))
+    assert [row["model"] for row in rows] == ["seeing", "deaf", "listener/audio"]
+    assert rows[0]["corrected_FSLA"] == "80.0" and rows[0]["official_FSLA"] == "20.0"
+    assert rows[1]["mllm_protocol_category_f1"] == "70.0" and rows[2]["mllm_protocol_invalid"] == "1.0"
+    assert (rows[0]["parameters"], rows[0]["training_s"], rows[0]["seconds_per_frame"]) == (
+        "5000000",
+        "300.0",
+        "0.05",
+    )
+    assert rows[0]["mlflow_run_id"] == "seeing-run" and rows[2]["mlflow_run_id"] == ""
+    assert float(rows[1]["corrected_FSLA_difference"]) == pytest.approx(-40.0)
+    assert rows[0]["corrected_FSLA_difference"] == ""
+    assert not any("FSLAn" in name and row[name] for row in rows for name in row)
+
+
+def test_published_results_stand_apart_and_only_with_aviseg(shown, paths):
+    assert "40.57 / 61.73 / 42.78" not in shown.html
+    page = Page(run(paths, dataset="aviseg"))
+    assert "40.57 / 61.73 / 42.78" in page.text and "published" in page.ids
+
+
+def test_one_variant_alone_has_no_differences(paths):
+    write_json(paths.mllm / "metrics.json", {"seeing": {"category_f1": 90.0, "clips": 3.0}})
+    html = run(paths, variants=["seeing"])
+    assert "95 %" not in html and "reference</small>" not in html
+    assert "mllm.models" in html  # how to add a language model
+
+
+def test_the_same_results_give_the_same_page(shown):
+    assert run(shown.paths) == shown.html
+
+
+@pytest.mark.parametrize(
+    ("missing", "stage"),
+    [
+        ("evaluation/deaf/metrics.json", "evaluate@deaf"),
+        ("evaluation/deaf/per_clip.csv", "evaluate@deaf"),
+        ("model/deaf/history.csv", "train@deaf"),
+        ("predictions/deaf/timing.json", "predict@deaf"),
+        ("mllm/metrics.json", "mllm"),
+        ("media/audio/clip2.wav", "extract"),
+        ("media/frames/clip2/00002.jpg", "extract"),
+    ],
+)
+def test_a_missing_result_says_which_stage_makes_it(paths, missing, stage):
+    (paths.root / missing).unlink()
+    with pytest.raises(AvisError, match=f"{missing.split('/')[-1]}.*dvc repro {stage}"):
+        run(paths)
+    assert not paths.comparison.exists()
+
+
+def test_no_variant_is_an_error(paths):
+    with pytest.raises(AvisError, match="no variant"):
+        compare(PARAMS, dataset="sample", variants=[], paths=paths)
