@@ -23,5 +23,7 @@ def build(name: str, **config: Any) -> "Avism":
     allowed = {field.name for field in fields(AvismConfig)}
     unknown = sorted(set(config) - allowed)
     if unknown:
-        raise ValueError(f"unknown settings of {name}: {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}")
+        raise ValueError(
+            f"unknown settings of {name}: {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}"
+        )
     return Avism(AvismConfig(**config))

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchaudio.functional import melscale_fbanks
 
 SAMPLE_RATE_HZ = 16_000
@@ -28,6 +27,8 @@ class LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.bands: Tensor
+        self.window: Tensor
         bands = melscale_fbanks(
             FFT_SAMPLES // 2 + 1, 125.0, 7500.0, MEL_BANDS, SAMPLE_RATE_HZ, norm=None, mel_scale="htk"
         )
@@ -37,8 +38,8 @@ class LogMel(nn.Module):
     def forward(self, seconds: Tensor) -> Tensor:
         """[S, 16000] samples in -1..1, one second a row -> [S, 96, 64]."""
         windows = seconds.float().unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES)[:, :EXAMPLE_FRAMES]
-        spectrum = torch.fft.rfft(windows * self.window, n=FFT_SAMPLES).abs()  # type: ignore[operator]
-        return torch.log(spectrum @ self.bands + 0.01)  # type: ignore[no-any-return, operator]
+        spectrum = torch.fft.rfft(windows * self.window, n=FFT_SAMPLES).abs()
+        return torch.log(spectrum @ self.bands + 0.01)
 
 
 class VGGish(nn.Module):
@@ -83,18 +84,7 @@ class VGGish(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         x = self.features(log_mel[:, None])
         # published order of the flattened axes: time, mel, channel
-        return self.embeddings(x.permute(0, 2, 3, 1).flatten(1))  # type: ignore[no-any-return]
-
-
-def seconds_of(waveform: Tensor, frames: int, frame_rate_hz: float = 1.0) -> Tensor:
-    """Cut a waveform [n] at 16 kHz into the second that belongs to each frame: [frames, 16000].
-
-    Frame k owns the sound from k / frame_rate_hz on; what is missing at the end is silence.
-    """
-    starts = (torch.arange(frames) * (SAMPLE_RATE_HZ / frame_rate_hz)).round().long()
-    needed = int(starts[-1]) + SAMPLE_RATE_HZ if frames else 0
-    padded = F.pad(waveform, (0, max(0, needed - waveform.shape[0])))
-    return padded[starts[:, None] + torch.arange(SAMPLE_RATE_HZ)[None, :]]
+        return self.embeddings(x.permute(0, 2, 3, 1).flatten(1))
 
 
 def load_vggish(network: VGGish, state: dict[str, Any]) -> None:

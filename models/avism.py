@@ -131,7 +131,7 @@ class Avism(nn.Module):
             return sound
         with torch.autocast(sound.device.type, enabled=False):
             log_mel = self.log_mel(sound)
-        return self.audio_encoder(log_mel)  # type: ignore[no-any-return]
+        return self.audio_encoder(log_mel)
 
     def see(self, frames: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Frames [F, 3, H, W], RGB 0-255 -> frame mask features, video mask features, three scales."""

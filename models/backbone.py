@@ -35,6 +35,8 @@ class Backbone(nn.Module):
         self.parts = tuple(parts or ())  # from the input on, for freeze()
         self.channels = channels
         self.channels_last = channels_last
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -50,7 +52,7 @@ class Backbone(nn.Module):
 
     def normalise(self, frames: Tensor) -> Tensor:
         """RGB 0-255 of any type -> normalised float."""
-        return (frames.to(self.mean.dtype) - self.mean) / self.std  # type: ignore[operator, no-any-return]
+        return (frames.to(self.mean.dtype) - self.mean) / self.std
 
     def forward(self, normalised: Tensor) -> list[Tensor]:
         maps = self.network(normalised)
@@ -95,7 +97,7 @@ class FrozenNorms(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return self.network(x)  # type: ignore[no-any-return]
+        return self.network(x)
 
 
 def _efficientnet_lite0(pretrained: bool) -> Backbone:
@@ -140,7 +142,7 @@ def _resnet50(pretrained: bool) -> Backbone:
     return Backbone(stages, [256, 512, 1024, 2048], parts=[stages.stem, *stages.stages])
 
 
-def load_torchvision_resnet(stages: ResNetStages, state: dict[str, Tensor]) -> None:
+def load_torchvision_resnet(stages: nn.Module, state: dict[str, Tensor]) -> None:
     """Load a torchvision ResNet-50 state dict (``conv1.weight``, ``layer1.0.…``) into the stages."""
     renamed = {}
     for name, value in state.items():
@@ -196,6 +198,5 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
     if name != "resnet50":
         raise ValueError(f"backbone weights from a file are read for resnet50 only, not for {name}")
     backbone = BACKBONES[name].build(False)
-    assert isinstance(backbone.network, ResNetStages)
     load_torchvision_resnet(backbone.network, torch.load(weights, map_location="cpu", weights_only=True))
     return backbone

@@ -65,7 +65,9 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
-    def forward(self, query: Tensor, reference: Tensor, source: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+    def forward(
+        self, query: Tensor, reference: Tensor, source: Tensor, sizes: list[tuple[int, int]]
+    ) -> Tensor:
         """query, source [B, N, C]; reference [N, 2] (x, y in 0..1) -> [B, N, C]."""
         batch, length, _ = query.shape
         shape = (batch, length, self.heads, self.levels, self.points)
@@ -76,4 +78,4 @@ class DeformableAttention(nn.Module):
         locations = reference[None, :, None, None, None, :] + offsets / extent[None, None, None, :, None, :]
         # places need full precision: in bf16 they would jump by tenths of a pixel
         sampled = sample_levels(value.float(), sizes, locations.float(), weights.float())
-        return self.output_proj(sampled)  # type: ignore[no-any-return]
+        return self.output_proj(sampled)

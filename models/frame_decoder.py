@@ -46,7 +46,7 @@ class AudioFusion(nn.Module):
             look(heard, memory, query_position=query_position)
             for look, memory in zip(self.look, memories, strict=True)
         ]
-        return self.after(torch.cat(seen, dim=-1))  # type: ignore[no-any-return]
+        return self.after(torch.cat(seen, dim=-1))
 
 
 class FrameDecoder(nn.Module):

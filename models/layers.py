@@ -3,6 +3,8 @@
 Letters: B batch, Q queries, S keys, C channels, H heads.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,7 +46,7 @@ class Attention(nn.Module):
             attn_mask=None if blocked is None else ~blocked,
         )
         merged = attended.transpose(1, 2).reshape(batch, length, channels)
-        return self.out_proj(merged)  # type: ignore[no-any-return]
+        return self.out_proj(merged)
 
 
 class SelfAttentionLayer(nn.Module):
@@ -57,7 +59,7 @@ class SelfAttentionLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor | None = None, blocked: Tensor | None = None) -> Tensor:
         query = x if position is None else x + position
-        return self.norm(x + self.attention(query, query, x, blocked))  # type: ignore[no-any-return]
+        return self.norm(x + self.attention(query, query, x, blocked))
 
 
 class CrossAttentionLayer(nn.Module):
@@ -79,7 +81,7 @@ class CrossAttentionLayer(nn.Module):
     ) -> Tensor:
         query = x if query_position is None else x + query_position
         key = memory if memory_position is None else memory + memory_position
-        return self.norm(x + self.attention(query, key, memory, blocked))  # type: ignore[no-any-return]
+        return self.norm(x + self.attention(query, key, memory, blocked))
 
 
 class FeedForwardLayer(nn.Module):
@@ -92,7 +94,7 @@ class FeedForwardLayer(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.linear2(F.relu(self.linear1(x))))  # type: ignore[no-any-return]
+        return self.norm(x + self.linear2(F.relu(self.linear1(x))))
 
 
 class MultiLayerPerceptron(nn.Module):
@@ -101,14 +103,12 @@ class MultiLayerPerceptron(nn.Module):
     def __init__(self, *, channels: int, out_channels: int, depth: int = 3) -> None:
         super().__init__()
         widths = [channels] * depth + [out_channels]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
-        return self.layers[-1](x)  # type: ignore[no-any-return]
+        return self.layers[-1](x)
 
 
 def sine_position(height: int, width: int, channels: int, *, device: torch.device) -> Tensor:

@@ -42,9 +42,7 @@ Match = tuple[Tensor, Tensor]  # query indices, instance indices
 
 def avism_losses(output: AvismOutput, targets: list[ClipTargets], weights: LossWeights) -> dict[str, Tensor]:
     """Named, weighted losses of a training step; their sum is what is minimised."""
-    frame_targets = [
-        _in_frame(target, frame) for target in targets for frame in range(target.masks.shape[1])
-    ]
+    frame_targets = [_in_frame(target, frame) for target in targets for frame in range(target.masks.shape[1])]
     losses: dict[str, Tensor] = {}
 
     def add(name: str, value: Tensor) -> None:
@@ -128,9 +126,7 @@ def match(
         truth = _sample(target.masks.float().transpose(0, 1), place).transpose(0, 1).flatten(1)  # [N, T * P]
         probability = logits[clip].float().softmax(-1)[:, target.labels]  # [Q, N]
         length = predicted.shape[1]
-        cross_entropy = (
-            F.softplus(-predicted) @ truth.T + F.softplus(predicted) @ (1 - truth).T
-        ) / length
+        cross_entropy = (F.softplus(-predicted) @ truth.T + F.softplus(predicted) @ (1 - truth).T) / length
         chance = predicted.sigmoid()
         dice = 1 - (2 * chance @ truth.T + 1) / (chance.sum(1)[:, None] + truth.sum(1)[None] + 1)
         cost = -weights.classification * probability + weights.mask * cross_entropy + weights.dice * dice
@@ -219,7 +215,8 @@ def _similarity_loss(
                 wanted[moment, query, (instances == which).to(wanted.device)] = 1.0
         each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         alike = wanted.sum().clamp(min=1)
-        terms.append((each * wanted).sum() / alike + (each * (1 - wanted)).sum() / (1 - wanted).sum().clamp(min=1))
+        unlike = (1 - wanted).sum().clamp(min=1)
+        terms.append((each * wanted).sum() / alike + (each * (1 - wanted)).sum() / unlike)
     return torch.stack(terms).mean() if terms else frame.sum() * 0 + video.sum() * 0
 
 

@@ -24,7 +24,7 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
         x = self.norm1(x + self.attention(x + position, reference, x, sizes))
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))  # type: ignore[no-any-return]
+        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
 
 
 class PixelDecoder(nn.Module):
@@ -41,11 +41,14 @@ class PixelDecoder(nn.Module):
         groups = 32 if channels % 32 == 0 else 8
         coarse_first = in_channels[:0:-1]  # res5, res4, res3
         self.input_proj = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, channels, 1), nn.GroupNorm(groups, channels)) for width in coarse_first
+            nn.Sequential(_xavier(nn.Conv2d(width, channels, 1)), nn.GroupNorm(groups, channels))
+            for width in coarse_first
         )
         self.level_embed = nn.Parameter(torch.randn(len(coarse_first), channels))
         self.layers = nn.ModuleList(
-            EncoderLayer(channels=channels, heads=heads, levels=len(coarse_first), points=points, hidden=hidden)
+            EncoderLayer(
+                channels=channels, heads=heads, levels=len(coarse_first), points=points, hidden=hidden
+            )
             for _ in range(layers)
         )
         self.lateral = nn.Sequential(
@@ -55,9 +58,6 @@ class PixelDecoder(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(groups, channels)
         )
         self.mask_features = nn.Conv2d(channels, channels, 1)
-        for projection in self.input_proj:
-            nn.init.xavier_uniform_(projection[0].weight)
-            nn.init.zeros_(projection[0].bias)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """features res2..res5, each [F, width, h, w] -> mask features, stride-4 features, three scales."""
@@ -83,6 +83,14 @@ class PixelDecoder(nn.Module):
         fine = F.interpolate(scales[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
         stride4 = F.relu(self.smooth(lateral + fine))  # [F, C, H/4, W/4]
         return self.mask_features(stride4), stride4, scales
+
+
+def _xavier(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Xavier weights, no bias at the start."""
+    nn.init.xavier_uniform_(convolution.weight)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 def _cell_centres(height: int, width: int, device: torch.device) -> Tensor:

@@ -29,7 +29,10 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"sem_seg_head\.pixel_decoder\.", "pixel_decoder."),
     (r"sem_seg_head\.predictor\.av_pre_proj\.", "frame_decoder.audio_fusion.before."),
     (r"sem_seg_head\.predictor\.av_post_proj\.", "frame_decoder.audio_fusion.after."),
-    (r"sem_seg_head\.predictor\.av_sf\.(\d+)\.multihead_attn\.", r"frame_decoder.audio_fusion.look.\1.attention."),
+    (
+        r"sem_seg_head\.predictor\.av_sf\.(\d+)\.multihead_attn\.",
+        r"frame_decoder.audio_fusion.look.\1.attention.",
+    ),
     (r"sem_seg_head\.predictor\.av_sf\.(\d+)\.", r"frame_decoder.audio_fusion.look.\1."),
     (r"sem_seg_head\.predictor\.", "frame_decoder."),
     (r"(?:avism|vita)_module\.(?:avism|vita)_mask_features\.", "video_module.mask_features."),
@@ -85,11 +88,14 @@ def load_published(model: Avism, checkpoint: Path | dict[str, Tensor]) -> Avism:
     Raises:
         ValueError: missing, unexpected and misshapen entries, listed.
     """
+    state: dict[str, Tensor]
     if isinstance(checkpoint, Path):
         loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        checkpoint = loaded.get("model", loaded)
+        state = loaded.get("model", loaded)
+    else:
+        state = checkpoint
     renamed = {
-        ours: torch.as_tensor(value) for name, value in checkpoint.items() if (ours := our_name(name)) is not None
+        ours: torch.as_tensor(value) for name, value in state.items() if (ours := our_name(name)) is not None
     }
     own = model.state_dict()
     problems = [f"missing: {name}" for name in own if name not in renamed]
@@ -101,7 +107,8 @@ def load_published(model: Avism, checkpoint: Path | dict[str, Tensor]) -> Avism:
     ]
     if problems:
         raise ValueError(
-            f"the checkpoint does not fit this model, {len(problems)} entries differ: " + "; ".join(problems[:20])
+            f"the checkpoint does not fit this model, {len(problems)} entries differ: "
+            + "; ".join(problems[:20])
         )
     model.load_state_dict(renamed)
     return model

@@ -28,7 +28,9 @@ class ModelCard:
     frame_rate_hz: float
 
 
-def save_weights(path: Path, state: dict[str, Tensor], *, categories: dict[int, str], half: bool = False) -> None:
+def save_weights(
+    path: Path, state: dict[str, Tensor], *, categories: dict[int, str], half: bool = False
+) -> None:
     """Write a state dict; category names go into the header, so that a later start can match them."""
     kept = {
         name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()

@@ -117,7 +117,7 @@ class VideoModule(nn.Module):
         if audio is not None:
             x = x + self._hear(x, audio)[:, :, None]  # [B, T, 1, C]
 
-        batch, frames, queries, _ = x.shape
+        batch, frames = x.shape[:2]
         memory = x.flatten(1, 2)  # [B, T * Q, C]
         memory_position = self.frame_query_position.weight.repeat(frames, 1)[None]
         query_position = self.query_position.weight[None].expand(batch, -1, -1)
@@ -187,4 +187,4 @@ class PresenceHead(nn.Module):
         logits = torch.einsum("bvc,btqc->bvtq", self.query(video), self.key(frames)) * scale
         seen = torch.einsum("bvtq,btqc->bvtc", logits.softmax(-1), frames)
         both = torch.cat((seen, video[:, :, None].expand_as(seen)), dim=-1)
-        return self.decide(both)[..., 0]  # type: ignore[no-any-return]
+        return self.decide(both)[..., 0]

@@ -76,11 +76,11 @@ class AudioEmbedding:
         """Mono sound at 16 kHz [n] to one embedding per second [seconds, 128]."""
         import torch
 
-        from models.audio import seconds_of
+        from components.core.media_folder import seconds_of_sound
 
         model = self._model
         assert model.log_mel is not None and model.audio_encoder is not None  # noqa: S101 (see check)
         with torch.inference_mode():
-            seconds = seconds_of(torch.from_numpy(sound), len(sound) // 16_000)
-            embedded = model.audio_encoder(model.log_mel(seconds))
+            seconds = seconds_of_sound(sound, len(sound) // 16_000)
+            embedded = model.audio_encoder(model.log_mel(torch.from_numpy(seconds)))
         return np.asarray(embedded.numpy(), dtype=np.float32)

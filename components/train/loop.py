@@ -5,7 +5,7 @@ import ctypes
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class _InOrder(Sampler[int]):
     def __init__(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[int]:
         return iter(range(self.start, self.stop))
 
     def __len__(self) -> int:
@@ -130,8 +130,8 @@ def fit(
         fitted = Fitted(done.history, done.seconds, done.step)
         tqdm.write(f"{label}: resuming at step {done.step} of {params.steps}")
 
-    loader = DataLoader(
-        source,  # type: ignore[arg-type]
+    loader: DataLoader[ClipBatch] = DataLoader(
+        source,
         batch_size=params.clips_per_step,
         sampler=_InOrder(fitted.steps * params.clips_per_step, params.steps * params.clips_per_step),
         collate_fn=collate,
@@ -149,7 +149,7 @@ def fit(
         # randomness belongs to the step, so a resumed run draws what an undisturbed one would have drawn
         seed_everything(params.seed * 1_000_003 + step)
         batch = batch.to(device)
-        sound = None if random.random() < params.deaf_share else batch.sound
+        sound = None if torch.rand(()) < params.deaf_share else batch.sound
         with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
             output = model(batch.frames, sound)
         losses = avism_losses(output, batch.targets, weights)

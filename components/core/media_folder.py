@@ -1,0 +1,107 @@
+"""Reading what extract wrote: frames at the size a network wants, and the sound of each frame."""
+
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.errors import AvisError
+from components.core.records import Video
+
+SAMPLE_RATE_HZ = 16_000
+_MISSING = "Run `dvc repro extract`: it makes what is missing."
+
+
+def scaled_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
+    """Height and width when the shorter of the two becomes ``short_side_px``."""
+    scale = short_side_px / min(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(frame: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8]:
+    """Resize a frame [H, W, 3] to a short side, averaging pixels when it shrinks."""
+    import cv2
+
+    height, width = scaled_size(frame.shape[0], frame.shape[1], short_side_px)
+    if (height, width) == frame.shape[:2]:
+        return frame
+    way = cv2.INTER_AREA if height < frame.shape[0] else cv2.INTER_LINEAR
+    resized: NDArray[np.uint8] = cv2.resize(frame, (width, height), interpolation=way)
+    return resized
+
+
+def read_frame(media: Path, video: Video, index: int) -> NDArray[np.uint8]:
+    """Frame ``index`` of a clip, RGB [H, W, 3].
+
+    Raises:
+        AvisError: the file is missing, is no image, or has another size than its annotations say.
+    """
+    import cv2
+
+    path = media / "frames" / video.file_names[index]
+    data = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if data is None:
+        raise AvisError("the frame is missing or is no image", where=str(path), fix=_MISSING)
+    if data.shape[:2] != (video.height, video.width):
+        raise AvisError(
+            f"the frame is {data.shape[1]}x{data.shape[0]}, its annotations say {video.width}x{video.height}",
+            where=str(path),
+        )
+    frame: NDArray[np.uint8] = cv2.cvtColor(data, cv2.COLOR_BGR2RGB)
+    return frame
+
+
+def read_sound(media: Path, video: Video) -> NDArray[np.float32]:
+    """The clip's sound, 16 kHz mono [n] in -1..1.
+
+    Raises:
+        AvisError: the file is missing or is not what extract writes.
+    """
+    path = media / "audio" / f"{video.name}.wav"
+    try:
+        with wave.open(str(path)) as file:
+            form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
+            data = file.readframes(file.getnframes())
+    except (OSError, EOFError, wave.Error) as error:
+        raise AvisError(f"the sound cannot be read: {error}", where=str(path), fix=_MISSING) from None
+    if form != (SAMPLE_RATE_HZ, 1, 2):
+        raise AvisError("the sound is not 16 kHz mono 16 bit", where=str(path), fix=_MISSING)
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def read_features(media: Path, video: Video) -> NDArray[np.float32]:
+    """Precomputed audio features [T, 128] of a clip.
+
+    Raises:
+        AvisError: there are none, or they have another shape.
+    """
+    path = media / "features" / f"{video.name}.npy"
+    try:
+        values: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise AvisError(
+            f"there are no precomputed audio features: {error}",
+            where=str(path),
+            fix="Set train.model.audio to vggish (features then are learned from the sound) or none.",
+        ) from None
+    if values.ndim != 2 or values.shape[1] != 128 or not len(values):
+        raise AvisError(f"audio features have shape {values.shape}, not [frames, 128]", where=str(path))
+    if len(values) < video.length:  # published features may lack the last, incomplete second
+        values = np.concatenate((values, np.repeat(values[-1:], video.length - len(values), axis=0)))
+    return values[: video.length].astype(np.float32)
+
+
+def seconds_of_sound(
+    sound: NDArray[np.float32], frames: int, frame_rate_hz: float = 1.0
+) -> NDArray[np.float32]:
+    """Cut a waveform [n] into the second that belongs to each frame, [frames, 16000].
+
+    Frame k owns the sound from k / frame_rate_hz on; what is missing at the end is silence.
+    """
+    starts = np.round(np.arange(frames) * (SAMPLE_RATE_HZ / frame_rate_hz)).astype(int)
+    padded = np.zeros(starts[-1] + SAMPLE_RATE_HZ if frames else 0, np.float32)
+    count = min(len(padded), len(sound))
+    padded[:count] = sound[:count]
+    return padded[starts[:, None] + np.arange(SAMPLE_RATE_HZ)]

@@ -1,0 +1,1 @@
+"""Prediction: which objects sound, where and when."""

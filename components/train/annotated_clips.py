@@ -1,0 +1,125 @@
+"""Training examples from annotated clips: some frames around a reference frame, cropped, resized, flipped."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.errors import AvisError
+from components.core.masks import decode, is_empty
+from components.core.media_folder import (
+    read_features,
+    read_frame,
+    read_sound,
+    resize,
+    scaled_size,
+    seconds_of_sound,
+)
+from components.core.records import AnnotationSet, Track, Video
+from components.train.clip import TrainingClip
+from components.train.params import TrainParams
+
+
+class AnnotatedClips:
+    """Example i is fixed by the seed and i: clips in a new order each round, frames and crop at random.
+
+    Clips in which nothing is annotated are used too (they teach silence), but not alone.
+
+    Raises:
+        AvisError: no track of any clip has a mask: there is nothing to learn.
+    """
+
+    def __init__(self, annotations: AnnotationSet, media: Path, params: TrainParams, *, where: str) -> None:
+        if not any(not is_empty(mask) for track in annotations.tracks for mask in track.segmentations):
+            raise AvisError(
+                f"no instance to learn: {len(annotations.videos)} clips, {len(annotations.tracks)} tracks, "
+                "not one mask",
+                where=where,
+                fix="Look at data/qa/report.html and at the annotate block of params.yaml.",
+            )
+        self.media, self.params = media, params
+        self.videos = annotations.videos
+        self.class_of = {key: index for index, key in enumerate(sorted(annotations.categories))}
+        self.tracks: dict[int, list[Track]] = {video.id: [] for video in self.videos}
+        for track in annotations.tracks:
+            self.tracks[track.video_id].append(track)
+
+    def __len__(self) -> int:
+        return self.params.steps * self.params.clips_per_step
+
+    def __getitem__(self, index: int) -> TrainingClip:
+        round_, place = divmod(index, len(self.videos))
+        order = np.random.default_rng([self.params.seed, round_]).permutation(len(self.videos))
+        video = self.videos[int(order[place])]
+        chance = np.random.default_rng([self.params.seed, 1, index])
+        chosen = self._choose_frames(video, chance)
+        frames = [read_frame(self.media, video, frame) for frame in chosen]
+        masks, labels = self._masks(video, chosen)
+        frames, masks = self._crop(frames, masks, chance)
+        frames, masks = self._resize(frames, masks, int(chance.choice(self.params.short_sides_px)))
+        if self.params.flip and chance.random() < 0.5:
+            frames = [frame[:, ::-1] for frame in frames]
+            masks = masks[..., ::-1]
+        return TrainingClip(
+            name=video.name,
+            frames=np.stack(frames),
+            sound=self._sound(video, chosen),
+            labels=labels,
+            masks=masks,
+        )
+
+    def _choose_frames(self, video: Video, chance: np.random.Generator) -> list[int]:
+        """A reference frame and others near it, in order; short clips repeat frames."""
+        reference = int(chance.integers(video.length))
+        first = max(0, reference - self.params.frame_range)
+        last = min(video.length, reference + self.params.frame_range + 1)
+        others = [frame for frame in range(first, last) if frame != reference]
+        wanted = self.params.frames_per_clip - 1
+        if len(others) < wanted:
+            others = others + [reference] * (wanted - len(others))
+        picked = chance.permutation(len(others))[:wanted].tolist()
+        return sorted([reference, *(others[i] for i in picked)])
+
+    def _masks(self, video: Video, chosen: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Masks [N, T, H, W] of tracks that show in the chosen frames, and their classes [N]."""
+        shown = [
+            track
+            for track in self.tracks[video.id]
+            if any(not is_empty(track.segmentations[frame]) for frame in chosen)
+        ]
+        masks = np.zeros((len(shown), len(chosen), video.height, video.width), bool)
+        for row, track in enumerate(shown):
+            for column, frame in enumerate(chosen):
+                masks[row, column] = decode(track.segmentations[frame], video.height, video.width)
+        return masks, np.array([self.class_of[track.category_id] for track in shown], np.int64)
+
+    def _crop(
+        self, frames: list[NDArray[np.uint8]], masks: NDArray[np.bool_], chance: np.random.Generator
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
+        """In half of the examples one crop for the whole clip, sides drawn from ``crop_px``."""
+        if self.params.crop_px is None or chance.random() < 0.5:
+            return frames, masks
+        height, width = frames[0].shape[:2]
+        low, high = self.params.crop_px
+        rows, columns = (min(side, int(chance.integers(low, high + 1))) for side in (height, width))
+        top, left = int(chance.integers(height - rows + 1)), int(chance.integers(width - columns + 1))
+        window = (slice(top, top + rows), slice(left, left + columns))
+        return [frame[window] for frame in frames], masks[(..., *window)]
+
+    def _resize(
+        self, frames: list[NDArray[np.uint8]], masks: NDArray[np.bool_], short_side_px: int
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
+        height, width = scaled_size(frames[0].shape[0], frames[0].shape[1], short_side_px)
+        small = np.zeros((*masks.shape[:2], height, width), bool)
+        for place in np.ndindex(masks.shape[:2]):
+            mask = masks[place].astype(np.uint8)
+            small[place] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        return [resize(frame, short_side_px) for frame in frames], small
+
+    def _sound(self, video: Video, chosen: list[int]) -> NDArray[np.float32]:
+        if self.params.model.audio == "features":
+            return read_features(self.media, video)[chosen]
+        if self.params.model.audio == "none":
+            return np.zeros((len(chosen), 1), np.float32)
+        return seconds_of_sound(read_sound(self.media, video), video.length)[chosen]

@@ -1,0 +1,179 @@
+"""The train stage: one variant from annotations and media to weights, a history and an MLflow run."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.core.errors import AvisError
+from components.core.files import replace_folder, sha256_file, write_json
+from components.core.params import read_variant
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, read_annotations
+from components.core.tracking import Run, training_run
+from components.train.annotated_clips import AnnotatedClips
+from components.train.checkpoint import load_checkpoint
+from components.train.clip import collate
+from components.train.loop import Fitted, choose_device, fit, seed_everything, write_history
+from components.train.params import TrainParams
+from models import build
+from models.avism import Avism
+from models.losses import LossWeights, avism_losses
+from models.saved import WEIGHTS, ModelCard, save_model, start_from
+
+
+def train(variant: str, params: TrainParams | None = None, paths: Paths | None = None) -> None:
+    """Train a variant and write data/model/<variant>/.
+
+    Raises:
+        AvisError: bad parameters, missing files, nothing to learn, a loss that is not finite.
+    """
+    paths = paths or Paths()
+    params = params or read_variant(variant, TrainParams)
+    file = paths.annotations / "train.json"
+    annotations = read_annotations(file)
+    clips = AnnotatedClips(annotations, paths.media, params, where=str(file))
+    checkpoint = paths.root / ".checkpoints" / f"{variant}.pt"
+    fingerprint = _fingerprint(params, file, paths)
+    unfinished = load_checkpoint(checkpoint, fingerprint)
+
+    seed_everything(params.seed)
+    model = _build(params, annotations)
+    if params.start_from:
+        _start(model, params.start_from, annotations)
+
+    shown = {**params.model_dump(), "variant": variant, "clips": len(annotations.videos)}
+    with training_run(
+        variant=variant, params=shown, run_id=unfinished.run_id if unfinished else None, paths=paths
+    ) as run:
+        run.dataset("train", paths.annotations / "train.json", "training")
+        run.dataset("media", paths.media, "training")
+
+        def log(values: Mapping[str, float], step: int) -> None:
+            run.metrics(values, step=step)
+
+        fitted = fit(
+            model,
+            clips,
+            params,
+            log=log,
+            checkpoint=checkpoint,
+            fingerprint=fingerprint,
+            run_id=run.run_id,
+            label=f"train {variant}",
+        )
+        metrics = _measure(model, params, fitted, paths)
+        run.metrics({f"train/{name}": value for name, value in metrics.items()})
+        _write(paths.model(variant), model, params, annotations, fitted, metrics, run)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _build(params: TrainParams, annotations: AnnotationSet) -> Avism:
+    settings = params.model.model_dump(exclude={"name"})
+    # weights that are loaded anyway need no pretrained backbone first
+    settings["backbone_pretrained"] = params.model.backbone_pretrained and not params.start_from
+    try:
+        return build(params.model.name, categories=len(annotations.categories), **settings)
+    except (ValueError, OSError) as error:
+        raise AvisError(f"the model cannot be built: {error}", where="params.yaml, train.model") from None
+
+
+def _start(model: Avism, file: str, annotations: AnnotationSet) -> None:
+    """Load ``start_from``; parameters it lacks start fresh and are counted in one line."""
+    where = "params.yaml, train.start_from"
+    if not Path(file).is_file():
+        raise AvisError(
+            f"there are no weights at {file}", where=where, fix="Set it to null to start without."
+        )
+    try:
+        left = start_from(model, Path(file), annotations.categories)
+    except Exception as error:  # safetensors raises its own kinds for damaged files
+        raise AvisError(f"{file} does not hold weights: {error}", where=where) from None
+    total = len(model.state_dict())
+    print(f"start from {file}: {total - sum(name in model.state_dict() for name in left)} of {total} tensors")
+
+
+def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
+    """Of what decides the result: parameters, annotations, media and the starting weights."""
+    parts = [params.model_dump_json(), sha256_file(annotations)]
+    index = paths.media / "index.parquet"
+    files = [index, *([Path(params.start_from)] if params.start_from else [])]
+    parts += [sha256_file(file) for file in files if file.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _measure(model: Avism, params: TrainParams, fitted: Fitted, paths: Paths) -> dict[str, float]:
+    """Numbers of the training: size, speed, and the loss on clips it has not seen."""
+    last = fitted.history[-1]
+    metrics = {
+        "steps": float(fitted.steps),
+        "seconds": round(fitted.seconds, 2),
+        "steps_per_s": round(fitted.steps / max(fitted.seconds, 1e-9), 4),
+        "parameters": float(sum(x.numel() for x in model.parameters())),
+        "final_loss": round(last["loss"], 4),
+    }
+    file = paths.annotations / "val.json"
+    validation = read_annotations(file) if file.is_file() else None
+    if validation and validation.videos and any(track.segmentations for track in validation.tracks):
+        metrics["validation_loss"] = round(_validation_loss(model, params, validation, paths), 4)
+    return metrics
+
+
+def _validation_loss(
+    model: Avism, params: TrainParams, annotations: AnnotationSet, paths: Paths, rounds: int = 2
+) -> float:
+    """Mean loss over the validation clips, without flips or crops, at fixed frames."""
+    still = params.model_copy(
+        update={
+            "flip": False,
+            "crop_px": None,
+            "short_sides_px": (params.test_short_side_px,),
+            "seed": 0,
+        }
+    )
+    clips = AnnotatedClips(annotations, paths.media, still, where=str(paths.annotations / "val.json"))
+    device = choose_device(params.device)
+    weights = LossWeights(**params.loss.model_dump())
+    model.to(device).eval()
+    seed_everything(0)
+    total = 0.0
+    count = rounds * len(annotations.videos)
+    with torch.no_grad():
+        for index in range(count):
+            batch = collate([clips[index]]).to(device)
+            output = model(batch.frames, batch.sound)
+            total += float(torch.stack(list(avism_losses(output, batch.targets, weights).values())).sum())
+    return total / count
+
+
+def _write(
+    folder: Path,
+    model: Avism,
+    params: TrainParams,
+    annotations: AnnotationSet,
+    fitted: Fitted,
+    metrics: dict[str, float],
+    run: Run,
+) -> None:
+    config: dict[str, Any] = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
+    card = ModelCard(
+        name=params.model.name,
+        config={**config, "categories": len(annotations.categories)},
+        categories=annotations.categories,
+        short_side_px=params.test_short_side_px,
+        frame_rate_hz=1.0,
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replace_folder(folder) as temporary:
+        save_model(temporary, model, card)
+        write_history(temporary / "history.csv", fitted.history)
+        write_json(temporary / "metrics.json", metrics)
+        write_json(temporary / "run.json", {"run_id": run.run_id, "trained": time.strftime("%Y-%m-%d")})
+    run.artifact(folder / "history.csv", "training")
+    run.artifact(folder / "config.json", "training")
+    validated = {name: value for name, value in metrics.items() if name == "validation_loss"}
+    run.logged_model("avism", folder / WEIGHTS, validated)
