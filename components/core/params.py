@@ -117,6 +117,11 @@ def read_dataset(path: Path = PARAMS) -> str:
     return name
 
 
+def read_yaml(path: Path = PARAMS) -> dict[str, Any]:
+    """Return the whole file as it is written, its blocks' names checked."""
+    return _load(path)[0]
+
+
 Location = tuple[str | int, ...]
 
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -111,18 +112,7 @@ def continue_run(run_file: Path, *, paths: Paths | None = None) -> Iterator[Run]
     Raises:
         AvisError: if the file is missing or malformed.
     """
-    try:
-        run_id = json.loads(run_file.read_text())["run_id"]
-    except FileNotFoundError:
-        raise AvisError(
-            "there is no trained model", where=str(run_file), fix="Run the train stage first."
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        run_id = None
-    if not isinstance(run_id, str) or not run_id:
-        raise AvisError(
-            "the run id is missing", where=f"{run_file}, field run_id", fix="Run the train stage again."
-        )
+    run_id = _reference_in(run_file)
     settings = _settings()
     start = {
         "ref": run_id,
@@ -171,6 +161,36 @@ def send_pending(paths: Paths | None = None) -> int:
     return len(pending(folder))
 
 
+@dataclass(frozen=True)
+class TrackedRun:
+    """What MLflow knows of a run; datasets: digest by name."""
+
+    run_id: str
+    status: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    datasets: dict[str, str]
+
+
+def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRun | None:
+    """Read back the run of a trained model (takes seconds: it imports MLflow).
+
+    Returns:
+        None if MLflow does not know the run, is away, or nothing is tracked.
+
+    Raises:
+        AvisError: if `run_file` is missing or malformed.
+    """
+    reference = _reference_in(run_file)
+    settings = _settings()
+    if settings.uri == NO_TRACKING:
+        return None
+    from components.core.tracking_send import find_run
+
+    return find_run(settings.uri, (paths or Paths()).tracking, settings.experiment, reference)
+
+
 def pending(folder: Path) -> list[Path]:
     """The sessions under a tracking folder, oldest first."""
     return sorted(path.parent for path in folder.glob("[0-9]*/operations.jsonl"))
@@ -194,6 +214,22 @@ def sender_lock(folder: Path, uri: str) -> Path:
 def _settings() -> TrackingParams:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     return read_block("tracking", TrackingParams, override={"uri": uri} if uri else {}, optional=True)
+
+
+def _reference_in(run_file: Path) -> str:
+    try:
+        run_id = json.loads(run_file.read_text())["run_id"]
+    except FileNotFoundError:
+        raise AvisError(
+            "there is no trained model", where=str(run_file), fix="Run the train stage first."
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        run_id = None
+    if not isinstance(run_id, str) or not run_id:
+        raise AvisError(
+            "the run id is missing", where=f"{run_file}, field run_id", fix="Run the train stage again."
+        )
+    return run_id
 
 
 def _stand_in() -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from components.core.stage import disable_telemetry
-from components.core.tracking import STAND_IN, pending, sender_lock, store_name
+from components.core.tracking import STAND_IN, TrackedRun, pending, sender_lock, store_name
 
 _POLL_S = 0.3
 _RETRY_S = 2.0
@@ -50,7 +50,6 @@ class Store:
         # Waiting is our business (the stage goes on meanwhile), so MLflow itself gives up soon.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ["MLFLOW_TRACKING_URI"] = uri
         import mlflow
 
         for name in ("mlflow", "alembic"):
@@ -96,24 +95,12 @@ class Store:
 
     def run(self, start: dict[str, Any]) -> tuple[str, str]:
         """Return (run id, experiment id) of the run that `start` refers to; begins it if there is none."""
-        from mlflow.exceptions import MlflowException
-
         experiment = self.experiment(start["experiment"])
         reference = start["ref"]
         with self.errors():
-            if not reference.startswith(STAND_IN):
-                try:
-                    run = self.client.get_run(reference)
-                    if run.info.lifecycle_stage == "active":
-                        return reference, str(run.info.experiment_id)
-                except MlflowException as error:
-                    if not 400 <= error.get_http_status_code() < 500:
-                        raise
-            known = self.client.search_runs(
-                [experiment], f"tags.`avis.reference` = '{reference}'", max_results=1
-            )
-            if known:
-                return str(known[0].info.run_id), experiment
+            run = self.known_run(reference, experiment)
+            if run is not None:
+                return str(run.info.run_id), str(run.info.experiment_id)
             run = self.client.create_run(
                 experiment,
                 start_time=start["time_ms"],
@@ -121,6 +108,46 @@ class Store:
                 tags={"avis.reference": reference, "mlflow.source.type": "LOCAL"},
             )
             return str(run.info.run_id), experiment
+
+    def known_run(self, reference: str, experiment: str) -> Any | None:
+        """Return MLflow's run with this id, or begun in place of this reference; None if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        if not reference.startswith(STAND_IN):
+            try:
+                run = self.client.get_run(reference)
+                if run.info.lifecycle_stage == "active":
+                    return run
+            except MlflowException as error:
+                if not 400 <= error.get_http_status_code() < 500:
+                    raise
+        found = self.client.search_runs([experiment], f"tags.`avis.reference` = '{reference}'", max_results=1)
+        return found[0] if found else None
+
+
+def find_run(uri: str, folder: Path, experiment: str, reference: str) -> TrackedRun | None:
+    """Return what MLflow knows of a run, None if it does not know it or is away."""
+    from mlflow.exceptions import MlflowException
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        store = Store(uri, folder)
+        identity = store.experiment(experiment)
+        with store.errors():
+            run = store.known_run(reference, identity)
+    except (Away, MlflowException) as error:
+        _say(f"tracking: {error}.")
+        return None
+    if run is None:
+        return None
+    return TrackedRun(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+        datasets={entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs},
+    )
 
 
 class Session:

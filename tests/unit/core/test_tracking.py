@@ -14,7 +14,15 @@ import pytest
 
 from components.core import tracking
 from components.core.errors import AvisError
-from components.core.tracking import MemoryRun, continue_run, data_run, flatten, send_pending, training_run
+from components.core.tracking import (
+    MemoryRun,
+    continue_run,
+    data_run,
+    flatten,
+    read_tracked_run,
+    send_pending,
+    training_run,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -114,6 +122,10 @@ def test_one_model_is_one_run(folder: Path) -> None:
     assert page.tags["dvc.path"].endswith("data/model/avism/model.safetensors")
     assert page.source_run_id == run_id
     assert [(metric.key, metric.value) for metric in page.metrics] == [("final/loss", 0.0)]
+    read = read_tracked_run(model / "run.json")
+    assert read is not None
+    assert (read.run_id, read.params["seed"], read.metrics["corrected/mAP"]) == (run_id, "1", 33.0)
+    assert read.datasets == {"frames": dataset.dataset.digest}
     assert tracking.pending(Path("data/.tracking")) == []
 
 
