@@ -69,8 +69,7 @@ def _through_yt_dlp(source: Source, folder: Path, params: IngestParams) -> list[
         if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming"):
             refused_by_us.append((Status.LIVE_OR_UPCOMING, "the broadcast is not over"))
         elif (info.get("n_entries") or 1) > 1:
-            message = f"the source holds {info['n_entries']} videos: name one"
-            refused_by_us.append((Status.BAD_ENTRY, message))
+            refused_by_us.append((Status.BAD_ENTRY, "the source holds several videos: name one"))
         return refused_by_us[0][1] if refused_by_us else None
 
     is_site = _is_site(source.url)

@@ -241,10 +241,16 @@ def _refresh(row: RawEntry, entry: ManifestEntry) -> RawEntry:
 
 
 def _keep_time(row: RawEntry, old: dict[str, RawEntry]) -> RawEntry:
-    """The time of the first success stays when a video had to be fetched again and is the same."""
+    """Keep the time of the first such result, so that a run that changes nothing changes no byte.
+
+    A permanent failure that was asked for again has its new time, from which the days are counted.
+    """
     before = old.get(row.video_id)
-    same = before is not None and before.status is Status.OK and before.sha256 == row.sha256
-    return replace(row, time=before.time) if before is not None and same and row.status is Status.OK else row
+    if before is None or replace(before, time=row.time, attempts=row.attempts) != row:
+        return row
+    return (
+        row if row.status is not Status.OK and row.status not in TRANSIENT else replace(row, time=before.time)
+    )
 
 
 def _plain(row: RawEntry) -> dict[str, object]:

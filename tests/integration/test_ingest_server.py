@@ -225,7 +225,7 @@ def test_no_rest_left_ends_the_queue(tmp_path: Path, server: Server) -> None:
 
 def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server, clip: Path) -> None:
     manifest = tmp_path / "manifest.csv"
-    write_manifest(manifest, {f"v{k:02d}": f"{server.url}/v{k}.mp4" for k in range(10)})
+    write_manifest(manifest, {f"v{k:02d}": f"{server.url}/v{k}.mp4" for k in range(8)})
     params, engine = IngestParams(manifest=str(manifest)), EngineParams(workers=2)
     undisturbed, disturbed = Paths(tmp_path / "a"), Paths(tmp_path / "b")
     ingest(params, engine, undisturbed)
@@ -245,7 +245,7 @@ def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server
     os.kill(child.pid, signal.SIGKILL)
     child.wait(10)
     finished = [line.split('"')[1] for line in journal.read_text().splitlines()[1:]]
-    assert 3 <= len(finished) < 10
+    assert 3 <= len(finished) < 8
     assert not (disturbed.raw / "index.parquet").exists()
     time.sleep(0.5)  # the workers end with their stage
     requests = server.requests.copy()
@@ -260,6 +260,17 @@ def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server
         assert (undisturbed.raw / name).read_bytes() == (disturbed.raw / name).read_bytes()
     rows = [read_raw_index(paths.raw / "index.parquet") for paths in (undisturbed, disturbed)]
     assert [replace(row, time=None) for row in rows[0]] == [replace(row, time=None) for row in rows[1]]
+
+
+def test_s3_through_boto3(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The protocol's side that reading needs (HEAD and GET of an object) is plain HTTP."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    rows = run(tmp_path, {"a": "s3://bucket/folder/good.mp4", "b": "s3://bucket/404.mp4", "c": "s3://bucket"})
+    found = {name: row.status.value for name, row in rows.items()}
+    assert found == {"a": "ok", "b": "removed", "c": "bad_entry"}
 
 
 def test_same_local_files_give_the_same_index(tmp_path: Path, clip: Path) -> None:
