@@ -25,6 +25,8 @@ class Model:
     """MLflow's; None while MLflow has not seen the run."""
     scores: Mapping[str, Mapping[str, float]]
     """Protocol -> metric -> percent."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Headline metric, corrected protocol -> bounds of its 95 % interval over the test clips."""
     clip_scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     """Protocol -> video name -> column of per_clip.csv -> value."""
     category_scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]
@@ -48,7 +50,7 @@ def read_model(variant: str, run: Run, paths: Paths) -> Model:
         AvisError: one is missing or malformed.
     """
     folder, evaluation = paths.model(variant), paths.evaluation(variant)
-    scores = _json(evaluation / "metrics.json", f"evaluate@{variant}")
+    scores = read_json(evaluation / "metrics.json", f"evaluate@{variant}")
     for protocol in PROTOCOLS:
         if not isinstance(scores.get(protocol), dict):
             raise AvisError(
@@ -56,17 +58,18 @@ def read_model(variant: str, run: Run, paths: Paths) -> Model:
                 where=str(evaluation / "metrics.json"),
                 fix=f"Run: dvc repro --force --single-item evaluate@{variant}",
             )
-    training = _json(folder / "metrics.json", f"train@{variant}")
-    timing = _json(paths.predictions(variant) / "timing.json", f"predict@{variant}")
+    training = read_json(folder / "metrics.json", f"train@{variant}")
+    timing = read_json(paths.predictions(variant) / "timing.json", f"predict@{variant}")
     return Model(
         name=variant,
         run_id=run.run_id,
         experiment_id=run.experiment_id,
         scores={protocol: _numbers(scores[protocol]) for protocol in PROTOCOLS},
+        intervals=_intervals(evaluation / "intervals.json", f"evaluate@{variant}"),
         clip_scores=_by_protocol(evaluation / "per_clip.csv", "video", f"evaluate@{variant}"),
         category_scores=_by_protocol(evaluation / "per_category.csv", "category", f"evaluate@{variant}"),
         parameters=_whole(training.get("parameters")),
-        training_s=_number(training.get("training_s")),
+        training_s=_number(training.get("seconds")),
         seconds_per_frame=_number(timing.get("seconds_per_frame")),
         history=tuple(
             {name: value for name, text in row.items() if (value := _parsed(text)) is not None}
@@ -75,7 +78,12 @@ def read_model(variant: str, run: Run, paths: Paths) -> Model:
     )
 
 
-def _json(path: Path, stage: str) -> dict[str, Any]:
+def read_json(path: Path, stage: str) -> dict[str, Any]:
+    """A JSON object that a stage has written.
+
+    Raises:
+        AvisError: it is missing or none; it names the stage that makes it.
+    """
     try:
         document = json.loads(path.read_text())
     except FileNotFoundError:
@@ -106,6 +114,19 @@ def _by_protocol(path: Path, key: str, stage: str) -> dict[str, dict[str, dict[s
             name: _parsed(text) for name, text in row.items() if name not in ("protocol", key)
         }
     return found
+
+
+def _intervals(path: Path, stage: str) -> dict[str, tuple[float, float]]:
+    bounds = read_json(path, stage).get("corrected")
+    if not isinstance(bounds, dict) or any(
+        not isinstance(pair, list) or len(pair) != 2 or None in map(_number, pair) for pair in bounds.values()
+    ):
+        raise AvisError(
+            "the intervals of the corrected protocol are no pairs of numbers",
+            where=str(path),
+            fix=f"Run: dvc repro {stage}",
+        )
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -82,7 +82,7 @@ def render(comparison: Comparison, params: CompareParams) -> str:
 
 def fsla_differences(models: Sequence[Model], params: CompareParams) -> dict[str, Difference | None]:
     """How each variant's FSLA (corrected) differs from the first's, over the test clips."""
-    return {model.name: _difference(models[0], model, "corrected", "FSLA", params) for model in models[1:]}
+    return {model.name: _difference(models[0], model, "corrected", params) for model in models[1:]}
 
 
 def _context(comparison: Comparison, params: CompareParams) -> dict[str, Any]:
@@ -122,8 +122,9 @@ def _context(comparison: Comparison, params: CompareParams) -> dict[str, Any]:
 
 def _score_column(models: Sequence[Model], protocol: str, metric: str, params: CompareParams) -> list[Cell]:
     values = [model.scores[protocol].get(metric) for model in models]
-    intervals = [None, *(_difference(models[0], model, protocol, metric, params) for model in models[1:])]
-    return cells.column(values, intervals)
+    if metric != "FSLA":
+        return cells.column(values)
+    return cells.column(values, [None, *(_difference(models[0], m, protocol, params) for m in models[1:])])
 
 
 def _row(model: Model, index: int, scores: Sequence[Cell]) -> dict[str, Any]:
@@ -151,6 +152,7 @@ def _tile(models: Sequence[Model], metric: str) -> dict[str, Any]:
         "metric": metric,
         "protocol": "corrected",
         "value": value,
+        "interval": models[index].intervals.get(metric),
         "model": models[index].name,
         "colour": plots.model_colour(index),
     }
@@ -160,21 +162,22 @@ def _headline(models: Sequence[Model], params: CompareParams) -> dict[str, Any] 
     """What the first variant has over the second: the question that the variants were trained to answer."""
     if len(models) < 2:
         return None
-    difference = _difference(models[1], models[0], "corrected", "FSLA", params)
+    difference = _difference(models[1], models[0], "corrected", params)
     if difference is None:
         return None
     return {"model": models[0].name, "reference": models[1].name, "difference": difference}
 
 
-def _difference(
-    first: Model, other: Model, protocol: str, metric: str, params: CompareParams
-) -> Difference | None:
-    """None where the score is not made of clips (no such column in per_clip.csv), or of too few."""
+def _difference(first: Model, other: Model, protocol: str, params: CompareParams) -> Difference | None:
+    """Of FSLA, the share of all frames that are right: the one headline score that is a mean over clips.
+
+    mAP and HOTA are made of all clips at once; what they are on single clips does not add up to them.
+    """
     a, b = first.clip_scores[protocol], other.clip_scores[protocol]
     both = [
-        (a[clip][metric], b[clip][metric], a[clip]["frames"])
+        (a[clip]["FSLA"], b[clip]["FSLA"], a[clip]["frames"])
         for clip in sorted(set(a) & set(b))
-        if a[clip].get(metric) is not None and b[clip].get(metric) is not None
+        if a[clip].get("FSLA") is not None and b[clip].get("FSLA") is not None
     ]
     if not both:
         return None

@@ -1,11 +1,10 @@
 """The stage `compare`: data/comparison/report.html and table.csv over all models on the same test clips."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from components.compare.models import Model, read_model
+from components.compare.models import Model, read_json, read_model
 from components.compare.page import Comparison, fsla_differences, render
 from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
@@ -53,14 +52,11 @@ def _write(models: Sequence[Model], params: CompareParams, dataset: str, paths: 
     return report, table
 
 
-def _answers(paths: Paths) -> Mapping[str, Mapping[str, float]]:
+def _answers(paths: Paths) -> dict[str, dict[str, float]]:
     path = paths.mllm / "metrics.json"
-    try:
-        answers: dict[str, dict[str, float]] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise AvisError("a result is missing", where=str(path), fix="Run: dvc repro mllm") from None
-    except ValueError as error:
-        raise AvisError(f"not valid JSON: {error}", where=str(path), fix="Run: dvc repro mllm") from None
+    answers = read_json(path, "mllm")
+    if not all(isinstance(values, dict) for values in answers.values()):
+        raise AvisError("not a metric -> value table per source", where=str(path), fix="Run: dvc repro mllm")
     return answers
 
 

@@ -32,6 +32,11 @@ def table_csv(
                     for protocol in PROTOCOLS
                     for metric, value in model.scores[protocol].items()
                 },
+                **{
+                    f"corrected_{metric}_{bound}": value
+                    for metric, bounds in model.intervals.items()
+                    for bound, value in zip(("low", "high"), bounds, strict=True)
+                },
                 "corrected_FSLA_difference": difference.value if difference else None,
                 "corrected_FSLA_difference_low": difference.low if difference else None,
                 "corrected_FSLA_difference_high": difference.high if difference else None,

@@ -107,11 +107,12 @@ def make_results(root: Path) -> Paths:
         write_json(paths.predictions(variant) / "timing.json", {"seconds_per_frame": 0.05})
         model, evaluation = paths.model(variant), paths.evaluation(variant)
         write_json(model / "run.json", {"run_id": f"{variant}-run"})
-        write_json(model / "metrics.json", {"parameters": 5_000_000, "training_s": 300.0})
+        write_json(model / "metrics.json", {"parameters": 5_000_000, "seconds": 300.0})
         write_csv(model / "history.csv", "step,loss", [[step, 20 - step / 10] for step in range(10, 101, 10)])
         corrected = {"mAP": 40.0, "HOTA": 50.0, "FSLA": sum(fsla) / 3, "FSLAn": None}
         official = {"mAP": 30.0, "HOTA": 45.0, "FSLA": 20.0}
         write_json(evaluation / "metrics.json", {"corrected": corrected, "official": official})
+        write_json(evaluation / "intervals.json", {"corrected": {"HOTA": [41.0, 59.0]}, "level_percent": 95})
         write_csv(
             evaluation / "per_clip.csv",
             "protocol,video,frames,FSLA",
@@ -207,6 +208,7 @@ def test_time_bars_show_when_what_sounds(shown):
 def test_scores_best_marks_and_differences(shown):
     text = re.sub(r"\s+", " ", shown.page.text)
     assert "80.0" in text and "40.0" in text
+    assert "95 % interval 41.0 … 59.0" in text  # of HOTA
     assert "+40.0" in text  # headline: seeing over deaf
     assert "\N{MINUS SIGN}40.0" in text  # below the score of deaf
     low, high = re.search("\\[\N{MINUS SIGN}([\\d.]+) … \N{MINUS SIGN}([\\d.]+)\\]", text).groups()
@@ -230,6 +232,7 @@ def test_the_table_names_the_protocol_in_each_column(shown):
         "300.0",
         "0.05",
     )
+    assert (rows[1]["corrected_HOTA_low"], rows[1]["corrected_HOTA_high"]) == ("41.0", "59.0")
     assert rows[0]["mlflow_run_id"] == "seeing-run" and rows[2]["mlflow_run_id"] == ""
     assert float(rows[1]["corrected_FSLA_difference"]) == pytest.approx(-40.0)
     assert rows[0]["corrected_FSLA_difference"] == ""
@@ -245,7 +248,7 @@ def test_published_results_stand_apart_and_only_with_aviseg(shown, paths):
 def test_one_variant_alone_has_no_differences(paths):
     write_json(paths.mllm / "metrics.json", {"seeing": {"category_f1": 90.0, "clips": 3.0}})
     html = run(paths, variants=["seeing"])
-    assert "95 %" not in html and "reference</small>" not in html
+    assert "FSLA, seeing against" not in html and "reference</small>" not in html
     assert "mllm.models" in html  # how to add a language model
 
 
@@ -258,6 +261,7 @@ def test_the_same_results_give_the_same_page(shown):
     [
         ("evaluation/deaf/metrics.json", "evaluate@deaf"),
         ("evaluation/deaf/per_clip.csv", "evaluate@deaf"),
+        ("evaluation/deaf/intervals.json", "evaluate@deaf"),
         ("model/deaf/history.csv", "train@deaf"),
         ("predictions/deaf/timing.json", "predict@deaf"),
         ("mllm/metrics.json", "mllm"),
@@ -270,6 +274,23 @@ def test_a_missing_result_says_which_stage_makes_it(paths, missing, stage):
     with pytest.raises(AvisError, match=f"{missing.split('/')[-1]}.*dvc repro {stage}"):
         run(paths)
     assert not paths.comparison.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("evaluation/deaf/metrics.json", '{"corrected": {}}', "'official' is missing"),
+        ("evaluation/deaf/metrics.json", "[", "not valid JSON"),
+        ("evaluation/deaf/intervals.json", '{"corrected": {"HOTA": [1]}}', "no pairs"),
+        ("evaluation/deaf/per_clip.csv", "video,FSLA\nclip0,3\n", "row 2"),
+        ("mllm/metrics.json", "{", "not valid JSON"),
+    ],
+)
+def test_a_malformed_result_is_named(paths, file, content, says):
+    (paths.root / file).write_text(content)
+    with pytest.raises(AvisError, match=says) as error:
+        run(paths)
+    assert file.split("/")[-1] in str(error.value)
 
 
 def test_no_variant_is_an_error(paths):
