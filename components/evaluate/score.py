@@ -170,3 +170,17 @@ def _mean_over_categories(parts: Sequence[Floats], protocol: Protocol) -> float 
 def _percent(curve: Floats) -> float | None:
     mean = float(np.mean(curve))
     return None if np.isnan(mean) else 100 * mean
+
+
+def clip_values(counts: Counts, place: int) -> dict[str, float | None]:
+    """Return one video's FSLA, by kind of frame too, and HOTA over the categories it has, in percent."""
+    sums = counts.fsla[place]  # [3, A + 1]
+    by_kind = {"FSLA": sums.sum(0)} | {f"FSLA{kind}": sums[index] for index, kind in enumerate(fsla.KINDS)}
+    values: dict[str, float | None] = {
+        name: 100 * float(row[:-1].mean() / row[-1]) if row[-1] else None for name, row in by_kind.items()
+    }
+    present = counts.hota[place, :, :2, 0].sum(1) > 0  # categories with masks in the ground truth
+    curves = hota.hota_values(counts.hota[place, present], location_without_matches=0.0)
+    return values | {
+        name: 100 * float(curves[name].mean()) if present.any() else None for name in ("HOTA", "DetA", "AssA")
+    }

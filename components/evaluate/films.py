@@ -1,0 +1,190 @@
+"""Overlay videos of test clips: ground truth and prediction side by side, with the clip's sound."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.engine import run_items
+from components.core.errors import AvisError
+from components.core.masks import Segmentation
+from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
+from components.core.params import EngineParams
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, Result, Track, Video
+from components.evaluate.evaluate import Row
+from components.evaluate.params import EvaluateParams
+
+_VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".mov")
+_MOST_PREDICTED = 12  # tracks drawn of a clip, the best scores first
+_STILL_RATE_HZ = 4.0  # pictures per second where only one picture per second is at hand
+_AUDIO_RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What one overlay video shows."""
+
+    video: Video
+    tracks: list[Track]
+    results: list[Result]
+    categories: dict[int, str]
+    title: str
+
+
+def choose(clips: Sequence[Row], params: EvaluateParams) -> list[tuple[str, str]]:
+    """Choose clips by their corrected scores: (video, "best" | "worst" | "random"), none twice.
+
+    Clips without a score in FSLA do not take part; equal scores go by HOTA, then by name.
+    """
+    ranked = sorted(
+        (row for row in clips if row["FSLA"] is not None),
+        key=lambda row: (-_number(row["FSLA"]), -_number(row["HOTA"]), str(row["video"])),
+    )
+    names = [str(row["video"]) for row in ranked]
+    best = names[: params.overlays_best]
+    worst = [name for name in reversed(names) if name not in best][: params.overlays_worst]
+    rest = sorted(set(names) - set(best) - set(worst))
+    chosen = random.Random(params.seed).sample(rest, min(params.overlays_random, len(rest)))  # noqa: S311
+    return [
+        (name, reason)
+        for reason, group in (("best", best), ("worst", worst), ("random", chosen))
+        for name in group
+    ]
+
+
+def write_films(
+    folder: Path,
+    chosen: Sequence[tuple[str, str]],
+    annotations: AnnotationSet,
+    results: Sequence[Result],
+    *,
+    params: EvaluateParams,
+    engine: EngineParams,
+    paths: Paths,
+) -> list[str]:
+    """Write `<video>.mp4` into the folder for each chosen clip; return what could not be made and why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    videos = {video.name: video for video in annotations.videos}
+    items = []
+    for name, reason in chosen:
+        video = videos[name]
+        film = Film(
+            video,
+            [track for track in annotations.tracks if track.video_id == video.id],
+            [result for result in results if result.video_id == video.id],
+            annotations.categories,
+            f"{name} ({reason})",
+        )
+        items.append((name, film))
+    if not items:
+        return []
+    work = partial(write_film, folder=folder, params=params, paths=paths)
+    outcomes = run_items(work, items, engine=engine, label="overlays")
+    return sorted(f"{outcome.key}: {outcome.message}" for outcome in outcomes if outcome.kind != "ok")
+
+
+def write_film(film: Film, *, folder: Path, params: EvaluateParams, paths: Paths) -> None:
+    """Write one overlay video.
+
+    Raises:
+        AvisError: the clip's frames or sound are missing or damaged.
+    """
+    video = film.video
+    truth = _overlay_tracks(
+        film.categories, [(track.category_id, track.segmentations, None) for track in film.tracks]
+    )
+    best = sorted(film.results, key=lambda result: -result.score)[:_MOST_PREDICTED]
+    predicted = _overlay_tracks(
+        film.categories, [(result.category_id, result.segmentations, result.score) for result in best]
+    )
+    audio = _sound(paths.media / "audio" / f"{video.name}.wav")
+    seconds = len(audio) / _AUDIO_RATE_HZ
+    frame_rate_hz = video.length / seconds if seconds else 1.0
+    original = next(
+        (path for ending in _VIDEO_ENDINGS if (path := paths.raw / f"{video.name}{ending}").is_file()), None
+    )
+    rate_hz = params.overlay_rate_hz if original else max(_STILL_RATE_HZ, frame_rate_hz)
+    pictures = _moving(original, rate_hz) if original else _still(video, rate_hz, frame_rate_hz, paths)
+    render_overlay(
+        folder / f"{video.name}.mp4",
+        islice(pictures, round(video.length / frame_rate_hz * rate_hz)),
+        picture_rate_hz=rate_hz,
+        panels=[Panel(f"{film.title}: ground truth", truth), Panel("prediction", predicted)],
+        lanes=_lanes(truth, predicted),
+        frame_rate_hz=frame_rate_hz,
+        audio=audio,
+        audio_rate_hz=_AUDIO_RATE_HZ,
+        panel_height_px=params.overlay_height_px,
+    )
+
+
+def _overlay_tracks(
+    categories: dict[int, str], tracks: Sequence[tuple[int, Sequence[Segmentation], float | None]]
+) -> list[OverlayTrack]:
+    colours = track_colours([category for category, _, _ in tracks])
+    return [
+        OverlayTrack(categories[category] + ("" if score is None else f" {score:.2f}"), colour, segmentations)
+        for (category, segmentations, score), colour in zip(tracks, colours, strict=True)
+    ]
+
+
+def _lanes(truth: Sequence[OverlayTrack], predicted: Sequence[OverlayTrack]) -> list[Lane]:
+    """Put what the prediction says of a category under what is true of it."""
+    lanes = [
+        (_category(track), False, Lane(f"{track.label} · truth", track.colour, track.sounding()))
+        for track in truth
+    ]
+    lanes += [
+        (_category(track), True, Lane(f"{track.label} · predicted", track.colour, track.sounding(), False))
+        for track in predicted
+    ]
+    return [lane for _, _, lane in sorted(lanes, key=lambda entry: entry[:2])]
+
+
+def _category(track: OverlayTrack) -> str:
+    return track.label.rstrip("0123456789. ")
+
+
+def _moving(path: Path, rate_hz: float) -> Iterator[NDArray[np.uint8]]:
+    """Yield the original video's pictures, then its last one."""
+    from components.core.media import ClipReader
+
+    picture = None
+    for _, picture in ClipReader(path, frame_rate_hz=rate_hz, require_audio=False, threads=1):
+        yield picture
+    while picture is not None:
+        yield picture
+
+
+def _still(video: Video, rate_hz: float, frame_rate_hz: float, paths: Paths) -> Iterator[NDArray[np.uint8]]:
+    """Yield each annotated frame for as long as it stands for."""
+    import cv2
+
+    shown, picture = -1, None
+    for index in range(round(video.length / frame_rate_hz * rate_hz)):
+        frame = min(int(index / rate_hz * frame_rate_hz + 1e-6), video.length - 1)
+        if frame != shown:
+            path = paths.media / "frames" / video.file_names[frame]
+            read = cv2.imread(str(path))
+            if read is None:
+                raise AvisError("a frame cannot be read", where=str(path), fix="Run the extract stage again.")
+            shown, picture = frame, cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
+        if picture is not None:
+            yield picture
+
+
+def _sound(path: Path) -> NDArray[np.float32]:
+    from components.core.media import read_sound
+
+    samples = read_sound(path, rate_hz=_AUDIO_RATE_HZ)
+    return samples[:, 0].astype(np.float32) / 32768.0
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else -1.0

@@ -1,0 +1,24 @@
+"""The `evaluate` block of params.yaml."""
+
+from pydantic import Field
+
+from components.core.params import Block
+
+
+class EvaluateParams(Block):
+    """What the evaluation shows besides the numbers.
+
+    resamples: draws of the bootstrap over videos; 0 leaves the intervals out.
+    seed: of the bootstrap and of the clips chosen at random.
+    overlays_best, overlays_worst, overlays_random: test clips that get an overlay video, by corrected FSLA.
+    overlay_height_px: height of a picture in them.
+    overlay_rate_hz: pictures per second in them, where the original video is at hand.
+    """
+
+    resamples: int = Field(default=1000, ge=0, le=100_000)
+    seed: int = 0
+    overlays_best: int = Field(default=1, ge=0)
+    overlays_worst: int = Field(default=2, ge=0)
+    overlays_random: int = Field(default=1, ge=0)
+    overlay_height_px: int = Field(default=360, ge=90, le=1080)
+    overlay_rate_hz: float = Field(default=10.0, gt=0, le=60)
