@@ -144,13 +144,13 @@ def _pool(function: Callable[[Any], Any], workers: int) -> ProcessPool:
     )
 
 
-def _outcome_of(future: "Future[Any]", key: str, duration_s: float) -> Outcome[Any]:
+def _outcome_of(future: "Future[Any]", key: str, duration_s: float, timeout_s: float | None) -> Outcome[Any]:
     error = future.exception()
     if error is None:
         outcome: Outcome[Any] = pickle.loads(future.result())  # noqa: S301 (our own worker's bytes)
         return outcome
-    if isinstance(error, TimeoutError):
-        return Outcome(key, None, "timeout", f"took longer than {duration_s:.1f} s and was ended", duration_s)
+    if isinstance(error, TimeoutError) and timeout_s is not None:
+        return Outcome(key, None, "timeout", f"took longer than {timeout_s:g} s and was ended", timeout_s)
     if isinstance(error, ProcessExpired):
         return Outcome(key, None, "crash", f"its process died ({_exit_reason(error.exitcode)})", duration_s)
     return Outcome(key, None, "error", f"{type(error).__name__}: {error}", duration_s)
@@ -179,7 +179,9 @@ def _local_tries(
         future = pool.schedule(_attempt, args=(function, key, item), timeout=timeout_s)
         ticket = object()
         future.add_done_callback(
-            lambda finished: done.put((ticket, _outcome_of(finished, key, time.monotonic() - start)))
+            lambda finished: done.put(
+                (ticket, _outcome_of(finished, key, time.monotonic() - start, timeout_s))
+            )
         )
         return ticket
 
