@@ -7,7 +7,7 @@ import sys
 from components.core.errors import AvisError
 from components.core.params import read_block
 from components.core.stage import disable_telemetry
-from components.core.tracking import TrackingParams
+from components.core.tracking import TrackingParams, send_pending
 
 HOST = "127.0.0.1"
 
@@ -32,6 +32,7 @@ def serve(port: int) -> None:
                 fix=f"Is it open already (http://{HOST}:{port})? Or: avis ui --port 5001",
             ) from None
     disable_telemetry()
+    send_pending()  # what earlier commands could not log
     # Without this MLflow starts seven more processes, for jobs that nothing here has.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     print(f"Runs: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
