@@ -10,9 +10,9 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3.12 python3.11 python3.13 python3 python; do \
 	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && { echo "$$python"; exit; }; done)
 VENV := .venv
+BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # None of these tools reports usage to its maker, and none waits for a network that is not there.
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -35,24 +35,25 @@ $(INSTALLED): pyproject.toml requirements.txt
 		echo "make: $(PYTHON) cannot make virtual environments: its venv module is missing." \
 			"Install it (Debian, Ubuntu: apt install python3-venv), then run make again." >&2; exit 1; fi
 	@echo "Installing the packages into $(VENV)/ with $$("$(PYTHON)" --version) (about 7 GB, once)"
-	@test -x $(VENV)/bin/python || "$(PYTHON)" -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet uv
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet -r requirements.txt
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet uv
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -r requirements.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat -e .
 	@touch $@
 
 demo: install
-	dvc repro
-	@avis results
+	$(BIN)/dvc repro
+	@$(BIN)/avis results
 
 test: install
-	ruff check .
-	ruff format --check .
-	mypy
-	pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
 
 ui: install
-	@avis ui
+	@$(BIN)/avis ui
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

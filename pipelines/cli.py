@@ -1,6 +1,7 @@
 """The command `avis`. Each command imports what it needs when it runs, so that `avis --help` is quick."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # importing rich for the help alone takes three times as long as all the rest
     pretty_exceptions_enable=False,
     help="Audio-visual instance segmentation: from a list of videos to a scored, compared, tracked model.",
 )
@@ -24,7 +26,7 @@ def rebuild(
     train_jobs: Annotated[int, typer.Option(min=1, help="Trainings that run at the same time.")] = 1,
     retries: Annotated[int, typer.Option(min=0, help="Further tries of a stage that fails.")] = 0,
 ) -> None:
-    """Do what `dvc repro` does as Prefect tasks: siblings side by side, seen in its UI."""
+    """Do what `dvc repro` does, as Prefect tasks."""
     from components.core.errors import AvisError
     from pipelines.graph import find_root
 
@@ -38,10 +40,74 @@ def rebuild(
 
 
 @app.command()
+def predict(
+    video: Annotated[Path, typer.Argument(help="An mp4, mkv, webm or mov file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the overlay video and the JSON.")] = Path(
+        "predictions"
+    ),
+    model: Annotated[str | None, typer.Option(help="A variant or a model's folder; else the first.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score shown.")] = None,
+) -> None:
+    """Find what sounds in a video, when and where."""
+    from pipelines.answers import predict
+
+    predict(video, out, model, threshold)
+
+
+class Protocol(StrEnum):
+    """Whose numbers."""
+
+    official = "official"
+    corrected = "corrected"
+    both = "both"
+
+
+@app.command()
+def evaluate(
+    ground_truth: Annotated[Path, typer.Argument(help="AVISeg JSON.")],
+    results: Annotated[Path, typer.Argument(help="Results in the official format.")],
+    protocol: Annotated[Protocol, typer.Option(help="docs/results.md tells them apart.")] = Protocol.both,
+    lenient: Annotated[bool, typer.Option(help="Leave wrong rows out and count them.")] = False,
+) -> None:
+    """Score a results file against annotations."""
+    from pipelines.answers import evaluate
+
+    evaluate(ground_truth, results, protocol.value, lenient)
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the settings' own.")] = None,
+) -> None:
+    """Make weights to start from, on composed clips."""
+    from pipelines.pretrain import pretrain
+
+    pretrain(out, steps=steps)
+
+
+@app.command()
+def card(
+    out: Annotated[Path, typer.Option(help="Folder for data.md and a file per model.")] = Path("cards"),
+) -> None:
+    """Write the data card and the models' cards."""
+    from components.core.params import read_variant_names
+    from components.core.paths import Paths
+    from pipelines.card import write_data_card, write_model_card
+
+    write_data_card(out / "data.md")
+    print(out / "data.md")
+    for variant in read_variant_names():
+        if (Paths().model(variant) / "run.json").is_file():
+            write_model_card(variant, out / f"{variant}.md")
+            print(out / f"{variant}.md")
+
+
+@app.command()
 def profile(
     name: Annotated[str | None, typer.Argument(help="A file of params/, without .yaml.")] = None,
 ) -> None:
-    """Write a set of parameters into params.yaml, or list the sets there are."""
+    """Write a profile into params.yaml, or list them."""
     from pipelines.profile import apply_profile, list_profiles
 
     if name is None:
@@ -52,7 +118,7 @@ def profile(
 
 @app.command()
 def doctor() -> None:
-    """Say what is missing on this machine and how to get it."""
+    """Say what is missing here and how to get it."""
     from pipelines.doctor import examine
 
     raise typer.Exit(0 if examine() else 1)
@@ -62,7 +128,7 @@ def doctor() -> None:
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
-    """Open the tracked runs (MLflow) on this machine's http://127.0.0.1:5000."""
+    """Show the tracked runs (MLflow) in a browser."""
     from pipelines.ui import serve
 
     serve(port)
@@ -70,7 +136,7 @@ def ui(
 
 @app.command()
 def results() -> None:
-    """Say what the last run made and where to look at it."""
+    """Show the scores and say where to look."""
     from pipelines.results import show
 
     show()
@@ -105,7 +171,7 @@ def weights(
     published: Annotated[Path, typer.Argument(help="A .pth of AVISM, VITA or Mask2Former.")],
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
 ) -> None:
-    """Convert published weights to a file that training can start from."""
+    """Convert published weights to start from."""
     from pipelines.weights import convert_weights
 
     convert_weights(published, out)

@@ -1,6 +1,6 @@
 """`avis pretrain`: make the weights that a short training starts from, out of thousands of composed clips.
 
-Settings: the `train` block of params.yaml with params/pretrain.yaml laid over it.
+Settings: the `train` block of params.yaml with pretrain.yaml, beside this file, laid over it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from components.core.errors import AvisError
 from components.core.params import read_block
 from components.train.params import TrainParams
 
-SETTINGS = Path("params/pretrain.yaml")
+SETTINGS = Path(__file__).with_suffix(".yaml")
 CHECKPOINT = Path("data/.checkpoints/pretrain.pt")
 
 
@@ -30,7 +30,9 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
     try:
         override = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise AvisError("the pretraining settings cannot be read", where=str(settings), fix=str(error)) from None
+        raise AvisError(
+            "the pretraining settings cannot be read", where=str(settings), fix=str(error)
+        ) from None
     if steps is not None:
         override["steps"] = steps
     params = read_block("train", TrainParams, override=override)

@@ -1,0 +1,80 @@
+"""`avis predict` and `avis evaluate`: what was found, and how good it is, said in the terminal."""
+
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from components.core.errors import AvisError
+from components.core.params import EngineParams, read_block, read_variant_names
+from components.core.paths import Paths
+
+HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
+
+
+def predict(video: Path, out: Path, model: str | None, threshold: float | None) -> None:
+    """Find the sounding objects of a video and print a line for each.
+
+    Args:
+        video: the file.
+        out: folder for the overlay video and the JSON.
+        model: a variant's name or a model's folder; by default the first variant.
+        threshold: a score between 0 and 1 instead of predict.score_threshold.
+
+    Raises:
+        AvisError: no such video or model, or it cannot be used.
+    """
+    from components.predict.params import PredictParams
+    from components.predict.video import predict_video
+
+    override = {} if threshold is None else {"score_threshold": threshold}
+    params = read_block("predict", PredictParams, override=override)
+    found = predict_video(video, out, _model_folder(model), params)
+    for thing in found.objects:
+        when = ", ".join(f"{start:g}-{end:g} s" for start, end in thing.intervals_s) or "never visible"
+        print(f"{thing.category:16} {when}   (score {thing.score:.2f})")
+    if not found.objects:
+        print(
+            f"Nothing that sounds was found: the best candidate scores {found.best_score:.2f}, "
+            f"the threshold is {params.score_threshold:g}; --threshold sets another."
+        )
+    print(f"Overlay video: {found.overlay}\nMasks and times: {found.results}")
+
+
+def _model_folder(model: str | None) -> Path:
+    if model is not None and Path(model).is_dir():
+        return Path(model)
+    variants = read_variant_names()
+    if model is not None and model not in variants:
+        raise AvisError(
+            f"{model!r} is neither a folder nor a variant", fix=f"Variants: {', '.join(variants) or 'none'}."
+        )
+    if not variants:
+        raise AvisError("there are no variants", where="params.yaml, variants", fix="Name a model's folder.")
+    return Paths().model(model or variants[0])
+
+
+def evaluate(
+    ground_truth: Path, results: Path, protocol: Literal["official", "corrected", "both"], lenient: bool
+) -> None:
+    """Score a results file and print the numbers of each protocol.
+
+    Raises:
+        AvisError: a file is missing or wrong; it names row, video and frame.
+    """
+    from components.evaluate.evaluate import evaluate_files
+
+    engine = read_block("engine", EngineParams)
+    scores = evaluate_files(ground_truth, results, protocol, lenient=lenient, engine=engine)
+    table = Table(title="percent")
+    table.add_column("protocol")
+    for name in HEADLINES:
+        table.add_column(name, justify="right")
+    for label, values in scores.items():
+        shown = (values.get(name) for name in HEADLINES)
+        table.add_row(label, *("-" if value is None else f"{value:.2f}" for value in shown))
+    Console().print(table)
+    left_out = max((int(values.get("left_out") or 0) for values in scores.values()), default=0)
+    if left_out:
+        print(f"{left_out} wrong rows of {results} were left out.")
