@@ -1,0 +1,104 @@
+"""Bad results files: one message that names row, video and frame; lenient reading counts and goes on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.records import AnnotationSet, Track, Video, write_annotations
+from components.evaluate.evaluate import evaluate_files, score_files
+
+FULL = masks.encode(np.ones((6, 8), dtype=bool))
+OTHER_SIZE = masks.encode(np.ones((8, 6), dtype=bool))
+
+
+def row(**changes):
+    return {"video_id": 7, "category_id": 1, "score": 0.5, "segmentations": [FULL, None]} | changes
+
+
+@pytest.fixture
+def ground_truth(tmp_path) -> Path:
+    path = tmp_path / "test.json"
+    video = Video(7, "clip", ["clip/0.jpg", "clip/1.jpg"], 2, 6, 8)
+    write_annotations(path, AnnotationSet({1: "violin"}, [video], [Track(1, 7, 1, [FULL, None])]))
+    return path
+
+
+def results(tmp_path, rows) -> Path:
+    path = tmp_path / "results.json"
+    path.write_text(rows if isinstance(rows, str) else json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bad", "parts"),
+    [
+        (row(video_id=8), ["row 1", "video 8", "video_id"]),
+        (row(video_id="7"), ["row 1", "'7'"]),
+        (row(category_id=2), ["row 1", "'clip'", "category 2", "1 violin"]),
+        (row(score=1.5), ["row 1", "'clip'", "1.5", "score"]),
+        (row(score=float("nan")), ["row 1", "'clip'", "nan", "score"]),
+        (row(score=True), ["row 1", "True"]),
+        (row(segmentations=[FULL]), ["row 1", "'clip'", "1 masks for 2 frames"]),
+        (row(segmentations=None), ["row 1", "'clip'", "segmentations"]),
+        (row(segmentations=[None, OTHER_SIZE]), ["row 1", "'clip'", "frame 1", "[8, 6]", "[6, 8]"]),
+        (row(segmentations=[{"size": [6, 8], "counts": "~~~"}, None]), ["row 1", "'clip'", "frame 0"]),
+        (row(segmentations=[{"size": [6, 8], "counts": [5]}, None]), ["row 1", "frame 0", "5 of 48"]),
+        (row(segmentations=[3, None]), ["row 1", "'clip'", "frame 0"]),
+        (row(score=0.25), ["row 1", "'clip'", "row 0"]),
+        ("text", ["row 1", "JSON object"]),
+    ],
+)
+def test_a_wrong_row(tmp_path, ground_truth, bad, parts):
+    path = results(tmp_path, [row(score=0.25), bad, row(score=0.75)])
+    with pytest.raises(AvisError) as error:
+        score_files(ground_truth, path)
+    message = str(error.value)
+    assert "\n" not in message
+    for part in [str(path), *parts]:
+        assert part in message
+    lenient = score_files(ground_truth, path, lenient=True)
+    assert len(lenient.left_out) == 1
+    values = lenient.protocols["corrected"].values
+    assert (values["FSLAs"], values["FSLAn"]) == (0, 100)  # two masks on one: both right rows are there
+    assert evaluate_files(ground_truth, path, lenient=True)["official"]["left_out"] == 1
+
+
+def test_two_rows_with_one_id(tmp_path, ground_truth):
+    path = results(tmp_path, [row(id=3), row(id=3, score=0.7)])
+    with pytest.raises(AvisError, match="row 0"):
+        score_files(ground_truth, path)
+
+
+def test_a_cut_off_file(tmp_path, ground_truth):
+    path = results(tmp_path, json.dumps([row()])[:-20])
+    for lenient in (False, True):
+        with pytest.raises(AvisError, match=r"not valid JSON.*cut off"):
+            score_files(ground_truth, path, lenient=lenient)
+
+
+def test_missing_file_and_wrong_kind(tmp_path, ground_truth):
+    with pytest.raises(AvisError, match="no results"):
+        score_files(ground_truth, tmp_path / "nothing.json")
+    with pytest.raises(AvisError, match="JSON list"):
+        score_files(ground_truth, results(tmp_path, {"a": 1}))
+
+
+def test_every_form_of_mask_is_read(tmp_path, ground_truth):
+    polygons = [[0, 0, 8, 0, 8, 6, 0, 6]]
+    uncompressed = {"size": [6, 8], "counts": [0, 48]}
+    for form in (polygons, uncompressed, FULL):
+        path = results(tmp_path, [row(segmentations=[form, None])])
+        values = evaluate_files(ground_truth, path, "corrected")
+        assert list(values) == ["corrected"]
+        assert values["corrected"]["FSLA"] == values["corrected"]["mAP"] == 100.0
+
+
+def test_ground_truth_without_videos(tmp_path):
+    path = tmp_path / "empty.json"
+    path.write_text('{"categories": [], "videos": [], "annotations": []}')
+    with pytest.raises(AvisError, match="nothing to score"):
+        score_files(path, results(tmp_path, []))
