@@ -64,6 +64,8 @@ class Strip:
     """SVG points."""
     scores: list[tuple[str, float | None]]
     """Per variant, on this clip."""
+    films: list[tuple[str, str]]
+    """Variant and link to its overlay video of this clip, where evaluate made one."""
 
 
 def tracks_of_truth(annotations: AnnotationSet) -> Tracks:
@@ -135,6 +137,11 @@ def film_strip(
         sound=sound.data_uri(samples, rate_hz),
         outline=sound.outline(samples),
         scores=list(scores),
+        films=[
+            (name, f"../evaluation/{name}/overlays/{video.name}.mp4")
+            for name in sources
+            if name != TRUTH and (paths.evaluation(name) / "overlays" / f"{video.name}.mp4").is_file()
+        ],
     )
 
 

@@ -123,6 +123,9 @@ def make_results(root: Path) -> Paths:
             "protocol,category,AP,HOTA,FSLA",
             [["corrected", "violin", 40.0, 50.0, 60.0], ["corrected", "<b>drum</b>", "", "", ""]],
         )
+    film = paths.evaluation("deaf") / "overlays" / "clip2.mp4"
+    film.parent.mkdir()
+    film.touch()
     answers = {
         "seeing": {"category_f1": 90.0, "clips": 3.0},
         "deaf": {"category_f1": 70.0, "clips": 3.0},
@@ -206,14 +209,20 @@ def test_time_bars_show_when_what_sounds(shown):
 
 
 def test_scores_best_marks_and_differences(shown):
-    text = re.sub(r"\s+", " ", shown.page.text)
+    text = re.sub(r"[ \n]+", " ", shown.page.text)
     assert "80.0" in text and "40.0" in text
-    assert "95 % interval 41.0 … 59.0" in text  # of HOTA
+    assert "95\N{NO-BREAK SPACE}% interval 41.0 … 59.0" in text  # of HOTA
     assert "+40.0" in text  # headline: seeing over deaf
     assert "\N{MINUS SIGN}40.0" in text  # below the score of deaf
     low, high = re.search("\\[\N{MINUS SIGN}([\\d.]+) … \N{MINUS SIGN}([\\d.]+)\\]", text).groups()
     assert 50 >= float(low) > 40 > float(high) >= 30  # per clip: -50, -40, -30
     assert "1 of 3" in text and "does not hear" in text
+
+
+def test_overlay_videos_are_linked_where_there_are_some(shown):
+    films = [link for link in shown.page.links if link.endswith(".mp4")]
+    assert films == ["../evaluation/deaf/overlays/clip2.mp4"]
+    assert (shown.paths.comparison / films[0]).resolve().is_file()
 
 
 def test_what_comes_from_outside_is_escaped(shown):
