@@ -82,7 +82,7 @@ def add_up(counts: Counts, weights: Floats | None = None) -> Added:
     return Added(
         counts.protocol,
         [average_precision.curves(ranking, video_weights) for ranking in counts.rankings],
-        hota.hota_values(hota_sums, location_without_matches=0.0 if corrected else 1.0),
+        hota.hota_values(hota_sums, location_without_matches=np.nan if corrected else 1.0),
         {
             name: sums[:-1] / sums[-1] if sums[-1] else np.full(len(sums) - 1, np.nan)
             for name, sums in by_kind.items()
@@ -117,6 +117,7 @@ def all_values(added: Added) -> dict[str, Value]:
         values[name] = _mean_over_categories(part, added.protocol)
     for name in hota.FIELDS:
         values[name] = _percent(hota_curve(added, name))
+    values["LocA"] = _location(added.hota["LocA"][added.counted])
     for name, curve in added.fsla.items():
         values[name] = _percent(curve)
     for name, (right, frames) in added.frames.items():
@@ -135,6 +136,8 @@ def category_values(added: Added, place: int) -> dict[str, float | None]:
     }
     for name in ("HOTA", "DetA", "AssA", "LocA"):
         values[name] = _percent(added.hota[name][place]) if values["AP"] is not None else None
+    if values["AP"] is not None:
+        values["LocA"] = _location(added.hota["LocA"][place : place + 1])
     return values
 
 
@@ -167,6 +170,12 @@ def _mean_over_categories(parts: Sequence[Floats], protocol: Protocol) -> float 
     return _NO_TRACKS if protocol == "official" else None
 
 
+def _location(curves: Floats) -> float | None:
+    """Average LocA [C, A] over the thresholds at which something matched, then over categories."""
+    means = [float(curve[~np.isnan(curve)].mean()) for curve in curves if not np.isnan(curve).all()]
+    return 100 * float(np.mean(means)) if means else None
+
+
 def _percent(curve: Floats) -> float | None:
     mean = float(np.mean(curve))
     return None if np.isnan(mean) else 100 * mean
@@ -180,7 +189,7 @@ def clip_values(counts: Counts, place: int) -> dict[str, float | None]:
         name: 100 * float(row[:-1].mean() / row[-1]) if row[-1] else None for name, row in by_kind.items()
     }
     present = counts.hota[place, :, :2, 0].sum(1) > 0  # categories with masks in the ground truth
-    curves = hota.hota_values(counts.hota[place, present], location_without_matches=0.0)
+    curves = hota.hota_values(counts.hota[place, present], location_without_matches=np.nan)
     return values | {
         name: 100 * float(curves[name].mean()) if present.any() else None for name in ("HOTA", "DetA", "AssA")
     }

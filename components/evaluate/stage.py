@@ -89,7 +89,8 @@ def evaluate(
 def _log(
     variant: str, folder: Path, metrics: Mapping[str, Mapping[str, float | int | None]], paths: Paths
 ) -> None:
-    with continue_run(paths.model(variant) / "run.json") as run:
+    with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
+        run.dataset("test", paths.annotations / "test.json", "evaluation")
         run.metrics(
             {
                 f"{protocol}/{name}": float(value)
