@@ -18,7 +18,9 @@ THRESHOLDS = tuple(step / 100 for step in range(5, 100, 5))
 """Overlaps at which FSLA is averaged: 0.05 : 0.05 : 0.95."""
 
 
-def score(truth: Mapping[str, Sounding], answers: Mapping[str, Sounding | None]) -> dict[str, float]:
+def score(
+    truth: Mapping[str, Sounding], answers: Mapping[str, Sounding | None], *, boxes: bool = True
+) -> dict[str, float]:
     """Scores the answers to all clips of `truth`.
 
     - category_f1: F1 over (clip, category) pairs.
@@ -28,12 +30,12 @@ def score(truth: Mapping[str, Sounding], answers: Mapping[str, Sounding | None])
     - frame_accuracy: share of seconds whose set of categories is exactly right.
     - temporal_iou: seconds right / seconds named or true, mean over (clip, category) pairs named or true.
     - box_fsla: share of seconds in which boxes and true boxes pair off completely, category by category,
-      each pair overlapping above the threshold; mean over the thresholds 0.05 : 0.05 : 0.95. Left out when
-      no answer was asked for boxes.
+      each pair overlapping above the threshold; mean over the thresholds 0.05 : 0.05 : 0.95.
 
     Args:
         truth: video name -> what sounds in it.
         answers: video name -> the answer, None when there is no valid one; the same videos.
+        boxes: whether boxes were asked for; if not, box_fsla is left out.
 
     Raises:
         ValueError: the videos differ, or there are none.
@@ -52,7 +54,7 @@ def score(truth: Mapping[str, Sounding], answers: Mapping[str, Sounding | None])
         "frame_accuracy": _mean([right for true, answer in pairs for right in _frames_right(true, answer)]),
         "temporal_iou": _mean([overlap for true, answer in pairs for overlap in _temporal(true, answer)]),
     }
-    if any(answer is None or answer.boxes is not None for _, answer in pairs):
+    if boxes:
         values["box_fsla"] = _mean([s for true, answer in pairs for s in _frames_located(true, answer)])
     return values
 

@@ -131,7 +131,7 @@ def _metrics(name: str, result: Interview, truth: Mapping[str, Sounding]) -> dic
     metrics = {}
     for modality, answers in result.answers.items():
         records = list(result.records[modality].values())
-        values = {**score(truth, answers), **_outlay(records)}
+        values = {**score(truth, answers, boxes=modality != "audio"), **_outlay(records)}
         if result.verdict in ("hears", "deaf"):
             values["hears"] = float(result.verdict == "hears")
         metrics[f"{name}/{modality}"] = values

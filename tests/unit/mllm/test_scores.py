@@ -99,7 +99,8 @@ def test_silence_recognised_is_right():
 
 def test_box_fsla_is_left_out_where_boxes_were_not_asked():
     heard = Sounding(length_s=4, counts=TRUE.counts, seconds=TRUE.seconds, boxes=None)
-    assert "box_fsla" not in score({"a": TRUE}, {"a": heard})
+    values = score({"a": TRUE, "b": TRUE}, {"a": heard, "b": None}, boxes=False)
+    assert "box_fsla" not in values and values["frame_accuracy"] == 50.0
 
 
 def test_seconds_weigh_alike_over_clips_of_different_length():

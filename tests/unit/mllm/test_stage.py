@@ -16,7 +16,7 @@ from components.core.paths import Paths
 from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
 from components.mllm.params import MllmParams
 from components.mllm.stage import mllm
-from tests.unit.mllm.chat_server import CATEGORIES, LENGTH_S, Server, make_media
+from tests.unit.mllm.chat_server import CATEGORIES, LENGTH_S, Server, completion, listening, make_media
 
 REPOSITORY = Path(__file__).parents[3]
 HEIGHT, WIDTH = 48, 80
@@ -94,6 +94,7 @@ def test_without_an_endpoint_the_variants_are_scored_and_it_is_said_how_to_add_o
 
 
 def test_a_language_model_is_scored_beside_the_variants(workplace, server: Server):
+    server.reply = lambda r: completion("?") if r.heard == 3 and r.seen is None else listening(r)
     model = {"name": "listener", "model": "m", "base_url": server.url}
     prices = {"usd_per_million_input_tokens": 2.0, "usd_per_million_output_tokens": 10.0}
     run_stage(workplace, [model | prices])
@@ -103,7 +104,7 @@ def test_a_language_model_is_scored_beside_the_variants(workplace, server: Serve
     assert {name: heard[name] for name in values["good"]} == values["good"]
     assert heard["hears"] == 1.0 and heard["invalid"] == heard["no_reply"] == 0.0
     assert heard["cost_usd"] == pytest.approx(4 * (1000 * 2.0 + 100 * 10.0) / 1e6)
-    assert "box_fsla" not in values["listener/audio"]
+    assert "box_fsla" not in values["listener/audio"] and values["listener/audio"]["invalid"] == 1.0
     asked = len(server.requests)
     written = (workplace / "data" / "mllm" / "metrics.json").read_bytes()
     run_stage(workplace, [model | prices])
