@@ -96,7 +96,7 @@ class Overlaps:
 class VideoMasks:
     """What `measure` needs of one video; it travels to worker processes.
 
-    results: (row in the results file, result).
+    results: (row in the results file, result whose masks are checked, compressed RLE or None).
     """
 
     video: Video
@@ -108,20 +108,13 @@ def measure(item: VideoMasks) -> Overlaps:
     """Measure areas and intersections of all masks of one video.
 
     Raises:
-        AvisError: if a mask does not decode; it names video, track and frame.
+        AvisError: if a ground-truth mask does not decode; it names video, annotation and frame.
     """
     from pycocotools import mask as coco
 
     video = item.video
-    size = (video.height, video.width)
-    truth = [
-        _codes(track.segmentations, size, f"video {video.name!r}, annotation {track.id}")
-        for track in item.tracks
-    ]
-    predicted = [
-        _codes(result.segmentations, size, f"video {video.name!r}, results row {row}")
-        for row, result in item.results
-    ]
+    truth = [_codes(track, video) for track in item.tracks]
+    predicted = [result.segmentations for _, result in item.results]
     truth_areas, predicted_areas = _areas(truth, video.length), _areas(predicted, video.length)
     intersections = np.zeros((video.length, len(truth), len(predicted)), dtype=np.int64)
     for frame in range(video.length):
@@ -194,13 +187,10 @@ def _profile(intersections: Integers) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted((tuple(column) for column in intersections.T), reverse=True))
 
 
-def _codes(segmentations: Sequence[Any], size: tuple[int, int], track: str) -> list[dict[str, Any] | None]:
-    codes = []
-    for frame, segmentation in enumerate(segmentations):
-        try:
-            codes.append(masks.compress(segmentation, *size))
-        except AvisError as error:
-            raise AvisError(error.what, where=f"{track}, frame {frame}", fix=error.fix) from None
+def _codes(track: Track, video: Video) -> list[dict[str, Any] | None]:
+    codes, problems = masks.compress_all(track.segmentations, video.height, video.width)
+    for frame, problem in sorted(problems.items()):
+        raise AvisError(problem, where=f"video {video.name!r}, annotation {track.id}, frame {frame}")
     return codes
 
 

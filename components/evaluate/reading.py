@@ -25,7 +25,8 @@ def read_results_for(
         lenient: leave out rows that are wrong, instead of stopping at the first.
 
     Returns:
-        the rows, and what was wrong with those that were left out.
+        the rows, their masks as checked, compressed RLE (components.core.masks.compress); and what was wrong
+        with those that were left out.
 
     Raises:
         AvisError: the file is missing or no JSON list; unless lenient, a row is wrong (it names row, video,
@@ -63,6 +64,7 @@ def results_of(results: Sequence[Result], annotations: AnnotationSet) -> list[Nu
         AvisError: as read_results_for.
     """
     videos = {video.id: video for video in annotations.videos}
+    checked = []
     for number, result in enumerate(results):
         row = {
             "video_id": result.video_id,
@@ -70,8 +72,8 @@ def results_of(results: Sequence[Result], annotations: AnnotationSet) -> list[Nu
             "score": result.score,
             "segmentations": result.segmentations,
         }
-        _result(row, f"results, row {number}", videos, annotations.categories)
-    return list(enumerate(results))
+        checked.append(_result(row, f"results, row {number}", videos, annotations.categories))
+    return list(enumerate(checked))
 
 
 def _rows(path: Path) -> list[Any]:
@@ -123,15 +125,10 @@ def _result(row: object, where: str, videos: dict[int, Video], categories: dict[
             where=f"{where}, field segmentations",
             fix="Give one per frame, null where there is none.",
         )
-    for frame, segmentation in enumerate(segmentations):
-        try:
-            masks.compress(segmentation, video.height, video.width)
-        except (AvisError, TypeError, ValueError) as error:
-            what = (
-                error.what if isinstance(error, AvisError) else "a mask is neither an RLE, polygons nor null"
-            )
-            raise AvisError(what, where=f"{where}, frame {frame}") from None
-    return Result(video.id, category, float(score), segmentations)
+    codes, problems = masks.compress_all(segmentations, video.height, video.width)
+    for frame, problem in sorted(problems.items()):
+        raise AvisError(problem, where=f"{where}, frame {frame}")
+    return Result(video.id, category, float(score), codes)
 
 
 def _identities(row: dict[str, Any], result: Result) -> list[object]:
