@@ -49,7 +49,8 @@ def covered_pixels(counts: Sequence[bytes]) -> NDArray[np.int64]:
             continue
         sums = np.cumsum(runs[chain])
         chain_text = run_text[chain]
-        begins = np.searchsorted(chain_text, chain_text)  # where the mask's own chain begins
+        # where the mask's own chain begins
+        begins = np.searchsorted(chain_text, np.arange(len(counts)))[chain_text]
         sums -= sums[begins] - runs[chain][begins]
         bad[chain_text[sums < 0]] = True
         np.add.at(covered, chain_text, sums)
