@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import timm
 import torch
@@ -157,9 +158,7 @@ def load_torchvision_resnet(stages: nn.Module, state: dict[str, Tensor]) -> None
 
 def _swin(name: str, channels: list[int]) -> Callable[[bool], Backbone]:
     def build(pretrained: bool) -> Backbone:
-        network = timm.create_model(
-            name, pretrained=pretrained, features_only=True, strict_img_size=False, dynamic_img_pad=True
-        )
+        network = timm.create_model(name, pretrained=pretrained, features_only=True, strict_img_size=False)
         return Backbone(network, channels, channels_last=True)
 
     return build
@@ -190,6 +189,7 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
 
     Raises:
         ValueError: unknown name (the allowed ones are listed), or weights for another backbone.
+        OSError: the file of weights cannot be read.
     """
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}")
@@ -198,5 +198,8 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
     if name != "resnet50":
         raise ValueError(f"backbone weights from a file are read for resnet50 only, not for {name}")
     backbone = BACKBONES[name].build(False)
-    load_torchvision_resnet(backbone.network, torch.load(weights, map_location="cpu", weights_only=True))
+    try:
+        load_torchvision_resnet(backbone.network, torch.load(weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise ValueError(f"{weights} does not hold torchvision's ResNet-50: {error}") from error
     return backbone

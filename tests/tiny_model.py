@@ -1,0 +1,123 @@
+"""A model small enough for tests, and a training set of moving, sounding squares."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from components.core.masks import encode
+from components.core.paths import Paths
+from components.core.records import AnnotationSet, Track, Video, write_annotations
+
+SETTINGS: dict[str, Any] = {
+    "backbone": "efficientnet_lite0",
+    "backbone_pretrained": False,
+    "backbone_frozen_parts": 0,
+    "audio": "vggish",
+    "audio_channels": (8, 8, 8, 8, 8, 8),
+    "audio_hidden": 16,
+    "audio_normalise": True,
+    "audio_tagging": True,
+    "channels": 16,
+    "heads": 2,
+    "points": 2,
+    "pixel_layers": 1,
+    "pixel_hidden": 32,
+    "frame_queries": 5,
+    "frame_layers": 3,
+    "video_queries": 4,
+    "video_encoder_layers": 2,
+    "video_decoder_layers": 2,
+    "hidden": 32,
+    "window": 3,
+    "presence_head": True,
+    "video_supervision": 2,
+}
+CATEGORIES = {7: "bell", 3: "horn"}  # ids neither in order nor without gaps
+COLOURS = {7: (220, 40, 40), 3: (40, 40, 220)}  # RGB
+TONES_HZ = {7: 440.0, 3: 1500.0}
+
+
+def tiny_model(categories: int = 2, seed: int = 0, **changes: Any) -> Any:
+    """An untrained Avism of SETTINGS, the same for the same seed."""
+    import torch
+
+    from models import build
+
+    torch.manual_seed(seed)
+    return build("avism", categories=categories, **{**SETTINGS, **changes})
+
+
+def train_settings(**changes: Any) -> dict[str, Any]:
+    """A `train` block for a few fast steps."""
+    return {
+        "model": {"name": "avism", **SETTINGS},
+        "loss": {"points": 64},
+        "steps": 2,
+        "clips_per_step": 2,
+        "frames_per_clip": 2,
+        "short_sides_px": [32],
+        "test_short_side_px": 32,
+        "flip": False,
+        "learning_rate": 1e-3,
+        "precision": "fp32",
+        "device": "cpu",
+        "checkpoint_every_steps": 1,
+        "log_every_steps": 1,
+        **changes,
+    }
+
+
+def write_square_clip(
+    media: Path, name: str, *, frames: int, size: tuple[int, int], category: int, silent: bool = False
+) -> tuple[list[str], list[dict[str, Any] | None]]:
+    """Frames and sound of a square that moves to the right and sounds (unless `silent`) in even seconds.
+
+    Returns the frames' names and a segmentation per frame, None where the square is silent.
+    """
+    height, width = size
+    folder = media / "frames" / name
+    folder.mkdir(parents=True)
+    (media / "audio").mkdir(exist_ok=True)
+    names, segmentations = [], []
+    sound = np.zeros(frames * 16_000, np.int16)
+    tone = 12_000 * np.sin(2 * np.pi * TONES_HZ[category] * np.arange(16_000) / 16_000)
+    for k in range(frames):
+        mask = np.zeros((height, width), bool)
+        mask[height // 4 : height // 4 * 3, 2 + 2 * k : 2 + 2 * k + height // 2] = True
+        picture = np.where(mask[..., None], COLOURS[category], (90, 120, 90)).astype(np.uint8)
+        names.append(f"{name}/{k:05d}.jpg")
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
+        cv2.imwrite(str(media / "frames" / names[-1]), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
+        sounds = k % 2 == 0 and not silent
+        if sounds:
+            sound[k * 16_000 : (k + 1) * 16_000] = tone
+        segmentations.append(encode(mask) if sounds else None)
+    with wave.open(str(media / "audio" / f"{name}.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes(sound.tobytes())
+    return names, segmentations
+
+
+def write_square_set(paths: Paths, split: str = "train", *, silent: bool = False) -> AnnotationSet:
+    """Three clips: a long bell, a short horn of another size, and one in which nothing sounds."""
+    videos, tracks = [], []
+    plan = [
+        ("bells", 6, (40, 64), 7, silent),
+        ("horn", 2, (48, 56), 3, silent),
+        ("quiet", 3, (40, 64), 7, True),
+    ]
+    for number, (name, frames, size, category, mute) in enumerate(plan, start=1):
+        names, masks = write_square_clip(
+            paths.media, f"{split}_{name}", frames=frames, size=size, category=category, silent=mute
+        )
+        videos.append(Video(number, f"{split}_{name}", names, frames, *size))
+        if not mute or silent:
+            tracks.append(Track(number, number, category, masks))
+    annotations = AnnotationSet(dict(CATEGORIES), videos, tracks, {})
+    write_annotations(paths.annotations / f"{split}.json", annotations)
+    return annotations
