@@ -130,7 +130,8 @@ def match(
         chance = predicted.sigmoid()
         dice = 1 - (2 * chance @ truth.T + 1) / (chance.sum(1)[:, None] + truth.sum(1)[None] + 1)
         cost = -weights.classification * probability + weights.mask * cross_entropy + weights.dice * dice
-        rows, columns = linear_sum_assignment(cost.cpu().numpy())
+        # a model that has become NaN is found by its loss, not by a matching that refuses to match
+        rows, columns = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
         matches.append((torch.as_tensor(rows), torch.as_tensor(columns)))
     return matches
 

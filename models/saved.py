@@ -68,6 +68,15 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism,
     return model.to(device).eval(), card
 
 
+def holds_backbone(path: Path) -> bool:
+    """Do these weights (``save_weights``) include a backbone's? False for a file that cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118, no mapping
+    except (OSError, SafetensorError):
+        return False
+
+
 def start_from(model: Avism, path: Path, categories: dict[int, str]) -> list[str]:
     """Load weights of another training into ``model`` as far as they fit; returns what did not.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -60,12 +61,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path | None, fingerprint: str) -> Checkpoint | None:
-    """The checkpoint if there is one of the same training; one of another training is no longer of use."""
+    """The checkpoint if there is one of the same training; any other, or a damaged one, is removed."""
     if path is None or not path.exists():
         return None
-    values = torch.load(path, map_location="cpu", weights_only=True)
-    checkpoint = Checkpoint(**values)
-    if checkpoint.fingerprint != fingerprint:
+    try:
+        checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, TypeError, UnpicklingError):
+        checkpoint = None
+    if checkpoint is None or checkpoint.fingerprint != fingerprint:
         path.unlink()
         return None
     return checkpoint

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from components.core.errors import AvisError
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from components.train.clip import ClipBatch, ClipSource, collate
+from components.train.clip import ClipBatch, ClipSource, TrainingClip, collate
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.avism import Avism
@@ -47,6 +47,25 @@ class _InOrder(Sampler[int]):
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+class _Guarded(Dataset[TrainingClip | AvisError]):
+    """Hands an AvisError over as a value: raised in a loader's worker it would arrive as a traceback."""
+
+    def __init__(self, source: ClipSource) -> None:
+        self.source = source
+
+    def __getitem__(self, index: int) -> TrainingClip | AvisError:
+        try:
+            return self.source[index]
+        except AvisError as error:
+            return error
+
+
+def _collate(clips: list[TrainingClip | AvisError]) -> ClipBatch | AvisError:
+    good = [clip for clip in clips if isinstance(clip, TrainingClip)]
+    errors = [clip for clip in clips if isinstance(clip, AvisError)]
+    return errors[0] if errors else collate(good)
 
 
 def choose_device(name: str) -> torch.device:
@@ -113,7 +132,7 @@ def fit(
         run_id: stored in the checkpoint, so that a resumed training continues its MLflow run.
 
     Raises:
-        AvisError: the loss is not finite; the clips of that step are named.
+        AvisError: the loss is not finite (the clips of that step are named), or an example cannot be read.
     """
     keep_freed_memory()
     device = choose_device(params.device)
@@ -130,11 +149,11 @@ def fit(
         fitted = Fitted(done.history, done.seconds, done.step)
         tqdm.write(f"{label}: resuming at step {done.step} of {params.steps}")
 
-    loader: DataLoader[ClipBatch] = DataLoader(
-        source,
+    loader: DataLoader[TrainingClip | AvisError] = DataLoader(
+        _Guarded(source),
         batch_size=params.clips_per_step,
         sampler=_InOrder(fitted.steps * params.clips_per_step, params.steps * params.clips_per_step),
-        collate_fn=collate,
+        collate_fn=_collate,
         num_workers=params.loader_workers,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if params.loader_workers else None,
@@ -144,8 +163,11 @@ def fit(
     summed = 0
     started = time.monotonic() - fitted.seconds
     bar = tqdm(loader, total=params.steps, initial=fitted.steps, desc=label, unit="step", mininterval=1.0)
-    batch: ClipBatch
+    batch: ClipBatch | AvisError
     for step, batch in enumerate(bar, start=fitted.steps):
+        if isinstance(batch, AvisError):
+            bar.close()
+            raise batch
         # randomness belongs to the step, so a resumed run draws what an undisturbed one would have drawn
         seed_everything(params.seed * 1_000_003 + step)
         batch = batch.to(device)
@@ -155,13 +177,14 @@ def fit(
         losses = avism_losses(output, batch.targets, weights)
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(total).backward()
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_gradient_norm)
-        if not torch.isfinite(norm) and not scaler.is_enabled():
+        # a gradient that overflows in fp16 is skipped by the scaler, a loss that is not finite stays so
+        if not torch.isfinite(total if scaler.is_enabled() else norm):
             bar.close()
             raise AvisError(
-                f"the loss became {float(total)} at step {step}",
+                f"the loss became {total.item():g}, its gradient {norm.item():g}, at step {step}",
                 where=f"clips {', '.join(batch.names)}",
                 fix="Look at these clips, or lower train.learning_rate.",
             )

@@ -11,6 +11,7 @@ import torch
 
 from components.core.errors import AvisError
 from components.core.files import replace_folder, sha256_file, write_json
+from components.core.masks import is_empty
 from components.core.params import read_variant
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations
@@ -23,7 +24,9 @@ from components.train.params import TrainParams
 from models import build
 from models.avism import Avism
 from models.losses import LossWeights, avism_losses
-from models.saved import WEIGHTS, ModelCard, save_model, start_from
+from models.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
+
+START = "params.yaml, train.start_from"
 
 
 def train(variant: str, params: TrainParams | None = None, paths: Paths | None = None) -> None:
@@ -74,9 +77,15 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
 
 def _build(params: TrainParams, annotations: AnnotationSet) -> Avism:
     settings = params.model.model_dump(exclude={"name"})
-    # weights that are loaded anyway need no pretrained backbone first
-    settings["backbone_pretrained"] = params.model.backbone_pretrained and not params.start_from
+    if params.start_from and not Path(params.start_from).is_file():
+        raise AvisError(
+            f"there are no weights at {params.start_from}",
+            where=START,
+            fix="Set it to null to start without.",
+        )
     try:
+        if params.start_from and holds_backbone(Path(params.start_from)):
+            settings["backbone_pretrained"] = False  # loaded over it anyway, and perhaps not at hand
         return build(params.model.name, categories=len(annotations.categories), **settings)
     except (ValueError, OSError) as error:
         raise AvisError(f"the model cannot be built: {error}", where="params.yaml, train.model") from None
@@ -84,15 +93,10 @@ def _build(params: TrainParams, annotations: AnnotationSet) -> Avism:
 
 def _start(model: Avism, file: str, annotations: AnnotationSet) -> None:
     """Load ``start_from``; parameters it lacks start fresh and are counted in one line."""
-    where = "params.yaml, train.start_from"
-    if not Path(file).is_file():
-        raise AvisError(
-            f"there are no weights at {file}", where=where, fix="Set it to null to start without."
-        )
     try:
         left = start_from(model, Path(file), annotations.categories)
     except Exception as error:  # safetensors raises its own kinds for damaged files
-        raise AvisError(f"{file} does not hold weights: {error}", where=where) from None
+        raise AvisError(f"{file} does not hold weights: {error}", where=START) from None
     total = len(model.state_dict())
     print(f"start from {file}: {total - sum(name in model.state_dict() for name in left)} of {total} tensors")
 
@@ -118,7 +122,7 @@ def _measure(model: Avism, params: TrainParams, fitted: Fitted, paths: Paths) ->
     }
     file = paths.annotations / "val.json"
     validation = read_annotations(file) if file.is_file() else None
-    if validation and validation.videos and any(track.segmentations for track in validation.tracks):
+    if validation and any(not is_empty(mask) for track in validation.tracks for mask in track.segmentations):
         metrics["validation_loss"] = round(_validation_loss(model, params, validation, paths), 4)
     return metrics
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.avism import Avism, AvismConfig, AvismOutput
+from models.avism import Avism, AvismConfig
 from models.published import load_published, our_name
 
 GOLDEN = Path("tests/data/golden/avism_r50")

@@ -1,0 +1,148 @@
+"""The train stage from annotations and media to a model folder."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.core.errors import AvisError
+from components.core.files import sha256_file
+from components.core.paths import Paths
+from components.core.records import read_annotations, write_annotations
+from components.train import stage
+from components.train.params import TrainParams
+from components.train.stage import train
+from models.saved import load_model, save_weights
+from tests.tiny_model import CATEGORIES, SETTINGS, tiny_model, train_settings, write_square_set
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path / "data")
+    write_square_set(paths)
+    return paths
+
+
+def params_of(**changes: object) -> TrainParams:
+    return TrainParams.model_validate(train_settings(**changes))
+
+
+def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
+    write_square_set(paths, "val")
+    params = params_of(steps=3, log_every_steps=2)
+    train("tiny", params, paths)
+    folder = paths.model("tiny")
+    assert sorted(file.name for file in folder.iterdir()) == [
+        *("config.json", "history.csv", "metrics.json", "model.safetensors", "run.json")
+    ]
+    model, card = load_model(folder)
+    assert card.categories == CATEGORIES
+    assert card.short_side_px == 32
+    assert model.config.categories == 2 and model.config.window == SETTINGS["window"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["steps"] == 3 and metrics["seconds"] > 0
+    assert 0 < metrics["validation_loss"] < 100
+    with (folder / "history.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "3"]
+    assert json.loads((folder / "run.json").read_text())["run_id"]
+    assert list((paths.root / ".checkpoints").iterdir()) == []
+
+    # the same again gives the same weights; what was there is replaced
+    first = sha256_file(folder / "model.safetensors")
+    (folder / "stray.txt").write_text("of an older version")
+    train("tiny", params, paths)
+    assert sha256_file(folder / "model.safetensors") == first
+    assert not (folder / "stray.txt").exists()
+    train("tiny", params_of(steps=3, seed=2), paths)
+    assert sha256_file(folder / "model.safetensors") != first
+
+
+def test_validation_clips_without_a_mask_are_no_obstacle(paths: Paths) -> None:
+    write_square_set(paths, "val", silent=True)
+    train("tiny", params_of(steps=1), paths)
+    assert "validation_loss" not in json.loads((paths.model("tiny") / "metrics.json").read_text())
+
+
+def test_a_failed_training_leaves_the_old_model(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = params_of(steps=1)
+    train("tiny", params, paths)
+    before = {file.name: file.read_bytes() for file in paths.model("tiny").iterdir()}
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(stage, "write_history", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        train("tiny", params_of(steps=1, seed=5), paths)
+    assert {file.name: file.read_bytes() for file in paths.model("tiny").iterdir()} == before
+    assert [file.name for file in paths.model("tiny").parent.iterdir()] == ["tiny"]
+
+
+def test_nothing_to_learn(paths: Paths) -> None:
+    silent = Paths(paths.root / "silent")
+    write_square_set(silent, silent=True)
+    with pytest.raises(AvisError, match=r"no instance to learn.*train\.json"):
+        train("tiny", params_of(), silent)
+    annotations = read_annotations(silent.annotations / "train.json")
+    annotations.videos, annotations.tracks = [], []
+    write_annotations(silent.annotations / "train.json", annotations)
+    with pytest.raises(AvisError, match="no instance to learn: 0 clips"):
+        train("tiny", params_of(), silent)
+    (silent.annotations / "train.json").unlink()
+    with pytest.raises(AvisError, match=r"there are no annotations.*train\.json"):
+        train("tiny", params_of(), silent)
+    assert not silent.model("tiny").exists()
+
+
+def test_it_starts_from_given_weights(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    given = tiny_model(seed=7)
+    weights = paths.root / "given.safetensors"
+    save_weights(weights, given.state_dict(), categories=CATEGORIES)
+    train("tiny", params_of(steps=1, learning_rate=1e-8, start_from=str(weights)), paths)
+    trained, _ = load_model(paths.model("tiny"))
+    for name, value in given.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], value, atol=1e-5, rtol=0)
+    total = len(given.state_dict())
+    assert f"{total} of {total} tensors" in capsys.readouterr().out
+
+
+def test_weights_without_a_backbone_keep_the_pretrained_one(paths: Paths) -> None:
+    state = {
+        name: x for name, x in tiny_model(seed=7).state_dict().items() if not name.startswith("backbone.")
+    }
+    weights = paths.root / "given.safetensors"
+    save_weights(weights, state, categories=CATEGORIES)
+    model = {"name": "avism", **SETTINGS, "backbone_pretrained": True, "backbone_frozen_parts": 8}
+    train("tiny", params_of(steps=1, model=model, start_from=str(weights)), paths)
+    trained, _ = load_model(paths.model("tiny"))
+    pretrained = tiny_model(backbone_pretrained=True)
+    stem = "backbone.network.network.conv_stem.weight"
+    assert torch.equal(trained.state_dict()[stem], pretrained.state_dict()[stem])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_from": "nowhere.safetensors"}, r"there are no weights at nowhere.*start_from.*null"),
+        ({"start_from": __file__}, r"does not hold weights.*start_from"),
+        ({"model": {"name": "avism", **SETTINGS, "heads": 5}}, r"cannot be built: channels \(16\)"),
+        ({"model": {"name": "avism", **SETTINGS, "backbone_frozen_parts": 99}}, "8 parts to freeze, not 99"),
+        (
+            {"model": {"name": "avism", **SETTINGS, "backbone": "resnet50", "backbone_weights": "no.pth"}},
+            r"cannot be built:.*no\.pth",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_one_message(paths: Paths, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(AvisError, match=message):
+        train("tiny", params_of(**changes), paths)
+    assert not paths.model("tiny").exists()
+
+
+def test_milestones_and_crops_are_checked() -> None:
+    with pytest.raises(ValueError, match="milestones belong to schedule: step"):
+        params_of(milestones=[5])
+    with pytest.raises(ValueError, match=r"crop_px is \[smallest, largest\]"):
+        params_of(crop_px=[40, 20])
