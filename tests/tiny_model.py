@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from components.core.files import write_json
 from components.core.masks import encode
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, Track, Video, write_annotations
@@ -50,6 +51,30 @@ def tiny_model(categories: int = 2, seed: int = 0, **changes: Any) -> Any:
 
     torch.manual_seed(seed)
     return build("avism", categories=categories, **{**SETTINGS, **changes})
+
+
+def write_finder(folder: Path, **changes: Any) -> Path:
+    """A saved model that covers every frame with every query, whatever it sees; classes as they fall."""
+    import torch
+
+    from models.saved import ModelCard, save_model
+
+    settings = {**SETTINGS, "presence_head": False, **changes}
+    model = tiny_model(**settings)
+    for layer in (model.video_module.mask_features, model.video_module.mask_head.layers[-1]):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.ones_(layer.bias)
+    card = ModelCard(
+        name="avism",
+        config={**settings, "categories": 2},
+        categories=CATEGORIES,
+        short_side_px=32,
+        frame_rate_hz=1.0,
+    )
+    folder.mkdir(parents=True)
+    save_model(folder, model, card)
+    write_json(folder / "run.json", {"run_id": "pending-test"})
+    return folder
 
 
 def train_settings(**changes: Any) -> dict[str, Any]:
