@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.errors import AvisError
 from components.core.params import read_block
 from components.sample.kit import Kit, load_kit
 from components.sample.labels import labelled
 from components.sample.params import SampleParams
 from components.sample.render import render_frame
-from components.sample.scene import SceneSettings, plan_scene, scene_seed
+from components.sample.scene import SceneSettings, check_held_out, plan_scene, scene_seed
 from components.sample.soundtrack import mix
 from components.train.clip import TrainingClip
 
@@ -21,6 +22,9 @@ class ComposedClips:
     """Example i is composed from its own seed; held-out sprites never appear.
 
     Frames and sound come straight from the composer, without the detour over a video file.
+
+    Raises:
+        AvisError: clips may be too short for so many frames, or a held-out sprite is not in the kit.
     """
 
     def __init__(self, *, count: int, frames_per_clip: int, short_side_px: int) -> None:
@@ -28,6 +32,12 @@ class ComposedClips:
         self.frames_per_clip = frames_per_clip
         self.height = short_side_px
         self.params = read_block("sample", SampleParams)
+        if frames_per_clip > self.params.min_duration_s:
+            raise AvisError(
+                f"an example has {frames_per_clip} frames, a clip may last {self.params.min_duration_s} s",
+                where="params.yaml, sample.min_duration_s",
+                fix="Make it longer, or train.frames_per_clip smaller.",
+            )
         self.width = round(short_side_px * self.params.width / self.params.height)
         self.settings = SceneSettings(
             split="pretrain",
@@ -40,7 +50,9 @@ class ComposedClips:
 
     @cached_property
     def kit(self) -> Kit:
-        return load_kit(Path(self.params.kit))
+        kit = load_kit(Path(self.params.kit))
+        check_held_out(kit, self.params.held_out_sprites)
+        return kit
 
     @property
     def categories(self) -> dict[int, str]:

@@ -25,7 +25,7 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
     never composed: their seeds and their sprites are others.
 
     Raises:
-        AvisError: a parameter is wrong.
+        AvisError: a parameter is wrong, or the kit of the composer is.
     """
     try:
         override = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
@@ -36,7 +36,14 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
     if steps is not None:
         override["steps"] = steps
     params = read_block("train", TrainParams, override=override)
+    if params.model.audio == "features":
+        raise AvisError(
+            "composed clips have no precomputed audio features",
+            where="params.yaml, train.model.audio",
+            fix="Set it to vggish or none.",
+        )
 
+    from components.core.files import replace_file
     from components.train.loop import fit, seed_everything, write_history
     from models import build
     from models.saved import save_weights
@@ -48,9 +55,11 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
         frames_per_clip=params.frames_per_clip,
         short_side_px=params.short_sides_px[0],
     )
-    model = build(
-        params.model.name, categories=len(clips.categories), **params.model.model_dump(exclude={"name"})
-    )
+    architecture = params.model.model_dump(exclude={"name"})
+    try:
+        model = build(params.model.name, categories=len(clips.categories), **architecture)
+    except (ValueError, OSError) as error:
+        raise AvisError(f"the model cannot be built: {error}", where="params.yaml, train.model") from None
 
     def log(values: Mapping[str, float], step: int) -> None:
         """The progress bar says it; the history keeps it."""
@@ -65,7 +74,8 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
         fingerprint=hashlib.sha256(described.encode()).hexdigest(),
         label="pretrain",
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(out, model.state_dict(), categories=clips.categories, half=True)
-    write_history(out.with_suffix(".csv"), fitted.history)
+    with replace_file(out) as temporary:
+        save_weights(temporary, model.state_dict(), categories=clips.categories, half=True)
+    with replace_file(out.with_suffix(".csv")) as temporary:
+        write_history(temporary, fitted.history)
     CHECKPOINT.unlink(missing_ok=True)
