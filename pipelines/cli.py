@@ -33,7 +33,10 @@ def rebuild(
     root = find_root(Path.cwd())
     from pipelines.rebuild import rebuild as flow
 
-    state = flow(train_jobs=train_jobs, retries=retries, root=root, return_state=True)
+    try:
+        state = flow(train_jobs=train_jobs, retries=retries, root=root, return_state=True)
+    except RuntimeError as error:  # no server to report to: nothing has run
+        raise AvisError(f"Prefect did not start: {error}", fix="Try again, or use `dvc repro`.") from None
     if not state.is_completed():
         raise AvisError(state.message or "the run was stopped")
     print(state.message)

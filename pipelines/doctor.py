@@ -23,6 +23,7 @@ from components.core.params import (
     read_variant,
     read_variant_names,
 )
+from components.core.paths import Paths
 
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 5
@@ -202,6 +203,17 @@ def _params() -> Iterator[Finding]:
     )
 
 
+def _leftovers() -> Iterator[Finding]:
+    """Folders of variants that are no more: compare and mllm depend on what lies beside the others."""
+    paths, names = Paths(), set(read_variant_names())
+    parents = {paths.model("x").parent, paths.predictions("x").parent, paths.evaluation("x").parent}
+    old = sorted(
+        str(folder) for parent in parents for folder in parent.glob("*/") if folder.name not in names
+    )
+    if old:
+        yield Finding("note", "Folders of variants that params.yaml no longer has", f"rm -r {' '.join(old)}")
+
+
 def stage_params(stage: str) -> type[pydantic.BaseModel]:
     """Return the type of a stage's block: `IngestParams` of components/ingest/params.py for `ingest`."""
     model: type[pydantic.BaseModel] = getattr(
@@ -261,5 +273,6 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _git,
     _params,
     _graph,
+    _leftovers,
     _tracking,
 )

@@ -3,6 +3,7 @@
 DVC decides what runs and keeps the results; Prefect decides when, shows it, and tries again.
 """
 
+import os
 import sys
 import threading
 import time
@@ -14,7 +15,10 @@ from components.core.stage import disable_telemetry
 from pipelines.children import Children, read_lines
 from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph
 
-disable_telemetry()  # Prefect reads its settings when it is imported
+# Prefect reads its settings when it is imported; its own 20 s are too short for a temporary server on a busy
+# machine.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+disable_telemetry()
 
 from prefect import flow, get_run_logger, task  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
