@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.core.errors import AvisError
+from components.core.files import write_json
 from components.core.params import EngineParams, read_block, read_variant_names
 from components.core.paths import Paths
 
@@ -56,17 +57,23 @@ def _model_folder(model: str | None) -> Path:
 
 
 def evaluate(
-    ground_truth: Path, results: Path, protocol: Literal["official", "corrected", "both"], lenient: bool
+    ground_truth: Path,
+    results: Path,
+    protocol: Literal["official", "corrected", "both"],
+    out: Path | None,
+    lenient: bool,
 ) -> None:
-    """Score a results file and print the numbers of each protocol.
+    """Score a results file, print the main numbers of each protocol, and write all of them to ``out``.
 
     Raises:
         AvisError: a file is missing or wrong; it names row, video and frame.
     """
     from components.evaluate.evaluate import evaluate_files
 
-    engine = read_block("engine", EngineParams)
+    engine = read_block("engine", EngineParams, optional=True)
     scores = evaluate_files(ground_truth, results, protocol, lenient=lenient, engine=engine)
+    if out is not None:
+        write_json(out, scores)
     table = Table(title="percent")
     table.add_column("protocol")
     for name in HEADLINES:

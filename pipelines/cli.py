@@ -67,15 +67,16 @@ class Protocol(StrEnum):
 
 @app.command()
 def evaluate(
-    ground_truth: Annotated[Path, typer.Argument(help="AVISeg JSON.")],
-    results: Annotated[Path, typer.Argument(help="Results in the official format.")],
+    ground_truth: Annotated[Path, typer.Option(help="AVISeg JSON.")],
+    results: Annotated[Path, typer.Option(help="Results in the official format.")],
     protocol: Annotated[Protocol, typer.Option(help="docs/results.md tells them apart.")] = Protocol.both,
+    json: Annotated[Path | None, typer.Option(help="Write every number to this file, too.")] = None,
     lenient: Annotated[bool, typer.Option(help="Leave wrong rows out and count them.")] = False,
 ) -> None:
     """Score a results file against annotations."""
     from pipelines.answers import evaluate
 
-    evaluate(ground_truth, results, protocol.value, lenient)
+    evaluate(ground_truth, results, protocol.value, json, lenient)
 
 
 @app.command()
