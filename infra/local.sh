@@ -21,7 +21,16 @@ for port in "$mlflow_port" "$prefect_port"; do
 done
 
 children=()
-trap 'trap - EXIT INT TERM; kill "${children[@]}" 2>/dev/null; wait' EXIT INT TERM
+stop() { # the worker first: it tells the server that it goes
+  trap - EXIT INT TERM
+  for ((i = ${#children[@]} - 1; i >= 0; i--)); do
+    kill "${children[i]}" 2>/dev/null || continue
+    for _ in {1..15}; do kill -0 "${children[i]}" 2>/dev/null || break; sleep 1; done
+    kill -9 "${children[i]}" 2>/dev/null || true
+  done
+}
+trap 'stop; exit 130' INT TERM
+trap stop EXIT
 
 mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts \
   --host 127.0.0.1 --port "$mlflow_port" --workers 1 &

@@ -1,6 +1,8 @@
 """`python -m pipelines.dvc_stage NAME`: `dvc repro` of one stage, in a process that ends with its parent."""
 
+import os
 import sys
+from pathlib import Path
 
 from components.core.stage import disable_telemetry, end_with_parent
 
@@ -8,6 +10,8 @@ from components.core.stage import disable_telemetry, end_with_parent
 def main(name: str) -> int:
     """Bring one stage up to date and nothing else; returns dvc's exit code."""
     disable_telemetry()
+    # Where there is no .venv (a container, say) the stage runs with the Python that runs this.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     end_with_parent()
     from dvc.cli import main as dvc
 
