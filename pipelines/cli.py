@@ -190,3 +190,7 @@ def main() -> None:
     except AvisError as error:
         print(f"avis: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -59,6 +59,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def avis(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 def dvc(root: Path, *arguments: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the copy has no .venv
     done = subprocess.run(
@@ -147,3 +159,27 @@ def test_a_qa_rule_does_not_train_again(project: Path) -> None:
         assert changed_stages(project) == set()
     finally:
         (project / "params.yaml").write_text(params)
+
+
+def test_an_aviseg_download_goes_the_same_way_by_profile(project: Path) -> None:
+    """The last test here: it leaves the project with other parameters."""
+    assert "7 videos" in avis(project, "export", "aviseg", "data/aviseg", "--features", "avism")
+    said = avis(project, "profile", "aviseg-r50")
+    assert "train.steps: 3 → 48000" in said
+    assert "data/aviseg/manifest.csv: 7 videos" in said
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["train"].update(SMALL["train"], crop_px=None, milestones=[2], loader_workers=0)
+    values["train"]["model"].update(
+        backbone_pretrained=False, channels=32, hidden=32, pixel_hidden=32, pixel_layers=1, frame_layers=2,
+        frame_queries=4, video_queries=4, video_encoder_layers=2, video_supervision=1,
+    )  # fmt: skip
+    (project / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    before = (project / "data/annotations/test.json").read_bytes()
+    dvc(project, "repro")
+    assert json.loads((project / "data/annotations/test.json").read_text())["videos"]
+    assert (project / "data/annotations/test.json").read_bytes() == before
+    assert len(list((project / "data/media/features").glob("*.npy"))) == 7
+    config = json.loads((project / "data/model/avism_r50/config.json").read_text())
+    assert (config["config"]["backbone"], config["config"]["audio"]) == ("resnet50", "features")
+    assert "mAP" in json.loads((project / "data/evaluation/avism_r50/metrics.json").read_text())["official"]
+    assert changed_stages(project) == set()

@@ -32,9 +32,7 @@ def test_lines_come_whole_and_bars_thinned(tmp_path: Path, monkeypatch: pytest.M
 
 def test_no_child_outlives_its_run(tmp_path: Path) -> None:
     code = (
-        "import subprocess, time\n"
-        "print(subprocess.Popen(['sleep', '60']).pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "import subprocess, time\nprint(subprocess.Popen(['sleep', '60']).pid, flush=True)\ntime.sleep(60)\n"
     )
     runs = Children()
     with runs.start([sys.executable, "-c", code], tmp_path) as child:
