@@ -60,7 +60,10 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism,
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
     # the saved weights hold the backbone's too
-    model = build(card.name, **{**card.config, "backbone_pretrained": False, "backbone_weights": None})
+    try:
+        model = build(card.name, **{**card.config, "backbone_pretrained": False, "backbone_weights": None})
+    except (TypeError, RuntimeError, ArithmeticError) as error:
+        raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:

@@ -190,6 +190,14 @@ def main() -> None:
     except AvisError as error:
         print(f"avis: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except OSError as error:
+        from components.core.stage import said_to_user
+
+        message = said_to_user(error)
+        if message is None:
+            raise
+        print(f"avis: {message}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

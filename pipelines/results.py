@@ -1,11 +1,11 @@
 """`avis results`: what the last run made, and where to look at it."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from components.compare.models import read_json
 from components.core.params import read_variant_names
 from components.core.paths import Paths
 
@@ -25,9 +25,9 @@ def show() -> None:
         file = paths.evaluation(variant) / "metrics.json"
         if not file.exists():
             continue
-        for protocol, scores in json.loads(file.read_text(encoding="utf-8")).items():
+        for protocol, scores in read_json(file, f"evaluate@{variant}").items():
             if isinstance(scores, dict) and SHOWN[0] in scores:
-                table.add_row(variant, protocol, *(f"{scores[name]:.1f}" for name in SHOWN))
+                table.add_row(variant, protocol, *map(_percent, map(scores.get, SHOWN)))
     if table.row_count:
         console.print(table)
     _point_to(console, "All models side by side:", paths.comparison / "report.html")
@@ -36,6 +36,10 @@ def show() -> None:
     _point_to(console, "Annotations and checks:", paths.qa / "report.html")
     console.print("Runs and their history:   make ui")
     console.print("A video of your own:      .venv/bin/avis predict VIDEO")
+
+
+def _percent(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, int | float) else "-"  # too few clips to score
 
 
 def _point_to(console: Console, what: str, path: Path) -> None:

@@ -147,7 +147,7 @@ def draw_timeline(
             box = (
                 left + start / frame_rate_hz * scale,
                 top + 3,
-                left + end / frame_rate_hz * scale - 1,
+                max(left + end / frame_rate_hz * scale - 1, left + start / frame_rate_hz * scale),
                 top + _LANE_PX - 3,
             )
             fill = lane.colour if lane.solid else BACKGROUND
@@ -305,7 +305,8 @@ def _draw_playhead(picture: Picture, now_s: float, duration_s: float) -> None:
 
 def _timeline_span(width_px: int) -> tuple[int, int]:
     """Where the time axis begins and ends, in pixels."""
-    return max(90, round(width_px * _LABEL_SHARE)), width_px - 16
+    left = max(90, round(width_px * _LABEL_SHARE))
+    return (left, width_px - 16) if left < width_px - 16 else (0, width_px)  # a very narrow video
 
 
 def _stretches(on: Sequence[bool]) -> list[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """Typed blocks of params.yaml, the only configuration file."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -28,6 +29,7 @@ ALLOWED_BLOCKS = (
     "compare",
 )
 PARAMS = Path("params.yaml")
+_VARIANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 class Block(BaseModel):
@@ -86,7 +88,7 @@ def read_variant(variant: str, model: type[M], path: Path = PARAMS) -> M:
     for block in ("train", "variants"):
         if block not in document:
             raise _missing_block(block, document, path)
-    variants = _mapping(document["variants"], "variants", path, lines)
+    variants = _variants(document, path, lines)
     if variant not in variants:
         raise AvisError(
             f"variant {variant!r} does not exist",
@@ -101,7 +103,7 @@ def read_variant(variant: str, model: type[M], path: Path = PARAMS) -> M:
 def read_variant_names(path: Path = PARAMS) -> list[str]:
     """Return the names of all variants, in the file's order."""
     document, lines = _load(path)
-    return list(_mapping(document.get("variants"), "variants", path, lines))
+    return list(_variants(document, path, lines))
 
 
 def read_dataset(path: Path = PARAMS) -> str:
@@ -125,6 +127,19 @@ def read_yaml(path: Path = PARAMS) -> dict[str, Any]:
 Location = tuple[str | int, ...]
 
 
+def _variants(document: Mapping[str, Any], path: Path, lines: dict[Location, int]) -> dict[str, Any]:
+    """The block `variants`, its names checked: they become folders, DVC stages and words of a command."""
+    variants = _mapping(document.get("variants"), "variants", path, lines)
+    for name in variants:
+        if not isinstance(name, str) or not _VARIANT.fullmatch(name):
+            raise AvisError(
+                f"{name!r} cannot be the name of a variant",
+                where=_where(path, lines.get(("variants", str(name)))),
+                fix="Use letters, digits, '_', '-' and '.', first a letter, a digit or '_'.",
+            )
+    return variants
+
+
 def _load(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     """Parse the file; also return the line (1-based) of every key."""
     try:
@@ -137,6 +152,8 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
         ) from None
     except UnicodeDecodeError:
         raise AvisError("the parameter file is not UTF-8 text", where=str(path)) from None
+    except IsADirectoryError:
+        raise AvisError("the parameter file is a folder", where=str(path)) from None
     lines: dict[Location, int] = {}
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -147,6 +164,8 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise AvisError(f"not valid YAML: {problem}", where=f"{path}{line}") from None
+    except (ValueError, RecursionError) as error:  # a day that no month has; a block that holds itself
+        raise AvisError(f"not valid YAML: {error}", where=str(path)) from None
     document = _mapping(document, "the file", path, lines)
     for key in document:
         if key not in ALLOWED_BLOCKS:

@@ -321,7 +321,10 @@ def _video(row: object, where: str) -> Video:
         or not all(isinstance(name, str) and "/" in name for name in names)
     ):
         raise AvisError("file_names must be a list of '<video>/<frame>.jpg'", where=where)
-    name = safe_name(names[0].split("/")[0])
+    try:
+        name = safe_name(names[0].split("/")[0])
+    except AvisError as error:
+        raise AvisError(error.what, where=f"{where}, field file_names", fix=error.fix) from None
     where = f"{where}, video {name!r}"
     if len(names) != values["length"]:
         raise AvisError(f"length is {values['length']}, but there are {len(names)} file_names", where=where)
@@ -416,8 +419,13 @@ def _read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise AvisError(f"there are no {what}", where=str(path)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AvisError(f"not valid JSON: {error}", where=str(path)) from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: no JSON, no UTF-8, a number of too many digits
+        raise AvisError(
+            f"not valid JSON: {error}", where=str(path), fix="Perhaps the file is cut off: make it again."
+        ) from None
 
 
 def _integer(row: object, key: str, where: str) -> int:

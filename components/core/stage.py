@@ -20,7 +20,17 @@ NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_USER_CAN_FIX = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
+_USER_CAN_FIX = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+}
 
 
 def disable_telemetry() -> None:
@@ -62,12 +72,20 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
     except AvisError as error:
         _fail(f"{name}: {error}")
     except OSError as error:
-        if error.errno not in _USER_CAN_FIX:
+        message = said_to_user(error)
+        if message is None:
             raise
-        _fail(f"{name}: {error.strerror} ({error.filename or 'while writing'}).")
+        _fail(f"{name}: {message}")
     except KeyboardInterrupt:
         print(f"{name}: stopped.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def said_to_user(error: OSError) -> str | None:
+    """What the user can mend about this machine (disk, permissions, names), None if it is our mistake."""
+    if error.errno not in _USER_CAN_FIX:
+        return None
+    return f"{error.strerror} ({error.filename or 'while writing'})."
 
 
 def _fail(message: str) -> NoReturn:

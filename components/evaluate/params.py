@@ -16,7 +16,7 @@ class EvaluateParams(Block):
     """
 
     resamples: int = Field(default=1000, ge=0, le=100_000)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     overlays_best: int = Field(default=1, ge=0)
     overlays_worst: int = Field(default=2, ge=0)
     overlays_random: int = Field(default=1, ge=0)

@@ -1,10 +1,12 @@
 """Parameters of training; the published R50 model and schedule are params/aviseg-r50.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from components.core.params import Block
+
+Pixels = Annotated[int, Field(ge=32)]  # of a side: the backbone halves it five times
 
 
 class ModelParams(Block):
@@ -52,7 +54,7 @@ class LossParams(Block):
 class TrainParams(Block):
     """The `train` block, with a variant's own values laid over it."""
 
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     start_from: str | None = None  # weights of an earlier training; what fits is taken
     model: ModelParams = ModelParams()
     loss: LossParams = LossParams()
@@ -60,8 +62,10 @@ class TrainParams(Block):
     clips_per_step: int = Field(default=4, ge=1)
     frames_per_clip: int = Field(default=3, ge=1)
     frame_range: int = Field(default=20, ge=1)  # frames of a clip lie within +- this of a reference frame
-    short_sides_px: tuple[int, ...] = Field(default=(160,), min_length=1)
-    crop_px: tuple[int, int] | None = None  # side of a random crop before resizing, smallest and largest
+    short_sides_px: tuple[Pixels, ...] = Field(default=(160,), min_length=1)
+    crop_px: tuple[PositiveInt, PositiveInt] | None = (
+        None  # side of a random crop before resizing, smallest and largest
+    )
     test_short_side_px: int = Field(default=160, ge=32)
     flip: bool = True
     deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing

@@ -40,6 +40,10 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_text(json.dumps({**config, "name": "tpavi"}))
     with pytest.raises(ValueError, match="unknown model 'tpavi'"):
         load_model(tmp_path)
+    for wrong in ({"channels": "many"}, {"heads": 0}, {"categories": -3}):
+        (tmp_path / CONFIG).write_text(json.dumps({**config, "config": {**config["config"], **wrong}}))
+        with pytest.raises(ValueError, match=r"is not the configuration of a saved model|does not fit"):
+            load_model(tmp_path)
     for text in ("{}", "[]", "{", json.dumps({**config, "spare": 1})):
         (tmp_path / CONFIG).write_text(text)
         with pytest.raises(ValueError, match="is not the configuration of a saved model"):

@@ -48,6 +48,15 @@ def test_any_size_of_picture(size):
     assert draw_masks(picture, [np.ones(size, dtype=bool)], ["a long label"], [RED]).shape == picture.shape
 
 
+@pytest.mark.parametrize(("width", "seconds"), [(640, 3600), (12, 3), (120, 40)])
+def test_timeline_of_a_long_clip_and_of_a_narrow_one(width, seconds):
+    on = [k % 2 == 0 for k in range(seconds)]
+    for solid in (True, False):
+        bar = draw_timeline(width, [Lane("violin", RED, on, solid)], now_s=1.0)
+        assert bar.shape[1] == width
+        assert (bar == RED).all(2).any()
+
+
 def test_timeline_fills_the_seconds_that_sound():
     lanes = [Lane("violin", RED, [False, True, True, False])]
     bar = draw_timeline(400, lanes)

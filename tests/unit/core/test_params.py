@@ -74,6 +74,8 @@ def test_an_unknown_variant_lists_the_known_ones(params: Path) -> None:
         ("name: r50", "nam: r50", "train.backbone.nam is no known.*line 5.*'name'.*Allowed: name, freeze"),
         ("  learning_rate: 1e-4", "  steps: 3", "train.steps stands twice.*lines 2 and 3"),
         ("steps: 100", "steps: [", "not valid YAML.*line"),
+        ("steps: 100", "steps: 2026-02-31", "not valid YAML: day"),
+        ("steps: 100", "steps: &again [*again]", "not valid YAML"),
         ("train:\n", "trian:\n", "'trian' is no known block.*line 1.*Did you mean 'train'"),
     ],
 )
@@ -90,12 +92,24 @@ def test_a_mistake_in_a_variant_is_looked_for_there(params: Path) -> None:
         read_variant("short", Train, params)
 
 
+@pytest.mark.parametrize("name", ["../up", "a b", "a;b", "-x", ".x", "1", "''"])
+def test_a_variants_name_must_do_as_a_folder_and_a_word(params: Path, name: str) -> None:
+    params.write_text(TEXT.replace("  plain:", f"  {name}:"))
+    for read in (read_variant_names, lambda path: read_variant("short", Train, path)):
+        with pytest.raises(
+            AvisError, match=r"cannot be the name of a variant \(.*params.yaml, line \d+\). Use"
+        ):
+            read(params)
+
+
 def test_missing_file_and_block(tmp_path: Path, params: Path) -> None:
     with pytest.raises(AvisError, match=r"no parameter file.*repository root"):
         read_block("train", Train, path=tmp_path / "none.yaml")
     with pytest.raises(AvisError, match=r"'engine' is missing.*There are: train, variants"):
         read_block("engine", EngineParams, path=params)
     assert read_block("engine", EngineParams, path=params, optional=True) == EngineParams()
+    with pytest.raises(AvisError, match="is a folder"):
+        read_block("train", Train, path=tmp_path)
     params.write_text("train: 5\n")
     with pytest.raises(AvisError, match=r"train must be a block.*line 1"):
         read_block("train", Train, path=params)

@@ -125,7 +125,7 @@ def breakage(document: dict, path: str, value: object) -> None:
         ("videos.0.id", "1", r"'1' is no whole number.*videos\[0\], field id"),
         ("videos.0.length", 4, "length is 4, but there are 3 file_names.*video 'a-b'"),
         ("videos.0.file_names.1", "a-b/../../x.jpg", "frame 1 lies outside"),
-        ("videos.0.file_names.0", "../x.jpg", "cannot be a file name"),
+        ("videos.0.file_names.0", "../x.jpg", r"cannot be a file name.*videos\[0\], field file_names"),
         ("videos.0.width", 0, "not positive"),
         ("annotations.0.video_id", 9, "video_id 9 is not among the videos.*annotation 7"),
         ("annotations.0.category_id", 9, "category_id 9 is not among.*annotation 7, video 'a-b'"),

@@ -36,6 +36,11 @@ def start(body: str, **environment: str) -> "subprocess.Popen[str]":
             "demo: none (a.csv, row 2). Add one.\n",
         ),
         ("raise OSError(errno.ENOSPC, 'No space left', 'x.mp4')", 1, "demo: No space left (x.mp4).\n"),
+        (
+            "raise NotADirectoryError(errno.ENOTDIR, 'Not a folder', 'data')",
+            1,
+            "demo: Not a folder (data).\n",
+        ),
         ("raise KeyboardInterrupt", 130, "demo: stopped.\n"),
     ],
 )

@@ -141,6 +141,12 @@ def test_what_cannot_be_built_is_one_message(paths: Paths, changes: dict[str, ob
     assert not paths.model("tiny").exists()
 
 
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"short_sides_px": [0]}, {"crop_px": [0, 40]}])
+def test_numbers_that_no_library_takes_are_refused_at_once(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="greater than"):
+        params_of(**wrong)
+
+
 def test_milestones_and_crops_are_checked() -> None:
     with pytest.raises(ValueError, match="milestones belong to schedule: step"):
         params_of(milestones=[5])
