@@ -235,7 +235,9 @@ def _validate(
             what = f"{field} is missing"
         else:
             message = first["msg"].removeprefix("Value error, ")
-            what = f"{field}: {message[:1].lower()}{message[1:]}, not {first['input']!r}"
+            what = f"{field}: {message[:1].lower()}{message[1:]}"
+            if not isinstance(first["input"], Mapping):  # what is wrong with a whole block, its rule says
+                what += f", not {first['input']!r}"
         if len(problems) > 1:
             others = ", ".join(_dotted((*places[-1], *problem["loc"])) for problem in problems[1:])
             fix = f"{fix + ' ' if fix else ''}Also wrong: {others}."

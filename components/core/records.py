@@ -86,7 +86,9 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
         AvisError: if the file is missing, empty or malformed; it names file, row (the line in CSV) and field.
     """
     if not path.is_file():
-        raise AvisError("the manifest does not exist", where=str(path))
+        raise AvisError(
+            "the manifest does not exist", where=str(path), fix="Correct ingest.manifest in params.yaml."
+        )
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
     entries: list[ManifestEntry] = []
     seen: dict[str, int] = {}

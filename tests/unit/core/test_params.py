@@ -1,8 +1,8 @@
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.core.errors import AvisError
 from components.core.params import Block, EngineParams, read_block, read_variant, read_variant_names
@@ -17,6 +17,12 @@ class Train(Block):
     steps: int = Field(default=10, ge=1)
     learning_rate: float = 0.1
     backbone: Backbone = Backbone()
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.steps * self.learning_rate > 1000:
+            raise ValueError("steps times learning_rate is too much")
+        return self
 
 
 TEXT = """\
@@ -74,6 +80,7 @@ def test_an_unknown_variant_lists_the_known_ones(params: Path) -> None:
         ("name: r50", "nam: r50", "train.backbone.nam is no known.*line 5.*'name'.*Allowed: name, freeze"),
         ("  learning_rate: 1e-4", "  steps: 3", "train.steps stands twice.*lines 2 and 3"),
         ("steps: 100", "steps: [", "not valid YAML.*line"),
+        ("steps: 100", "steps: 99999999", r"^train: steps times learning_rate is too much \(.*line 1\)\.$"),
         ("steps: 100", "steps: 2026-02-31", "not valid YAML: day"),
         ("steps: 100", "steps: &again [*again]", "not valid YAML"),
         ("train:\n", "trian:\n", "'trian' is no known block.*line 1.*Did you mean 'train'"),
