@@ -1,7 +1,7 @@
 """`avis manifest from-aviseg` and `avis export aviseg`: in and out of AVISeg's published layout."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,20 +57,8 @@ class AudioEmbedding:
 
     def check(self) -> None:
         """Raise AvisError unless the model is there and has an encoder."""
-        if self._model.audio_encoder is None:
+        if _model(self.folder).audio_encoder is None:
             raise AvisError("this model has no audio encoder", where=str(self.folder))
-
-    @cached_property
-    def _model(self) -> "Avism":
-        from models.saved import load_model
-
-        try:
-            return load_model(self.folder)[0]
-        except (FileNotFoundError, ValueError) as error:
-            raise AvisError(f"the model cannot be loaded: {error}", where=str(self.folder)) from None
-
-    def __getstate__(self) -> dict[str, Path]:
-        return {"folder": self.folder}
 
     def __call__(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mono sound at 16 kHz [n] to one embedding per second [seconds, 128]."""
@@ -78,9 +66,19 @@ class AudioEmbedding:
 
         from components.core.media_folder import seconds_of_sound
 
-        model = self._model
+        model = _model(self.folder)
         assert model.log_mel is not None and model.audio_encoder is not None  # noqa: S101 (see check)
         with torch.inference_mode():
             seconds = seconds_of_sound(sound, len(sound) // 16_000)
             embedded = model.audio_encoder(model.log_mel(torch.from_numpy(seconds)))
         return np.asarray(embedded.numpy(), dtype=np.float32)
+
+
+@cache  # once per process, for all videos that it embeds
+def _model(folder: Path) -> "Avism":
+    from models.saved import load_model
+
+    try:
+        return load_model(folder)[0]
+    except (FileNotFoundError, ValueError) as error:
+        raise AvisError(f"the model cannot be loaded: {error}", where=str(folder)) from None

@@ -168,7 +168,11 @@ def _checks(paths: Paths) -> str:
     metrics = _json(paths.qa / "metrics.json")
     if metrics is None:
         return "Not checked yet (`dvc repro qa`)."
-    rows = [[name, _number(value)] for name, value in metrics.items() if name.startswith("findings")]
+    rows = [
+        [name.removeprefix("findings_"), _number(value)]
+        for name, value in metrics.items()
+        if name.startswith("findings_")
+    ]
     return _table(["findings", "number"], rows) + f"\n\nReport: `{(paths.qa / 'report.html').as_posix()}`."
 
 
@@ -183,6 +187,10 @@ def _data_limits(splits: Mapping[str, AnnotationSet], paths: Paths) -> list[str]
         limits.append(
             "The clips are composed: their motion, light and mixture of sounds are simpler than in real "
             "videos. They show that the pipeline works; they are no measure for real footage."
+        )
+        limits.append(
+            "Test clips are new, but made of the backgrounds and recordings that training clips are made of; "
+            "of the sprites only those of sample.held_out_sprites are kept for the test."
         )
     tracks = _tracks_by_category(splits["test"])
     few = sorted(name for name, number in tracks.items() if number < _FEW_TRACKS)
@@ -249,6 +257,9 @@ def _training(run: TrackedRun | None, folder: Path, weights: Path) -> str:
     else:
         rows.append(["MLflow run", "not found: this MLflow does not know it, or is away"])
     size_mb = weights.stat().st_size / 1e6
+    start = run.params.get("start_from") if run is not None else None
+    if start not in (None, "None", "null"):
+        rows.append(["started from", f"`{start}`"])
     rows.append(
         ["weights", f"`{weights.as_posix()}`, {size_mb:.1f} MB, md5 `{data_version(weights).digest}`"]
     )

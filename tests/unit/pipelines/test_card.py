@@ -64,7 +64,7 @@ def test_the_data_card_counts_what_is_there(house: Paths) -> None:
     assert "| CC0 \\| &lt;b> | 2 |" in card  # a licence text is no markup
     assert "1 of 3 videos state no licence" in card
     assert "Trained but not tested: dog." in card
-    assert "| findings_blocking | 0 |" in card
+    assert "| blocking | 0 |" in card
 
 
 def test_the_model_card_names_the_protocol_of_every_score(house: Paths) -> None:
