@@ -27,7 +27,7 @@ from components.core.params import (
 from components.core.paths import Paths
 
 State = Literal["ok", "note", "missing"]
-DISK_NEEDED_GB = 5
+DISK_NEEDED_GB = 2
 STAGES = ("sample", "ingest", "extract", "annotate", "qa", "predict", "evaluate", "mllm", "compare")
 _SIGNS = {"ok": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "missing": "[red]missing[/red]"}
 
