@@ -11,6 +11,7 @@ import numpy as np
 
 from components.core.files import write_json
 from components.core.masks import encode
+from components.core.media_index import MediaEntry, read_media_index, write_media_index
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, Track, Video, write_annotations
 
@@ -128,6 +129,22 @@ def write_square_clip(
     return names, segmentations
 
 
+def add_to_index(media: Path, videos: list[Video], frame_rate_hz: float = 1.0) -> None:
+    """Enter videos into the media index, as extract does."""
+    index = media / "index.parquet"
+    entries = read_media_index(index) if index.is_file() else {}
+    for video in videos:
+        entries[video.name] = MediaEntry(
+            *(video.name, "ok", "", video.length, video.width, video.height),
+            audio_samples=round(video.length * 16_000 / frame_rate_hz),
+            frame_rate_hz=frame_rate_hz,
+            license=None,
+            frames_sha256=None,
+            audio_sha256=None,
+        )
+    write_media_index(index, entries.values())
+
+
 def write_square_set(paths: Paths, split: str = "train", *, silent: bool = False) -> AnnotationSet:
     """Three clips: a long bell, a short horn of another size, and one in which nothing sounds."""
     videos, tracks = [], []
@@ -143,6 +160,7 @@ def write_square_set(paths: Paths, split: str = "train", *, silent: bool = False
         videos.append(Video(number, f"{split}_{name}", names, frames, *size))
         if not mute or silent:
             tracks.append(Track(number, number, category, masks))
+    add_to_index(paths.media, videos)
     annotations = AnnotationSet(dict(CATEGORIES), videos, tracks, {})
     write_annotations(paths.annotations / f"{split}.json", annotations)
     return annotations

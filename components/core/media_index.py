@@ -49,6 +49,23 @@ def write_media_index(path: Path, entries: Iterable[MediaEntry]) -> None:
         pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
 
+def common_frame_rate_hz(path: Path) -> float:
+    """The frame rate at which all videos of the index were extracted; 1 without any.
+
+    Raises:
+        AvisError: as read_media_index, and if the rates differ: a model works at one rate.
+    """
+    rates = {entry.frame_rate_hz for entry in read_media_index(path).values() if entry.status == "ok"}
+    if len(rates) > 1:
+        found = ", ".join(f"{rate:g}" for rate in sorted(rates))
+        raise AvisError(
+            f"frames were extracted at different rates: {found} Hz",
+            where=f"{path}, field frame_rate_hz",
+            fix="Run the extract stage again.",
+        )
+    return rates.pop() if rates else 1.0
+
+
 def read_media_index(path: Path) -> dict[str, MediaEntry]:
     """Entries by video id, in the file's order.
 

@@ -42,7 +42,8 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
         if audio == "features":
             sound = read_features(paths.media, video)
         elif audio == "vggish":
-            sound = seconds_of_sound(read_sound(paths.media, video), video.length)
+            rate_hz = predictor.card.frame_rate_hz
+            sound = seconds_of_sound(read_sound(paths.media, video), video.length, rate_hz)
         results += predictor.predict(
             video.id, pictures, sound, length=video.length, height=video.height, width=video.width
         )

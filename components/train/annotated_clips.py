@@ -30,7 +30,15 @@ class AnnotatedClips:
         AvisError: no track of any clip has a mask: there is nothing to learn.
     """
 
-    def __init__(self, annotations: AnnotationSet, media: Path, params: TrainParams, *, where: str) -> None:
+    def __init__(
+        self,
+        annotations: AnnotationSet,
+        media: Path,
+        params: TrainParams,
+        *,
+        where: str,
+        frame_rate_hz: float = 1.0,
+    ) -> None:
         if not any(not is_empty(mask) for track in annotations.tracks for mask in track.segmentations):
             raise AvisError(
                 f"no instance to learn: {len(annotations.videos)} clips, {len(annotations.tracks)} tracks, "
@@ -39,6 +47,7 @@ class AnnotatedClips:
                 fix="Look at data/qa/report.html and at the annotate block of params.yaml.",
             )
         self.media, self.params = media, params
+        self.frame_rate_hz = frame_rate_hz
         self.videos = annotations.videos
         self.class_of = {key: index for index, key in enumerate(sorted(annotations.categories))}
         self.tracks: dict[int, list[Track]] = {video.id: [] for video in self.videos}
@@ -122,4 +131,4 @@ class AnnotatedClips:
             return read_features(self.media, video)[chosen]
         if self.params.model.audio == "none":
             return np.zeros((len(chosen), 1), np.float32)
-        return seconds_of_sound(read_sound(self.media, video), video.length)[chosen]
+        return seconds_of_sound(read_sound(self.media, video), video.length, self.frame_rate_hz)[chosen]

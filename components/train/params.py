@@ -6,6 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from components.core.params import Block
 
+Width = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=32)]  # of a side: the backbone halves it five times
 
 
@@ -18,7 +19,7 @@ class ModelParams(Block):
     backbone_weights: str | None = None
     backbone_frozen_parts: int = Field(default=4, ge=0)
     audio: Literal["features", "vggish", "none"] = "vggish"
-    audio_channels: tuple[int, int, int, int, int, int] = (16, 32, 64, 64, 96, 96)
+    audio_channels: tuple[Width, Width, Width, Width, Width, Width] = (16, 32, 64, 64, 96, 96)
     audio_hidden: int = Field(default=256, ge=1)
     audio_normalise: bool = True
     audio_tagging: bool = True

@@ -12,6 +12,7 @@ import torch
 from components.core.errors import AvisError
 from components.core.files import replace_folder, sha256_file, write_json
 from components.core.masks import is_empty
+from components.core.media_index import common_frame_rate_hz
 from components.core.params import read_variant
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations
@@ -39,7 +40,7 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
     params = params or read_variant(variant, TrainParams)
     file = paths.annotations / "train.json"
     annotations = read_annotations(file)
-    clips = AnnotatedClips(annotations, paths.media, params, where=str(file))
+    clips = _clips(annotations, params, file, paths)
     checkpoint = paths.root / ".checkpoints" / f"{variant}.pt"
     fingerprint = _fingerprint(params, file, paths)
     unfinished = load_checkpoint(checkpoint, fingerprint)
@@ -71,8 +72,15 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
         )
         metrics = _measure(model, params, fitted, paths)
         run.metrics({f"train/{name}": value for name, value in metrics.items()})
-        _write(paths.model(variant), model, params, annotations, fitted, metrics, run)
+        card = _card(params, annotations, clips.frame_rate_hz)
+        _write(paths.model(variant), model, card, fitted, metrics, run)
     checkpoint.unlink(missing_ok=True)
+
+
+def _clips(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:
+    """The examples of an annotation file, at the rate at which extract chose the frames."""
+    rate_hz = common_frame_rate_hz(paths.media / "index.parquet")
+    return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)
 
 
 def _build(params: TrainParams, annotations: AnnotationSet) -> Avism:
@@ -139,7 +147,7 @@ def _validation_loss(
             "seed": 0,
         }
     )
-    clips = AnnotatedClips(annotations, paths.media, still, where=str(paths.annotations / "val.json"))
+    clips = _clips(annotations, still, paths.annotations / "val.json", paths)
     device = choose_device(params.device)
     weights = LossWeights(**params.loss.model_dump())
     model.to(device).eval()
@@ -154,23 +162,20 @@ def _validation_loss(
     return total / count
 
 
-def _write(
-    folder: Path,
-    model: Avism,
-    params: TrainParams,
-    annotations: AnnotationSet,
-    fitted: Fitted,
-    metrics: dict[str, float],
-    run: Run,
-) -> None:
+def _card(params: TrainParams, annotations: AnnotationSet, frame_rate_hz: float) -> ModelCard:
     config: dict[str, Any] = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
-    card = ModelCard(
+    return ModelCard(
         name=params.model.name,
         config={**config, "categories": len(annotations.categories)},
         categories=annotations.categories,
         short_side_px=params.test_short_side_px,
-        frame_rate_hz=1.0,
+        frame_rate_hz=frame_rate_hz,
     )
+
+
+def _write(
+    folder: Path, model: Avism, card: ModelCard, fitted: Fitted, metrics: dict[str, float], run: Run
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
         save_model(temporary, model, card)

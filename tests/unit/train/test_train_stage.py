@@ -15,7 +15,14 @@ from components.train import stage
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model, save_weights
-from tests.tiny_model import CATEGORIES, SETTINGS, tiny_model, train_settings, write_square_set
+from tests.tiny_model import (
+    CATEGORIES,
+    SETTINGS,
+    add_to_index,
+    tiny_model,
+    train_settings,
+    write_square_set,
+)
 
 
 @pytest.fixture
@@ -57,6 +64,17 @@ def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
     assert not (folder / "stray.txt").exists()
     train("tiny", params_of(steps=3, seed=2), paths)
     assert sha256_file(folder / "model.safetensors") != first
+
+
+def test_the_rate_of_the_frames_goes_into_the_model(paths: Paths) -> None:
+    videos = read_annotations(paths.annotations / "train.json").videos
+    add_to_index(paths.media, videos, frame_rate_hz=2.0)
+    train("tiny", params_of(steps=1), paths)
+    assert load_model(paths.model("tiny"))[1].frame_rate_hz == 2.0
+
+    add_to_index(paths.media, videos[:1], frame_rate_hz=1.0)
+    with pytest.raises(AvisError, match=r"different rates: 1, 2 Hz.*index\.parquet"):
+        train("tiny", params_of(steps=1), paths)
 
 
 def test_validation_clips_without_a_mask_are_no_obstacle(paths: Paths) -> None:
@@ -141,7 +159,10 @@ def test_what_cannot_be_built_is_one_message(paths: Paths, changes: dict[str, ob
     assert not paths.model("tiny").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"short_sides_px": [0]}, {"crop_px": [0, 40]}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seed": -1}, {"short_sides_px": [0]}, {"crop_px": [0, 40]}, {"model": {"audio_channels": [0] * 6}}],
+)
 def test_numbers_that_no_library_takes_are_refused_at_once(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="greater than"):
         params_of(**wrong)
