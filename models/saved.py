@@ -27,6 +27,12 @@ class ModelCard:
     short_side_px: int  # frames are resized to this short side
     frame_rate_hz: float
 
+    def __post_init__(self) -> None:
+        if len(self.categories) != self.config.get("categories"):
+            raise ValueError(f"it names {len(self.categories)} of {self.config.get('categories')} categories")
+        if not (self.short_side_px >= 1 and self.frame_rate_hz > 0):
+            raise ValueError("short_side_px and frame_rate_hz must be positive")
+
 
 def save_weights(
     path: Path, state: dict[str, Tensor], *, categories: dict[int, str], half: bool = False
@@ -37,7 +43,7 @@ def save_weights(
         for name, value in state.items()
     }
     names = json.dumps([categories[key] for key in sorted(categories)])
-    save_file(kept, path, metadata={"categories": names, "format": "pt"})
+    save_file(kept, path, metadata={"categories": names})  # one entry: several are written in any order
 
 
 def save_model(folder: Path, model: Avism, card: ModelCard) -> None:
@@ -57,7 +63,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism,
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         values["categories"] = {int(key): str(name) for key, name in values["categories"].items()}
         card = ModelCard(**values)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
     # the saved weights hold the backbone's too
     try:

@@ -1,5 +1,6 @@
 """The command `avis`. Each command imports what it needs when it runs, so that `avis --help` is quick."""
 
+import io
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -183,6 +184,8 @@ def weights(
 
 def main() -> None:
     """Run the command line: an AvisError becomes one message and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     try:
         from components.core.errors import AvisError
 

@@ -101,6 +101,8 @@ def _rows(path: Path, stage: str) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         raise AvisError("a result is missing", where=str(path), fix=f"Run: dvc repro {stage}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise AvisError(f"not valid CSV: {error}", where=str(path), fix=f"Run: dvc repro {stage}") from None
 
 
 def _by_protocol(path: Path, key: str, stage: str) -> dict[str, dict[str, dict[str, Any]]]:

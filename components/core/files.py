@@ -108,8 +108,8 @@ def write_bytes(path: Path, value: bytes) -> None:
 
 
 def write_text(path: Path, value: str) -> None:
-    """Write a UTF-8 file atomically."""
-    write_bytes(path, value.encode())
+    """Write a UTF-8 file atomically; of a file name that is no UTF-8, escapes as JSON has them."""
+    write_bytes(path, value.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: object) -> None:

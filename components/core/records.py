@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -387,7 +388,7 @@ def read_results(path: Path) -> list[Result]:
         where = f"{path}, row {index}"
         video_id, category_id = _integer(row, "video_id", where), _integer(row, "category_id", where)
         score = row.get("score")
-        if type(score) not in (int, float) or not math.isfinite(score):
+        if type(score) not in (int, float) or not abs(score) <= sys.float_info.max:
             raise AvisError(f"{score!r} is no score", where=f"{where}, field score")
         segmentations = row.get("segmentations")
         if not isinstance(segmentations, list):

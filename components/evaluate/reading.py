@@ -1,7 +1,6 @@
 """Results files from anywhere, checked against the ground truth before a number is made of them."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,7 @@ def _result(row: object, where: str, videos: dict[int, Video], categories: dict[
             fix=f"Known: {known}.",
         )
     score: Any = row.get("score")
-    if type(score) not in (int, float) or not (math.isfinite(score) and 0 <= score <= 1):
+    if type(score) not in (int, float) or not 0 <= score <= 1:
         raise AvisError(
             f"the score {score!r} is no number from 0 to 1",
             where=f"{where}, field score",

@@ -44,7 +44,14 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
         (tmp_path / CONFIG).write_text(json.dumps({**config, "config": {**config["config"], **wrong}}))
         with pytest.raises(ValueError, match=r"is not the configuration of a saved model|does not fit"):
             load_model(tmp_path)
-    for text in ("{}", "[]", "{", json.dumps({**config, "spare": 1})):
+    wrong_cards = (
+        {"spare": 1},
+        {"categories": {}},
+        {"short_side_px": "x"},
+        {"frame_rate_hz": 0},
+        {"config": 3},
+    )
+    for text in ("{}", "[]", "{", *(json.dumps({**config, **wrong}) for wrong in wrong_cards)):
         (tmp_path / CONFIG).write_text(text)
         with pytest.raises(ValueError, match="is not the configuration of a saved model"):
             load_model(tmp_path)

@@ -292,11 +292,12 @@ def test_a_missing_result_says_which_stage_makes_it(paths, missing, stage):
         ("evaluation/deaf/metrics.json", "[", "not valid JSON"),
         ("evaluation/deaf/intervals.json", '{"corrected": {"HOTA": [1]}}', "no pairs"),
         ("evaluation/deaf/per_clip.csv", "video,FSLA\nclip0,3\n", "row 2"),
+        ("evaluation/deaf/per_clip.csv", b"\xff\xfe", r"not valid CSV.*per_clip.*evaluate@deaf"),
         ("mllm/metrics.json", "{", "not valid JSON"),
     ],
 )
 def test_a_malformed_result_is_named(paths, file, content, says):
-    (paths.root / file).write_text(content)
+    (paths.root / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(AvisError, match=says) as error:
         run(paths)
     assert file.split("/")[-1] in str(error.value)

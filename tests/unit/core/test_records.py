@@ -170,6 +170,10 @@ def test_results(tmp_path: Path) -> None:
         ("[", "not valid JSON"),
         ('[{"video_id": 1}]', "row 0, field category_id"),
         ('[{"video_id": 1, "category_id": 1, "score": NaN, "segmentations": []}]', "row 0, field score"),
+        (
+            f'[{{"video_id": 1, "category_id": 1, "score": 1{"0" * 400}, "segmentations": []}}]',
+            "row 0, field score",
+        ),
         ('[{"video_id": 1, "category_id": 1, "score": 1, "segmentations": [[]]}]', "segmentations, frame 0"),
     ],
 )

@@ -40,6 +40,7 @@ def results(tmp_path, rows) -> Path:
         (row(video_id="7"), ["row 1", "'7'"]),
         (row(category_id=2), ["row 1", "'clip'", "category 2", "1 violin"]),
         (row(score=1.5), ["row 1", "'clip'", "1.5", "score"]),
+        (row(score=10**400), ["row 1", "'clip'", "score"]),
         (row(score=float("nan")), ["row 1", "'clip'", "nan", "score"]),
         (row(score=True), ["row 1", "True"]),
         (row(segmentations=[FULL]), ["row 1", "'clip'", "1 masks for 2 frames"]),

@@ -1,6 +1,7 @@
 """Predicting on a video file of one's own."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_containers(folder: Path, tmp_path: Path, kind: str) -> None:
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         *("my clip.json", "my clip.overlay.mp4")
     ]
+
+
+def test_a_name_that_is_no_utf8(folder: Path, tmp_path: Path) -> None:
+    named = tmp_path / os.fsdecode(b"clip\xff.mp4")
+    clip_of(tmp_path / "clip").rename(named)
+    found = predict_video(named, tmp_path / "out", folder, ANYTHING)
+    assert_playable(found, 2.5, sound=True)
+    assert json.loads(found.results.read_text())["video"] == named.name
 
 
 def test_nothing_above_the_threshold(folder: Path, tmp_path: Path) -> None:
