@@ -194,7 +194,13 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}")
     if weights is None:
-        return BACKBONES[name].build(pretrained)
+        try:
+            return BACKBONES[name].build(pretrained)
+        except OSError as error:  # what urllib raises without a network, too
+            raise ValueError(
+                f"no pretrained weights for {name} ({BACKBONES[name].weights}): {error}. Without a network "
+                "name a file in backbone_weights (resnet50), or set backbone_pretrained to false"
+            ) from error
     if name != "resnet50":
         raise ValueError(f"backbone weights from a file are read for resnet50 only, not for {name}")
     backbone = BACKBONES[name].build(False)
