@@ -45,7 +45,7 @@ def rebuild(
 
 @app.command()
 def predict(
-    video: Annotated[Path, typer.Argument(help="An mp4, mkv, webm or mov file.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="An mp4, mkv, webm or mov file.")],
     out: Annotated[Path, typer.Option(help="Folder for the overlay video and the JSON.")] = Path(
         "predictions"
     ),

@@ -64,6 +64,7 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
         SystemExit: 1 after an AvisError (its message on stderr), 130 after Ctrl-C, 143 after SIGTERM.
     """
     disable_telemetry()
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what it warns of, the stage says itself
     signal.signal(signal.SIGTERM, _terminate)
     if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell (nohup)
         end_with_parent()
