@@ -114,7 +114,10 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     for split in SPLITS:
         part = _part(sets, categories, {name for name in splits if splits[name] == split})
         tracks[split] = len(part.tracks)
-        write_annotations(paths.annotations / f"{split}.json", part)
+        try:
+            write_annotations(paths.annotations / f"{split}.json", part)
+        except AvisError as error:  # it knows the annotation, we know where that came from
+            raise AvisError(error.what, where=f"{params.source}, {error.where}", fix=error.fix) from None
     imported = Imported(
         clips=count_splits(splits.values()),
         tracks=tracks,

@@ -104,9 +104,10 @@ def check_share(rows: list[RawEntry], max_failed_share: float, index: Path) -> N
     failed = [row for row in rows if row.status is not Status.OK]
     if not failed:
         return
+    firsts = {name: next(row for row in failed if row.status == name) for name in counts(failed)}
     advice = "; ".join(
-        f"{name}: {ADVICE[Status(name)]} (first: {next(r for r in failed if r.status == name).video_id!r})"
-        for name in counts(failed)
+        f"{name}: {ADVICE[Status(name)]} (first: {first.video_id!r}: {first.message})"
+        for name, first in firsts.items()
     )
     numbers = ", ".join(f"{count} {name}" for name, count in counts(failed).items())
     share = len(failed) / len(rows)

@@ -139,6 +139,17 @@ def test_a_length_that_differs_from_the_media_names_file_video_annotation_and_le
     assert not paths.annotations.exists()
 
 
+def test_a_mask_that_does_not_decode_names_the_source(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_source(tmp_path / "train.json", ["a"], {1: "dog"}, first_id=5)
+    document = json.loads(Path(source).read_text())
+    document["annotations"][0]["segmentations"][2]["counts"] = "zzzz"
+    Path(source).write_text(json.dumps(document))
+    write_media(paths, {"a": FRAMES})
+    with pytest.raises(AvisError, match=r"does not decode.*train\.json, annotation 5, video 'a', frame 2"):
+        run(paths, source=source, splits={"by": "file", "manifest": None})
+
+
 def test_mistakes_get_one_clear_message(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "data")
     source = write_source(tmp_path / "train.json", ["a"], {1: "dog"})

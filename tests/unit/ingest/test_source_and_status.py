@@ -6,8 +6,12 @@ import pytest
 
 from components.core.errors import AvisError
 from components.core.raw_index import Status
+from components.core.records import ManifestEntry
+from components.ingest.fetch import new_row
 from components.ingest.network_guard import Guard, guard_for
+from components.ingest.params import IngestParams
 from components.ingest.source import SourceKind, parse_source
+from components.ingest.stage import check_share
 from components.ingest.status import ADVICE, classify, clean_message
 
 
@@ -88,3 +92,16 @@ def test_guard() -> None:
     assert not inside.allows("10.1.2.4")
     assert not guard_for("http://169.254.169.254/latest").allows("169.254.169.254")
     assert not guard_for("file:///etc/passwd").allows("93.184.216.34")
+
+
+def test_too_many_failures_name_the_first_of_each_kind_and_its_reason() -> None:
+    entries = [ManifestEntry(name, f"{name}.mp4") for name in ("a", "b", "c")]
+    rows = [
+        new_row(entries[0], IngestParams(), Status.CORRUPT, "the file a.mp4 is empty"),
+        new_row(entries[1], IngestParams(), Status.REMOVED, "there is no file b.mp4"),
+        new_row(entries[2], IngestParams(), Status.REMOVED, "there is no file c.mp4"),
+    ]
+    with pytest.raises(AvisError, match=r"3 of 3 videos failed.*2 removed, 1 corrupt") as error:
+        check_share(rows, 0.5, Path("index.parquet"))
+    for first in ("(first: 'a': the file a.mp4 is empty)", "(first: 'b': there is no file b.mp4)"):
+        assert first in str(error.value)
