@@ -23,6 +23,7 @@ from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.avism import Avism
 from models.losses import LossWeights, avism_losses
+from models.precision import autocast_type
 
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
 
@@ -75,24 +76,6 @@ def choose_device(name: str) -> torch.device:
             "train.device is cuda, but PyTorch sees no GPU", where="params.yaml", fix="Set it to auto or cpu."
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
-    """Reduced precision to compute in, or None for fp32; `auto` is bf16 where the hardware has it."""
-    if precision == "auto":
-        if device.type != "cuda":
-            return torch.bfloat16 if cpu_has_bf16() else None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
-
-def cpu_has_bf16() -> bool:
-    """Does this processor multiply bf16 itself? Emulated, it would be slower than fp32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def keep_freed_memory() -> None:

@@ -14,10 +14,11 @@ import torch
 from components.core.errors import AvisError
 from components.train.checkpoint import load_checkpoint
 from components.train.clip import TrainingClip
-from components.train.loop import Fitted, autocast_type, choose_device, fit, write_history
+from components.train.loop import Fitted, choose_device, fit, write_history
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.avism import Avism
+from models.precision import autocast_type
 from tests.tiny_model import tiny_model, train_settings
 
 SECOND = 16_000
