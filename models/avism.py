@@ -14,7 +14,20 @@ from torch.nn import functional as F
 from models.audio import EMBEDDING_CHANNELS, LogMel, VGGish
 from models.backbone import build_backbone
 from models.frame_decoder import FrameDecoder, FrameOutput
+from models.losses import (
+    Layers,
+    LossWeights,
+    class_loss,
+    counting_loss,
+    mask_losses,
+    match_all,
+    presence_loss,
+    similarity_loss,
+    tagging_loss,
+)
 from models.pixel_decoder import PixelDecoder
+from models.points import Draws
+from models.targets import ClipTargets, Counts
 from models.video_module import VideoModule, VideoOutput
 
 STRIDE_PX = 32
@@ -47,6 +60,8 @@ class AvismConfig:
     hidden: int = 2048
     window: int = 6
     presence_head: bool = False
+    audio_queries: Literal["fusion", "audio_centric"] = "fusion"  # audio_centric: ACVIS
+    count_token: bool = False  # ACVIS: counts the sources of each frame
     video_supervision: int = 3  # frame-decoder layers that go through the video module in training
 
 
@@ -68,6 +83,8 @@ class Avism(nn.Module):
         super().__init__()
         if config.audio not in ("features", "vggish", "none"):
             raise ValueError(f"audio is {config.audio!r}; allowed: features, vggish, none")
+        if config.audio_queries not in ("fusion", "audio_centric"):
+            raise ValueError(f"audio_queries is {config.audio_queries!r}; allowed: fusion, audio_centric")
         self.config = config
         weights = Path(config.backbone_weights) if config.backbone_weights else None
         self.backbone = build_backbone(
@@ -105,6 +122,8 @@ class Avism(nn.Module):
             hidden=config.hidden,
             categories=config.categories,
             audio_channels=EMBEDDING_CHANNELS,
+            audio_queries=config.audio_queries,
+            count_token=config.count_token,
         )
         self.video_module = VideoModule(
             channels=config.channels,
@@ -166,3 +185,86 @@ class Avism(nn.Module):
         return AvismOutput(
             frame, video, mask_features, video_features.unflatten(0, (clips, length)), audio_tags=tags
         )
+
+    def counts(self, targets: list[ClipTargets], weights: LossWeights) -> Counts:
+        """What the losses of these targets are divided by (in this mode: training has more passes)."""
+        return Counts.of(
+            targets,
+            frame_queries=self.config.frame_queries,
+            video_queries=self.config.video_queries,
+            passes=self.config.video_supervision if self.training else 1,
+            no_object=weights.no_object,
+        )
+
+    def losses(
+        self,
+        output: AvismOutput,
+        targets: list[ClipTargets],
+        weights: LossWeights,
+        *,
+        seeds: list[int] | None = None,
+        counts: Counts | None = None,
+    ) -> dict[str, Tensor]:
+        """Named, weighted losses; their sum is what is minimised.
+
+        Args:
+            output: of ``forward``.
+            targets: one per clip.
+            weights: of the losses.
+            seeds: one per clip, of the random points; None: torch's own generator.
+            counts: of the whole step, when these clips are only part of it (``Counts.shared``); None: of
+                these clips and, under torch.distributed, of all other processes'.
+        """
+        draws = Draws(seeds, output.frame_mask_features.device)
+        divide_by = counts if counts is not None else self.counts(targets, weights).shared()
+        frame_targets = [target.in_frame(moment) for target in targets for moment in range(target.frames)]
+        frames = Layers(
+            logits=torch.stack(output.frame.logits),
+            embeds=torch.stack(output.frame.mask_embeds),
+            features=output.frame_mask_features[:, None],  # a frame is a clip of one frame
+            targets=frame_targets,
+            clips=[clip for clip, target in enumerate(targets) for _ in range(target.frames)],
+        )
+        videos = Layers(
+            logits=torch.stack(output.video.logits),
+            embeds=torch.stack(output.video.mask_embeds),
+            features=output.video_mask_features,
+            targets=targets,
+            clips=list(range(len(targets))),
+        )
+        found, followed = match_all([frames, videos], draws, weights)
+        frame_mask, frame_dice = mask_losses(frames, found, draws, weights)
+        video_mask, video_dice = mask_losses(videos, followed, draws, weights)
+        frame_masks, video_masks = max(divide_by.frame_masks, 1.0), max(divide_by.video_masks, 1.0)
+        passes = len(videos.logits[0]) // len(targets)
+        alike = similarity_loss(
+            output.video.frame_similarity, output.video.similarity[-1], found[-passes:], followed[-1], targets
+        )
+        losses = {
+            "frame_class": weights.classification
+            * class_loss(frames, found, weights.no_object)
+            / divide_by.frame_weight,
+            "frame_mask": weights.mask * frame_mask / frame_masks,
+            "frame_dice": weights.dice * frame_dice / frame_masks,
+            "video_class": weights.classification
+            * class_loss(videos, followed, weights.no_object)
+            / divide_by.video_weight,
+            "video_mask": weights.mask * video_mask / video_masks,
+            "video_dice": weights.dice * video_dice / video_masks,
+            "similarity": weights.similarity * alike / max(divide_by.pairs, 1.0),
+        }
+        if output.video.presence:
+            sounding = [
+                presence_loss(presence, pairs, targets)
+                for presence, pairs in zip(output.video.presence, followed, strict=True)
+            ]
+            losses["presence"] = (
+                weights.presence * torch.stack(sounding).sum() / max(divide_by.presences, 1.0)
+            )
+        if output.audio_tags is not None:
+            tagged = tagging_loss(output.audio_tags, frame_targets)
+            losses["tagging"] = weights.tagging * tagged / divide_by.frames
+        if output.frame.counting is not None:
+            counted = counting_loss(output.frame.counting, targets)
+            losses["counting"] = weights.counting * counted / divide_by.ordinals
+        return losses

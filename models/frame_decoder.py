@@ -17,6 +17,8 @@ from models.layers import (
     sine_position,
 )
 
+COUNT_LOGITS = 2  # more than 0, more than 1: the classes 0, 1, 2 or more sources
+
 
 @dataclass
 class FrameOutput:
@@ -25,6 +27,7 @@ class FrameOutput:
     queries: list[Tensor]  # [F, Q, C], normalised
     logits: list[Tensor]  # [F, Q, K + 1]
     mask_embeds: list[Tensor]  # [F, Q, C]; times mask features = mask logits
+    counting: Tensor | None = None  # [F, 2] logits "more than 0, 1 sources", of a model with counting token
 
 
 class AudioFusion(nn.Module):
@@ -36,8 +39,8 @@ class AudioFusion(nn.Module):
         self.look = nn.ModuleList(CrossAttentionLayer(channels=channels, heads=heads) for _ in range(scales))
         self.after = nn.Linear(channels * scales, channels)
 
-    def forward(self, audio: Tensor, memories: list[Tensor], query_position: Tensor) -> Tensor:
-        """audio [F, A], memories [F, S, C] per scale -> what to add to the queries [F, Q, C].
+    def forward(self, x: Tensor, audio: Tensor, memories: list[Tensor], query_position: Tensor) -> Tensor:
+        """Queries x [F, Q, C], audio [F, A], memories [F, S, C] per scale -> queries that have heard.
 
         The published model gives the scales no position here, only the queries.
         """
@@ -46,7 +49,23 @@ class AudioFusion(nn.Module):
             look(heard, memory, query_position=query_position)
             for look, memory in zip(self.look, memories, strict=True)
         ]
-        return self.after(torch.cat(seen, dim=-1))
+        return x + self.after(torch.cat(seen, dim=-1))
+
+
+class AudioCentricQueries(nn.Module):
+    """ACVIS (arXiv 2509.22740) instead of the fusion: object queries attend to the frame's audio vector."""
+
+    def __init__(self, *, channels: int, heads: int, layers: int, audio_channels: int) -> None:
+        super().__init__()
+        self.before = nn.Linear(audio_channels, channels)
+        self.look = nn.ModuleList(CrossAttentionLayer(channels=channels, heads=heads) for _ in range(layers))
+
+    def forward(self, x: Tensor, audio: Tensor, memories: list[Tensor], query_position: Tensor) -> Tensor:
+        """As AudioFusion; what is seen (memories) has no part in it."""
+        heard = self.before(audio)[:, None]  # [F, 1, C], the only key and value
+        for look in self.look:
+            x = look(x, heard, query_position=query_position)
+        return x
 
 
 class FrameDecoder(nn.Module):
@@ -62,12 +81,23 @@ class FrameDecoder(nn.Module):
         hidden: int,
         categories: int,
         audio_channels: int,
+        audio_queries: str = "fusion",
+        count_token: bool = False,
         scales: int = 3,
     ) -> None:
         super().__init__()
-        self.audio_fusion = AudioFusion(
-            channels=channels, heads=heads, scales=scales, audio_channels=audio_channels
-        )
+        self.audio_fusion: AudioFusion | AudioCentricQueries
+        if audio_queries == "audio_centric":
+            self.audio_fusion = AudioCentricQueries(
+                channels=channels, heads=heads, layers=scales, audio_channels=audio_channels
+            )
+        else:
+            self.audio_fusion = AudioFusion(
+                channels=channels, heads=heads, scales=scales, audio_channels=audio_channels
+            )
+        # ACVIS: one more query in front of the others, whose content and position are one embedding
+        self.count_token = nn.Embedding(1, channels) if count_token else None
+        self.count_head = nn.Linear(channels, COUNT_LOGITS) if count_token else None
         self.cross_attention = nn.ModuleList(
             CrossAttentionLayer(channels=channels, heads=heads) for _ in range(layers)
         )
@@ -97,19 +127,26 @@ class FrameDecoder(nn.Module):
             sine_position(height, width, channels, device=mask_features.device).flatten(1).T[None]
             for height, width in sizes
         ]
-        query_position = self.query_position.weight[None].expand(frames, -1, -1)
-        x = self.query_content.weight[None].expand(frames, -1, -1)
+        content, place = self.query_content.weight, self.query_position.weight
+        tokens = 0
+        if self.count_token is not None:
+            tokens = 1
+            content = torch.cat((self.count_token.weight, content))
+            place = torch.cat((self.count_token.weight, place))
+        query_position = place[None].expand(frames, -1, -1)
+        x = content[None].expand(frames, -1, -1)
         if audio is not None:
-            x = x + self.audio_fusion(audio, memories, query_position)
+            x = self.audio_fusion(x, audio, memories, query_position)
 
         depth = len(self.cross_attention)
         output = FrameOutput([], [], [])
         for layer in range(depth + 1):
             normalised = self.norm(x)
-            mask_embed = self.mask_head(normalised)
+            objects = normalised[:, tokens:]
+            mask_embed = self.mask_head(objects)
             if layer > depth - supervised_layers:
-                output.queries.append(normalised)
-                output.logits.append(self.class_head(normalised))
+                output.queries.append(objects)
+                output.logits.append(self.class_head(objects))
                 output.mask_embeds.append(mask_embed)
             if layer == depth:
                 break
@@ -120,10 +157,12 @@ class FrameDecoder(nn.Module):
                 memories[level],
                 query_position=query_position,
                 memory_position=positions[level],
-                blocked=blocked,
+                blocked=F.pad(blocked, (0, 0, tokens, 0)),  # the counting token looks everywhere
             )
             x = self.self_attention[layer](x, query_position)
             x = self.feed_forward[layer](x)
+        if self.count_head is not None:
+            output.counting = self.count_head(normalised[:, 0])
         return output
 
     @staticmethod

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.losses import ClipTargets
+from models.targets import ClipTargets
 
 
 @dataclass
@@ -48,10 +48,7 @@ class ClipBatch:
             self.names,
             self.frames.to(device, non_blocking=True),
             self.sound.to(device, non_blocking=True),
-            [
-                ClipTargets(x.labels.to(device, non_blocking=True), x.masks.to(device, non_blocking=True))
-                for x in self.targets
-            ],
+            [target.to(device) for target in self.targets],
         )
 
 

@@ -22,7 +22,7 @@ from components.train.clip import ClipBatch, ClipSource, TrainingClip, collate
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.avism import Avism
-from models.losses import LossWeights, avism_losses
+from models.losses import LossWeights
 from models.precision import autocast_type
 
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
@@ -157,7 +157,7 @@ def fit(
         sound = None if torch.rand(()) < params.deaf_share else batch.sound
         with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
             output = model(batch.frames, sound)
-        losses = avism_losses(output, batch.targets, weights)
+        losses = model.losses(output, batch.targets, weights)
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(total).backward()

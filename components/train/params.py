@@ -36,6 +36,8 @@ class ModelParams(Block):
     hidden: int = Field(default=512, ge=1)
     window: int = Field(default=6, ge=2)
     presence_head: bool = True
+    audio_queries: Literal["fusion", "audio_centric"] = "fusion"
+    count_token: bool = False
     video_supervision: int = Field(default=1, ge=1)
 
 
@@ -49,6 +51,7 @@ class LossParams(Block):
     similarity: float = Field(default=0.5, ge=0)
     presence: float = Field(default=2.0, ge=0)
     tagging: float = Field(default=2.0, ge=0)
+    counting: float = Field(default=1.0, ge=0)
     points: int = Field(default=2048, ge=16)
 
 

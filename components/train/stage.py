@@ -24,7 +24,7 @@ from components.train.loop import Fitted, choose_device, fit, seed_everything, w
 from components.train.params import TrainParams
 from models import build
 from models.avism import Avism
-from models.losses import LossWeights, avism_losses
+from models.losses import LossWeights
 from models.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
 
 START = "params.yaml, train.start_from"
@@ -158,7 +158,7 @@ def _validation_loss(
         for index in range(count):
             batch = collate([clips[index]]).to(device)
             output = model(batch.frames, batch.sound)
-            total += float(torch.stack(list(avism_losses(output, batch.targets, weights).values())).sum())
+            total += float(torch.stack(list(model.losses(output, batch.targets, weights).values())).sum())
     return total / count
 
 

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from models.avism import AvismOutput
 from models.frame_decoder import FrameOutput
-from models.losses import ClipTargets, LossWeights, avism_losses, match
+from models.losses import Layers, LossWeights, counting_loss, match_all, similarity_loss
+from models.points import Draws, sample, sample_shared
+from models.targets import ClipTargets
 from models.video_module import VideoOutput
 from tests.tiny_model import tiny_model
 
@@ -56,15 +58,27 @@ def test_matching_is_the_cheapest_of_all(queries: int, instances: int) -> None:
         features = torch.randn(1, 2, 6, 8, 8)
         target = ClipTargets(torch.randint(0, 4, (instances,)), torch.rand(instances, 2, SIDE, SIDE) > 0.6)
         torch.manual_seed(100 + seed)
-        place = torch.rand(1, WEIGHTS.points // 2, 2)
+        place = torch.rand(1, WEIGHTS.points, 2)
         torch.manual_seed(100 + seed)
-        ((rows, columns),) = match(logits, embeds, features, [target], WEIGHTS)
+        level = Layers(logits[None], embeds[None], features, [target], [0])
+        ((((rows, columns),),),) = match_all([level], Draws(None, logits.device), WEIGHTS)
         cost = cost_of(logits[0], embeds[0], features[0], target, WEIGHTS, place)
         small, large = sorted((queries, instances))
         table = cost if queries <= instances else cost.T  # [small, large]
         cheapest = min(sum(table[i, j] for i, j in enumerate(p)) for p in permutations(range(large), small))
         assert len(rows) == small
         torch.testing.assert_close(cost[rows, columns].sum(), cheapest, atol=1e-3, rtol=1e-4)
+
+
+def avism_losses(output: AvismOutput, targets: list[ClipTargets]) -> dict[str, Tensor]:
+    """The losses of a model in training whose output this is."""
+    model = tiny_model(
+        frame_queries=output.frame.logits[0].shape[1],
+        video_queries=output.video.logits[0].shape[1],
+        video_supervision=output.video.logits[0].shape[0] // len(targets),
+    ).train()
+    losses: dict[str, Tensor] = model.losses(output, targets, WEIGHTS)
+    return losses
 
 
 def perfect_output(target: ClipTargets, queries: int, categories: int) -> AvismOutput:
@@ -104,7 +118,7 @@ def test_a_perfect_answer_costs_almost_nothing(silent: int) -> None:
     target = ClipTargets(torch.tensor([2, 0]), masks)
     output = perfect_output(target, queries=4, categories=3)
     torch.manual_seed(0)
-    losses = avism_losses(output, [target], WEIGHTS)
+    losses = avism_losses(output, [target])
     assert set(losses) == {
         *("frame_class", "frame_mask", "frame_dice", "video_class", "video_mask", "video_dice"),
         *("similarity", "presence"),
@@ -113,19 +127,19 @@ def test_a_perfect_answer_costs_almost_nothing(silent: int) -> None:
         # masks are ambiguous in the pixels along their edges, where most of the points are
         assert value < (2.5 if name.endswith(("mask", "dice")) else 0.05), name
     wrong = ClipTargets(torch.tensor([1, 1]), masks.flip(2))
-    for name, value in avism_losses(output, [wrong], WEIGHTS).items():
+    for name, value in avism_losses(output, [wrong]).items():
         assert value > losses[name], name
 
 
 def test_a_wrong_class_mask_or_identity_each_costs() -> None:
     target = ClipTargets(torch.tensor([2, 0]), boxes((0, 16, 0, 16), (16, 32, 8, 32)))
     torch.manual_seed(0)
-    good = avism_losses(perfect_output(target, 4, 3), [target], WEIGHTS)
+    good = avism_losses(perfect_output(target, 4, 3), [target])
     output = perfect_output(target, 4, 3)
     output.video.logits[0] = output.video.logits[0].roll(1, dims=2)
     output.video.similarity[0] = output.video.similarity[0].roll(1, dims=1)
     output.video.presence[0] = -output.video.presence[0]
-    bad = avism_losses(output, [target], WEIGHTS)
+    bad = avism_losses(output, [target])
     for name in ("video_class", "similarity", "presence"):
         assert bad[name] > good[name] + 1, name
     torch.testing.assert_close(bad["frame_class"], good["frame_class"])
@@ -150,7 +164,7 @@ def test_gradient_reaches_every_parameter(kind: str) -> None:
         torch.nn.init.normal_(part.weight, std=0.1)  # zero at the start, when no position has a say yet
     pictures = torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8)
     output = model(pictures, torch.randn(2, 3, 16_000) * 0.1)
-    losses = avism_losses(output, targets_of(kind, 3), WEIGHTS)
+    losses = avism_losses(output, targets_of(kind, 3))
     total = torch.stack(list(losses.values())).sum()
     assert total.isfinite()
     total.backward()
@@ -167,6 +181,94 @@ def test_one_frame_is_enough() -> None:
     model = tiny_model().train()
     pictures = torch.randint(0, 256, (1, 1, 3, 64, 64), dtype=torch.uint8)
     output = model(pictures, None)  # a step in which the model hears nothing
-    losses = avism_losses(output, [ClipTargets(torch.tensor([1]), torch.rand(1, 1, 64, 64) > 0.5)], WEIGHTS)
+    losses = avism_losses(output, [ClipTargets(torch.tensor([1]), torch.rand(1, 1, 64, 64) > 0.5)])
     assert "tagging" not in losses
     assert torch.stack(list(losses.values())).sum().isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shared_points_are_bilinear_samples(dtype: torch.dtype) -> None:
+    planes = torch.randn(7, 5, 9).to(dtype)
+    places = torch.cat((torch.rand(50, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.5, 0.0], [1.0, 0.3]])))
+    expected = sample(planes.float()[None], places[None])[0]
+    tolerance = 1e-5 if dtype is torch.float32 else 3e-2
+    torch.testing.assert_close(
+        sample_shared(planes, places).float(), expected, atol=tolerance, rtol=tolerance
+    )
+
+
+def test_similarity_is_the_cross_entropy_of_all_pairs_of_a_clip() -> None:
+    """Against a loop over pairs; two passes over two clips, of which one instance is silent at first."""
+    masks = boxes((0, 8, 0, 8), (8, 16, 8, 16))
+    masks[1, 0] = False
+    targets = [
+        ClipTargets(torch.tensor([0, 1]), masks),
+        ClipTargets(torch.tensor([1]), boxes((0, 8, 0, 8))),
+    ]
+    frame, video = torch.randn(4, 2, 3, 6), torch.randn(4, 3, 6)
+
+    def pair(queries: list[int], instances: list[int]) -> tuple[Tensor, Tensor]:
+        return torch.tensor(queries), torch.tensor(instances)
+
+    # [passes][F]; in the first frame of the first clip only the first instance is there
+    frames = [[pair([2], [0]), pair([0, 1], [1, 0]), pair([1], [0]), pair([0], [0])]] * 2
+    clips = [pair([0, 2], [1, 0]), pair([1], [0])] * 2
+    total, pairs = torch.zeros(()), 0
+    for entry in range(4):
+        clip = entry % 2
+        known = [(video[entry, q], int(n)) for q, n in zip(*clips[entry], strict=True)]
+        for moment in range(2):
+            there = targets[clip].present[:, moment].nonzero()[:, 0]
+            found = frames[entry // 2][2 * clip + moment]
+            known += [(frame[entry, moment, q], int(there[n])) for q, n in zip(*found, strict=True)]
+        for a, who in known:
+            for b, other in known:
+                total = total + F.binary_cross_entropy_with_logits(a @ b, torch.tensor(float(who == other)))
+                pairs += 1
+    torch.testing.assert_close(similarity_loss(frame, video, frames, clips, targets), total)
+    model = tiny_model(video_supervision=2, frame_queries=3, video_queries=3).train()
+    assert model.counts(targets, WEIGHTS).pairs == pairs
+
+
+def test_counting_is_ordinal() -> None:
+    """Frames with 0, 1 and 3 sources: the second logit is asked only where there is a source."""
+    masks = torch.zeros(3, 3, 8, 8, dtype=torch.bool)
+    masks[0, 1] = masks[:, 2] = True
+    target = ClipTargets(torch.tensor([0, 0, 1]), masks)
+    logits = torch.randn(3, 2)
+    chance = logits.sigmoid()
+    expected = -((1 - chance[0, 0]) * chance[1, 0] * chance[2, 0] * (1 - chance[1, 1]) * chance[2, 1]).log()
+    torch.testing.assert_close(counting_loss(logits, [target]), expected)
+    assert tiny_model(count_token=True).counts([target], WEIGHTS).ordinals == 5
+
+
+@pytest.mark.parametrize("options", [{}, {"audio_queries": "audio_centric", "count_token": True}])
+def test_parts_of_a_step_add_up_to_the_whole(options: dict[str, object]) -> None:
+    """Gradients of clips on their own, divided by the counts of all, sum to those of one batch."""
+    model = tiny_model(**options).train()
+    pictures = torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8)
+    sound = torch.randn(2, 3, 16_000) * 0.1
+    targets = targets_of("some", 3)
+    targets[1] = ClipTargets(torch.tensor([1]), torch.rand(1, 3, 64, 64) > 0.7)
+
+    def gradients(groups: list[list[int]]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        parts = [[targets[i] for i in group] for group in groups]
+        counts = model.counts(parts[0], WEIGHTS)
+        for part in parts[1:]:
+            counts = counts.plus(model.counts(part, WEIGHTS))
+        model.zero_grad()
+        sums: dict[str, Tensor] = {}
+        for group, part in zip(groups, parts, strict=True):
+            output = model(pictures[group], sound[group])
+            seeds = [100 + i for i in group]
+            losses = model.losses(output, part, WEIGHTS, seeds=seeds, counts=counts)
+            torch.stack(list(losses.values())).sum().backward()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.detach()
+        found = [x.grad.clone() for x in model.parameters() if x.grad is not None]
+        return found, sums
+
+    whole, losses = gradients([[0, 1]])
+    split, parts = gradients([[0], [1]])
+    torch.testing.assert_close(parts, losses, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(split, whole, atol=2e-4, rtol=2e-3)
