@@ -1,10 +1,19 @@
-"""Inference on a clip of any length: frames in chunks, then the video module, then masks on demand.
+"""Inference on a clip of any length in constant memory.
 
-Letters: T frames, V video queries, C channels, K categories.
+First pass: frames and sound in chunks of 18, as published, to frame queries; the video module runs over them
+as they come (models/video_stream.py). Then the candidates are known, and only they need masks: from the mask
+features kept of the first pass while these fit FEATURE_BUDGET_BYTES, else from a second pass over the frames.
+Both ways round the features to half precision, so a mask does not depend on the clip's length. What grows
+with the clip: the encoded masks of at most ``most`` tracks, one bool per candidate and frame, and on disk
+the frame queries (1 hour at 1 frame per second and 100 queries of 256 channels: 370 MB).
+
+Letters: T frames (t of a chunk), V video queries, n candidates, C channels, K categories.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,108 +22,239 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.avism import STRIDE_PX, Avism
+from models.moments import ClipError, Moment, chunks
+from models.video_stream import VideoStream
 
-CHUNK_FRAMES = 18
+CHUNK_FRAMES = 18  # as published
+FEATURE_BUDGET_BYTES = 480_000_000  # a minute at 640x360 of the published model: 60 times 7.9 MB
+
+R = TypeVar("R")
 
 
-@dataclass
-class FoundTrack:
-    """One sounding object; its masks are made frame by frame, so a long clip costs no memory for them."""
+@dataclass(frozen=True)
+class FoundTrack(Generic[R]):
+    """One sounding object with a mask for every frame, empty ones where it is silent.
+
+    Tracks of one video query (with different labels) share their list of masks.
+    """
 
     label: int  # category index 0..K-1
     score: float
-    embed: Tensor  # [C]
-    features: list[Tensor]  # per frame [C, h, w], shared by all tracks of the clip
-    sounds: NDArray[np.bool_]  # [T]; always true for a model without presence head
-    size: tuple[int, int]  # of the frames that went in
-
-    def mask(self, frame: int, height: int, width: int) -> NDArray[np.bool_]:
-        """The object's mask in one frame at the wanted size, empty where it is silent."""
-        if not self.sounds[frame]:
-            return np.zeros((height, width), bool)
-        features = self.features[frame].to(self.embed.device, self.embed.dtype)
-        logits = torch.einsum("c,chw->hw", self.embed, features)[None, None]
-        padded = [side + -side % STRIDE_PX for side in self.size]
-        logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
-        logits = logits[..., : self.size[0], : self.size[1]]
-        logits = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
-        mask: NDArray[np.bool_] = (logits[0, 0] > 0).cpu().numpy()
-        return mask
+    masks: list[R]  # T, as ``encode`` made them
 
 
-def _chunks(frames: Iterable[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
-    chunk: list[NDArray[np.uint8]] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == CHUNK_FRAMES:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+class Watcher(Protocol):
+    """What inference needs of a network, for one clip."""
+
+    def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """The next frames [t, 3, H, W] with their sound [t, …]; returns mask features [t, C, h, w]."""
+
+    def conclude(self) -> Tensor:
+        """After the last frame: class probabilities [V, K] of the video queries, "no object" left out."""
+
+    def sounds(self, queries: Tensor) -> Tensor:
+        """Does a query [n] sound in a frame? Bool [n, T]."""
+
+    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """A second pass: what ``watch`` returned for these frames."""
+
+    def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
+        """Mask logits [n, h, w] of queries [n] in frame number ``frame`` with features [C, h, w]."""
+
+    def close(self) -> None:
+        """Remove what was kept on disk."""
 
 
-@torch.inference_mode()
+class AvismWatcher:
+    """An Avism looks at one clip."""
+
+    def __init__(self, model: Avism) -> None:
+        self._model = model
+        self._stream = VideoStream(model.video_module)
+        self._embeds = torch.empty(0)  # [V, C]
+        self._frames = 0
+
+    def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """See Watcher."""
+        audio = self._model.hear(sound)
+        output, _, features = self._model.decode_frames(frames, audio)
+        self._stream.push(output.queries[-1], audio)
+        self._frames += len(frames)
+        return features
+
+    def conclude(self) -> Tensor:
+        """See Watcher."""
+        output = self._stream.finish()
+        self._embeds = output.mask_embeds
+        return output.logits.softmax(-1)[:, :-1]
+
+    def sounds(self, queries: Tensor) -> Tensor:
+        """See Watcher. Without a presence head a query sounds in every frame."""
+        presence = self._stream.presence(queries)
+        if presence is None:
+            return torch.ones(len(queries), self._frames, dtype=torch.bool)
+        return presence > 0
+
+    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """See Watcher. They do not depend on the sound."""
+        return self._model.see(frames)[1]
+
+    def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
+        """See Watcher. A query has the same embedding in every frame."""
+        return torch.einsum("nc,chw->nhw", self._embeds[queries], features)
+
+    def close(self) -> None:
+        """See Watcher."""
+        self._stream.close()
+
+
+def watcher_for(model: Avism) -> Watcher:
+    """The watcher of a network."""
+    return AvismWatcher(model)
+
+
 def find_sounding(
     model: Avism,
-    frames: Iterable[NDArray[np.uint8]],
-    sound: NDArray[np.float32] | None,
+    clip: Callable[[], Iterable[Moment]],
     *,
+    size: tuple[int, int],
+    encode: Callable[[NDArray[np.bool_]], R],
     threshold: float,
     most: int = 10,
-) -> list[FoundTrack]:
+    least: int = 0,
+    precision: torch.dtype | None = None,
+) -> list[FoundTrack[R]]:
     """Find the sounding objects of one clip.
 
     Args:
         model: in evaluation mode.
-        frames: RGB [H, W, 3] at the model's size.
-        sound: [T, 16000] samples or [T, 128] features, as the model's audio wants it.
+        clip: gives the clip's moments from the first on, each time it is called: once or twice.
+            Frames are at the model's size, any size, the same for all.
+        size: height and width of the masks.
+        encode: packs a mask, bool ``size``, as soon as it is made; never are many of them in memory.
         threshold: tracks below this score are dropped.
-        most: (query, category) pairs looked at.
+        most: (query, category) pairs looked at, the most probable.
+        least: so many of them are returned whatever their score.
+        precision: of the networks, as ``models.precision.autocast_type`` names it; None: fp32. Masks are
+            computed in fp32 from features rounded to half precision in any case.
 
     Returns:
         Tracks, best first. The score is the class probability times the mean foreground probability.
+
+    Raises:
+        ClipError: frames of different sizes, sound of some frames only or not finite, or a clip that is
+            another one when called again; it names the frame. Also if the network's output is not finite.
     """
     device = next(model.parameters()).device
-    queries, heard, features = [], [], []
-    size = (0, 0)
-    start = 0
-    for chunk in _chunks(frames):
-        size = chunk[0].shape[:2]
-        batch = torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).to(device)
-        samples = None if sound is None else torch.from_numpy(sound[start : start + len(chunk)]).to(device)
-        audio = model.hear(samples)
-        output, _, video_features = model.decode_frames(batch, audio)
-        queries.append(output.queries[-1])
-        if audio is not None:
-            heard.append(audio)
-        features += list(video_features.half().cpu())
-        start += len(chunk)
-    if not queries:
-        return []
-    video = model.video_module(torch.cat(queries)[None], torch.cat(heard)[None] if heard else None)
-    probability = video.logits[-1][0].float().softmax(-1)[:, :-1]  # [V, K]
-    scores, places = probability.flatten().topk(min(most, probability.numel()))
-    sounds = np.ones((probability.shape[0], start), bool)
-    if video.presence:
-        sounds = (video.presence[-1][0] > 0).cpu().numpy()
+    reduced = torch.autocast(device.type, dtype=precision, enabled=precision is not None)
+    with torch.inference_mode(), reduced, closing(watcher_for(model)) as watcher:
+        kept: list[Tensor] | None = []  # mask features [t, C, h, w] of each chunk
+        kept_bytes = length = 0
+        shape = (0, 0)
+        for frames, sound in chunks(clip(), CHUNK_FRAMES, device):
+            features = watcher.watch(frames, sound).half()
+            length, shape = length + len(frames), (frames.shape[2], frames.shape[3])
+            kept_bytes += features.nbytes
+            if kept_bytes > FEATURE_BUDGET_BYTES:
+                kept = None
+            elif kept is not None:
+                kept.append(features.cpu())
+        if not length:
+            return []
+        probability = watcher.conclude().cpu()  # [V, K]
+        if not probability.isfinite().all():
+            raise ClipError("the network's output is not finite: its weights or the precision do not fit")
+        scores, places = probability.flatten().topk(min(most, probability.numel()))
+        pairs = [
+            (*divmod(place, probability.shape[1]), score, rank < least)
+            for rank, (place, score) in enumerate(zip(places.tolist(), scores.tolist(), strict=True))
+            if score >= threshold or rank < least  # the mean foreground probability is at most 1
+        ]
+        if not pairs:
+            return []
+        queries = sorted({query for query, *_ in pairs})
+        maker = _MaskMaker(watcher, torch.tensor(queries, device=device), shape, size, encode)
+        for chunk in _again(kept, watcher, clip, device, length):
+            for features in chunk:
+                maker.add(features.to(device, torch.float32))
     found = []
-    for score, place in zip(scores.tolist(), places.tolist(), strict=True):
-        query, label = divmod(place, probability.shape[1])
-        embed = video.mask_embeds[-1][0, query].float()
-        sure = score * _mean_foreground(embed, features, sounds[query], device) if score >= threshold else 0.0
-        if sure >= threshold:
-            found.append(FoundTrack(label, sure, embed, features, sounds[query], size))
+    for query, label, score, sought in pairs:
+        place = queries.index(query)
+        sure = score * maker.mean_foreground(place)
+        if sure >= threshold or sought:
+            found.append(FoundTrack(label, sure, maker.masks[place]))
     return sorted(found, key=lambda track: -track.score)
 
 
-def _mean_foreground(
-    embed: Tensor, features: list[Tensor], sounds: NDArray[np.bool_], device: torch.device
-) -> float:
-    """Mean probability over all pixels of the track that are more likely object than not."""
-    total, count = 0.0, 0
-    for frame in np.flatnonzero(sounds).tolist():
-        chance = torch.einsum("c,chw->hw", embed, features[frame].to(device, embed.dtype)).sigmoid()
-        inside = chance > 0.5
-        total += float((chance * inside).sum())
-        count += int(inside.sum())
-    return total / count if count else 0.0
+def _again(
+    kept: list[Tensor] | None,
+    watcher: Watcher,
+    clip: Callable[[], Iterable[Moment]],
+    device: torch.device,
+    length: int,
+) -> Iterator[Tensor]:
+    """Mask features of all chunks in half precision: those kept, or made anew."""
+    if kept is not None:
+        yield from kept
+        return
+    seen = 0
+    for frames, sound in chunks(clip(), CHUNK_FRAMES, device):
+        seen += len(frames)
+        if seen > length:
+            break
+        yield watcher.features(frames, sound).half()
+    if seen != length:
+        raise ClipError(f"the clip had {length} frames at first and has another number when read again")
+
+
+class _MaskMaker(Generic[R]):
+    """Takes the mask features frame by frame; makes and packs the masks of n queries and sums their score.
+
+    As published: logits go to the padded frame's size and are cut to the frame; there foreground is measured,
+    and from there they go to the size of the masks.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        queries: Tensor,
+        shape: tuple[int, int],
+        size: tuple[int, int],
+        encode: Callable[[NDArray[np.bool_]], R],
+    ) -> None:
+        self._watcher, self._queries, self._encode = watcher, queries, encode
+        self._shape, self._size = shape, size  # of the frames that go in, and of the masks
+        self._sounds: NDArray[np.bool_] = watcher.sounds(queries).cpu().numpy()
+        self._silence = encode(np.zeros(size, bool))
+        self._chance = np.zeros(len(queries))  # sum of foreground probabilities, number of pixels
+        self._pixels = np.zeros(len(queries), np.int64)
+        self.masks: list[list[R]] = [[] for _ in range(len(queries))]
+
+    def add(self, features: Tensor) -> None:
+        """The next frame's features [C, h, w], fp32."""
+        frame = len(self.masks[0])
+        sounds = np.flatnonzero(self._sounds[:, frame])
+        masks: Iterator[NDArray[np.bool_]] = iter(())
+        if len(sounds):
+            with torch.autocast(features.device.type, enabled=False):
+                chosen = self._queries[torch.from_numpy(sounds).to(self._queries.device)]
+                logits = self._to_frame(self._watcher.logits(features, chosen, frame))  # [n, H, W]
+            chance = logits.sigmoid()
+            inside = chance > 0.5
+            self._chance[sounds] += (chance * inside).sum((1, 2)).double().cpu().numpy()
+            self._pixels[sounds] += inside.sum((1, 2)).cpu().numpy()
+            logits = F.interpolate(logits[None], size=self._size, mode="bilinear", align_corners=False)[0]
+            masks = iter((logits > 0).cpu().numpy())
+        for place, packed in enumerate(self.masks):
+            packed.append(self._encode(next(masks)) if self._sounds[place, frame] else self._silence)
+
+    def mean_foreground(self, place: int) -> float:
+        """Mean probability over all pixels of a track that are more likely object than not."""
+        return float(self._chance[place] / self._pixels[place]) if self._pixels[place] else 0.0
+
+    def _to_frame(self, logits: Tensor) -> Tensor:
+        """Logits [n, h, w] at the padded frame's size, cut to the frame."""
+        height, width = self._shape
+        padded = (height + -height % STRIDE_PX, width + -width % STRIDE_PX)
+        logits = F.interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)[0]
+        return logits[:, :height, :width]

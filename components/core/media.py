@@ -41,6 +41,7 @@ __all__ = [
     "probe",
     "read_clip",
     "read_sound",
+    "stream_sound",
     "write_video",
 ]
 
@@ -297,6 +298,26 @@ def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int
         MediaError: it has no sound, or it does not decode.
     """
     sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    for _ in _decode_sound(path, sound):
+        pass
+    return sound.samples(round(sound.end_s * rate_hz))
+
+
+def stream_sound(path: Path, *, rate_hz: int, channels: int = 1) -> Iterator[NDArray[np.int16]]:
+    """Decode the sound of a file piece after piece, int16 [n, channels]: end to end what `read_sound` gives.
+
+    Raises (while iterating):
+        MediaError: it has no sound, or, at the end, it does not decode.
+    """
+    sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    for _ in _decode_sound(path, sound):
+        yield from sound.take()
+    sound.finish()
+    yield from sound.take()
+
+
+def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
+    """Add the sound of a file to `sound`, a packet per step."""
     packets = damaged = 0
     with _open(path) as container:
         video, audio = _best_streams(container)
@@ -314,9 +335,9 @@ def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int
                         sound.add(frame, None if frame.time is None else frame.time - origin_s)
             except av.error.FFmpegError:
                 damaged += 1
+            yield
     if sound.is_empty or damaged > max(1, packets * _DAMAGED_SHARE):
         raise MediaError("the sound does not decode", problem=MediaProblem.NO_AUDIO, where=str(path))
-    return sound.samples(round(sound.end_s * rate_hz))
 
 
 class ClipReader:
@@ -331,6 +352,7 @@ class ClipReader:
         sample_rate_hz: of the sound.
         max_height_px: pictures higher than this are made smaller.
         require_audio: if False, a file without sound gives silence instead of an error.
+        keep_audio: if False, the sound is only checked, and `audio` stays empty: for a video of any length.
         threads: of the video decoder; 0 = one per core. Use 1 where processes share the cores.
 
     Raises (while iterating):
@@ -345,6 +367,7 @@ class ClipReader:
         sample_rate_hz: int = 16_000,
         max_height_px: int | None = None,
         require_audio: bool = True,
+        keep_audio: bool = True,
         threads: int = 0,
     ) -> None:
         self.path = path
@@ -352,6 +375,7 @@ class ClipReader:
         self.sample_rate_hz = sample_rate_hz
         self.max_height_px = max_height_px
         self.require_audio = require_audio
+        self.keep_audio = keep_audio
         self.threads = threads
         self.audio: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
         self.duration_s = 0.0
@@ -368,6 +392,8 @@ class ClipReader:
                 chosen.append(shown)
                 count += 1
             shown = picture
+            if not self.keep_audio:
+                sound.forget()
             while chosen and self._end_s(given) <= picture.time_s:
                 yield self._middle_s(given), chosen.pop(0).rgb(max_height_px=self.max_height_px)
                 given += 1
@@ -386,7 +412,8 @@ class ClipReader:
         chosen += [shown] * (frames - count)
         for index in range(given, frames):
             yield self._middle_s(index), chosen.pop(0).rgb(max_height_px=self.max_height_px)
-        self.audio = sound.samples(round(frames / self.frame_rate_hz * self.sample_rate_hz))[:, 0]
+        if self.keep_audio:
+            self.audio = sound.samples(round(frames / self.frame_rate_hz * self.sample_rate_hz))[:, 0]
 
     def _middle_s(self, index: int) -> float:
         return (index + 0.5) / self.frame_rate_hz

@@ -1,6 +1,9 @@
 """Reading what extract wrote: frames at the size a network wants, and the sound of each frame."""
 
 import wave
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -53,29 +56,65 @@ def read_frame(media: Path, video: Video, index: int) -> NDArray[np.uint8]:
     return frame
 
 
+@contextmanager
+def _open_sound(media: Path, video: Video) -> Iterator[wave.Wave_read]:
+    """Raises AvisError when the file is missing, does not read, or is not what extract writes."""
+    path = media / "audio" / f"{video.name}.wav"
+    try:
+        with wave.open(str(path)) as file:
+            if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (SAMPLE_RATE_HZ, 1, 2):
+                raise AvisError("the sound is not 16 kHz mono 16 bit", where=str(path), fix=_MISSING)
+            yield file
+    except (OSError, EOFError, wave.Error) as error:
+        raise AvisError(f"the sound cannot be read: {error}", where=str(path), fix=_MISSING) from None
+
+
+def _samples(file: wave.Wave_read, count: int) -> NDArray[np.float32]:
+    data = file.readframes(count)
+    return np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / np.float32(32768)
+
+
 def read_sound(media: Path, video: Video) -> NDArray[np.float32]:
     """The clip's sound, 16 kHz mono [n] in -1..1.
 
     Raises:
         AvisError: the file is missing or is not what extract writes.
     """
-    path = media / "audio" / f"{video.name}.wav"
-    try:
-        with wave.open(str(path)) as file:
-            form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-            data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise AvisError(f"the sound cannot be read: {error}", where=str(path), fix=_MISSING) from None
-    if form != (SAMPLE_RATE_HZ, 1, 2):
-        raise AvisError("the sound is not 16 kHz mono 16 bit", where=str(path), fix=_MISSING)
-    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+    with _open_sound(media, video) as file:
+        return _samples(file, file.getnframes())
+
+
+def read_seconds(
+    media: Path, video: Video, frames: Iterable[int], frame_rate_hz: float = 1.0
+) -> Iterator[NDArray[np.float32]]:
+    """The second of sound [16000] that belongs to each of these frames, read one at a time.
+
+    As ``seconds_of_sound`` cuts them: silence where the file is shorter than the frames; what is longer is
+    not heard.
+
+    Raises (while iterating):
+        AvisError: the file is missing or is not what extract writes.
+    """
+    with _open_sound(media, video) as file:
+        length = file.getnframes()
+        for frame in frames:
+            start = round(frame * (SAMPLE_RATE_HZ / frame_rate_hz))
+            second = np.zeros(SAMPLE_RATE_HZ, np.float32)
+            if start < length:
+                file.setpos(start)
+                heard = _samples(file, SAMPLE_RATE_HZ)
+                second[: len(heard)] = heard
+            yield second
 
 
 def read_features(media: Path, video: Video) -> NDArray[np.float32]:
     """Precomputed audio features [T, 128] of a clip.
 
+    Published features may lack the last, incomplete second, which then sounds like the one before, or have
+    one row for it though it has no frame.
+
     Raises:
-        AvisError: there are none, or they have another shape.
+        AvisError: there are none, they have another shape or length, or hold values that are not finite.
     """
     path = media / "features" / f"{video.name}.npy"
     try:
@@ -88,8 +127,16 @@ def read_features(media: Path, video: Video) -> NDArray[np.float32]:
         ) from None
     if values.ndim != 2 or values.shape[1] != 128 or not len(values):
         raise AvisError(f"audio features have shape {values.shape}, not [frames, 128]", where=str(path))
-    if len(values) < video.length:  # published features may lack the last, incomplete second
-        values = np.concatenate((values, np.repeat(values[-1:], video.length - len(values), axis=0)))
+    if abs(len(values) - video.length) > 1:
+        raise AvisError(
+            f"there are audio features of {len(values)} seconds for {video.length} frames",
+            where=str(path),
+            fix="Make features with one row per frame; one row more or less is taken as it is.",
+        )
+    if not np.isfinite(values).all():
+        raise AvisError("audio features hold values that are no finite numbers", where=str(path))
+    if len(values) < video.length:
+        values = np.concatenate((values, values[-1:]))
     return values[: video.length].astype(np.float32)
 
 
@@ -105,3 +152,24 @@ def seconds_of_sound(
     count = min(len(padded), len(sound))
     padded[:count] = sound[:count]
     return padded[starts[:, None] + np.arange(SAMPLE_RATE_HZ)]
+
+
+def cut_seconds(
+    pieces: Iterable[NDArray[np.float32]], frame_rate_hz: float = 1.0
+) -> Iterator[NDArray[np.float32]]:
+    """As ``seconds_of_sound``, from a waveform that comes in pieces [n]: the second [16000] of frame 0, 1, …
+
+    It never ends: after the last piece comes silence. At most a second and a piece are held.
+    """
+    source = iter(pieces)
+    held, begin = np.zeros(0, np.float32), 0  # samples, the first one's number
+    for frame in count():
+        start = round(frame * (SAMPLE_RATE_HZ / frame_rate_hz))
+        waiting = [held]
+        end = begin + len(held)
+        while end < start + SAMPLE_RATE_HZ and (piece := next(source, None)) is not None:
+            waiting.append(piece)
+            end += len(piece)
+        held = np.concatenate(waiting)[start - begin :]
+        begin = start
+        yield np.pad(held[:SAMPLE_RATE_HZ], (0, max(0, SAMPLE_RATE_HZ - len(held))))

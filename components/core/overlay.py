@@ -173,7 +173,7 @@ def render_overlay(
     panels: Sequence[Panel],
     lanes: Sequence[Lane],
     frame_rate_hz: float = 1.0,
-    audio: NDArray[np.float32] | None = None,
+    audio: Iterable[NDArray[np.float32]] | NDArray[np.float32] | None = None,
     audio_rate_hz: int = 16_000,
     panel_height_px: int = 360,
 ) -> None:
@@ -188,7 +188,7 @@ def render_overlay(
         panels: what to draw over the picture, at least one panel.
         lanes: of the time bar.
         frame_rate_hz: annotated frames per second.
-        audio: float32 [n] in [-1, 1] from the first picture on.
+        audio: float32 [n] or [n, channels] in [-1, 1] from the first picture on, whole or in pieces.
         audio_rate_hz: samples per second.
         panel_height_px: height of each panel; the width follows from the picture.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,7 @@ class Soundtrack:
         self._start_s = 0.0  # of the current run
         self._samples_in = 0  # of the current run, at its own rate
         self._samples_out = 0
+        self._taken = 0  # samples that `take` has handed out
 
     @property
     def end_s(self) -> float:
@@ -66,6 +68,31 @@ class Soundtrack:
             if begin < end:
                 track[begin:end] = piece[begin - first : end - first]
         return track
+
+    def take(self) -> Iterator[NDArray[np.int16]]:
+        """Hand out what became known since the last call and forget it: int16 [n, channels], end to end.
+
+        So a track of any length needs no memory. Gaps are silent; a piece whose time lies before what was
+        handed out already is lost.
+        """
+        pieces, self._pieces = self._pieces, []
+        for first, piece in pieces:
+            while self._taken < first:  # a damaged timestamp may lie years away: at most a second at a time
+                silence = np.zeros((min(first - self._taken, self.rate_hz), self.channels), dtype=np.int16)
+                self._taken += len(silence)
+                yield silence
+            kept = piece[max(0, self._taken - first) :]
+            self._taken += len(kept)
+            if len(kept):
+                yield kept
+
+    def forget(self) -> None:
+        """Drop what is known: for a reader who only wants to know whether there is sound, and how long."""
+        self._pieces = []
+
+    def finish(self) -> None:
+        """No more is to come: what the resampler still holds becomes known."""
+        self._close_run()
 
     @property
     def is_empty(self) -> bool:

@@ -95,7 +95,7 @@ def write_video(
     frames: Iterable[NDArray[np.uint8]],
     *,
     frame_rate_hz: float,
-    audio: NDArray[np.float32] | None = None,
+    audio: Iterable[NDArray[np.float32]] | NDArray[np.float32] | None = None,
     audio_rate_hz: int = 16_000,
 ) -> None:
     """Write an MP4 (H.264 yuv420p, AAC); the file is there completely or not at all.
@@ -104,7 +104,8 @@ def write_video(
         path: the file.
         frames: RGB pictures, uint8 [height, width, 3], all of one size; at least one.
         frame_rate_hz: pictures per second.
-        audio: float32 [n] or [n, channels] (one or two) in [-1, 1], from the first picture on.
+        audio: float32 [n] or [n, channels] (one or two) in [-1, 1], from the first picture on: as one array,
+            or in pieces, of which only those of the current picture are held.
         audio_rate_hz: samples per second.
 
     Raises:
@@ -112,6 +113,7 @@ def write_video(
     """
     with replace_file(path, ".mp4") as temporary:
         writer: VideoWriter | None = None
+        sound = None if audio is None else _Pieces([audio] if isinstance(audio, np.ndarray) else audio)
         try:
             for index, rgb in enumerate(frames):
                 if writer is None:
@@ -120,13 +122,13 @@ def write_video(
                         width=rgb.shape[1],
                         height=rgb.shape[0],
                         frame_rate_hz=frame_rate_hz,
-                        audio_rate_hz=None if audio is None else audio_rate_hz,
-                        channels=1 if audio is None or audio.ndim == 1 else audio.shape[1],
+                        audio_rate_hz=None if sound is None else audio_rate_hz,
+                        channels=1 if sound is None else sound.channels,
                     )
                 writer.picture(rgb, index / frame_rate_hz)
-                if audio is not None:  # beside its picture, so that the file can be played as it loads
+                if sound is not None:  # beside its picture, so that the file can be played as it loads
                     begin, end = (round(k / frame_rate_hz * audio_rate_hz) for k in (index, index + 1))
-                    writer.sound(audio[begin:end])
+                    writer.sound(sound.next(end - begin))
             if writer is None:
                 raise ValueError("a video needs at least one picture")
         except BaseException as error:
@@ -134,3 +136,22 @@ def write_video(
                 writer.__exit__(type(error), error, None)
             raise
         writer.__exit__(None, None, None)
+
+
+class _Pieces:
+    """Hands out a sound, which comes in pieces, in stretches of any length."""
+
+    def __init__(self, pieces: Iterable[NDArray[np.float32]]) -> None:
+        self._source = iter(pieces)
+        self._held = next(self._source, np.zeros(0, np.float32))
+        self.channels = 1 if self._held.ndim == 1 else self._held.shape[1]
+
+    def next(self, count: int) -> NDArray[np.float32]:
+        """The next samples, fewer than ``count`` only at the end."""
+        waiting, known = [self._held], len(self._held)
+        while known < count and (piece := next(self._source, None)) is not None:
+            waiting.append(piece)
+            known += len(piece)
+        held = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+        self._held = held[count:]
+        return held[:count]

@@ -1,19 +1,19 @@
 """From one clip to tracks in the official results format."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from components.core.errors import AvisError
-from components.core.masks import encode
+from components.core.masks import encode, is_empty
 from components.core.records import Result
 from components.predict.params import PredictParams
 from models.avism import Avism
 from models.inference import find_sounding
+from models.moments import Moment
+from models.precision import autocast_type
 from models.saved import ModelCard, load_model
 
 
@@ -48,39 +48,44 @@ class Predictor:
     def predict(
         self,
         video_id: int,
-        frames: Iterable[NDArray[np.uint8]],
-        sound: NDArray[np.float32] | None,
+        clip: Callable[[], Iterable[Moment]],
         *,
-        length: int,
         height: int,
         width: int,
+        least: int = 0,
     ) -> list[Result]:
-        """Tracks of one clip, best first, masks at the source's size.
+        """Tracks of one clip, best first, masks at the source's size; those that are never seen left out.
 
         Args:
-            frames: RGB at the model's short side, ``length`` of them.
-            sound: as models.inference.find_sounding wants it.
+            video_id: of the results.
+            clip: the clip's moments, frames at the model's short side, as models.inference wants them; it
+                is called once or twice, and holds no more than it likes.
+            height, width: of the masks.
+            least: so many candidates are given even if they score below the threshold.
+
+        Raises:
+            ClipError: the moments do not fit together; it names the frame.
         """
         ids = sorted(self.card.categories)
+        device = next(self.model.parameters()).device
         tracks = find_sounding(
             self.model,
-            frames,
-            sound,
+            clip,
+            size=(height, width),
+            encode=encode,
             threshold=self.params.score_threshold,
             most=self.params.most_tracks,
+            least=least,
+            precision=autocast_type(self.params.precision, device),
         )
-        results = []
-        for track in tracks:
-            masks = [track.mask(frame, height, width) for frame in range(length)]
-            if not any(mask.any() for mask in masks):
-                continue
-            results.append(
-                Result(
-                    video_id=video_id,
-                    category_id=ids[track.label],
-                    score=round(track.score, 6),
-                    # an empty mask stays an RLE: the published evaluator stops at null
-                    segmentations=[encode(mask) for mask in masks],
-                )
+        return [
+            Result(
+                video_id=video_id,
+                category_id=ids[track.label],
+                score=round(track.score, 6),
+                # an empty mask stays an RLE: the published evaluator stops at null
+                segmentations=list(track.masks),
             )
-        return results
+            for track in tracks
+            if not all(is_empty(mask) for mask in track.masks)
+        ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from tqdm import tqdm
 from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.masks import is_empty
-from components.core.media import ClipReader, probe, read_clip, read_sound
-from components.core.media_folder import resize, seconds_of_sound
+from components.core.media import ClipReader, probe, stream_sound
+from components.core.media_folder import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.records import Result
 from components.predict.clips import Predictor
 from components.predict.params import PredictParams
+from models.moments import ClipError, Moment
 
 OVERLAY_RATE_HZ = 25.0  # at most; slower videos keep their own rate
 SOUND_RATE_HZ = 44_100
@@ -38,7 +40,7 @@ class VideoPrediction:
     objects: list[SoundingObject]
     overlay: Path
     results: Path
-    best_score: float  # of all candidates, below the threshold too; 0 without any
+    best_score: float  # of the tracks, or of the likeliest candidate below the threshold; 0: it has no mask
 
 
 def predict_video(video: Path, out: Path, model_folder: Path, params: PredictParams) -> VideoPrediction:
@@ -58,25 +60,16 @@ def predict_video(video: Path, out: Path, model_folder: Path, params: PredictPar
             fix="Use a variant with train.model.audio: vggish.",
         )
     rate_hz = predictor.card.frame_rate_hz
-    clip = read_clip(video, frame_rate_hz=rate_hz, require_audio=audio == "vggish")
-    if not clip.frames:
-        raise AvisError(f"the video is shorter than {1 / rate_hz:g} s", where=str(video))
-    side = predictor.card.short_side_px
-    sound = seconds_of_sound(clip.audio, len(clip.frames), rate_hz) if audio == "vggish" else None
-    every = Predictor(predictor.model, predictor.card, params.model_copy(update={"score_threshold": 0.0}))
-    candidates = every.predict(
-        1,
-        (resize(frame, side) for frame in clip.frames),
-        sound,
-        length=len(clip.frames),
-        height=clip.height,
-        width=clip.width,
-    )
+    clip = _VideoClip(video, rate_hz, predictor.card.short_side_px, hears=audio == "vggish")
+    try:
+        candidates = predictor.predict(1, clip, height=clip.height, width=clip.width, least=1)
+    except ClipError as error:
+        raise AvisError(f"the video cannot be predicted: {error}", where=str(video)) from error
     found = [track for track in candidates if track.score >= params.score_threshold]
     names = predictor.card.categories
     overlay, results = out / f"{video.stem}.overlay.mp4", out / f"{video.stem}.json"
     out.mkdir(parents=True, exist_ok=True)
-    _write_overlay(overlay, video, found, names, rate_hz, length=len(clip.frames))
+    _write_overlay(overlay, video, found, names, rate_hz, length=clip.frames)
     objects = [
         SoundingObject(names[track.category_id], track.score, _intervals(track, rate_hz)) for track in found
     ]
@@ -85,7 +78,7 @@ def predict_video(video: Path, out: Path, model_folder: Path, params: PredictPar
         {
             "video": video.name,
             "frame_rate_hz": rate_hz,
-            "frames": len(clip.frames),
+            "frames": clip.frames,
             "width": clip.width,
             "height": clip.height,
             "score_threshold": params.score_threshold,
@@ -102,6 +95,46 @@ def predict_video(video: Path, out: Path, model_folder: Path, params: PredictPar
     )
     best = max((track.score for track in candidates), default=0.0)
     return VideoPrediction(objects, overlay, results, best)
+
+
+class _VideoClip:
+    """The moments of a video file, decoded anew each time it is called; nothing of it is kept.
+
+    Sound is read through a file handle of its own: in some files it lies far from its pictures. Where it is
+    shorter than the pictures it is silent, what is longer is not heard.
+    """
+
+    def __init__(self, video: Path, rate_hz: float, short_side_px: int, *, hears: bool) -> None:
+        self._video, self._rate_hz, self._short_side_px, self._hears = video, rate_hz, short_side_px, hears
+        self._calls = 0
+        self.frames = 0  # known after the first pass
+        first = next(iter(self._reader()))[1]
+        self.height, self.width = first.shape[:2]
+
+    def __call__(self) -> Iterator[Moment]:
+        self._calls += 1
+        what = "pass 1: find objects" if self._calls == 1 else "pass 2: masks"
+        total = self.frames or round((probe(self._video).duration_s or 0) * self._rate_hz) or None
+        sounds: Iterator[NDArray[np.float32] | None] = repeat(None)
+        if self._hears:
+            pieces = stream_sound(self._video, rate_hz=SAMPLE_RATE_HZ)
+            sounds = cut_seconds((_floats(piece)[:, 0] for piece in pieces), self._rate_hz)
+        pictures = tqdm(self._reader(), total=total, desc=what, unit="frame", mininterval=1.0)
+        frames = 0
+        for (_, picture), sound in zip(pictures, sounds, strict=False):
+            if picture.shape[:2] != (self.height, self.width):
+                raise ClipError(
+                    f"frame {frames} is {picture.shape[1]}x{picture.shape[0]} and the ones before it are "
+                    f"{self.width}x{self.height}: all frames of a clip must have one size"
+                )
+            frames += 1
+            yield resize(picture, self._short_side_px), sound
+        self.frames = frames
+
+    def _reader(self) -> ClipReader:
+        return ClipReader(
+            self._video, frame_rate_hz=self._rate_hz, require_audio=self._hears, keep_audio=False
+        )
 
 
 def _intervals(track: Result, rate_hz: float) -> list[tuple[float, float]]:
@@ -127,10 +160,11 @@ def _write_overlay(
         lanes = [Lane("nothing found", (128, 128, 128), [False] * length)]
     sound = None
     if info.audio_codec is not None:
-        sound = read_sound(video, rate_hz=SOUND_RATE_HZ, channels=2).astype(np.float32) / np.float32(32768)
+        pieces = stream_sound(video, rate_hz=SOUND_RATE_HZ, channels=2)
+        sound = (_floats(piece) for piece in pieces)
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        reader = ClipReader(video, frame_rate_hz=picture_rate_hz, require_audio=False)
+        reader = ClipReader(video, frame_rate_hz=picture_rate_hz, require_audio=False, keep_audio=False)
         total = round((info.duration_s or 0) * picture_rate_hz) or None
         for _, picture in tqdm(reader, total=total, desc="overlay", unit="frame", mininterval=1.0):
             yield picture
@@ -145,3 +179,7 @@ def _write_overlay(
         audio=sound,
         audio_rate_hz=SOUND_RATE_HZ,
     )
+
+
+def _floats(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(32768)

@@ -15,8 +15,10 @@ from components.core.media import (
     probe,
     read_clip,
     read_sound,
+    stream_sound,
     write_video,
 )
+from components.core.soundtrack import Soundtrack
 from tests.clips import grey, make_clip, onset_s
 
 
@@ -95,7 +97,8 @@ def test_odd_size_and_height_limit(tmp_path: Path) -> None:
     assert read_clip(path, max_height_px=21).frames[0].shape == (21, 32, 3)
 
 
-def test_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
+def holed_clip(tmp_path: Path) -> Path:
+    """Four seconds with beeps at 0.5 and 3.0 s; the sound lacks the packets between 1.0 and 2.0 s."""
     whole = make_clip(tmp_path / "whole.mkv", seconds=4, flashes_s=(0.5, 3.0))
     holed = tmp_path / "holed.mkv"
     with av.open(str(whole)) as source, av.open(str(holed), "w") as target:
@@ -107,7 +110,11 @@ def test_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
                 continue
             packet.stream = streams[packet.stream.index]
             target.mux(packet)
-    audio = read_clip(holed).audio
+    return holed
+
+
+def test_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
+    audio = read_clip(holed_clip(tmp_path)).audio
     assert onset_s(audio[32_000:]) == pytest.approx(1.0, abs=0.01)  # the second beep stays at 3.0 s
     assert np.abs(audio[17_000:31_000]).max() == 0
 
@@ -220,3 +227,57 @@ def test_reader_yields_while_it_decodes(tmp_path: Path) -> None:
     first = next(iter(reader))
     assert first[0] == 0.5
     assert reader.duration_s == 0.0  # the end is not known yet
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (44_100, 2)])
+def test_streamed_sound_is_the_sound(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    path = holed_clip(tmp_path)
+    pieces = list(stream_sound(path, rate_hz=rate_hz, channels=channels))
+    assert len(pieces) > 20 and max(len(piece) for piece in pieces) <= rate_hz
+    whole = read_sound(path, rate_hz=rate_hz, channels=channels)
+    streamed = np.concatenate(pieces)
+    assert len(whole) <= len(streamed) <= len(whole) + 100  # the resampler's last samples
+    np.testing.assert_array_equal(streamed[: len(whole)], whole)
+    with pytest.raises(MediaError, match="the file has no sound"):
+        list(stream_sound(make_clip(tmp_path / "silent.mp4", audio_codec=None), rate_hz=rate_hz))
+
+
+def test_a_damaged_timestamp_costs_no_memory() -> None:
+    """Years of silence come a second at a time; a piece that comes too late is dropped."""
+    sound = Soundtrack(rate_hz=16_000)
+    frame = av.AudioFrame.from_ndarray(np.full((1, 1600), 7, np.int16), format="s16", layout="mono")
+    frame.sample_rate = 16_000
+    for time_s in (0.0, 1e9, 0.05):
+        sound.add(frame, time_s)
+    pieces = sound.take()
+    assert [next(pieces).any() for _ in range(5)] == [True, False, False, False, False]
+    sound = Soundtrack(rate_hz=16_000)
+    for time_s in (0.0, 0.05):
+        sound.add(frame, time_s)
+    sound.finish()
+    assert sum(len(piece) for piece in sound.take()) == 2400  # half of the second one lies before its end
+    assert not list(sound.take())
+
+
+def test_a_reader_need_not_keep_the_sound(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mp4", seconds=3)
+    kept, dropped = ClipReader(path), ClipReader(path, keep_audio=False)
+    for (_, one), (_, other) in zip(kept, dropped, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (len(kept.audio), len(dropped.audio)) == (48_000, 0)
+    with pytest.raises(MediaError, match="no sound"):
+        list(ClipReader(make_clip(tmp_path / "silent.mp4", audio_codec=None), keep_audio=False))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sound_in_pieces_gives_the_same_file(tmp_path: Path, channels: int) -> None:
+    pictures = [np.full((48, 64, 3), k * 9, dtype=np.uint8) for k in range(12)]
+    audio = np.sin(np.arange(20_000 * channels)).astype(np.float32).reshape(-1, channels)
+    audio = audio[:, 0] if channels == 1 else audio
+    cuts = np.split(audio, [1, 5, 300, 301, 9_000, 9_000, 15_000])
+    for name, given in (("whole", audio), ("pieces", iter(cuts)), ("short", audio[:5_000])):
+        write_video(tmp_path / f"{name}.mp4", pictures, frame_rate_hz=12, audio=given)
+    assert (tmp_path / "whole.mp4").read_bytes() == (tmp_path / "pieces.mp4").read_bytes()
+    assert len(read_sound(tmp_path / "short.mp4", rate_hz=16_000)) < 8_000
+    write_video(tmp_path / "none.mp4", pictures, frame_rate_hz=12, audio=iter([]))
+    assert probe(tmp_path / "none.mp4").duration_s == pytest.approx(1.0, abs=0.1)

@@ -13,6 +13,7 @@ from components.core.records import AnnotationSet, read_annotations, read_result
 from components.predict.clips import Predictor
 from components.predict.params import PredictParams
 from components.predict.stage import predict
+from models import inference
 from tests.tiny_model import CATEGORIES, write_finder, write_square_set
 
 
@@ -53,15 +54,13 @@ def test_results_are_of_the_official_form(paths: Paths, annotations: AnnotationS
 def test_categories_are_the_models_by_id(paths: Paths) -> None:
     """Row 0 of the class head is the smallest id, whatever the order in which the names were given."""
     predictor = Predictor.load(paths.model("tiny"), PredictParams(score_threshold=0.0, most_tracks=1))
-    frames = [np.zeros((32, 48, 3), np.uint8)] * 2
+    moments = [(np.zeros((32, 48, 3), np.uint8), np.zeros(16_000, np.float32))] * 2
     for label, category in ((0, 3), (1, 7)):
         head = predictor.model.video_module.class_head
         head.weight.data.zero_()
         head.bias.data.zero_()
         head.bias.data[label] = 5
-        results = predictor.predict(
-            1, frames, np.zeros((2, 16_000), np.float32), length=2, height=64, width=96
-        )
+        results = predictor.predict(1, lambda: moments, height=64, width=96)
         assert all(decode(mask, 64, 96).all() for mask in results[0].segmentations)
         assert [result.category_id for result in results] == [category]
 
@@ -81,6 +80,64 @@ def test_features_come_from_media(paths: Paths, annotations: AnnotationSet) -> N
         np.save(paths.media / "features" / f"{video.name}.npy", np.ones((video.length, 128), np.float32))
     predict("given", PredictParams(), paths)
     assert (paths.predictions("given") / "results.json").exists()
+
+
+@pytest.mark.parametrize("length", [1, 9])
+def test_features_of_another_length_name_their_file(
+    paths: Paths, annotations: AnnotationSet, length: int
+) -> None:
+    write_finder(paths.model("given"), audio="features")
+    (paths.media / "features").mkdir()
+    for video in annotations.videos:
+        # one row more or less is as published
+        np.save(paths.media / "features" / f"{video.name}.npy", np.ones((video.length - 1, 128), np.float32))
+    predict("given", PredictParams(), paths)
+    video = annotations.videos[0]
+    file = paths.media / "features" / f"{video.name}.npy"
+    np.save(file, np.ones((length, 128), np.float32))
+    match = rf"features of {length} seconds for {video.length} frames \({file}\)"
+    with pytest.raises(AvisError, match=match):
+        predict("given", PredictParams(), paths)
+    values = np.ones((video.length, 128), np.float32)
+    values[1, 5] = np.nan
+    np.save(file, values)
+    with pytest.raises(AvisError, match=rf"no finite numbers \({file}\)"):
+        predict("given", PredictParams(), paths)
+
+
+def test_clips_of_one_and_two_frames_and_of_none(paths: Paths, annotations: AnnotationSet) -> None:
+    annotations.tracks.clear()
+    for count, video in zip((1, 2, 3), annotations.videos, strict=True):
+        video.length, video.file_names = count, video.file_names[:count]
+    write_annotations(paths.annotations / "test.json", annotations)
+    settings = PredictParams(score_threshold=0.0, most_tracks=1)
+    predict("tiny", settings, paths)
+    results = read_results(paths.predictions("tiny") / "results.json")
+    assert [len(result.segmentations) for result in results] == [1, 2, 3]
+    predictor = Predictor.load(paths.model("tiny"), settings)
+    assert predictor.predict(1, lambda: [], height=64, width=96) == []
+
+
+def test_a_long_clip_is_read_twice_and_gives_the_same(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = PredictParams(score_threshold=0.0, most_tracks=2)
+    write_finder(paths.model("hears"), presence_head=True)
+    for name in ("tiny", "hears"):
+        predict(name, settings, paths)
+    kept = [(paths.predictions(name) / "results.json").read_bytes() for name in ("tiny", "hears")]
+    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    for name in ("tiny", "hears"):
+        predict(name, settings, paths)
+    assert kept == [(paths.predictions(name) / "results.json").read_bytes() for name in ("tiny", "hears")]
+
+
+def test_precision_by_name(paths: Paths) -> None:
+    scores = {}
+    for precision in ("fp32", "bf16", "auto"):
+        predict("tiny", PredictParams(score_threshold=0.0, precision=precision), paths)  # type: ignore[arg-type]
+        scores[precision] = [x.score for x in read_results(paths.predictions("tiny") / "results.json")]
+    assert scores["bf16"] != scores["fp32"]
+    assert scores["bf16"] == pytest.approx(scores["fp32"], abs=0.02)
+    assert scores["auto"] in (scores["fp32"], scores["bf16"])
 
 
 def test_what_is_missing_is_named(paths: Paths, annotations: AnnotationSet) -> None:

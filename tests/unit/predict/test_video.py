@@ -4,14 +4,18 @@ import json
 import os
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from components.core.errors import AvisError
 from components.core.masks import decode
-from components.core.media import probe, read_sound
+from components.core.media import probe, read_clip, read_sound
+from components.core.media_folder import seconds_of_sound
 from components.core.records import Result
 from components.predict.params import PredictParams
-from components.predict.video import VideoPrediction, _intervals, predict_video
+from components.predict.video import VideoPrediction, _intervals, _VideoClip, predict_video
+from models import inference
 from tests.clips import make_clip
 from tests.tiny_model import CATEGORIES, write_finder
 
@@ -120,6 +124,76 @@ def test_models_that_cannot_hear_a_file(folder: Path, tmp_path: Path) -> None:
     given = write_finder(tmp_path / "given", audio="features")
     with pytest.raises(AvisError, match="precomputed features, which a video file does not have"):
         predict_video(video, tmp_path / "out", given, ANYTHING)
+
+
+def test_a_second_pass_gives_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video = clip_of(tmp_path / "clip")
+    kept = predict_video(video, tmp_path / "once", folder, ANYTHING)
+    once = capfd.readouterr().err
+    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    again = predict_video(video, tmp_path / "twice", folder, ANYTHING)
+    twice = capfd.readouterr().err
+    assert kept.results.read_bytes() == again.results.read_bytes()
+    assert "pass 1: find objects: 100%" in once and "pass 2" not in once
+    assert "pass 1: find objects: 100%" in twice and "pass 2: masks: 100%" in twice
+
+
+@pytest.mark.parametrize("rate_hz", [1.0, 2.0, 0.5])
+def test_moments_are_those_of_the_whole_video(tmp_path: Path, rate_hz: float) -> None:
+    """Decoded piece by piece, a video has the frames and seconds that it has when decoded whole."""
+    video = make_clip(tmp_path / "clip.mp4", flashes_s=(0.5, 1.2, 3.9), seconds=4.5)
+    whole = read_clip(video, frame_rate_hz=rate_hz)
+    seconds = seconds_of_sound(whole.audio, len(whole.frames), rate_hz)
+    clip = _VideoClip(video, rate_hz, 64, hears=True)
+    for _ in range(2):
+        moments = list(clip())
+        assert clip.frames == len(moments) == len(whole.frames)
+        for (picture, sound), frame, second in zip(moments, whole.frames, seconds, strict=True):
+            np.testing.assert_array_equal(picture, frame)
+            assert sound is not None
+            heard = second != 0  # the whole clip's sound is cut where its last frame ends
+            np.testing.assert_array_equal(sound[heard], second[heard])
+        assert np.abs(moments[0][1]).max() > 0.1  # type: ignore[arg-type]
+
+
+def test_sound_shorter_and_longer_than_the_pictures(folder: Path, tmp_path: Path) -> None:
+    for name, seconds in (("short", 1.0), ("long", 6.0)):
+        pictures = make_clip(tmp_path / "v.mp4", seconds=3.0, audio_codec=None)
+        sound = make_clip(tmp_path / "a.mp4", seconds=seconds, flashes_s=(0.5,), video_codec=None)
+        mixed = join(pictures, sound, tmp_path / f"{name}.mp4")
+        clip = _VideoClip(mixed, 1.0, 64, hears=True)
+        sounds = [sound for _, sound in clip() if sound is not None]
+        assert len(sounds) == clip.frames
+        assert np.abs(sounds[0]).max() > 0.1 and np.abs(sounds[2]).max() < 0.01
+        assert predict_video(mixed, tmp_path / "out", folder, ANYTHING).objects
+
+
+def test_a_video_that_changes_its_size_is_refused(folder: Path, tmp_path: Path) -> None:
+    """MPEG-TS files of different sizes, one after the other, are one file."""
+    parts = [
+        make_clip(tmp_path / f"{k}.ts", seconds=2.0, size=size, offset_s=2.0 * k)
+        for k, size in enumerate([(96, 64), (64, 96)])
+    ]
+    video = tmp_path / "both.ts"
+    video.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(AvisError, match=r"frame 2 is 64x96 and the ones before it are 96x64.*both\.ts"):
+        predict_video(video, tmp_path / "out", folder, ANYTHING)
+    assert not (tmp_path / "out").exists()
+
+
+def join(pictures: Path, sound: Path, path: Path) -> Path:
+    """A file with the pictures of one and the sound of another, not interleaved."""
+    with av.open(str(pictures)) as one, av.open(str(sound)) as other, av.open(str(path), "w") as out:
+        for source, kind in ((one, "video"), (other, "audio")):
+            out.add_stream_from_template(getattr(source.streams, kind)[0])
+        for source, target in ((one, out.streams[0]), (other, out.streams[1])):
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = target
+                    out.mux(packet)
+    return path
 
 
 def test_intervals_are_runs_of_masks() -> None:
