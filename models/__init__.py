@@ -1,8 +1,16 @@
-"""The networks. ``build(name, **config)`` makes one; nothing here imports another folder of ours."""
+"""The networks. ``build(name, **config)`` makes one, ``load_published(checkpoint)`` a released one.
 
+Nothing here imports another folder of ours.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from models.avism import Avism
 
 MODELS = ("avism",)
@@ -27,3 +35,15 @@ def build(name: str, **config: Any) -> "Avism":
             f"unknown settings of {name}: {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}"
         )
     return Avism(AvismConfig(**config))
+
+
+def load_published(checkpoint: "Path | str | Mapping[str, Tensor | NDArray[Any]]", **config: Any) -> "Avism":
+    """A released checkpoint, a file or a state dict, as a model in evaluation mode; see ``models.published``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a checkpoint of this model; missing, unexpected and misshapen entries are listed.
+    """
+    from models import published
+
+    return published.load_published(checkpoint, **config)

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import timm
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.ops import FrozenBatchNorm2d
+
+from models.backbone_files import backbone_weights
+from models.checkpoint_file import read_checkpoint, require_same_entries
+from models.swin import SwinStages
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -28,14 +31,12 @@ class Backbone(nn.Module):
         *,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
-        channels_last: bool = False,
         parts: list[nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.parts = tuple(parts or ())  # from the input on, for freeze()
         self.channels = channels
-        self.channels_last = channels_last
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -56,9 +57,7 @@ class Backbone(nn.Module):
         return (frames.to(self.mean.dtype) - self.mean) / self.std
 
     def forward(self, normalised: Tensor) -> list[Tensor]:
-        maps = self.network(normalised)
-        maps = [x.permute(0, 3, 1, 2) for x in maps] if self.channels_last else list(maps)
-        return [x.contiguous() for x in maps]
+        return [x.contiguous() for x in self.network(normalised)]
 
 
 class ResNetStages(nn.Module):
@@ -135,31 +134,19 @@ def efficientnet_lite0_imagenet() -> dict[str, Tensor]:
 
 def _resnet50(pretrained: bool) -> Backbone:
     stages = ResNetStages()
+    backbone = Backbone(stages, [256, 512, 1024, 2048], parts=[stages.stem, *stages.stages])
     if pretrained:
         from torchvision.models import ResNet50_Weights
 
         state = ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-        load_torchvision_resnet(stages, state)
-    return Backbone(stages, [256, 512, 1024, 2048], parts=[stages.stem, *stages.stages])
+        load_backbone(backbone, state)
+    return backbone
 
 
-def load_torchvision_resnet(stages: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load a torchvision ResNet-50 state dict (``conv1.weight``, ``layer1.0.…``) into the stages."""
-    renamed = {}
-    for name, value in state.items():
-        head, _, rest = name.partition(".")
-        if head in ("conv1", "bn1"):
-            renamed[f"stem.{0 if head == 'conv1' else 1}.{rest}"] = value
-        elif head.startswith("layer"):
-            renamed[f"stages.{int(head[5:]) - 1}.{rest}"] = value
-    kept = {name: value for name, value in renamed.items() if not name.endswith("num_batches_tracked")}
-    stages.load_state_dict(kept)
-
-
-def _swin(name: str, channels: list[int]) -> Callable[[bool], Backbone]:
+def _swin(name: str) -> Callable[[bool], Backbone]:
     def build(pretrained: bool) -> Backbone:
-        network = timm.create_model(name, pretrained=pretrained, features_only=True, strict_img_size=False)
-        return Backbone(network, channels, channels_last=True)
+        stages = SwinStages(name, pretrained=pretrained)
+        return Backbone(stages, stages.channels, parts=[stages.patch_embed, *stages.stages])
 
     return build
 
@@ -175,17 +162,17 @@ class BackboneChoice:
 BACKBONES: dict[str, BackboneChoice] = {
     "efficientnet_lite0": BackboneChoice(_efficientnet_lite0, "ImageNet, from its Python package"),
     "resnet50": BackboneChoice(_resnet50, "ImageNet, downloaded by torchvision"),
-    "swin_base": BackboneChoice(
-        _swin("swin_base_patch4_window12_384.ms_in22k", [128, 256, 512, 1024]), "ImageNet-22k, by timm"
-    ),
-    "swin_large": BackboneChoice(
-        _swin("swin_large_patch4_window12_384.ms_in22k", [192, 384, 768, 1536]), "ImageNet-22k, by timm"
-    ),
+    "swin_base": BackboneChoice(_swin("swin_base_patch4_window12_384.ms_in22k"), "ImageNet-22k, by timm"),
+    "swin_large": BackboneChoice(_swin("swin_large_patch4_window12_384.ms_in22k"), "ImageNet-22k, by timm"),
 }
+FROM_FILE = ("resnet50", "swin_base", "swin_large")
 
 
 def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) -> Backbone:
-    """Make a backbone by name; ``weights`` is a torchvision ResNet-50 file that replaces the download.
+    """Make a backbone by name; ``weights`` is a file of ImageNet weights that replaces the download.
+
+    Files that are read: torchvision's ResNet-50 and Detectron2's ``.pkl`` of it; Swin by its authors, by
+    timm, or converted for Mask2Former (``.pkl``).
 
     Raises:
         ValueError: unknown name (the allowed ones are listed), or weights for another backbone.
@@ -199,13 +186,27 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
         except OSError as error:  # what urllib raises without a network, too
             raise ValueError(
                 f"no pretrained weights for {name} ({BACKBONES[name].weights}): {error}. Without a network "
-                "name a file in backbone_weights (resnet50), or set backbone_pretrained to false"
+                f"name a file in backbone_weights ({', '.join(FROM_FILE)}) or set backbone_pretrained to "
+                "false"
             ) from error
-    if name != "resnet50":
-        raise ValueError(f"backbone weights from a file are read for resnet50 only, not for {name}")
+    if name not in FROM_FILE:
+        raise ValueError(f"backbone weights from a file are read for {', '.join(FROM_FILE)}, not for {name}")
     backbone = BACKBONES[name].build(False)
     try:
-        load_torchvision_resnet(backbone.network, torch.load(weights, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise ValueError(f"{weights} does not hold torchvision's ResNet-50: {error}") from error
+        load_backbone(backbone, read_checkpoint(weights))
+    except ValueError as error:
+        raise ValueError(f"{weights} does not hold a {name}: {error}") from error
     return backbone
+
+
+def load_backbone(backbone: Backbone, state: dict[str, Tensor]) -> None:
+    """Load ImageNet weights as published (``models.backbone_files``); Swin's output norms stay fresh.
+
+    Raises:
+        ValueError: missing, unexpected and misshapen entries, listed.
+    """
+    renamed, _classifier = backbone_weights(state)
+    own = backbone.state_dict()
+    given = {name: x for name, x in own.items() if name.startswith("network.norms.")} | renamed
+    require_same_entries(own, given)
+    backbone.load_state_dict(given)

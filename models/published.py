@@ -1,21 +1,24 @@
-"""Published AVISM checkpoints: their parameter names and ours, in one map."""
+"""Released checkpoints of AVISM, ACVIS, VITA and Mask2Former: their parameter names, and a ready model."""
 
 import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from models import build
 from models.avism import Avism
+from models.backbone import FROM_FILE, load_backbone
+from models.backbone_files import backbone_name, backbone_weights, which_backbone
+from models.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
+from models.published_architecture import HEADS, read_architecture
 
 # published name -> ours; tried in order, the first that matches counts
 RULES: tuple[tuple[str, str], ...] = (
-    (r"backbone\.stem\.conv1\.norm\.", "backbone.network.stem.1."),
-    (r"backbone\.stem\.conv1\.", "backbone.network.stem.0."),
-    (r"backbone\.res(\d)\.(\d+)\.shortcut\.norm\.", r"backbone.network.stages.<\1>.\2.downsample.1."),
-    (r"backbone\.res(\d)\.(\d+)\.shortcut\.", r"backbone.network.stages.<\1>.\2.downsample.0."),
-    (r"backbone\.res(\d)\.(\d+)\.conv(\d)\.norm\.", r"backbone.network.stages.<\1>.\2.bn\3."),
-    (r"backbone\.res(\d)\.(\d+)\.conv(\d)\.", r"backbone.network.stages.<\1>.\2.conv\3."),
     (r"sem_seg_head\.pixel_decoder\.transformer\.level_embed", "pixel_decoder.level_embed"),
     (
         r"sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\.self_attn\.",
@@ -34,6 +37,9 @@ RULES: tuple[tuple[str, str], ...] = (
         r"frame_decoder.audio_fusion.look.\1.attention.",
     ),
     (r"sem_seg_head\.predictor\.av_sf\.(\d+)\.", r"frame_decoder.audio_fusion.look.\1."),
+    (r"sem_seg_head\.predictor\.audio_centric_query_generator\.", "frame_decoder.audio_attention."),
+    (r"sem_seg_head\.predictor\.cls_token\.", "frame_decoder.count_content."),
+    (r"sem_seg_head\.predictor\.cnt_proj\.", "frame_decoder.count_head."),
     (r"sem_seg_head\.predictor\.", "frame_decoder."),
     (r"(?:avism|vita)_module\.(?:avism|vita)_mask_features\.", "video_module.mask_features."),
     (r"(?:avism|vita)_module\.input_proj_dec\.", "video_module.input_proj."),
@@ -51,13 +57,14 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
     (r"(?:avism|vita)_module\.transformer_ffn_layers\.", "video_module.decoder_feed_forward."),
     (r"(?:avism|vita)_module\.", "video_module."),
+    (r"audio_backbone\.", "audio_encoder."),
 )
 INSIDE: tuple[tuple[str, str], ...] = (
     (r"\.transformer_(self|cross)_attention_layers\.", r".\1_attention."),
     (r"\.transformer_ffn_layers\.", ".feed_forward."),
     (r"\.(?:self_attn|multihead_attn)\.", ".attention."),
     (r"\.decoder_norm\.", ".norm."),
-    (r"\.query_feat\.", ".query_content."),
+    (r"\.(?:query_feat|static_query)\.", ".query_content."),
     (r"\.query_embed\.", ".query_position."),
     (r"\.class_embed\.", ".class_head."),
     (r"\.mask_embed\.", ".mask_head."),
@@ -69,46 +76,102 @@ def our_name(published: str) -> str | None:
     """Our name of a published parameter; None for entries that are no part of the network."""
     if CRITERION.search(published):
         return None
+    if published.startswith("backbone."):
+        name = backbone_name(published.removeprefix("backbone."))
+        return None if name is None else f"backbone.{name}"
+    # early Mask2Former files have the pixel decoder's parts in the head itself
+    published = re.sub(
+        r"^sem_seg_head\.(?!predictor\.|pixel_decoder\.)", "sem_seg_head.pixel_decoder.", published
+    )
     name = published
     for pattern, replacement in RULES:
         changed, count = re.subn("^" + pattern, replacement, name)
         if count:
             name = changed
             break
-    # res2 is stage 0
-    name = re.sub(r"<(\d)>", lambda match: str(int(match.group(1)) - 2), name)
     for pattern, replacement in INSIDE:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def load_published(model: Avism, checkpoint: Path | dict[str, Tensor]) -> Avism:
-    """Load a released AVISM checkpoint (``.pth`` with a ``model`` key, or its state dict) into ``model``.
+def our_entries(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Published entries under our names, and the names of those that are no part of our network.
+
+    A file of a backbone alone is renamed, too (``models.backbone_files``). An entry of no known name keeps
+    its own.
+    """
+    if which_backbone(state) is not None:
+        weights, left = backbone_weights(state)
+        return {f"backbone.{name}": value for name, value in weights.items()}, left
+    acvis = any(".audio_centric_query_generator." in name for name in state)
+    renamed, left = {}, []
+    for name, value in state.items():
+        ours = our_name(name)
+        if acvis and ours is not None:
+            # its audio vector goes straight into the three attentions; the layer after them is never used
+            ours = ours.replace(".audio_fusion.before.", ".audio_before.")
+            ours = None if ".audio_fusion.after." in ours else ours
+        if ours is None:
+            left.append(name)
+        else:
+            renamed[ours] = value
+    return renamed, left
+
+
+def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]], **config: Any) -> Avism:
+    """A model, ready for inference, from a released checkpoint.
+
+    Args:
+        checkpoint: a ``.pth`` or ``.pkl`` file of AVISM or ACVIS, or the state dict out of one (arrays are
+            fine, and a ``model`` key around it). A file of a backbone alone gives a model whose other
+            parameters are untrained, with a warning.
+        config: what shapes cannot tell and is not as published (``heads``, ``window``), and settings of
+            ``AvismConfig`` in general, which then override what the shapes say.
 
     Raises:
-        ValueError: missing, unexpected and misshapen entries, listed.
+        FileNotFoundError: there is no such file.
+        ValueError: not a checkpoint of this model; missing, unexpected and misshapen entries are listed.
     """
-    state: dict[str, Tensor]
-    if isinstance(checkpoint, Path):
-        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        state = loaded.get("model", loaded)
+    where = str(checkpoint) if isinstance(checkpoint, (str, Path)) else "the checkpoint"
+    if isinstance(checkpoint, (str, Path)):
+        state = read_checkpoint(Path(checkpoint))
     else:
-        state = checkpoint
-    renamed = {
-        ours: torch.as_tensor(value) for name, value in state.items() if (ours := our_name(name)) is not None
-    }
-    own = model.state_dict()
-    problems = [f"missing: {name}" for name in own if name not in renamed]
-    problems += [f"unexpected: {name}" for name in renamed if name not in own]
-    problems += [
-        f"{name}: shape {tuple(renamed[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in renamed and renamed[name].shape != own[name].shape
-    ]
-    if problems:
-        raise ValueError(
-            f"the checkpoint does not fit this model, {len(problems)} entries differ: "
-            + "; ".join(problems[:20])
+        state = named_tensors(dict(checkpoint))
+    backbone = which_backbone(state)
+    if backbone is not None:
+        model = build("avism", **{"backbone": backbone} | config)
+        load_backbone(model.backbone, state)
+        fresh = sum(not name.startswith("backbone.") for name in model.state_dict())
+        warnings.warn(
+            f"{where} holds a backbone ({backbone}) only: the other {fresh} parameters of the model are "
+            "untrained",
+            stacklevel=2,
         )
+        return model.eval()
+    renamed, _left = our_entries(state)
+    settings = read_architecture(renamed, heads=config.get("heads", HEADS)) | config
+    with torch.device("meta"):  # names and shapes cost nothing there
+        own = build("avism", **settings).state_dict()
+    if not set(own) & set(renamed):
+        raise ValueError(
+            f"{where} is of another model: its entries are called {', '.join(list(state)[:3])}, …; allowed "
+            f"are checkpoints of AVISM and ACVIS, and of the backbones {', '.join(FROM_FILE)}"
+        )
+    try:
+        require_same_entries(own, renamed)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}{_ancestor(renamed)}") from error
+    model = build("avism", **settings)
     model.load_state_dict(renamed)
-    return model
+    return model.eval()
+
+
+def _ancestor(renamed: dict[str, Tensor]) -> str:
+    """What to do with a checkpoint of the models that AVISM grew out of."""
+    if "frame_decoder.query_content.weight" not in renamed or any("audio_" in name for name in renamed):
+        return ""
+    kind = "VITA" if any(name.startswith("video_module.") for name in renamed) else "Mask2Former"
+    return (
+        f". It is a {kind}, which hears nothing: to train an AVISM from it, convert it with `avis weights` "
+        "and name the result in train.start_from"
+    )
