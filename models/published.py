@@ -37,8 +37,8 @@ RULES: tuple[tuple[str, str], ...] = (
         r"frame_decoder.audio_fusion.look.\1.attention.",
     ),
     (r"sem_seg_head\.predictor\.av_sf\.(\d+)\.", r"frame_decoder.audio_fusion.look.\1."),
-    (r"sem_seg_head\.predictor\.audio_centric_query_generator\.", "frame_decoder.audio_attention."),
-    (r"sem_seg_head\.predictor\.cls_token\.", "frame_decoder.count_content."),
+    (r"sem_seg_head\.predictor\.audio_centric_query_generator\.", "frame_decoder.audio_fusion.look."),
+    (r"sem_seg_head\.predictor\.cls_token\.", "frame_decoder.count_token."),
     (r"sem_seg_head\.predictor\.cnt_proj\.", "frame_decoder.count_head."),
     (r"sem_seg_head\.predictor\.", "frame_decoder."),
     (r"(?:avism|vita)_module\.(?:avism|vita)_mask_features\.", "video_module.mask_features."),
@@ -57,6 +57,8 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
     (r"(?:avism|vita)_module\.transformer_ffn_layers\.", "video_module.decoder_feed_forward."),
     (r"(?:avism|vita)_module\.", "video_module."),
+    (r"audio_backbone\.pproc\.pca_means", "audio_encoder.postprocess.means"),
+    (r"audio_backbone\.pproc\.pca_(?:eigen_vectors|matrix)", "audio_encoder.postprocess.eigen_vectors"),
     (r"audio_backbone\.", "audio_encoder."),
 )
 INSIDE: tuple[tuple[str, str], ...] = (
@@ -103,19 +105,18 @@ def our_entries(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]
     if which_backbone(state) is not None:
         weights, left = backbone_weights(state)
         return {f"backbone.{name}": value for name, value in weights.items()}, left
-    acvis = any(".audio_centric_query_generator." in name for name in state)
     renamed, left = {}, []
     for name, value in state.items():
         ours = our_name(name)
-        if acvis and ours is not None:
-            # its audio vector goes straight into the three attentions; the layer after them is never used
-            ours = ours.replace(".audio_fusion.before.", ".audio_before.")
-            ours = None if ".audio_fusion.after." in ours else ours
-        if ours is None:
-            left.append(name)
+        if ours is None or (_is_acvis(state) and ours.startswith("frame_decoder.audio_fusion.after.")):
+            left.append(name)  # of the latter ACVIS keeps AVISM's parameters and never uses them
         else:
             renamed[ours] = value
     return renamed, left
+
+
+def _is_acvis(state: dict[str, Tensor]) -> bool:
+    return "sem_seg_head.predictor.audio_centric_query_generator.0.norm.weight" in state
 
 
 def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]], **config: Any) -> Avism:
@@ -145,11 +146,12 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
         warnings.warn(
             f"{where} holds a backbone ({backbone}) only: the other {fresh} parameters of the model are "
             "untrained",
-            stacklevel=2,
+            stacklevel=3,
         )
         return model.eval()
     renamed, _left = our_entries(state)
-    settings = read_architecture(renamed, heads=config.get("heads", HEADS)) | config
+    settings = read_architecture(renamed, heads=config.get("heads", HEADS))
+    settings |= ({"audio_queries": "audio_centric"} if _is_acvis(state) else {}) | config
     with torch.device("meta"):  # names and shapes cost nothing there
         own = build("avism", **settings).state_dict()
     if not set(own) & set(renamed):

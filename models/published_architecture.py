@@ -45,9 +45,7 @@ def read_architecture(state: dict[str, Tensor], *, heads: int = HEADS) -> dict[s
     }
     if "audio_encoder.features.0.weight" in state:
         read |= {"audio": "vggish", **_vggish(state)}
-    if any(name.startswith("frame_decoder.audio_attention.") for name in state):
-        read["audio_queries"] = "audio_centric"
-    if "frame_decoder.count_content.weight" in state:
+    if "frame_decoder.count_token.weight" in state:
         read["count_token"] = True
     return {name: value for name, value in read.items() if value is not None}
 
@@ -69,4 +67,5 @@ def _vggish(state: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "audio_channels": tuple(convolutions),
         "audio_hidden": hidden.shape[0] if hidden is not None else None,
+        "audio_postprocess": "audio_encoder.postprocess.means" in state or None,
     }

@@ -173,7 +173,9 @@ def aviseg(
 
 @app.command()
 def weights(
-    published: Annotated[Path, typer.Argument(help="A .pth of AVISM, VITA or Mask2Former.")],
+    published: Annotated[
+        Path, typer.Argument(help="A .pth or .pkl of AVISM, ACVIS, VITA or Mask2Former, or of a backbone.")
+    ],
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
 ) -> None:
     """Convert published weights to start from."""

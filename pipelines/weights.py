@@ -5,41 +5,52 @@ from pathlib import Path
 from components.core.errors import AvisError
 from components.core.files import replace_file
 
+PARTS = ("backbone.network.", "pixel_decoder.", "frame_decoder.", "video_module.", "audio_encoder.")
+
 
 def convert_weights(published: Path, out: Path) -> None:
     """Write what of a published checkpoint has a place in an AVISM as safetensors for `start_from`.
 
+    What has none is named on the terminal.
+
     Args:
-        published: a .pth of AVISM, VITA or Mask2Former: a state dict, or one under the key `model`.
+        published: a .pth or .pkl of AVISM, ACVIS, VITA or Mask2Former, or of a ResNet-50 or Swin alone.
         out: a .safetensors file.
 
     Raises:
         AvisError: the file holds anything but tensors, or nothing that is known.
     """
-    import torch
     from safetensors.torch import save_file
 
-    from models.published import our_name
+    from models.checkpoint_file import read_checkpoint
+    from models.published import our_entries
 
     try:
-        loaded = torch.load(published, map_location="cpu", weights_only=True)
+        state = read_checkpoint(published)
+        renamed, outside = our_entries(state)
     except FileNotFoundError:
         raise AvisError("there is no such file", where=str(published)) from None
-    except Exception as error:  # torch names the forbidden thing in an exception of several kinds
+    except OSError as error:
+        raise AvisError(f"cannot be read: {error.strerror}", where=str(published)) from None
+    except ValueError as error:
         raise AvisError(
-            f"not a checkpoint of tensors only: {str(error).splitlines()[0]}",
+            str(error),
             where=str(published),
-            fix="A .pkl must first be saved as .pth by the program that made it.",
+            fix="The program that made it can save a state dict: torch.save(model.state_dict(), …).",
         ) from None
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else {}
-    renamed = {
-        ours: value.contiguous().clone()
-        for name, value in state.items()
-        if isinstance(value, torch.Tensor) and (ours := our_name(name)) is not None and ours != name
-    }
-    if not renamed:
-        raise AvisError("no parameter has a name that AVISM, VITA or Mask2Former use", where=str(published))
+    known = {name: value for name, value in renamed.items() if name.startswith(PARTS)}
+    if not known:
+        raise AvisError(
+            "no parameter has a name that AVISM, ACVIS, VITA, Mask2Former or a backbone's file use",
+            where=str(published),
+            fix=f"Its entries are called {', '.join(list(state)[:3])}, …",
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(out, ".safetensors") as temporary:
-        save_file(renamed, temporary, metadata={"categories": "[]"})
-    print(f"{out}: {len(renamed)} of {len(state)} entries")
+        tensors = {name: value.contiguous().clone() for name, value in known.items()}
+        save_file(tensors, temporary, metadata={"categories": "[]"})
+    print(f"{out}: {len(known)} of {len(state)} entries")
+    if outside:
+        print(f"left out, no part of the network: {', '.join(outside)}")
+    if unknown := [name for name in renamed if name not in known]:
+        print(f"left out, of no known name: {', '.join(unknown)}")

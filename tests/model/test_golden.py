@@ -1,0 +1,81 @@
+"""`python -m models.golden`: tables, verdicts and messages, and where torch is not needed, no torch."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.golden import main
+
+GOLDEN = Path("tests/data/golden")
+LOG_MEL = GOLDEN / "logmel_16k"
+
+
+def test_help_comes_without_torch() -> None:
+    code = (
+        "import sys, models.golden\n"
+        "try: models.golden.main(['-h'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+    assert "--tolerance" in done.stdout
+
+
+def test_differences_are_printed_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(LOG_MEL)]) == 0
+    assert "logmel: 1 of 1 within 0.001" in capsys.readouterr().out
+    assert main([str(LOG_MEL), "--model", "logmel", "--tolerance", "1e-7"]) == 1
+    assert "above 1e-07" in capsys.readouterr().out
+
+    for wrong, shown in ((0.25, "2.50e-01"), (np.nan, "nan")):
+        folder = tmp_path / shown
+        shutil.copytree(LOG_MEL, folder)
+        expected = np.load(folder / "expected.npz")["log_mel"]
+        expected[1, 2, 3] += wrong
+        np.savez(folder / "expected.npz", log_mel=expected)
+        assert main([str(folder)]) == 1
+        printed = capsys.readouterr().out
+        assert shown in printed
+        assert "logmel: 0 of 1 within 0.001" in printed
+
+
+def test_what_is_no_golden_folder_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert (
+        "is no golden folder; it should hold expected.npz and state_dict_shapes.json"
+        in capsys.readouterr().err
+    )
+    assert main([str(tmp_path / "none"), "--model", "logmel"]) == 2
+    assert main([str(GOLDEN / "avism_r50"), "--model", "avism_swin_l"]) == 2
+    assert "is of a model with resnet50, not swin_large" in capsys.readouterr().err
+
+    shutil.copytree(LOG_MEL, tmp_path / "spare")
+    np.savez(tmp_path / "spare" / "expected.npz", log_mel=np.zeros((5, 96, 64)), spare=np.zeros(1))
+    assert main([str(tmp_path / "spare")]) == 2
+    assert "expected.npz has 'spare'; known are log_mel" in capsys.readouterr().err
+    np.savez(tmp_path / "spare" / "expected.npz", log_mel=np.zeros((5, 96, 65)))
+    assert main([str(tmp_path / "spare")]) == 2
+    assert (
+        "log_mel has shape (5, 96, 65) in expected.npz and (5, 96, 64) in our network"
+        in capsys.readouterr().err
+    )
+    (tmp_path / "spare" / "expected.npz").write_bytes(b"PK")
+    assert main([str(tmp_path / "spare")]) == 2
+
+
+def test_coco_spelling_has_weights_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights are made from the names, so a folder in VITA's spelling holds other numbers, not ours."""
+    folder = tmp_path / "coco"
+    shutil.copytree(GOLDEN / "avism_r50", folder)
+    shapes = json.loads((folder / "state_dict_shapes.json").read_text())
+    renamed = {name.replace("avism_", "vita_"): shape for name, shape in shapes.items()}
+    (folder / "state_dict_shapes.json").write_text(json.dumps(renamed))
+    assert main([str(folder)]) == 1
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "above" not in rows["frame_logits"]  # before the video module
+    assert "above" in rows["video_logits"]
