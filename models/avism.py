@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from models.audio import EMBEDDING_CHANNELS, LogMel, VGGish
 from models.backbone import build_backbone
-from models.frame_decoder import FrameDecoder, FrameOutput
+from models.frame_decoder import FrameDecoder, FrameOutput, shrink
 from models.losses import (
     Layers,
     LossWeights,
@@ -152,27 +152,38 @@ class Avism(nn.Module):
             log_mel = self.log_mel(sound)
         return self.audio_encoder(log_mel)
 
-    def see(self, frames: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Frames [F, 3, H, W], RGB 0-255 -> frame mask features, video mask features, three scales."""
+    def see(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Frames [F, 3, H, W], RGB 0-255 -> stride-4 features [F, C, H/4, W/4], three scales."""
         x = self.backbone.normalise(frames)
         height, width = x.shape[-2:]
         # padded to the stride after normalisation, as the published model was trained
         x = F.pad(x, (0, -width % STRIDE_PX, 0, -height % STRIDE_PX))
-        mask_features, stride4, scales = self.pixel_decoder(self.backbone(x))
-        return mask_features, self.video_module.mask_features(stride4), scales
+        return self.pixel_decoder(self.backbone(x))
 
-    def decode_frames(self, frames: Tensor, audio: Tensor | None) -> tuple[FrameOutput, Tensor, Tensor]:
-        """Frame level: [F, 3, H, W] and [F, A] -> predictions, frame and video mask features."""
-        mask_features, video_features, scales = self.see(frames)
-        supervised = self.config.frame_layers + 1 if self.training else 1
-        output = self.frame_decoder(mask_features, scales, audio, supervised_layers=supervised)
-        return output, mask_features, video_features
+    def video_features(self, frames: Tensor) -> Tensor:
+        """Frames [F, 3, H, W] -> what a video query's embedding is multiplied with, [F, C, H/4, W/4]."""
+        return self.video_module.mask_features(self.see(frames)[0])
+
+    def decode_frames(self, frames: Tensor, audio: Tensor | None) -> tuple[FrameOutput, Tensor]:
+        """Inference at frame level: [F, 3, H, W] and [F, A] -> the last predictions, video mask features.
+
+        The frame decoder's own mask features are only made at the sizes at which its queries look.
+        """
+        stride4, scales = self.see(frames)
+        looks = [self.pixel_decoder.mask_features(x) for x in shrink(stride4, scales)]
+        return self.frame_decoder(looks, scales, audio), self.video_module.mask_features(stride4)
 
     def forward(self, frames: Tensor, sound: Tensor | None) -> AvismOutput:
         """Whole clips: frames [B, T, 3, H, W] and sound [B, T, …]; all predictions for the losses."""
         clips, length = frames.shape[:2]
         audio = self.hear(sound.flatten(0, 1) if sound is not None else None)
-        frame, mask_features, video_features = self.decode_frames(frames.flatten(0, 1), audio)
+        stride4, scales = self.see(frames.flatten(0, 1))
+        mask_features = self.pixel_decoder.mask_features(stride4)
+        video_features = self.video_module.mask_features(stride4)
+        supervised = self.config.frame_layers + 1 if self.training else 1
+        with torch.no_grad():
+            looks = shrink(mask_features, scales)
+        frame = self.frame_decoder(looks, scales, audio, supervised_layers=supervised)
         # In training the last few frame layers each have a pass through the video module (B grows).
         passed = frame.queries[-self.config.video_supervision :] if self.training else frame.queries
         queries = torch.cat([x.unflatten(0, (clips, length)) for x in passed])

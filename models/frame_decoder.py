@@ -115,16 +115,28 @@ class FrameDecoder(nn.Module):
         self.mask_head = MultiLayerPerceptron(channels=channels, out_channels=channels)
 
     def forward(
-        self, mask_features: Tensor, scales: list[Tensor], audio: Tensor | None, *, supervised_layers: int = 1
+        self,
+        looks: list[Tensor],
+        scales: list[Tensor],
+        audio: Tensor | None,
+        *,
+        supervised_layers: int = 1,
     ) -> FrameOutput:
-        """mask_features [F, C, h, w]; scales [F, C, hi, wi]; audio [F, A] or None (deaf)."""
-        frames, channels = mask_features.shape[:2]
+        """Decode F frames.
+
+        Args:
+            looks: mask features at the size of each scale, [F, C, hi, wi]: where a query's mask is, it looks.
+            scales: of the pixel decoder, [F, C, hi, wi], coarsest first.
+            audio: [F, A], or None (deaf).
+            supervised_layers: the last how many predictions are kept.
+        """
+        frames, channels = scales[0].shape[:2]
         sizes = [(int(x.shape[2]), int(x.shape[3])) for x in scales]
         memories = [
             x.flatten(2).transpose(1, 2) + self.level_embed.weight[level] for level, x in enumerate(scales)
         ]
         positions = [
-            sine_position(height, width, channels, device=mask_features.device).flatten(1).T[None]
+            sine_position(height, width, channels, device=scales[0].device).flatten(1).T[None]
             for height, width in sizes
         ]
         content, place = self.query_content.weight, self.query_position.weight
@@ -151,7 +163,7 @@ class FrameDecoder(nn.Module):
             if layer == depth:
                 break
             level = layer % len(scales)
-            blocked = self._outside_mask(mask_embed, mask_features, sizes[level])
+            blocked = self._outside_mask(mask_embed, looks[level])
             x = self.cross_attention[layer](
                 x,
                 memories[level],
@@ -167,14 +179,17 @@ class FrameDecoder(nn.Module):
 
     @staticmethod
     @torch.no_grad()
-    def _outside_mask(mask_embed: Tensor, mask_features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Where the query's mask is not, at the scale's size: [F, 1, Q, S]; an empty mask looks everywhere.
-
-        Resizing is linear, so the features are resized before they are multiplied: the same values,
-        at a fraction of the cost of full-size masks.
-        """
-        small = F.interpolate(mask_features, size=size, mode="bilinear", align_corners=False)
-        logits = torch.einsum("fqc,fchw->fqhw", mask_embed, small).flatten(2)
-        blocked = logits < 0
+    def _outside_mask(mask_embed: Tensor, look: Tensor) -> Tensor:
+        """Where the query's mask is not, at the scale's size [F, 1, Q, S]; an empty mask looks everywhere."""
+        blocked = torch.einsum("fqc,fchw->fqhw", mask_embed, look).flatten(2) < 0
         blocked = blocked & ~blocked.all(-1, keepdim=True)
         return blocked[:, None]
+
+
+def shrink(features: Tensor, scales: list[Tensor]) -> list[Tensor]:
+    """Mask features [F, C, h, w] at the size of each scale.
+
+    Resizing is linear, so features may be resized before they are multiplied with embeddings: the same mask
+    logits as from full-size masks, at a fraction of the cost.
+    """
+    return [F.interpolate(features, size=x.shape[-2:], mode="bilinear", align_corners=False) for x in scales]

@@ -77,7 +77,7 @@ class AvismWatcher:
     def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """See Watcher."""
         audio = self._model.hear(sound)
-        output, _, features = self._model.decode_frames(frames, audio)
+        output, features = self._model.decode_frames(frames, audio)
         self._stream.push(output.queries[-1], audio)
         self._frames += len(frames)
         return features
@@ -97,7 +97,7 @@ class AvismWatcher:
 
     def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """See Watcher. They do not depend on the sound."""
-        return self._model.see(frames)[1]
+        return self._model.video_features(frames)
 
     def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
         """See Watcher. A query has the same embedding in every frame."""

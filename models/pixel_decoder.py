@@ -24,14 +24,15 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
         x = self.norm1(x + self.attention(x + position, reference, x, sizes))
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+        hidden = F.relu(self.linear1(x), inplace=True)  # the widest map of all: not kept twice
+        return self.norm2(x + self.linear2(hidden))
 
 
 class PixelDecoder(nn.Module):
-    """Backbone features -> mask features at stride 4 and three scales for the decoder, coarsest first.
+    """Backbone features -> stride-4 features and three scales for the decoder, coarsest first.
 
-    The frame decoder's mask features are a 1x1 convolution of the stride-4 features; the video module
-    has a 1x1 convolution of its own on the same stride-4 features, so these are returned too.
+    Mask features are a 1x1 convolution of the stride-4 features: the frame decoder's is `mask_features`
+    here, the video module has one of its own.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class PixelDecoder(nn.Module):
         )
         self.mask_features = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """features res2..res5, each [F, width, h, w] -> mask features, stride-4 features, three scales."""
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """features res2..res5, each [F, width, h, w] -> stride-4 features [F, C, h, w], three scales."""
         planes = [project(x) for project, x in zip(self.input_proj, features[:0:-1], strict=True)]
         sizes = [(int(plane.shape[2]), int(plane.shape[3])) for plane in planes]
         device = planes[0].device
@@ -81,8 +82,8 @@ class PixelDecoder(nn.Module):
         ]
         lateral = self.lateral(features[0])
         fine = F.interpolate(scales[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-        stride4 = F.relu(self.smooth(lateral + fine))  # [F, C, H/4, W/4]
-        return self.mask_features(stride4), stride4, scales
+        stride4 = F.relu(self.smooth(lateral + fine), inplace=True)  # [F, C, H/4, W/4]
+        return stride4, scales
 
 
 def _xavier(convolution: nn.Conv2d) -> nn.Conv2d:

@@ -31,9 +31,9 @@ def test_a_frame_does_not_see_its_neighbours() -> None:
     model = tiny_model().eval()
     pictures = torch.randint(0, 256, (4, 3, 40, 56), dtype=torch.uint8)
     audio = model.hear(torch.randn(4, 16_000) * 0.1)
-    whole, _, features = model.decode_frames(pictures, audio)
+    whole, features = model.decode_frames(pictures, audio)
     for k in range(4):
-        single, _, own = model.decode_frames(pictures[k : k + 1], audio[k : k + 1])
+        single, own = model.decode_frames(pictures[k : k + 1], audio[k : k + 1])
         torch.testing.assert_close(single.queries[-1][0], whole.queries[-1][k], atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(own[0], features[k], atol=1e-4, rtol=1e-3)
 
