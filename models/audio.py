@@ -3,11 +3,17 @@
 Letters: S seconds (one example each), A audio channels (128).
 """
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchaudio.functional import spectrogram
@@ -19,6 +25,8 @@ FFT_SAMPLES = 512
 MEL_BANDS = 64
 EXAMPLE_FRAMES = 96  # 0.96 s
 EMBEDDING_CHANNELS = 128
+PUBLISHED_CHANNELS = (64, 128, 256, 256, 512, 512)
+PUBLISHED_HIDDEN = 4096
 
 
 class LogMel(nn.Module):
@@ -67,8 +75,30 @@ def _mel_bands() -> Tensor:
     return torch.from_numpy(bands.astype(np.float32))
 
 
+class Postprocess(nn.Module):
+    """What AudioSet's released embeddings went through: whitening, clipping to -2..2, 8 bits.
+
+    AVISeg's features did not; released ACVIS weights do. Rounding as such has no gradient: here what is
+    behind it passes to what is before it, so that the encoder can still be trained.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eigen_vectors: Tensor
+        self.means: Tensor
+        self.register_buffer("eigen_vectors", torch.eye(EMBEDDING_CHANNELS))
+        self.register_buffer("means", torch.zeros(EMBEDDING_CHANNELS, 1))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """[S, 128] -> [S, 128], whole numbers 0-255."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            white = (embedding.float() - self.means[:, 0]) @ self.eigen_vectors.T
+        scaled = (white.clamp(-2, 2) + 2) * (255 / 4)
+        return scaled.round().detach() + (scaled - scaled.detach())
+
+
 class VGGish(nn.Module):
-    """Log-mel example [S, 96, 64] -> embedding [S, 128].
+    """Log-mel example [S, 96, 64] -> embedding [S, 128], after its last ReLU.
 
     ``channels`` and ``hidden`` of the published network: (64, 128, 256, 256, 512, 512) and 4096; a
     smaller pair gives the same network for small data. ``normalise`` adds group norm, without which a
@@ -78,9 +108,10 @@ class VGGish(nn.Module):
     def __init__(
         self,
         *,
-        channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512),
-        hidden: int = 4096,
+        channels: tuple[int, ...] = PUBLISHED_CHANNELS,
+        hidden: int = PUBLISHED_HIDDEN,
         normalise: bool = False,
+        postprocess: bool = False,
     ) -> None:
         super().__init__()
         if len(channels) != 6:
@@ -105,28 +136,121 @@ class VGGish(nn.Module):
             nn.Linear(hidden, EMBEDDING_CHANNELS),
             nn.ReLU(inplace=True),
         )
+        self.postprocess = Postprocess() if postprocess else None
 
     def forward(self, log_mel: Tensor) -> Tensor:
         x = self.features(log_mel[:, None])
         # published order of the flattened axes: time, mel, channel
-        return self.embeddings(x.permute(0, 2, 3, 1).flatten(1))
+        x = self.embeddings(x.permute(0, 2, 3, 1).flatten(1))
+        return x if self.postprocess is None else self.postprocess(x)
 
 
-def load_vggish(network: VGGish, state: dict[str, Any]) -> None:
+# published name -> ours; the first name is that of torchvggish's later versions
+_POSTPROCESS = {
+    "pproc.pca_eigen_vectors": "postprocess.eigen_vectors",
+    "pproc.pca_matrix": "postprocess.eigen_vectors",
+    "pproc.pca_means": "postprocess.means",
+}
+_LISTED = 10
+
+
+def load_vggish(network: VGGish, state: Mapping[str, Any], *, assign: bool = False) -> None:
     """Load published PyTorch VGGish weights (``features.0.weight``, ``embeddings.0.weight``, …).
+
+    Args:
+        network: of the size of the weights; without postprocessing it leaves ``pproc.…`` alone.
+        state: as published by harritaylor/torchvggish.
+        assign: take the tensors themselves instead of copying them.
 
     Raises:
         ValueError: entries are missing, extra or misshapen; they are listed.
     """
     own = network.state_dict()
-    wanted = {name: value for name, value in state.items() if not name.startswith("pproc.")}
-    problems = [f"missing {name}" for name in own if name not in wanted]
-    problems += [f"unexpected {name}" for name in wanted if name not in own]
-    problems += [
-        f"{name}: {tuple(wanted[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in wanted and wanted[name].shape != value.shape
-    ]
+    wanted: dict[str, Tensor] = {}
+    problems = []
+    for name, value in state.items():
+        if name.startswith("pproc.") and network.postprocess is None:
+            continue
+        ours = _POSTPROCESS.get(name, name)
+        if ours not in own:
+            problems.append(f"unexpected {name}")
+        elif not isinstance(value, Tensor):
+            problems.append(f"{name} is no tensor")
+        else:
+            wanted[ours] = (value.reshape(-1, 1) if ours == "postprocess.means" else value).float()
+            if wanted[ours].shape != own[ours].shape:
+                problems.append(f"{name}: {tuple(value.shape)} instead of {tuple(own[ours].shape)}")
+    published = {ours: name for name, ours in reversed(_POSTPROCESS.items())}
+    absent = [published.get(name, name) for name in own if name not in wanted]
+    if any(name.startswith("pproc.") for name in absent):
+        absent.append(
+            "(of torchvggish's two files the one with the network has no pproc;"
+            " save the state_dict() of its whole model)"
+        )
+    problems = [f"missing {name}" for name in absent] + problems
     if problems:
-        raise ValueError("not a VGGish checkpoint of this size: " + "; ".join(problems[:5]))
-    network.load_state_dict(wanted)
+        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+        raise ValueError(
+            "these are not PyTorch VGGish weights as torchvggish publishes them: "
+            + "; ".join(problems[:_LISTED])
+            + more
+        )
+    network.load_state_dict(wanted, assign=assign)
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The state dict in a ``.safetensors`` or ``.pth`` file, tensors only.
+
+    Raises:
+        ValueError: there is no such file, or it holds anything else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # mapped, several processes share the memory; the oldest .pth files cannot be
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except FileNotFoundError:
+        raise ValueError(f"there are no weights at {path}") from None
+    except (OSError, RuntimeError, EOFError, UnpicklingError, SafetensorError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} does not hold tensors only: {reason}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds no state dict but a {type(state).__name__}")
+    return state
+
+
+def build_vggish(
+    *,
+    channels: tuple[int, ...] = PUBLISHED_CHANNELS,
+    hidden: int = PUBLISHED_HIDDEN,
+    normalise: bool = False,
+    postprocess: bool = False,
+    weights: Path | None = None,
+) -> tuple[nn.Module, nn.Module]:
+    """Log-mel front end and VGGish, with published weights out of a file if one is named.
+
+    Raises:
+        ValueError: the file holds something else, or the network has not the published size.
+    """
+    if weights is not None and (tuple(channels), hidden, normalise) != (
+        PUBLISHED_CHANNELS,
+        PUBLISHED_HIDDEN,
+        False,
+    ):
+        raise ValueError(
+            "audio_weights are those of the published VGGish: set audio_channels to"
+            f" {list(PUBLISHED_CHANNELS)}, audio_hidden to {PUBLISHED_HIDDEN} and audio_normalise to false"
+            f" (they are {list(channels)}, {hidden} and {str(normalise).lower()})"
+        )
+    network = VGGish(channels=channels, hidden=hidden, normalise=normalise, postprocess=postprocess)
+    if weights is not None:
+        try:
+            load_vggish(network, read_tensors(weights))
+        except ValueError as error:
+            raise ValueError(f"audio_weights, {weights}: {error}") from None
+    return LogMel(), network
+
+
+# A name of `audio` in params.yaml -> a front end, which has nothing to learn and computes in full precision,
+# and a network behind it: together [S, 16000] samples -> [S, 128].
+ENCODERS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {"vggish": build_vggish}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.audio import EMBEDDING_CHANNELS, LogMel, VGGish
+from models.audio import EMBEDDING_CHANNELS, ENCODERS
 from models.backbone import build_backbone
 from models.frame_decoder import FrameDecoder, FrameOutput, shrink
 from models.losses import (
@@ -46,6 +46,9 @@ class AvismConfig:
     audio_channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
     audio_hidden: int = 4096
     audio_normalise: bool = False
+    audio_weights: str | None = None  # a file of published VGGish weights
+    audio_frozen: bool = False  # the encoder keeps its weights
+    audio_postprocess: bool = False  # the encoder's output is whitened and in 8 bits, as in released ACVIS
     audio_tagging: bool = False  # a head that names sounding categories from sound alone; helps training
     channels: int = 256
     heads: int = 8
@@ -81,8 +84,9 @@ class Avism(nn.Module):
 
     def __init__(self, config: AvismConfig) -> None:
         super().__init__()
-        if config.audio not in ("features", "vggish", "none"):
-            raise ValueError(f"audio is {config.audio!r}; allowed: features, vggish, none")
+        if config.audio not in ("features", *ENCODERS, "none"):
+            allowed = ", ".join(("features", *ENCODERS, "none"))
+            raise ValueError(f"audio is {config.audio!r}; allowed: {allowed}")
         if config.audio_queries not in ("fusion", "audio_centric"):
             raise ValueError(f"audio_queries is {config.audio_queries!r}; allowed: fusion, audio_centric")
         self.config = config
@@ -91,19 +95,20 @@ class Avism(nn.Module):
             config.backbone, pretrained=config.backbone_pretrained, weights=weights
         )
         self.backbone.freeze(config.backbone_frozen_parts)
-        self.log_mel = LogMel() if config.audio == "vggish" else None
-        self.audio_encoder = (
-            VGGish(
+        self.log_mel: nn.Module | None = None
+        self.audio_encoder: nn.Module | None = None
+        if config.audio in ENCODERS:
+            self.log_mel, self.audio_encoder = ENCODERS[config.audio](
                 channels=tuple(config.audio_channels),
                 hidden=config.audio_hidden,
                 normalise=config.audio_normalise,
+                postprocess=config.audio_postprocess,
+                weights=Path(config.audio_weights) if config.audio_weights else None,
             )
-            if config.audio == "vggish"
-            else None
-        )
+            self.audio_encoder.requires_grad_(not config.audio_frozen)
         self.audio_tags = (
             nn.Linear(EMBEDDING_CHANNELS, config.categories)
-            if config.audio == "vggish" and config.audio_tagging
+            if config.audio in ENCODERS and config.audio_tagging
             else None
         )
         self.pixel_decoder = PixelDecoder(
@@ -138,6 +143,13 @@ class Avism(nn.Module):
             audio_channels=EMBEDDING_CHANNELS,
             presence_head=config.presence_head,
         )
+
+    def train(self, mode: bool = True) -> "Avism":
+        """As every module's; a frozen audio encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.audio_encoder is not None and self.config.audio_frozen:
+            self.audio_encoder.eval()
+        return self
 
     def hear(self, sound: Tensor | None) -> Tensor | None:
         """Sound of F frames -> embeddings [F, 128], or None for a deaf model.

@@ -65,9 +65,11 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism,
         card = ModelCard(**values)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
-    # the saved weights hold the backbone's too
+    # the saved weights hold the backbone's and the audio encoder's, too
+    elsewhere = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+    own = {name: value for name, value in elsewhere.items() if name in card.config}
     try:
-        model = build(card.name, **{**card.config, "backbone_pretrained": False, "backbone_weights": None})
+        model = build(card.name, **{**card.config, **own})
     except (TypeError, RuntimeError, ArithmeticError) as error:
         raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
     try:

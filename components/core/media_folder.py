@@ -123,7 +123,8 @@ def read_features(media: Path, video: Video) -> NDArray[np.float32]:
         raise AvisError(
             f"there are no precomputed audio features: {error}",
             where=str(path),
-            fix="Set train.model.audio to vggish (features then are learned from the sound) or none.",
+            fix="Set extract.audio_weights to a file of VGGish weights, which makes them (docs/audio.md), or"
+            " train.model.audio to vggish (learned from the sound) or none.",
         ) from None
     if values.ndim != 2 or values.shape[1] != 128 or not len(values):
         raise AvisError(f"audio features have shape {values.shape}, not [frames, 128]", where=str(path))

@@ -7,6 +7,7 @@ from pathlib import Path
 from components.core.errors import AvisError
 from components.core.files import replace_file
 
+FEATURES_OF_SOURCE = "source"  # features that a download brought with it
 _REQUIRED = ("video_id", "status", "message", "frames", "width", "height", "audio_samples")
 
 
@@ -28,6 +29,8 @@ class MediaEntry:
     duration_s: float = 0.0
     split: str | None = None
     fingerprint: str = ""  # of the raw file and the parameters that the media were made from
+    features_from: str = ""  # no audio features, FEATURES_OF_SOURCE, or the fingerprint of their encoder
+    features_sha256: str | None = None
 
 
 _WHOLE = {"frames", "width", "height", "audio_samples"}
@@ -107,5 +110,7 @@ def read_media_index(path: Path) -> dict[str, MediaEntry]:
             duration_s=float(row.get("duration_s") or 0.0),
             split=row.get("split"),
             fingerprint=row.get("fingerprint") or "",
+            features_from=row.get("features_from") or "",
+            features_sha256=row.get("features_sha256"),
         )
     return entries

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.files import replace_file, replace_folder
+from components.core.files import replace_file, replace_folder, sha256_file
 from components.core.frame_folder import (
     AUDIO_NAME,
     FEATURES_NAME,
@@ -22,7 +22,7 @@ from components.core.frame_folder import (
     sha256_folder,
 )
 from components.core.media import ClipReader, MediaError, MediaProblem, read_sound
-from components.core.media_index import MediaEntry
+from components.core.media_index import FEATURES_OF_SOURCE, MediaEntry
 from components.core.raw_index import RawEntry, Status
 from components.extract.media_files import (
     SAMPLE_RATE_HZ,
@@ -49,7 +49,9 @@ class Task:
 
 def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
     """Changes when the media must be made anew."""
-    decisive = [entry.sha256, params.frame_rate_hz, params.jpeg_quality]
+    decisive: list[str | float | bool | None] = [entry.sha256, params.frame_rate_hz, params.jpeg_quality]
+    if is_frames(entry) and not params.keeps_features:
+        decisive.append("without its features")
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
 
 
@@ -82,12 +84,17 @@ def extract_video(task: Task) -> MediaEntry:
     try:
         if entry.path is None:
             raise MediaError("the index names no file")
-        if entry.path.endswith(FRAMES_SUFFIX):
+        if is_frames(entry):
             return _take_frames(task, task.raw / entry.path)
         return _decode(task, task.raw / entry.path)
     except MediaError as error:
         remove_media(task.media, entry.video_id)
         return new_row(entry, task.params, Status(error.problem.value), error.what)
+
+
+def is_frames(entry: RawEntry) -> bool:
+    """Whether the video came as a folder of frames, perhaps with audio features."""
+    return entry.path is not None and entry.path.endswith(FRAMES_SUFFIX)
 
 
 def remove_media(media: Path, video_id: str) -> None:
@@ -138,8 +145,8 @@ def _take_frames(task: Task, source: Path) -> MediaEntry:
     with replace_folder(folder) as temporary:
         for index, frame in enumerate(frames):
             link_or_copy(frame, temporary / f"{index:05d}.jpg")
-    return replace(
-        new_row(task.entry, params, Status.OK, _take_features(task, source, len(frames))),
+    row = replace(
+        new_row(task.entry, params, Status.OK, ""),
         frames=len(frames),
         width=task.entry.width or 0,
         height=task.entry.height or 0,
@@ -148,21 +155,24 @@ def _take_frames(task: Task, source: Path) -> MediaEntry:
         frames_sha256=sha256_folder(folder),
         audio_sha256=write_wav(audio_file(task.media, video_id), samples, SAMPLE_RATE_HZ),
     )
+    return _take_features(task, source, row)
 
 
-def _take_features(task: Task, source: Path, frames: int) -> str:
-    """Keep features that came with the frames; return a remark if they do not fit."""
+def _take_features(task: Task, source: Path, row: MediaEntry) -> MediaEntry:
+    """Keep features that came with the frames; a remark says if they do not fit."""
     target = features_file(task.media, task.entry.video_id)
     target.unlink(missing_ok=True)
     path = source / FEATURES_NAME
-    if not path.is_file():
-        return ""
+    if not path.is_file() or not task.params.keeps_features:
+        return row
+    left_out = "its audio features are left out: "
     try:
         features = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        return f"its audio features are left out: {error}"
-    if features.shape != (frames, _FEATURE_WIDTH):
-        return f"its audio features are left out: {features.shape} instead of ({frames}, {_FEATURE_WIDTH})"
+        return replace(row, message=f"{left_out}{error}")
+    if features.shape != (row.frames, _FEATURE_WIDTH):
+        wanted = (row.frames, _FEATURE_WIDTH)
+        return replace(row, message=f"{left_out}{features.shape} instead of {wanted}")
     with replace_file(target, ".npy") as temporary:
         np.save(temporary, features.astype(np.float32))
-    return ""
+    return replace(row, features_from=FEATURES_OF_SOURCE, features_sha256=sha256_file(target))

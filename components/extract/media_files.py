@@ -30,7 +30,7 @@ def audio_file(media: Path, video_id: str) -> Path:
 
 
 def features_file(media: Path, video_id: str) -> Path:
-    """Where ready-made audio features of a video are, if it came with any: float32 [frames, 128]."""
+    """Where the audio features of a video are, if it has any: float32 [frames, 128]."""
     return media / "features" / f"{video_id}.npy"
 
 
@@ -69,8 +69,18 @@ def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> str:
     return sha256_file(path)
 
 
+def has_features(media: Path, row: MediaEntry, checked_s: float) -> bool:
+    """Whether a video's audio features are as `row` says; hashed only if they changed since `checked_s`."""
+    path = features_file(media, row.video_id)
+    if not row.features_from:
+        return not path.exists()
+    if not path.is_file():
+        return False
+    return path.stat().st_mtime <= checked_s or sha256_file(path) == row.features_sha256
+
+
 def is_intact(media: Path, row: MediaEntry, checked_s: float) -> bool:
-    """Whether a video's files are as `row` says; hashed only if one changed since `checked_s`."""
+    """Whether a video's frames and sound are as `row` says; hashed only if one changed since `checked_s`."""
     folder, audio = frames_folder(media, row.video_id), audio_file(media, row.video_id)
     if not folder.is_dir() or not audio.is_file():
         return False

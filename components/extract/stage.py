@@ -1,25 +1,39 @@
-"""Frames and sound of every raw video."""
+"""Frames, sound and, with an encoder, audio features of every raw video."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from components.core.engine import Outcome, run_items
 from components.core.errors import AvisError
 from components.core.files import remove_leftovers
 from components.core.journal import Journal
-from components.core.media_index import MediaEntry, read_media_index, write_media_index
+from components.core.media_index import (
+    FEATURES_OF_SOURCE,
+    MediaEntry,
+    read_media_index,
+    write_media_index,
+)
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index
 from components.core.stage import run_stage
 from components.core.tracking import data_run
-from components.extract.extract_video import Task, extract_video, fingerprint, new_row, remove_media
-from components.extract.media_files import is_intact
+from components.extract.extract_video import (
+    Task,
+    extract_video,
+    fingerprint,
+    is_frames,
+    new_row,
+    remove_media,
+)
+from components.extract.media_files import features_file, has_features, is_intact
 from components.extract.params import ExtractParams
 
 INDEX = "index.parquet"
@@ -46,6 +60,7 @@ def _run() -> None:
                 "videos": float(len(rows)),
                 "failed": float(sum(row.status != Status.OK for row in rows)),
                 "frames": float(sum(row.frames for row in rows)),
+                "with_features": float(sum(bool(row.features_from) for row in rows)),
                 "stage_duration_s": time.monotonic() - start,
             }
         )
@@ -63,9 +78,11 @@ def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[M
         One row per raw video, in their order; those that ingest could not get keep its status.
 
     Raises:
-        AvisError: there is no index of raw videos, or this machine's disk is full.
+        AvisError: there is no index of raw videos, the weights of the audio encoder do not fit, or this
+            machine's disk is full.
     """
     entries = read_raw_index(paths.raw / INDEX)
+    encoder = _fingerprint_of_encoder(params)  # first: are there such weights at all?
     media = paths.media
     media.mkdir(parents=True, exist_ok=True)
     remove_leftovers(media)
@@ -90,9 +107,13 @@ def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[M
                 retries=1,
                 label="extract",
             ):
-                row = _row(outcome, waiting[outcome.key], params, media)
+                row = outcome.value or _failed(outcome, waiting[outcome.key], params, media)
                 journal.record(row.video_id, asdict(row))
                 rows[row.video_id] = row
+        had = {entry.video_id: entry for entry in available}
+        for row in _features(rows, had, params, encoder, engine, media):
+            journal.record(row.video_id, asdict(row))
+            rows[row.video_id] = row
     finally:
         journal.close()
     ordered = [replace(rows[entry.video_id], license=entry.license, split=entry.split) for entry in entries]
@@ -126,9 +147,7 @@ def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) ->
     print(f"extract: {len(failed)} of {len(had)} videos failed: {numbers}; first {first}.", file=sys.stderr)
 
 
-def _row(outcome: Outcome[MediaEntry], entry: RawEntry, params: ExtractParams, media: Path) -> MediaEntry:
-    if outcome.kind == "ok" and outcome.value is not None:
-        return outcome.value
+def _failed(outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, media: Path) -> MediaEntry:
     if "No space left on device" in outcome.message:
         raise AvisError(
             "the disk is full",
@@ -149,14 +168,71 @@ def _finished_before(
     known = {video_id: (row, checked_s) for video_id, row in _old_index(index).items()}
     for key, value in journal.finished.items():
         known[key] = (MediaEntry(**value), 0.0)
-    kept = {}
+    kept: dict[str, MediaEntry] = {}
     for entry in entries:
         row, seen_s = known.get(entry.video_id, (None, 0.0))
         if row is None or row.fingerprint != fingerprint(entry, params) or row.status != Status.OK:
             continue
-        if is_intact(media, row, seen_s):
+        if not is_intact(media, row, seen_s):
+            continue
+        if has_features(media, row, seen_s):
             kept[entry.video_id] = row
+        elif row.features_from != FEATURES_OF_SOURCE and not is_frames(entry):
+            kept[entry.video_id] = replace(row, features_from="", features_sha256=None)
     return kept
+
+
+def _features(
+    rows: dict[str, MediaEntry],
+    entries: dict[str, RawEntry],
+    params: ExtractParams,
+    encoder: str,
+    engine: EngineParams,
+    media: Path,
+) -> Iterator[MediaEntry]:
+    """Make the audio features that are still to be made, remove those that no encoder makes any more.
+
+    Yields:
+        The rows that changed.
+    """
+    ours = [row for row in rows.values() if row.status == Status.OK]
+    ours = [row for row in ours if row.features_from != FEATURES_OF_SOURCE]
+    if params.audio_weights is None:
+        for row in ours:
+            features_file(media, row.video_id).unlink(missing_ok=True)
+            if row.features_from:
+                yield replace(row, features_from="", features_sha256=None)
+        return
+    from components.extract.embed_video import EmbedTask, embed_video  # with it comes PyTorch
+
+    tasks = [
+        (row.video_id, EmbedTask(row, Path(params.audio_weights), media))
+        for row in ours
+        if row.features_from != encoder
+    ]
+    if not tasks:
+        return
+    for outcome in run_items(
+        embed_video,
+        tasks,
+        engine=engine,
+        timeout_s=params.item_timeout_s,
+        retries=1,
+        label="audio features",
+    ):
+        if outcome.kind == "ok":
+            row = rows[outcome.key]
+            yield replace(row, features_from=encoder, features_sha256=outcome.value)
+        else:
+            yield _failed(outcome, entries[outcome.key], params, media)
+
+
+def _fingerprint_of_encoder(params: ExtractParams) -> str:
+    if params.audio_weights is None:
+        return ""
+    from components.core.audio_features import encoder_fingerprint  # with it comes PyTorch
+
+    return encoder_fingerprint(Path(params.audio_weights))
 
 
 def _old_index(index: Path) -> dict[str, MediaEntry]:

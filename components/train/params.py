@@ -22,6 +22,9 @@ class ModelParams(Block):
     audio_channels: tuple[Width, Width, Width, Width, Width, Width] = (16, 32, 64, 64, 96, 96)
     audio_hidden: int = Field(default=256, ge=1)
     audio_normalise: bool = True
+    audio_weights: str | None = None
+    audio_frozen: bool = False
+    audio_postprocess: bool = False
     audio_tagging: bool = True
     channels: int = Field(default=128, ge=8)
     heads: int = Field(default=8, ge=1)

@@ -1,0 +1,39 @@
+"""One video's audio features, from the sound that extract took out of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.core.audio_features import embed_seconds
+from components.core.files import replace_file, sha256_file
+from components.core.media_folder import read_seconds
+from components.core.media_index import MediaEntry
+from components.core.records import Video
+from components.extract.media_files import features_file
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedTask:
+    """What a worker needs for one video."""
+
+    row: MediaEntry  # of a video whose frames and sound are there
+    weights: Path
+    media: Path
+
+
+def embed_video(task: EmbedTask) -> str:
+    """Write data/media/features/<video_id>.npy, one embedding for each frame; return its SHA-256.
+
+    Embedding k hears the sound that belongs to frame k, as a model that hears sound itself does.
+    """
+    torch.set_num_threads(1)  # the videos are what runs in parallel; and sums come out the same everywhere
+    row = task.row
+    video = Video(0, row.video_id, [], row.frames, row.height, row.width)
+    seconds = read_seconds(task.media, video, range(row.frames), row.frame_rate_hz)
+    features = np.stack(list(embed_seconds(seconds, weights=task.weights)))
+    target = features_file(task.media, row.video_id)
+    with replace_file(target, ".npy") as temporary:
+        np.save(temporary, features)
+    return sha256_file(target)

@@ -1,0 +1,35 @@
+"""Training on audio features that extract made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.core.errors import AvisError
+from components.core.media_index import read_media_index
+from components.core.paths import Paths
+from components.extract.embed_video import EmbedTask, embed_video
+from components.train.params import TrainParams
+from components.train.stage import train
+from models.saved import load_model
+from tests.tiny_model import SETTINGS, train_settings, write_square_set
+from tests.vggish_weights import write_vggish
+
+
+def test_a_model_learns_from_them(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    write_square_set(paths)
+    model = {"name": "avism", **SETTINGS, "audio": "features", "audio_tagging": False}
+    params = TrainParams.model_validate(train_settings(model=model))
+    with pytest.raises(AvisError, match=r"no precomputed audio features.*\n?.*extract\.audio_weights"):
+        train("tiny", params, paths)
+    weights = write_vggish(tmp_path / "vggish.pth")
+    for row in read_media_index(paths.media / "index.parquet").values():
+        embed_video(EmbedTask(row, weights, paths.media))
+    train("tiny", params, paths)
+    model, _ = load_model(paths.model("tiny"))
+    assert model.audio_encoder is None
+    features = np.load(paths.media / "features/train_bells.npy")
+    assert features.shape == (6, 128)
+    assert np.abs(features[0] - features[1]).max() > 0.01  # it sounds in even seconds only
+    np.testing.assert_allclose(features[0], features[2], rtol=1e-4, atol=1e-4)
