@@ -1,7 +1,6 @@
 """VGGish against the published network, its weights out of files, and its place in the model."""
 
 import shutil
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.audio import SAMPLE_RATE_HZ, LogMel, Postprocess, VGGish, build_vggish, load_vggish
+from models.golden import golden_weight
 from models.saved import ModelCard, load_model, save_model
 from tests.tiny_model import CATEGORIES, SETTINGS, tiny_model
 from tests.vggish_weights import vggish_state, write_vggish
@@ -32,12 +32,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def golden_weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    random = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
-    n = np.asarray(random.standard_normal(shape), np.float32)
-    return torch.from_numpy(n / np.float32(np.sqrt(np.prod(shape[1:]))) if len(shape) > 1 else 0.05 * n)
-
-
 def test_embeddings_are_the_published_ones() -> None:
     """What torchvggish made of the golden log-mel's first seconds, with and without its postprocessing.
 
@@ -47,7 +41,9 @@ def test_embeddings_are_the_published_ones() -> None:
     names = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     names["pproc.pca_eigen_vectors"] = names.pop("postprocess.eigen_vectors")
     names["pproc.pca_means"] = names.pop("postprocess.means")
-    load_vggish(network, {name: golden_weight(name, shape) for name, shape in names.items()})
+    load_vggish(
+        network, {name: torch.from_numpy(golden_weight(name, shape)) for name, shape in names.items()}
+    )
     log_mel = torch.from_numpy(np.load(GOLDEN / "logmel_16k/expected.npz")["log_mel"][:2]).float()
     expected = np.load(GOLDEN / "vggish/expected.npz")
     with torch.no_grad():
