@@ -13,15 +13,16 @@ Letters: T frames (t of a chunk), V video queries, n candidates, C channels, K c
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from models.avism import STRIDE_PX, Avism
+from models.avism import Avism
+from models.mask_maker import MaskMaker
 from models.moments import ClipError, Moment, chunks
 from models.video_stream import VideoStream
 
@@ -59,7 +60,7 @@ class Watcher(Protocol):
         """A second pass: what ``watch`` returned for these frames."""
 
     def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
-        """Mask logits [n, h, w] of queries [n] in frame number ``frame`` with features [C, h, w]."""
+        """Mask logits [n, h, w], fp32, of queries [n] in frame number ``frame`` with features [C, h, w]."""
 
     def close(self) -> None:
         """Remove what was kept on disk."""
@@ -173,10 +174,19 @@ def find_sounding(
         if not pairs:
             return []
         queries = sorted({query for query, *_ in pairs})
-        maker = _MaskMaker(watcher, torch.tensor(queries, device=device), shape, size, encode)
-        for chunk in _again(kept, watcher, clip, device, length):
-            for features in chunk:
-                maker.add(features.to(device, torch.float32))
+        chosen = torch.tensor(queries, device=device)
+        maker = MaskMaker(
+            partial(watcher.logits, queries=chosen),
+            watcher.sounds(chosen).cpu().numpy(),
+            shape=shape,
+            size=size,
+            encode=encode,
+        )
+        if kept is not None:
+            for features in kept:
+                maker.add(features.to(device))
+        else:
+            _look_again(maker, watcher, chunks(clip(), CHUNK_FRAMES, device), length)
     found = []
     for query, label, score, sought in pairs:
         place = queries.index(query)
@@ -186,75 +196,18 @@ def find_sounding(
     return sorted(found, key=lambda track: -track.score)
 
 
-def _again(
-    kept: list[Tensor] | None,
-    watcher: Watcher,
-    clip: Callable[[], Iterable[Moment]],
-    device: torch.device,
-    length: int,
-) -> Iterator[Tensor]:
-    """Mask features of all chunks in half precision: those kept, or made anew."""
-    if kept is not None:
-        yield from kept
-        return
+def _look_again(
+    maker: MaskMaker[R], watcher: Watcher, clip: Iterator[tuple[Tensor, Tensor | None]], length: int
+) -> None:
+    """The second pass. Frames in which no candidate sounds are read, but the network is spared them."""
     seen = 0
-    for frames, sound in chunks(clip(), CHUNK_FRAMES, device):
+    for frames, sound in clip:
         seen += len(frames)
         if seen > length:
             break
-        yield watcher.features(frames, sound).half()
+        if maker.is_silent(len(frames)):
+            maker.skip(len(frames))
+        else:
+            maker.add(watcher.features(frames, sound).half())
     if seen != length:
         raise ClipError(f"the clip had {length} frames at first and has another number when read again")
-
-
-class _MaskMaker(Generic[R]):
-    """Takes the mask features frame by frame; makes and packs the masks of n queries and sums their score.
-
-    As published: logits go to the padded frame's size and are cut to the frame; there foreground is measured,
-    and from there they go to the size of the masks.
-    """
-
-    def __init__(
-        self,
-        watcher: Watcher,
-        queries: Tensor,
-        shape: tuple[int, int],
-        size: tuple[int, int],
-        encode: Callable[[NDArray[np.bool_]], R],
-    ) -> None:
-        self._watcher, self._queries, self._encode = watcher, queries, encode
-        self._shape, self._size = shape, size  # of the frames that go in, and of the masks
-        self._sounds: NDArray[np.bool_] = watcher.sounds(queries).cpu().numpy()
-        self._silence = encode(np.zeros(size, bool))
-        self._chance = np.zeros(len(queries))  # sum of foreground probabilities, number of pixels
-        self._pixels = np.zeros(len(queries), np.int64)
-        self.masks: list[list[R]] = [[] for _ in range(len(queries))]
-
-    def add(self, features: Tensor) -> None:
-        """The next frame's features [C, h, w], fp32."""
-        frame = len(self.masks[0])
-        sounds = np.flatnonzero(self._sounds[:, frame])
-        masks: Iterator[NDArray[np.bool_]] = iter(())
-        if len(sounds):
-            with torch.autocast(features.device.type, enabled=False):
-                chosen = self._queries[torch.from_numpy(sounds).to(self._queries.device)]
-                logits = self._to_frame(self._watcher.logits(features, chosen, frame))  # [n, H, W]
-            chance = logits.sigmoid()
-            inside = chance > 0.5
-            self._chance[sounds] += (chance * inside).sum((1, 2)).double().cpu().numpy()
-            self._pixels[sounds] += inside.sum((1, 2)).cpu().numpy()
-            logits = F.interpolate(logits[None], size=self._size, mode="bilinear", align_corners=False)[0]
-            masks = iter((logits > 0).cpu().numpy())
-        for place, packed in enumerate(self.masks):
-            packed.append(self._encode(next(masks)) if self._sounds[place, frame] else self._silence)
-
-    def mean_foreground(self, place: int) -> float:
-        """Mean probability over all pixels of a track that are more likely object than not."""
-        return float(self._chance[place] / self._pixels[place]) if self._pixels[place] else 0.0
-
-    def _to_frame(self, logits: Tensor) -> Tensor:
-        """Logits [n, h, w] at the padded frame's size, cut to the frame."""
-        height, width = self._shape
-        padded = (height + -height % STRIDE_PX, width + -width % STRIDE_PX)
-        logits = F.interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)[0]
-        return logits[:, :height, :width]

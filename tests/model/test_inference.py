@@ -179,6 +179,7 @@ class Plane:
     def __init__(self, plane: Tensor) -> None:
         self.plane = plane
         self.frames = 0
+        self.again = 0
 
     def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         self.frames += len(frames)
@@ -189,6 +190,10 @@ class Plane:
 
     def sounds(self, queries: Tensor) -> Tensor:
         return torch.arange(self.frames)[None] == 0
+
+    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        self.again += len(frames)
+        return self.plane.expand(len(frames), -1, -1, -1)
 
     def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
         return features
@@ -210,6 +215,19 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
     assert silence.shape == (80, 120) and not silence.any()
     logits = F.interpolate(plane[None], size=(64, 64), mode="bilinear")[0, 0, :40, :60]
     assert track.score == pytest.approx(0.9 * float(logits[logits > 0].sigmoid().mean()))
+
+
+def test_the_second_pass_leaves_silent_chunks_out(model: Avism, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = Plane(torch.ones(1, 16, 16))
+    monkeypatch.setattr(inference, "watcher_for", lambda model: plane)
+    (kept,) = find(model, RandomClip(40))
+    assert (plane.frames, plane.again) == (40, 0)
+    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    plane.frames = 0
+    (made,) = find(model, RandomClip(40))
+    assert (plane.frames, plane.again) == (40, inference.CHUNK_FRAMES)
+    same([made], [kept])
+    assert made.masks[0].all() and not np.any(made.masks[1:]) and len(made.masks) == 40
 
 
 def test_no_frames_no_tracks(model: Avism) -> None:
@@ -301,7 +319,8 @@ def test_the_temporary_file_goes_when_the_clip_breaks_off(
         seen.append(len(list(tmp_path.iterdir())))
         raise OSError("the disk is gone")
 
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(OSError, match="the disk is gone") as caught:
         find(model, clip)
     assert seen == [1]
+    assert caught.tb  # which still knows the watcher: it was closed, not only forgotten
     assert not list(tmp_path.iterdir())
