@@ -5,18 +5,26 @@ Nothing here imports another folder of ours.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from models.avism import Avism
+    from models.networks import Network
+    from models.tpavi import Tpavi
 
-MODELS = ("avism",)
+MODELS = ("avism", "tpavi")  # keys of models.networks.NETWORKS, which takes seconds to import
 
 
-def build(name: str, **config: Any) -> "Avism":
+@overload
+def build(name: Literal["avism"], **config: Any) -> "Avism": ...
+@overload
+def build(name: Literal["tpavi"], **config: Any) -> "Tpavi": ...
+@overload
+def build(name: str, **config: Any) -> "Network": ...
+def build(name: str, **config: Any) -> "Network":
     """Make a model by name.
 
     Raises:
@@ -26,15 +34,16 @@ def build(name: str, **config: Any) -> "Avism":
         raise ValueError(f"unknown model {name!r}; allowed: {', '.join(MODELS)}")
     from dataclasses import fields
 
-    from models.avism import Avism, AvismConfig
+    from models.networks import NETWORKS
 
-    allowed = {field.name for field in fields(AvismConfig)}
+    settings, network = NETWORKS[name]
+    allowed = {field.name for field in fields(settings)}
     unknown = sorted(set(config) - allowed)
     if unknown:
         raise ValueError(
             f"unknown settings of {name}: {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}"
         )
-    return Avism(AvismConfig(**config))
+    return network(settings(**config))
 
 
 def load_published(checkpoint: "Path | str | Mapping[str, Tensor | NDArray[Any]]", **config: Any) -> "Avism":

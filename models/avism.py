@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from models.audio import EMBEDDING_CHANNELS, ENCODERS
 from models.backbone import build_backbone
 from models.frame_decoder import FrameDecoder, FrameOutput, shrink
+from models.hearing import HearingConfig, HearingNetwork
 from models.losses import (
     Layers,
     LossWeights,
@@ -34,7 +35,7 @@ STRIDE_PX = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class AvismConfig:
+class AvismConfig(HearingConfig):
     """Size and choices of an AVISM; the defaults are the published ResNet-50 model."""
 
     categories: int = 26
@@ -42,13 +43,6 @@ class AvismConfig:
     backbone_pretrained: bool = False
     backbone_weights: str | None = None
     backbone_frozen_parts: int = 0  # stem and blocks that keep their pretrained weights
-    audio: Literal["features", "vggish", "none"] = "features"
-    audio_channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
-    audio_hidden: int = 4096
-    audio_normalise: bool = False
-    audio_weights: str | None = None  # a file of published VGGish weights
-    audio_frozen: bool = False  # the encoder keeps its weights
-    audio_postprocess: bool = False  # the encoder's output is whitened and in 8 bits, as in released ACVIS
     audio_tagging: bool = False  # a head that names sounding categories from sound alone; helps training
     channels: int = 256
     heads: int = 8
@@ -79,14 +73,11 @@ class AvismOutput:
     audio_tags: Tensor | None = None  # [F, K] logits
 
 
-class Avism(nn.Module):
+class Avism(HearingNetwork):
     """Frames and sound of clips in, queries for sounding objects out."""
 
     def __init__(self, config: AvismConfig) -> None:
         super().__init__()
-        if config.audio not in ("features", *ENCODERS, "none"):
-            allowed = ", ".join(("features", *ENCODERS, "none"))
-            raise ValueError(f"audio is {config.audio!r}; allowed: {allowed}")
         if config.audio_queries not in ("fusion", "audio_centric"):
             raise ValueError(f"audio_queries is {config.audio_queries!r}; allowed: fusion, audio_centric")
         self.config = config
@@ -95,17 +86,7 @@ class Avism(nn.Module):
             config.backbone, pretrained=config.backbone_pretrained, weights=weights
         )
         self.backbone.freeze(config.backbone_frozen_parts)
-        self.log_mel: nn.Module | None = None
-        self.audio_encoder: nn.Module | None = None
-        if config.audio in ENCODERS:
-            self.log_mel, self.audio_encoder = ENCODERS[config.audio](
-                channels=tuple(config.audio_channels),
-                hidden=config.audio_hidden,
-                normalise=config.audio_normalise,
-                postprocess=config.audio_postprocess,
-                weights=Path(config.audio_weights) if config.audio_weights else None,
-            )
-            self.audio_encoder.requires_grad_(not config.audio_frozen)
+        self.grow_ears(config)
         self.audio_tags = (
             nn.Linear(EMBEDDING_CHANNELS, config.categories)
             if config.audio in ENCODERS and config.audio_tagging
@@ -143,26 +124,6 @@ class Avism(nn.Module):
             audio_channels=EMBEDDING_CHANNELS,
             presence_head=config.presence_head,
         )
-
-    def train(self, mode: bool = True) -> "Avism":
-        """As every module's; a frozen audio encoder stays in evaluation mode."""
-        super().train(mode)
-        if self.audio_encoder is not None and self.config.audio_frozen:
-            self.audio_encoder.eval()
-        return self
-
-    def hear(self, sound: Tensor | None) -> Tensor | None:
-        """Sound of F frames -> embeddings [F, 128], or None for a deaf model.
-
-        ``sound`` is [F, 16000] samples for a trainable encoder, [F, 128] for precomputed features.
-        """
-        if self.config.audio == "none" or sound is None:
-            return None
-        if self.audio_encoder is None or self.log_mel is None:
-            return sound
-        with torch.autocast(sound.device.type, enabled=False):
-            log_mel = self.log_mel(sound)
-        return self.audio_encoder(log_mel)
 
     def see(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Frames [F, 3, H, W], RGB 0-255 -> stride-4 features [F, C, H/4, W/4], three scales."""

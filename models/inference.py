@@ -24,6 +24,9 @@ from torch import Tensor
 from models.avism import Avism
 from models.mask_maker import MaskMaker
 from models.moments import ClipError, Moment, chunks
+from models.networks import Network
+from models.tpavi import Tpavi
+from models.tpavi_inference import TpaviWatcher
 from models.video_stream import VideoStream
 
 CHUNK_FRAMES = 18  # as published
@@ -109,13 +112,13 @@ class AvismWatcher:
         self._stream.close()
 
 
-def watcher_for(model: Avism) -> Watcher:
+def watcher_for(model: Network) -> Watcher:
     """The watcher of a network."""
-    return AvismWatcher(model)
+    return TpaviWatcher(model) if isinstance(model, Tpavi) else AvismWatcher(model)
 
 
 def find_sounding(
-    model: Avism,
+    model: Network,
     clip: Callable[[], Iterable[Moment]],
     *,
     size: tuple[int, int],

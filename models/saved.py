@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models import build
-from models.avism import Avism
+from models.networks import Network
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -46,13 +46,13 @@ def save_weights(
     save_file(kept, path, metadata={"categories": names})  # one entry: several are written in any order
 
 
-def save_model(folder: Path, model: Avism, card: ModelCard) -> None:
+def save_model(folder: Path, model: Network, card: ModelCard) -> None:
     """Write ``model.safetensors`` and ``config.json`` into ``folder``."""
     save_weights(folder / WEIGHTS, model.state_dict(), categories=card.categories)
     (folder / CONFIG).write_text(json.dumps(asdict(card), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Avism, ModelCard]:
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Network, ModelCard]:
     """Read what ``save_model`` wrote; the model is in evaluation mode.
 
     Raises:
@@ -88,7 +88,7 @@ def holds_backbone(path: Path) -> bool:
         return False
 
 
-def start_from(model: Avism, path: Path, categories: dict[int, str]) -> list[str]:
+def start_from(model: Network, path: Path, categories: dict[int, str]) -> list[str]:
     """Load weights of another training into ``model`` as far as they fit; returns what did not.
 
     Heads that name categories are matched by name: a category that the weights know keeps its row, a new

@@ -16,7 +16,7 @@ from components.extract.aviseg_layout import export
 from components.ingest.from_aviseg import manifest_from_aviseg
 
 if TYPE_CHECKING:
-    from models.avism import Avism
+    from models.networks import Network
 
 
 def write_aviseg_manifest(folder: Path, manifest: Path) -> None:
@@ -75,7 +75,7 @@ class AudioEmbedding:
 
 
 @cache  # once per process, for all videos that it embeds
-def _model(folder: Path) -> "Avism":
+def _model(folder: Path) -> "Network":
     from models.saved import load_model
 
     try:

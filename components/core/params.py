@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
@@ -81,6 +81,8 @@ def read_block(
 def read_variant(variant: str, model: type[M], path: Path = PARAMS) -> M:
     """Read the `train` block as the variant changes it: `variants.<variant>` wins, key by key.
 
+    A variant whose `model.name` is another network's has a `model` block of its own, as it stands.
+
     Raises:
         AvisError: as read_block, and for an unknown variant (it lists the known ones).
     """
@@ -96,7 +98,10 @@ def read_variant(variant: str, model: type[M], path: Path = PARAMS) -> M:
             fix=_suggest(variant, list(variants)),
         )
     changes = _mapping(variants[variant], f"variants.{variant}", path, lines)
-    values = _merge(_mapping(document["train"], "train", path, lines), changes)
+    train = _mapping(document["train"], "train", path, lines)
+    if _names_another_network(train, changes):  # its settings are others: none is taken over
+        train = {key: value for key, value in train.items() if key != "model"}
+    values = _merge(train, changes)
     return _validate(model, values, path, lines, [("variants", variant), ("train",)])
 
 
@@ -215,6 +220,13 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def _names_another_network(train: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    old, new = train.get("model"), changes.get("model")
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping) and "name" in new):
+        return False
+    return bool(new["name"] != old.get("name"))
+
+
 def _validate(
     model: type[M], values: dict[str, Any], path: Path, lines: dict[Location, int], places: list[Location]
 ) -> M:
@@ -223,14 +235,14 @@ def _validate(
     except pydantic.ValidationError as error:
         problems = error.errors()
         first = problems[0]
-        location: Location = first["loc"]
+        location, allowed = _place(model, first["loc"])
         line = next((lines[(*place, *location)] for place in places if (*place, *location) in lines), None)
         place = next((p for p in places if (*p, *location) in lines), places[-1])
         field = _dotted((*place, *location))
         fix = None
         if first["type"] == "extra_forbidden":
             what = f"{field} is no known parameter"
-            fix = _suggest(str(location[-1]), _fields(model, location[:-1]))
+            fix = _suggest(str(location[-1]), allowed)
         elif first["type"] == "missing":
             what = f"{field} is missing"
         else:
@@ -239,22 +251,38 @@ def _validate(
             if not isinstance(first["input"], Mapping):  # what is wrong with a whole block, its rule says
                 what += f", not {first['input']!r}"
         if len(problems) > 1:
-            others = ", ".join(_dotted((*places[-1], *problem["loc"])) for problem in problems[1:])
+            others = ", ".join(_dotted((*places[-1], *_place(model, x["loc"])[0])) for x in problems[1:])
             fix = f"{fix + ' ' if fix else ''}Also wrong: {others}."
         raise AvisError(what, where=_where(path, line), fix=fix) from None
 
 
-def _fields(model: type[BaseModel], location: Location) -> list[str]:
-    """Names allowed at a place inside a block."""
-    for part in location:
+def _place(model: type[BaseModel], location: Location) -> tuple[Location, list[str]]:
+    """Where in the file pydantic's location is, and the fields that are allowed there.
+
+    Between a field and what is wrong inside it pydantic names the member of a union, the file does not.
+    """
+    place: list[str | int] = []
+    members: dict[str, type[BaseModel]] = {}
+    for part in location[:-1]:
+        if str(part) in members:
+            model = members[str(part)]
+            continue
+        place.append(part)
         field = model.model_fields.get(str(part))
-        if field is None:
-            continue  # an index or a union's tag in pydantic's location
-        inner = [field.annotation, *get_args(field.annotation)]
-        models = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if models:
-            model = models[0]
-    return list(model.model_fields)
+        if field is not None:  # else an index
+            members = _blocks(field.annotation)
+            model = members.get("", model)
+    return (*place, *location[-1:]), list(model.model_fields)
+
+
+def _blocks(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Models that a field's values can be of, by their tag in a union; without a union the tag is empty."""
+    found: dict[str, type[BaseModel]] = {}
+    for kind in (annotation, *get_args(annotation)):
+        base, *marks = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+        if isinstance(base, type) and issubclass(base, BaseModel):
+            found[next((mark.tag for mark in marks if isinstance(mark, pydantic.Tag)), "")] = base
+    return found
 
 
 def _suggest(word: str, allowed: list[str]) -> str:

@@ -10,9 +10,9 @@ from components.core.errors import AvisError
 from components.core.masks import encode, is_empty
 from components.core.records import Result
 from components.predict.params import PredictParams
-from models.avism import Avism
 from models.inference import find_sounding
 from models.moments import Moment
+from models.networks import Network
 from models.precision import autocast_type
 from models.saved import ModelCard, load_model
 
@@ -21,7 +21,7 @@ from models.saved import ModelCard, load_model
 class Predictor:
     """A trained model with the settings of prediction."""
 
-    model: Avism
+    model: Network
     card: ModelCard
     params: PredictParams
 

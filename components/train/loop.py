@@ -21,8 +21,8 @@ from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from components.train.clip import ClipBatch, ClipSource, TrainingClip, collate
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
-from models.avism import Avism
 from models.losses import LossWeights
+from models.networks import Network
 from models.precision import autocast_type
 
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
@@ -95,7 +95,7 @@ def seed_everything(seed: int) -> None:
 
 
 def fit(
-    model: Avism,
+    model: Network,
     source: ClipSource,
     params: TrainParams,
     *,

@@ -1,8 +1,9 @@
 """Parameters of training; the published R50 model and schedule are params/aviseg-r50.yaml."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from components.core.params import Block
 
@@ -10,10 +11,9 @@ Width = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=32)]  # of a side: the backbone halves it five times
 
 
-class ModelParams(Block):
-    """Architecture: every field is one of models.avism.AvismConfig, the name aside."""
+class NetworkParams(Block):
+    """What all networks have."""
 
-    name: Literal["avism"] = "avism"
     backbone: Literal["efficientnet_lite0", "resnet50", "swin_base", "swin_large"] = "efficientnet_lite0"
     backbone_pretrained: bool = True
     backbone_weights: str | None = None
@@ -25,23 +25,53 @@ class ModelParams(Block):
     audio_weights: str | None = None
     audio_frozen: bool = False
     audio_postprocess: bool = False
-    audio_tagging: bool = True
     channels: int = Field(default=128, ge=8)
     heads: int = Field(default=8, ge=1)
     points: int = Field(default=4, ge=1)
     pixel_layers: int = Field(default=2, ge=1)
     pixel_hidden: int = Field(default=512, ge=1)
+    hidden: int = Field(default=512, ge=1)
+
+
+class AvismParams(NetworkParams):
+    """Architecture of an AVISM: every field is one of models.avism.AvismConfig, the name aside."""
+
+    name: Literal["avism"] = "avism"
+    audio_tagging: bool = True
     frame_queries: int = Field(default=20, ge=1)
     frame_layers: int = Field(default=3, ge=1)
     video_queries: int = Field(default=20, ge=1)
     video_encoder_layers: int = Field(default=2, ge=0)
     video_decoder_layers: int = Field(default=3, ge=1)
-    hidden: int = Field(default=512, ge=1)
     window: int = Field(default=6, ge=2)
     presence_head: bool = True
     audio_queries: Literal["fusion", "audio_centric"] = "fusion"
     count_token: bool = False
     video_supervision: int = Field(default=1, ge=1)
+
+
+class TpaviParams(NetworkParams):
+    """Architecture of a TPAVI model: every field is one of models.tpavi.TpaviConfig, the name aside."""
+
+    name: Literal["tpavi"]
+    instance_queries: int = Field(default=20, ge=1)
+    decoder_layers: int = Field(default=3, ge=1)
+    clip_frames: int = Field(default=2, ge=1)
+
+
+def _network(values: object) -> str:
+    """The network that a `model` block is of: the one it names, AVISM without a name."""
+    return str(values.get("name", "avism") if isinstance(values, Mapping) else getattr(values, "name", ""))
+
+
+ModelParams = Annotated[
+    Annotated[AvismParams, Tag("avism")] | Annotated[TpaviParams, Tag("tpavi")],
+    Discriminator(
+        _network,
+        custom_error_type="unknown_network",
+        custom_error_message="name must be avism or tpavi",
+    ),
+]
 
 
 class LossParams(Block):
@@ -63,7 +93,7 @@ class TrainParams(Block):
 
     seed: int = Field(default=1, ge=0)
     start_from: str | None = None  # weights of an earlier training; what fits is taken
-    model: ModelParams = ModelParams()
+    model: ModelParams = AvismParams()
     loss: LossParams = LossParams()
     steps: int = Field(default=200, ge=1)
     clips_per_step: int = Field(default=4, ge=1)

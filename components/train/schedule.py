@@ -13,7 +13,7 @@ def build_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.AdamW:
     undecayed = {
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
-        if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.Embedding))
+        if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding))
         for name, _ in module.named_parameters(recurse=False)
     }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

@@ -23,8 +23,8 @@ from components.train.clip import collate
 from components.train.loop import Fitted, choose_device, fit, seed_everything, write_history
 from components.train.params import TrainParams
 from models import build
-from models.avism import Avism
 from models.losses import LossWeights
+from models.networks import Network
 from models.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
 
 START = "params.yaml, train.start_from"
@@ -83,7 +83,7 @@ def _clips(annotations: AnnotationSet, params: TrainParams, file: Path, paths: P
     return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)
 
 
-def _build(params: TrainParams, annotations: AnnotationSet) -> Avism:
+def _build(params: TrainParams, annotations: AnnotationSet) -> Network:
     settings = params.model.model_dump(exclude={"name"})
     if params.start_from and not Path(params.start_from).is_file():
         raise AvisError(
@@ -99,7 +99,7 @@ def _build(params: TrainParams, annotations: AnnotationSet) -> Avism:
         raise AvisError(f"the model cannot be built: {error}", where="params.yaml, train.model") from None
 
 
-def _start(model: Avism, file: str, annotations: AnnotationSet) -> None:
+def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
     """Load ``start_from``; parameters it lacks start fresh and are counted in one line."""
     try:
         left = start_from(model, Path(file), annotations.categories)
@@ -118,7 +118,7 @@ def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _measure(model: Avism, params: TrainParams, fitted: Fitted, paths: Paths) -> dict[str, float]:
+def _measure(model: Network, params: TrainParams, fitted: Fitted, paths: Paths) -> dict[str, float]:
     """Numbers of the training: size, speed, and the loss on clips it has not seen."""
     last = fitted.history[-1]
     metrics = {
@@ -136,7 +136,7 @@ def _measure(model: Avism, params: TrainParams, fitted: Fitted, paths: Paths) ->
 
 
 def _validation_loss(
-    model: Avism, params: TrainParams, annotations: AnnotationSet, paths: Paths, rounds: int = 2
+    model: Network, params: TrainParams, annotations: AnnotationSet, paths: Paths, rounds: int = 2
 ) -> float:
     """Mean loss over the validation clips, without flips or crops, at fixed frames."""
     still = params.model_copy(
@@ -174,7 +174,7 @@ def _card(params: TrainParams, annotations: AnnotationSet, frame_rate_hz: float)
 
 
 def _write(
-    folder: Path, model: Avism, card: ModelCard, fitted: Fitted, metrics: dict[str, float], run: Run
+    folder: Path, model: Network, card: ModelCard, fitted: Fitted, metrics: dict[str, float], run: Run
 ) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
@@ -185,4 +185,4 @@ def _write(
     run.artifact(folder / "history.csv", "training")
     run.artifact(folder / "config.json", "training")
     validated = {name: value for name, value in metrics.items() if name == "validation_loss"}
-    run.logged_model("avism", folder / WEIGHTS, validated)
+    run.logged_model(card.name, folder / WEIGHTS, validated)

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.core.errors import AvisError
 from components.core.params import read_variant, read_variant_names
-from components.train.params import LossParams, ModelParams, TrainParams
-from models import build
+from components.train.params import AvismParams, LossParams, NetworkParams, TpaviParams, TrainParams
+from models import MODELS, build
 from models.avism import AvismConfig
 from models.backbone import BACKBONES
 from models.losses import LossWeights
+from models.networks import NETWORKS
+from models.tpavi import TpaviConfig
 from pipelines.profile import apply_profile
 from tests.tiny_model import tiny_model
 
@@ -49,22 +52,42 @@ def test_every_profile_builds(profile: str, tmp_path: Path, monkeypatch: pytest.
         settings |= {"backbone_pretrained": False, "backbone_weights": None}
         with torch.device("cpu" if model.audio == "vggish" else "meta"):
             built = build(model.name, categories=26, **settings)
-        assert len(built.frame_decoder.cross_attention) == model.frame_layers
-        assert built.frame_decoder.query_content.num_embeddings == model.frame_queries
+        if model.name == "tpavi":
+            decoder, depth, queries = built.clip_decoder, model.decoder_layers, model.instance_queries
+        else:
+            decoder, depth, queries = built.frame_decoder, model.frame_layers, model.frame_queries
+        assert len(decoder.cross_attention) == depth
+        assert decoder.query_content.num_embeddings == queries
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_gives_four_maps_for_tpavi(backbone: str) -> None:
+    with torch.device("meta"):
+        model = build("tpavi", backbone=backbone).eval()
+        output = model(torch.empty(3, 2, 3, 75, 101), torch.empty(3, 2, 128))
+    assert output.mask_features.shape == (3, 2, 256, 24, 32)
+    assert output.clip.logits[-1].shape == (3, 100, 27)
+
+
+@pytest.mark.parametrize(
+    ("profile", "variant", "published"),
+    [("aviseg-r50", "avism_r50", AvismConfig()), ("aviseg-tpavi-r50", "tpavi_r50", TpaviConfig())],
+)
 def test_the_published_profile_is_the_published_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    profile: str,
+    variant: str,
+    published: AvismConfig | TpaviConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
     shutil.copytree("params", tmp_path / "params")
     monkeypatch.chdir(tmp_path)
-    apply_profile("aviseg-r50")
-    params = read_variant("avism_r50", TrainParams)
+    apply_profile(profile)
+    params = read_variant(variant, TrainParams)
     settings = params.model.model_dump(
         exclude={"name", "backbone_pretrained", "audio_channels", "audio_hidden"}
     )
-    published = AvismConfig()
     assert settings == {name: getattr(published, name) for name in settings}
     weights = LossWeights()
     for name in ("classification", "mask", "dice", "no_object", "similarity", "points"):
@@ -72,15 +95,18 @@ def test_the_published_profile_is_the_published_model(
 
 
 def test_parameters_and_models_name_the_same_settings() -> None:
-    config = {field.name for field in fields(AvismConfig)}
-    assert set(ModelParams.model_fields) - {"name"} == config - {"categories"}
+    assert tuple(NETWORKS) == MODELS
+    params: dict[str, type[NetworkParams]] = {"avism": AvismParams, "tpavi": TpaviParams}
+    for name, (settings, _) in NETWORKS.items():
+        config = {field.name for field in fields(settings)}
+        assert set(params[name].model_fields) - {"name"} == config - {"categories"}
     weights = {field.name for field in fields(LossWeights)}
     # how points are drawn is as published
     assert set(LossParams.model_fields) == weights - {"oversample", "importance"}
 
 
 def test_unknown_names_are_answered_with_the_allowed_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown model 'avis'; allowed: avism"):
+    with pytest.raises(ValueError, match=r"unknown model 'avis'; allowed: avism, tpavi"):
         build("avis")
     with pytest.raises(ValueError, match=r"unknown settings of avism: depth; allowed: .*frame_layers"):
         build("avism", depth=3)
@@ -138,3 +164,19 @@ def test_packaged_imagenet_weights_are_in_place() -> None:
     for name, value in own.items():
         if not name.endswith("num_batches_tracked"):
             torch.testing.assert_close(value, state[name])
+
+
+def test_a_variant_can_be_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`name: tpavi` in a variant of the demo takes nothing over from its AVISM; slips say what is allowed."""
+    text = Path("params.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    head, block, rest = text.partition("variants:\n")
+    Path("params.yaml").write_text(f"{head}{block}  two:\n    model: {{name: tpavi, heads: 4}}\n{rest}")
+    model = read_variant("two", TrainParams).model
+    assert model == TpaviParams(name="tpavi", heads=4)
+    Path("params.yaml").write_text(f"{head}{block}  two:\n    model: {{name: tpavi, window: 4}}\n{rest}")
+    with pytest.raises(AvisError, match=r"variants.two.model.window is no known .*: .*instance_queries"):
+        read_variant("two", TrainParams)
+    Path("params.yaml").write_text(f"{head}{block}  two:\n    model: {{name: vita}}\n{rest}")
+    with pytest.raises(AvisError, match=r"two.model: name must be avism or tpavi \(.*line \d+"):
+        read_variant("two", TrainParams)

@@ -37,8 +37,8 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_text(json.dumps({**config, "config": {**config["config"], "channels": 32}}))
     with pytest.raises(ValueError, match=r"model\.safetensors does not fit"):
         load_model(tmp_path)
-    (tmp_path / CONFIG).write_text(json.dumps({**config, "name": "tpavi"}))
-    with pytest.raises(ValueError, match="unknown model 'tpavi'"):
+    (tmp_path / CONFIG).write_text(json.dumps({**config, "name": "vita"}))
+    with pytest.raises(ValueError, match="unknown model 'vita'"):
         load_model(tmp_path)
     for wrong in ({"channels": "many"}, {"heads": 0}, {"categories": -3}):
         (tmp_path / CONFIG).write_text(json.dumps({**config, "config": {**config["config"], **wrong}}))

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from models.golden import golden_weight
 from models.tpavi_fusion import TpaviFusion
 
 GOLDEN = Path("tests/data/golden/tpavi")
-
-
-def golden_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    random = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
-    n = np.asarray(random.standard_normal(shape), np.float32)
-    if name.endswith("running_var"):
-        return 1 + 0.1 * np.abs(n)
-    if name.endswith("running_mean"):
-        return 0.1 * n
-    if name.endswith("num_batches_tracked"):
-        return np.zeros(shape, np.int64)
-    if len(shape) <= 1:
-        return 1 + 0.05 * n if name.endswith("weight") else 0.05 * n
-    return n / np.float32(np.sqrt(np.prod(shape[1:])))
 
 
 @torch.no_grad()

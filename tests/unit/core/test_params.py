@@ -1,8 +1,8 @@
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import pytest
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from components.core.errors import AvisError
 from components.core.params import Block, EngineParams, read_block, read_variant, read_variant_names
@@ -120,3 +120,41 @@ def test_missing_file_and_block(tmp_path: Path, params: Path) -> None:
     params.write_text("train: 5\n")
     with pytest.raises(AvisError, match=r"train must be a block.*line 1"):
         read_block("train", Train, path=params)
+
+
+class Horn(Block):
+    name: Literal["horn"] = "horn"
+    length_m: float = 1.0
+
+
+class Bell(Block):
+    name: Literal["bell"]
+    width_m: float = 1.0
+
+
+class Orchestra(Block):
+    model: Annotated[
+        Annotated[Horn, Tag("horn")] | Annotated[Bell, Tag("bell")],
+        Discriminator(lambda values: values.get("name", "horn")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("{name: bell, widht_m: 2}", r"train.model.widht_m is no known .*line 2.*'width_m'.*: name, width_m"),
+        ("{length_m: x}", r"train.model.length_m: .*number.*, not 'x' \(.*line 2"),
+        ("{name: bell, length_m: 2, a: 1}", r"Allowed: name, width_m\. Also wrong: train.model.a\."),
+    ],
+)
+def test_a_mistake_in_one_of_several_kinds_of_block(params: Path, block: str, message: str) -> None:
+    params.write_text(f"train:\n  model: {block}\n")
+    with pytest.raises(AvisError, match=message):
+        read_block("train", Orchestra, path=params)
+
+
+def test_another_network_takes_over_no_setting(params: Path) -> None:
+    text = "train:\n  model: {name: horn, length_m: 2}\nvariants:\n"
+    params.write_text(text + "  bell: {model: {name: bell}}\n  horn: {model: {name: horn}}\n")
+    assert read_variant("bell", Orchestra, params).model == Bell(name="bell")
+    assert read_variant("horn", Orchestra, params).model == Horn(length_m=2)
