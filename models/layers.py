@@ -84,6 +84,11 @@ class CrossAttentionLayer(nn.Module):
         return self.norm(x + self.attention(query, key, memory, blocked))
 
 
+def feed_forward(x: Tensor, linear1: nn.Linear, linear2: nn.Linear) -> Tensor:
+    """Linear(ReLU(Linear(x))); in inference the widest map, the one in between, is not kept twice."""
+    return linear2(F.relu(linear1(x), inplace=not torch.is_grad_enabled()))
+
+
 class FeedForwardLayer(nn.Module):
     """x <- LayerNorm(x + Linear(ReLU(Linear(x))))."""
 
@@ -94,7 +99,7 @@ class FeedForwardLayer(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.linear2(F.relu(self.linear1(x), inplace=True)))
+        return self.norm(x + feed_forward(x, self.linear1, self.linear2))
 
 
 class MultiLayerPerceptron(nn.Module):

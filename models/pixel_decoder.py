@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.deformable_attention import DeformableAttention
-from models.layers import sine_position
+from models.layers import feed_forward, sine_position
 
 
 class EncoderLayer(nn.Module):
@@ -24,8 +24,7 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
         x = self.norm1(x + self.attention(x + position, reference, x, sizes))
-        hidden = F.relu(self.linear1(x), inplace=True)  # the widest map of all: not kept twice
-        return self.norm2(x + self.linear2(hidden))
+        return self.norm2(x + feed_forward(x, self.linear1, self.linear2))
 
 
 class PixelDecoder(nn.Module):
