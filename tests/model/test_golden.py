@@ -68,12 +68,15 @@ def test_what_is_no_golden_folder_is_said(tmp_path: Path, capsys: pytest.Capture
     assert main([str(tmp_path / "spare")]) == 2
 
 
-def test_coco_spelling_has_weights_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Weights are made from the names, so a folder in VITA's spelling holds other numbers, not ours."""
-    folder = tmp_path / "coco"
-    shutil.copytree(GOLDEN / "avism_r50", folder)
+def test_weights_are_made_from_the_names_as_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So a folder in the COCO spelling holds other numbers than the same network in AVISM's spelling."""
+    folder = tmp_path / "respelled"
+    shutil.copytree(GOLDEN / "acvis_r50", folder)
     shapes = json.loads((folder / "state_dict_shapes.json").read_text())
-    renamed = {name.replace("avism_", "vita_"): shape for name, shape in shapes.items()}
+    renamed = {name.replace("vita_", "avism_"): shape for name, shape in shapes.items()}
+    assert renamed != shapes
     (folder / "state_dict_shapes.json").write_text(json.dumps(renamed))
     assert main([str(folder)]) == 1
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
