@@ -2,10 +2,10 @@
 
 First pass: frames and sound in chunks of 18, as published, to frame queries; the video module runs over them
 as they come (models/video_stream.py). Then the candidates are known, and only they need masks: from the mask
-features kept of the first pass while these fit FEATURE_BUDGET_BYTES, else from a second pass over the frames.
-Both ways round the features to half precision, so a mask does not depend on the clip's length. What grows
-with the clip: the encoded masks of at most ``most`` tracks, one bool per candidate and frame, and on disk
-the frame queries (1 hour at 1 frame per second and 100 queries of 256 channels: 370 MB).
+features kept of the first pass if the clip is short, else from a second pass over the frames. Both ways
+round the features to half precision, so a mask does not depend on the clip's length. What grows with the
+clip: the encoded masks of at most ``most`` tracks, one bool per candidate and frame, and on disk the frame
+queries (1 hour at 1 frame per second and 100 queries of 256 channels: 370 MB).
 
 Letters: T frames (t of a chunk), V video queries, n candidates, C channels, K categories.
 """
@@ -30,7 +30,10 @@ from models.tpavi_inference import TpaviWatcher
 from models.video_stream import VideoStream
 
 CHUNK_FRAMES = 18  # as published
-FEATURE_BUDGET_BYTES = 480_000_000  # a minute at 640x360 of the published model: 60 times 7.9 MB
+# Mask features of so many frames (4 chunks; 566 MB of the published model at 640x360) or bytes are kept:
+# a minute needs one pass, and a longer clip hardly more memory, whatever the model.
+KEPT_FRAMES = 72
+KEPT_BYTES = 200_000_000
 
 R = TypeVar("R")
 
@@ -159,7 +162,7 @@ def find_sounding(
             features = watcher.watch(frames, sound).half()
             length, shape = length + len(frames), (frames.shape[2], frames.shape[3])
             kept_bytes += features.nbytes
-            if kept_bytes > FEATURE_BUDGET_BYTES:
+            if length > KEPT_FRAMES and kept_bytes > KEPT_BYTES:
                 kept = None
             elif kept is not None:
                 kept.append(features.cpu())

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from models.layers import CrossAttentionLayer
 from models.video_module import VideoModule
 
-MEMORY_BYTES = 64_000_000  # of frame queries that stay in memory; 1 minute of 100 queries needs 6 MB
+MEMORY_BYTES = 16_000_000  # of frame queries that stay in memory; 1 minute of 100 queries needs 6 MB
 BLOCK_TOKENS = 8192  # looked at together by the decoder
 
 WindowFunction = Callable[[Tensor], Tensor]  # [N, W, S, C] -> the same

@@ -38,6 +38,12 @@ def hear_all(model: Avism, sounds: bool) -> None:
     torch.nn.init.constant_(last.bias, 1.0 if sounds else -1.0)
 
 
+def keep(monkeypatch: pytest.MonkeyPatch, *, frames: int, size: int) -> None:
+    """How many frames, and bytes, of mask features are kept; a second pass comes when both are exceeded."""
+    monkeypatch.setattr(inference, "KEPT_FRAMES", frames)
+    monkeypatch.setattr(inference, "KEPT_BYTES", size)
+
+
 class RandomClip:
     """Moments of noise, and how often they were asked for."""
 
@@ -93,7 +99,7 @@ def test_it_finds_what_the_whole_clip_at_once_gives(
     logits_of_presence = whole_clip(model, clip)[2]
     bias = model.video_module.presence.decide.layers[-1].bias.data  # type: ignore[union-attr]
     bias -= logits_of_presence.median() + 1e-4  # it says yes and no
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", budget)
+    keep(monkeypatch, frames=0, size=budget)
     monkeypatch.setattr(video_stream, "MEMORY_BYTES", budget)
     tracks = find(model, clip, most=1000, size=(2 * HEIGHT, 2 * WIDTH))
     assert clip.calls == (2 if budget == 0 else 1)
@@ -119,12 +125,12 @@ def test_kept_features_and_a_second_pass_give_the_same(model: Avism, monkeypatch
     clip = RandomClip(40)
     kept = find(model, clip)
     assert clip.calls == 1
-    some = 20 * 16 * 16 * 16 * 2  # bytes of the features of 20 frames: reached in the second chunk
-    for budget in (some, 0):
-        monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", budget)
+    frame = 16 * 16 * 16 * 2  # bytes of a frame's features
+    for frames, size, calls in ((0, 0, 2), (0, 39 * frame, 2), (0, 40 * frame, 1), (39, 0, 2), (40, 0, 1)):
+        keep(monkeypatch, frames=frames, size=size)
         clip.calls = 0
         same(find(model, clip), kept)
-        assert clip.calls == 2
+        assert clip.calls == calls
     clip.calls = 0
     assert find(model, clip, threshold=1.0) == []
     assert clip.calls == 1  # nothing to make masks of
@@ -222,7 +228,7 @@ def test_the_second_pass_leaves_silent_chunks_out(model: Avism, monkeypatch: pyt
     monkeypatch.setattr(inference, "watcher_for", lambda model: plane)
     (kept,) = find(model, RandomClip(40))
     assert (plane.frames, plane.again) == (40, 0)
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    keep(monkeypatch, frames=0, size=0)
     plane.frames = 0
     (made,) = find(model, RandomClip(40))
     assert (plane.frames, plane.again) == (40, inference.CHUNK_FRAMES)
@@ -254,7 +260,7 @@ def test_bf16_is_near_and_its_masks_too(model: Avism, monkeypatch: pytest.Monkey
         )
 
     kept = rough()
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    keep(monkeypatch, frames=0, size=0)
     same(rough(), kept)
     exact = sorted(track.score for track in find(model, RandomClip(20), most=1000))
     scores = sorted(track.score for track in kept)
@@ -293,7 +299,7 @@ def test_moments_that_do_not_fit_are_named(
 
 
 def test_a_clip_that_changes_between_passes_is_refused(model: Avism, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    keep(monkeypatch, frames=0, size=0)
     for left in (19, 21, 40, 0):
         lengths = iter([20, left])
         with pytest.raises(ClipError, match="the clip had 20 frames at first and has another number"):

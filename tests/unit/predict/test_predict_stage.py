@@ -124,7 +124,8 @@ def test_a_long_clip_is_read_twice_and_gives_the_same(paths: Paths, monkeypatch:
     for name in ("tiny", "hears"):
         predict(name, settings, paths)
     kept = [(paths.predictions(name) / "results.json").read_bytes() for name in ("tiny", "hears")]
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    monkeypatch.setattr(inference, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(inference, "KEPT_BYTES", 0)
     for name in ("tiny", "hears"):
         predict(name, settings, paths)
     assert kept == [(paths.predictions(name) / "results.json").read_bytes() for name in ("tiny", "hears")]

@@ -132,7 +132,8 @@ def test_a_second_pass_gives_the_same(
     video = clip_of(tmp_path / "clip")
     kept = predict_video(video, tmp_path / "once", folder, ANYTHING)
     once = capfd.readouterr().err
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    monkeypatch.setattr(inference, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(inference, "KEPT_BYTES", 0)
     again = predict_video(video, tmp_path / "twice", folder, ANYTHING)
     twice = capfd.readouterr().err
     assert kept.results.read_bytes() == again.results.read_bytes()
