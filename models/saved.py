@@ -26,6 +26,7 @@ class ModelCard:
     categories: dict[int, str]  # id in annotations and results -> name; class head order is by id
     short_side_px: int  # frames are resized to this short side
     frame_rate_hz: float
+    features_from: str = ""  # what made the audio features that it learned from; nothing if it is not known
 
     def __post_init__(self) -> None:
         if len(self.categories) != self.config.get("categories"):

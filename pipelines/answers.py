@@ -26,12 +26,16 @@ def predict(video: Path, out: Path, model: str | None, threshold: float | None) 
     Raises:
         AvisError: no such video or model, or it cannot be used.
     """
+    from components.extract.params import ExtractParams
     from components.predict.params import PredictParams
     from components.predict.video import predict_video
 
     override = {} if threshold is None else {"score_threshold": threshold}
     params = read_block("predict", PredictParams, override=override)
-    found = predict_video(video, out, _model_folder(model), params)
+    encoder = read_block("extract", ExtractParams, optional=True).audio_weights
+    found = predict_video(
+        video, out, _model_folder(model), params, audio_weights=Path(encoder) if encoder else None
+    )
     for thing in found.objects:
         when = ", ".join(f"{start:g}-{end:g} s" for start, end in thing.intervals_s) or "never visible"
         print(f"{thing.category:16} {when}   (score {thing.score:.2f})")

@@ -1,6 +1,6 @@
 """data/media/index.parquet: what the extract stage made of each video."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -67,6 +67,17 @@ def common_frame_rate_hz(path: Path) -> float:
             fix="Run the extract stage again.",
         )
     return rates.pop() if rates else 1.0
+
+
+def common_features(path: Path, video_ids: Collection[str]) -> str:
+    """`features_from` of these videos; empty if they differ, or have none.
+
+    Raises:
+        AvisError: as read_media_index.
+    """
+    entries = read_media_index(path)
+    makers = {entries[name].features_from for name in video_ids if name in entries}
+    return makers.pop() if len(makers) == 1 else ""
 
 
 def read_media_index(path: Path) -> dict[str, MediaEntry]:

@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from components.core.audio_features import embed_seconds, encoder_fingerprint
 from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.masks import is_empty
 from components.core.media import ClipReader, probe, stream_sound
 from components.core.media_folder import SAMPLE_RATE_HZ, cut_seconds, resize
+from components.core.media_index import FEATURES_OF_SOURCE
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.records import Result
 from components.predict.clips import Predictor
 from components.predict.params import PredictParams
 from models.moments import ClipError, Moment
+from models.saved import CONFIG, ModelCard
 
 OVERLAY_RATE_HZ = 25.0  # at most; slower videos keep their own rate
 SOUND_RATE_HZ = 44_100
@@ -43,24 +46,36 @@ class VideoPrediction:
     best_score: float  # of the tracks, or of the likeliest candidate below the threshold; 0: it has no mask
 
 
-def predict_video(video: Path, out: Path, model_folder: Path, params: PredictParams) -> VideoPrediction:
+def predict_video(
+    video: Path, out: Path, model_folder: Path, params: PredictParams, *, audio_weights: Path | None = None
+) -> VideoPrediction:
     """Find the sounding objects of a video file; write ``<name>.overlay.mp4`` and ``<name>.json`` to ``out``.
 
+    Args:
+        video: the file.
+        out: a folder, made if it is not there.
+        model_folder: what training wrote.
+        params: the `predict` block.
+        audio_weights: `extract.audio_weights`, needed by a model that hears audio features.
+
     Raises:
-        AvisError: the file cannot be read, has no sound that the model could hear, or there is no model.
+        AvisError: the file cannot be read, has no sound that the model could hear, there is no model, or no
+            encoder for the features that it hears.
     """
     if not video.is_file():
         raise AvisError("there is no such video", where=str(video))
     predictor = Predictor.load(model_folder, params)
     audio = predictor.model.config.audio
     if audio == "features":
-        raise AvisError(
-            "this model hears precomputed features, which a video file does not have",
-            where=str(model_folder / "config.json"),
-            fix="Use a variant with train.model.audio: vggish.",
-        )
+        _check_encoder(predictor.card, audio_weights, model_folder)
     rate_hz = predictor.card.frame_rate_hz
-    clip = _VideoClip(video, rate_hz, predictor.card.short_side_px, hears=audio == "vggish")
+    clip = _VideoClip(
+        video,
+        rate_hz,
+        predictor.card.short_side_px,
+        hears=audio != "none",
+        encoder=audio_weights if audio == "features" else None,
+    )
     try:
         candidates = predictor.predict(1, clip, height=clip.height, width=clip.width, least=1)
     except ClipError as error:
@@ -97,6 +112,25 @@ def predict_video(video: Path, out: Path, model_folder: Path, params: PredictPar
     return VideoPrediction(objects, overlay, results, best)
 
 
+def _check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Path) -> None:
+    """A model hears the features that it learned from: made with the same weights."""
+    where = str(model_folder / CONFIG)
+    if audio_weights is None:
+        raise AvisError(
+            "this model hears audio features, which first have to be made of the video's sound",
+            where=where,
+            fix="Set extract.audio_weights in params.yaml to the VGGish weights that made the features"
+            " that it learned from; AVISeg's were made with the published ones (docs/audio.md).",
+        )
+    made = encoder_fingerprint(audio_weights)
+    if card.features_from not in ("", FEATURES_OF_SOURCE, made):
+        raise AvisError(
+            f"this model learned from audio features made with other weights than {audio_weights}",
+            where=where,
+            fix="Set extract.audio_weights in params.yaml to the file that made them.",
+        )
+
+
 class _VideoClip:
     """The moments of a video file, decoded anew each time it is called; nothing of it is kept.
 
@@ -104,8 +138,11 @@ class _VideoClip:
     shorter than the pictures it is silent, what is longer is not heard.
     """
 
-    def __init__(self, video: Path, rate_hz: float, short_side_px: int, *, hears: bool) -> None:
+    def __init__(
+        self, video: Path, rate_hz: float, short_side_px: int, *, hears: bool, encoder: Path | None = None
+    ) -> None:
         self._video, self._rate_hz, self._short_side_px, self._hears = video, rate_hz, short_side_px, hears
+        self._encoder = encoder  # weights that make features of the sound
         self._calls = 0
         self.frames = 0  # known after the first pass
         first = next(iter(self._reader()))[1]
@@ -119,6 +156,8 @@ class _VideoClip:
         if self._hears:
             pieces = stream_sound(self._video, rate_hz=SAMPLE_RATE_HZ)
             sounds = cut_seconds((_floats(piece)[:, 0] for piece in pieces), self._rate_hz)
+            if self._encoder is not None:
+                sounds = embed_seconds(sounds, weights=self._encoder)
         pictures = tqdm(self._reader(), total=total, desc=what, unit="frame", mininterval=1.0)
         frames = 0
         for (_, picture), sound in zip(pictures, sounds, strict=False):

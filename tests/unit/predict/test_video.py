@@ -8,16 +8,22 @@ import av
 import numpy as np
 import pytest
 
+from components.core.audio_features import encoder_fingerprint
 from components.core.errors import AvisError
 from components.core.masks import decode
 from components.core.media import probe, read_clip, read_sound
 from components.core.media_folder import seconds_of_sound
+from components.core.media_index import MediaEntry
+from components.core.paths import Paths
 from components.core.records import Result
+from components.extract.embed_video import EmbedTask, embed_video
+from components.extract.media_files import audio_file, write_wav
 from components.predict.params import PredictParams
 from components.predict.video import VideoPrediction, _intervals, _VideoClip, predict_video
 from models import inference
 from tests.clips import make_clip
 from tests.tiny_model import CATEGORIES, write_finder
+from tests.vggish_weights import write_vggish
 
 KINDS = {  # suffix: video and audio codec
     "mp4": ("libx264", "aac"),
@@ -122,8 +128,37 @@ def test_models_that_cannot_hear_a_file(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(AvisError, match="there is no trained model"):
         predict_video(video, tmp_path / "out", tmp_path / "nothing", ANYTHING)
     given = write_finder(tmp_path / "given", audio="features")
-    with pytest.raises(AvisError, match="precomputed features, which a video file does not have"):
+    with pytest.raises(AvisError, match=r"hears audio features.*\n?.*Set extract\.audio_weights"):
         predict_video(video, tmp_path / "out", given, ANYTHING)
+    with pytest.raises(AvisError, match=r"there are no weights at .*none\.pth"):
+        predict_video(video, tmp_path / "out", given, ANYTHING, audio_weights=tmp_path / "none.pth")
+
+
+def test_a_model_of_features_hears_a_file_through_the_encoder(tmp_path: Path) -> None:
+    """As extract makes features of the same video; and only through the weights that it learned with."""
+    weights = write_vggish(tmp_path / "vggish.pth")
+    video = clip_of(tmp_path / "clip")
+    paths = Paths(tmp_path / "data")
+    whole = read_clip(video, frame_rate_hz=1.0)
+    write_wav(audio_file(paths.media, "clip"), np.round(whole.audio * 32_768).astype(np.int16), 16_000)
+    row = MediaEntry("clip", "ok", "", 2, 96, 64, len(whole.audio), 1.0, None, None, None)
+    embed_video(EmbedTask(row, weights, paths.media))
+    clip = _VideoClip(video, 1.0, 64, hears=True, encoder=weights)
+    heard = np.stack([sound for _, sound in clip() if sound is not None])
+    np.testing.assert_allclose(heard, np.load(paths.media / "features/clip.npy"), rtol=1e-4, atol=1e-4)
+    assert np.abs(heard[0] - heard[1]).max() > 0.01  # a tone, and silence
+
+    folder = write_finder(tmp_path / "given", audio="features")
+    found = predict_video(video, tmp_path / "out", folder, ANYTHING, audio_weights=weights)
+    assert len(found.objects) == 2
+    config = json.loads((folder / "config.json").read_text())
+    for source in ("source", encoder_fingerprint(weights)):
+        (folder / "config.json").write_text(json.dumps({**config, "features_from": source}))
+        again = predict_video(video, tmp_path / source, folder, ANYTHING, audio_weights=weights)
+        assert again.results.read_bytes() == found.results.read_bytes()
+    (folder / "config.json").write_text(json.dumps({**config, "features_from": "others"}))
+    with pytest.raises(AvisError, match="made with other weights than"):
+        predict_video(video, tmp_path / "out", folder, ANYTHING, audio_weights=weights)
 
 
 def test_a_second_pass_gives_the_same(
