@@ -69,7 +69,8 @@ def test_kept_features_and_a_second_pass_give_the_same(monkeypatch: pytest.Monke
     model, video = speak(tiny_tpavi()), RandomVideo(7)
     kept = find(model, video)
     assert video.calls == 1
-    monkeypatch.setattr(inference, "FEATURE_BUDGET_BYTES", 0)
+    monkeypatch.setattr(inference, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(inference, "KEPT_BYTES", 0)
     again = find(model, video)
     assert video.calls == 3
     for one, other in zip(kept, again, strict=True):
