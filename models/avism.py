@@ -59,6 +59,8 @@ class AvismConfig(HearingConfig):
     presence_head: bool = False
     audio_queries: Literal["fusion", "audio_centric"] = "fusion"  # audio_centric: ACVIS
     count_token: bool = False  # ACVIS: counts the sources of each frame
+    count_most: int = 2  # … up to here: more sources count as that many
+    count_loss: Literal["ordinal", "cross_entropy"] = "ordinal"
     video_supervision: int = 3  # frame-decoder layers that go through the video module in training
 
 
@@ -80,6 +82,11 @@ class Avism(HearingNetwork):
         super().__init__()
         if config.audio_queries not in ("fusion", "audio_centric"):
             raise ValueError(f"audio_queries is {config.audio_queries!r}; allowed: fusion, audio_centric")
+        if config.count_loss not in ("ordinal", "cross_entropy") or config.count_most < 1:
+            raise ValueError(
+                f"count_loss is {config.count_loss!r} and count_most {config.count_most}; allowed: "
+                "ordinal or cross_entropy, and at least 1"
+            )
         self.config = config
         weights = Path(config.backbone_weights) if config.backbone_weights else None
         self.backbone = build_backbone(
@@ -110,6 +117,7 @@ class Avism(HearingNetwork):
             audio_channels=EMBEDDING_CHANNELS,
             audio_queries=config.audio_queries,
             count_token=config.count_token,
+            count_logits=config.count_most + (config.count_loss == "cross_entropy"),
         )
         self.video_module = VideoModule(
             channels=config.channels,
@@ -178,6 +186,7 @@ class Avism(HearingNetwork):
             video_queries=self.config.video_queries,
             passes=self.config.video_supervision if self.training else 1,
             no_object=weights.no_object,
+            count_most=self.config.count_most,
         )
 
     def losses(
@@ -249,6 +258,8 @@ class Avism(HearingNetwork):
             tagged = tagging_loss(output.audio_tags, frame_targets)
             losses["tagging"] = weights.tagging * tagged / divide_by.frames
         if output.frame.counting is not None:
-            counted = counting_loss(output.frame.counting, targets)
-            losses["counting"] = weights.counting * counted / divide_by.ordinals
+            ordinal = self.config.count_loss == "ordinal"
+            counted = counting_loss(output.frame.counting, targets, ordinal=ordinal)
+            terms = divide_by.ordinals if ordinal else divide_by.frames
+            losses["counting"] = weights.counting * counted / terms
         return losses

@@ -17,8 +17,6 @@ from models.layers import (
     sine_position,
 )
 
-COUNT_LOGITS = 2  # more than 0, more than 1: the classes 0, 1, 2 or more sources
-
 
 @dataclass
 class FrameOutput:
@@ -27,7 +25,7 @@ class FrameOutput:
     queries: list[Tensor]  # [F, Q, C], normalised
     logits: list[Tensor]  # [F, Q, K + 1]
     mask_embeds: list[Tensor]  # [F, Q, C]; times mask features = mask logits
-    counting: Tensor | None = None  # [F, 2] logits "more than 0, 1 sources", of a model with counting token
+    counting: Tensor | None = None  # [F, count_logits], of a model with counting token
 
 
 class AudioFusion(nn.Module):
@@ -83,6 +81,7 @@ class FrameDecoder(nn.Module):
         audio_channels: int,
         audio_queries: str = "fusion",
         count_token: bool = False,
+        count_logits: int = 2,
         scales: int = 3,
     ) -> None:
         super().__init__()
@@ -97,7 +96,7 @@ class FrameDecoder(nn.Module):
             )
         # ACVIS: one more query in front of the others, whose content and position are one embedding
         self.count_token = nn.Embedding(1, channels) if count_token else None
-        self.count_head = nn.Linear(channels, COUNT_LOGITS) if count_token else None
+        self.count_head = nn.Linear(channels, count_logits) if count_token else None
         self.cross_attention = nn.ModuleList(
             CrossAttentionLayer(channels=channels, heads=heads) for _ in range(layers)
         )

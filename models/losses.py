@@ -209,12 +209,17 @@ def tagging_loss(logits: Tensor, frame_targets: list[ClipTargets]) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none").mean(1).sum()
 
 
-def counting_loss(logits: Tensor, targets: list[ClipTargets]) -> Tensor:
-    """Sound-aware ordinal counting (ACVIS, arXiv 2509.22740): logit i says "more than i sources".
+def counting_loss(logits: Tensor, targets: list[ClipTargets], *, ordinal: bool = True) -> Tensor:
+    """How many sources has each frame? Summed over terms.
 
-    Binary cross entropy over the frames with at least i sources; logits [F, 2]; summed over terms.
+    Ordinal, sound-aware (ACVIS, arXiv 2509.22740): logits [F, most], of which number i says "more than i
+    sources"; binary cross entropy over the frames with at least i. Otherwise its ablation: cross entropy over
+    the classes 0 to most, logits [F, most + 1].
     """
     sources = torch.cat([target.present.sum(0) for target in targets]).to(logits.device)  # [F]
+    if not ordinal:
+        classes = sources.clamp(max=logits.shape[1] - 1)
+        return F.cross_entropy(logits.float(), classes, reduction="sum")
     total = logits.sum() * 0
     for index in range(logits.shape[1]):
         counted = (sources >= index).float()

@@ -46,7 +46,8 @@ def read_architecture(state: dict[str, Tensor], *, heads: int = HEADS) -> dict[s
     if "audio_encoder.features.0.weight" in state:
         read |= {"audio": "vggish", **_vggish(state)}
     if "frame_decoder.count_token.weight" in state:
-        read["count_token"] = True
+        # the logits of an ordinal count; its ablation by cross entropy cannot be told from it
+        read |= {"count_token": True, "count_most": size("frame_decoder.count_head.weight")}
     return {name: value for name, value in read.items() if value is not None}
 
 

@@ -68,6 +68,7 @@ class Counts(NamedTuple):
         video_queries: int,
         passes: int,
         no_object: float,
+        count_most: int = 0,
     ) -> "Counts":
         """Count a batch.
 
@@ -77,6 +78,7 @@ class Counts(NamedTuple):
             video_queries: queries of a clip.
             passes: frame-decoder layers that each go through the video module.
             no_object: weight of "no object" in the class loss.
+            count_most: sources up to which the counting loss counts; 0: there is none.
         """
         counts = [0.0] * len(cls._fields)
         for target in targets:
@@ -93,7 +95,7 @@ class Counts(NamedTuple):
                 passes * alike * alike,
                 passes * matched * target.frames,
                 target.frames,
-                target.frames + sum(count > 0 for count in seen),
+                sum(count >= least for count in seen for least in range(count_most)),
             )
             counts = [a + b for a, b in zip(counts, added, strict=True)]
         return cls(*counts)

@@ -47,6 +47,8 @@ class AvismParams(NetworkParams):
     presence_head: bool = True
     audio_queries: Literal["fusion", "audio_centric"] = "fusion"
     count_token: bool = False
+    count_most: int = Field(default=2, ge=1)
+    count_loss: Literal["ordinal", "cross_entropy"] = "ordinal"
     video_supervision: int = Field(default=1, ge=1)
 
 

@@ -1,8 +1,9 @@
 """The options of ACVIS: audio-centric queries and the counting token, by what they are said to do."""
 
+import pytest
 import torch
 
-from models.losses import LossWeights
+from models.losses import LossWeights, counting_loss
 from models.targets import ClipTargets
 from tests.tiny_model import tiny_model
 
@@ -23,6 +24,25 @@ def test_each_switch_stands_alone() -> None:
             torch.stack(list(losses.values())).sum().backward()
             missing = [name for name, x in model.named_parameters() if x.requires_grad and x.grad is None]
             assert missing == []
+
+
+@pytest.mark.parametrize(("loss", "most", "logits"), [("ordinal", 4, 4), ("cross_entropy", 2, 3)])
+def test_counting_further_and_its_ablation(loss: str, most: int, logits: int) -> None:
+    model = tiny_model(**ACVIS, count_loss=loss, count_most=most).train()
+    pictures = torch.randint(0, 256, (1, 2, 3, 64, 64), dtype=torch.uint8)
+    output = model(pictures, torch.randn(1, 2, 16_000) * 0.1)
+    assert output.frame.counting is not None
+    assert output.frame.counting.shape == (2, logits)
+    target = ClipTargets(torch.tensor([1]), torch.rand(1, 2, 64, 64) > 0.5)
+    counted = model.losses(output, [target], LossWeights(points=64))["counting"]
+    terms = 4 if loss == "ordinal" else 2  # two frames with one source
+    whole = counting_loss(output.frame.counting, [target], ordinal=loss == "ordinal")
+    torch.testing.assert_close(counted, whole / terms)
+
+
+def test_counting_that_is_not_known() -> None:
+    with pytest.raises(ValueError, match="allowed: ordinal or cross_entropy, and at least 1"):
+        tiny_model(count_loss="guess")
 
 
 @torch.no_grad()

@@ -240,6 +240,22 @@ def test_counting_is_ordinal() -> None:
     expected = -((1 - chance[0, 0]) * chance[1, 0] * chance[2, 0] * (1 - chance[1, 1]) * chance[2, 1]).log()
     torch.testing.assert_close(counting_loss(logits, [target]), expected)
     assert tiny_model(count_token=True).counts([target], WEIGHTS).ordinals == 5
+    further = torch.randn(3, 4)  # up to four sources: three frames, two with at least one, one with 2 and 3
+    assert tiny_model(count_token=True, count_most=4).counts([target], WEIGHTS).ordinals == 7
+    chance = further.sigmoid()
+    expected = -(1 - chance[0, 0]).log() - chance[1:, 0].log().sum() - (1 - chance[1, 1]).log()
+    expected = expected - chance[2, 1:3].log().sum() - (1 - chance[2, 3]).log()
+    torch.testing.assert_close(counting_loss(further, [target]), expected)
+
+
+def test_counting_by_cross_entropy() -> None:
+    """Classes 0, 1, 2 or more."""
+    masks = torch.zeros(3, 3, 8, 8, dtype=torch.bool)
+    masks[0, 1] = masks[:, 2] = True
+    target = ClipTargets(torch.tensor([0, 0, 1]), masks)
+    logits = torch.randn(3, 3)
+    expected = -logits.log_softmax(1)[torch.arange(3), torch.arange(3)].sum()
+    torch.testing.assert_close(counting_loss(logits, [target], ordinal=False), expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"audio_queries": "audio_centric", "count_token": True}])
