@@ -1,40 +1,120 @@
-"""Multi-scale deformable attention (Deformable DETR, eq. 3) in plain PyTorch.
+"""Multi-scale deformable attention (Deformable DETR, eq. 3).
 
-Letters: B batch, N queries, H heads, L levels, P points, C channels.
+Sampling has three implementations of the same formula and gradients: bags of table rows on the processor, a
+Triton kernel on CUDA, `grid_sample` on everything else and where Triton does not work.
+
+Letters: B batch, S cells of all levels, N queries, H heads, L levels, P points, D channels of a head, C all.
 """
 
+import functools
+import logging
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.deformable_cpu import sample_bags
 
-def sample_levels(value: Tensor, sizes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted bilinear samples of a feature pyramid.
+logger = logging.getLogger(__name__)
+
+
+def sample_levels(value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples of a feature pyramid, zero outside, by the fastest way there is.
 
     Args:
-        value: [B, S, H, C/H] with S the sum of height * width over levels.
-        sizes: (height, width) of each level.
-        locations: [B, N, H, L, P, 2] as (x, y) in 0..1 of the level.
-        weights: [B, N, H, L, P], summing to one over L * P.
+        value: [B, S, H, D], of any floating type.
+        sizes: (height, width) of each level; S is the sum of height * width.
+        positions: [B, N, H, L, P, 2] as (x, y) in cells of the level, (0, 0) being the first cell's centre.
+            fp32, as in bf16 they would jump by tenths of a cell; fp64 if the value is.
+        weights: [B, N, H, L, P], of the positions' type.
 
     Returns:
-        [B, N, C].
+        [B, N, C], of the positions' type, or of the value's on CUDA.
+
+    Raises:
+        ValueError: the levels do not have as many cells as the value.
     """
+    if sum(height * width for height, width in sizes) != value.shape[1]:
+        raise ValueError(f"value has {value.shape[1]} cells, its levels of (height, width) {sizes} do not")
+    sampler = _SAMPLERS[fastest(value.device.type, value.dtype, value.shape[3])]
+    return sampler(value, sizes, positions, weights)
+
+
+def sample_grids(value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor) -> Tensor:
+    """`sample_levels` through `grid_sample`, level by level; for every device and fp32 or fp64."""
     batch, _, heads, depth = value.shape
-    queries = locations.shape[1]
-    grids = 2 * locations - 1
-    levels = value.split([height * width for height, width in sizes], dim=1)
+    queries = positions.shape[1]
+    levels = value.to(positions.dtype).split([height * width for height, width in sizes], dim=1)
     sampled = []
     for index, (height, width) in enumerate(sizes):
         # [B, S, H, D] -> [B * H, D, height, width]
         plane = levels[index].permute(0, 2, 3, 1).reshape(batch * heads, depth, height, width)
-        grid = grids[:, :, :, index].transpose(1, 2).flatten(0, 1)  # [B * H, N, P, 2]
+        x, y = positions[:, :, :, index].unbind(-1)
+        grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
+        grid = grid.transpose(1, 2).flatten(0, 1)  # [B * H, N, P, 2]
         sampled.append(F.grid_sample(plane, grid, align_corners=False))  # [B * H, D, N, P]
     stacked = torch.cat(sampled, dim=-1)  # [B * H, D, N, L * P]
     scale = weights.flatten(-2).transpose(1, 2).reshape(batch * heads, 1, queries, -1)
     return (stacked * scale).sum(-1).view(batch, heads * depth, queries).transpose(1, 2)
+
+
+def _sample_on_processor(
+    value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor
+) -> Tensor:
+    table = value.to(positions.dtype)  # in bf16 it is no faster, and would need shares in bf16
+    return sample_bags(table, positions, weights, [side for size in sizes for side in size])
+
+
+def _sample_by_triton(
+    value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor
+) -> Tensor:
+    from models.deformable_triton import sample_triton
+
+    return sample_triton(value, positions, weights, [side for size in sizes for side in size])
+
+
+_SAMPLERS: dict[str, Callable[[Tensor, list[tuple[int, int]], Tensor, Tensor], Tensor]] = {
+    "bags": _sample_on_processor,
+    "triton": _sample_by_triton,
+    "grids": sample_grids,
+}
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def fastest(device: str, dtype: torch.dtype, depth: int) -> str:
+    """Which of `bags`, `triton` and `grids` samples values of this kind: the fastest that works."""
+    if device == "cpu":
+        return "bags"
+    if device == "cuda" and triton_works(device, dtype, depth):
+        return "triton"
+    return "grids"
+
+
+@functools.cache
+def triton_works(device: str, dtype: torch.dtype, depth: int) -> bool:
+    """Try the kernels once on a value of this kind; what goes wrong is logged once."""
+    try:
+        from models.deformable_triton import sample_triton, sample_triton_backward
+
+        value = torch.ones(1, 4, 1, depth, dtype=dtype, device=device)
+        precise = torch.float64 if dtype == torch.float64 else torch.float32
+        positions = torch.full((1, 1, 1, 1, 1, 2), 0.5, dtype=precise, device=device)
+        weights = torch.ones(1, 1, 1, 1, 1, dtype=precise, device=device)
+        result = sample_triton(value, positions, weights, [2, 2])
+        of_value, _, _ = sample_triton_backward(result, value, positions, weights, [2, 2])
+        if not (torch.equal(result, torch.ones_like(result)) and torch.equal(4 * of_value, value)):
+            raise RuntimeError("the kernels compute something else than the formula")
+    except Exception as error:  # a compiler, a driver, a package: whatever it is, there is another way
+        _log_fallback(f"{type(error).__name__}: {error}")
+        return False
+    return True
+
+
+@functools.cache
+def _log_fallback(reason: str) -> None:
+    logger.warning("Triton does not work here; deformable attention uses grid_sample instead (%s)", reason)
 
 
 class DeformableAttention(nn.Module):
@@ -72,10 +152,9 @@ class DeformableAttention(nn.Module):
         batch, length, _ = query.shape
         shape = (batch, length, self.heads, self.levels, self.points)
         value = self.value_proj(source).unflatten(-1, (self.heads, -1))
-        offsets = self.sampling_offsets(query).view(*shape, 2)
-        weights = self.attention_weights(query).view(*shape[:3], -1).softmax(-1).view(shape)
-        extent = torch.tensor([(w, h) for h, w in sizes], device=query.device, dtype=offsets.dtype)
-        locations = reference[None, :, None, None, None, :] + offsets / extent[None, None, None, :, None, :]
-        # places need full precision: in bf16 they would jump by tenths of a pixel
-        sampled = sample_levels(value.float(), sizes, locations.float(), weights.float())
+        offsets = self.sampling_offsets(query).float().view(*shape, 2)
+        weights = self.attention_weights(query).float().view(*shape[:3], -1).softmax(-1).view(shape)
+        x, y = reference.float().unbind(-1)
+        centres = torch.stack([torch.stack((x * w - 0.5, y * h - 0.5), -1) for h, w in sizes], 1)  # [N, L, 2]
+        sampled = sample_levels(value, sizes, centres[:, None, :, None] + offsets, weights)
         return self.output_proj(sampled)
