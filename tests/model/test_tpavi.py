@@ -9,7 +9,8 @@ from torch import Tensor
 from models.losses import LossWeights
 from models.saved import ModelCard, load_model, save_model
 from models.targets import ClipTargets
-from models.tpavi_decoder import clip_position
+from models.tpavi import TpaviOutput
+from models.tpavi_decoder import ClipOutput, clip_position
 from tests.tiny_model import CATEGORIES
 from tests.tiny_tpavi import SETTINGS, tiny_tpavi
 
@@ -177,6 +178,29 @@ def test_losses_of_a_batch_are_those_of_its_clips() -> None:
         parts.append(model.losses(part, [target], WEIGHTS, seeds=[k + 1], counts=step))
     for name, value in whole.items():
         torch.testing.assert_close(parts[0][name] + parts[1][name], value)
+
+
+def test_losses_do_not_depend_on_how_many_clips_and_instances_there_are() -> None:
+    """A batch of one clip twice has that clip's losses; a network that knows the answer has few."""
+    model = tiny_tpavi().train()
+    target = squares(2, 2)
+    output = model(*clip_of(2, 64, 64, clips=1))
+    once = model.losses(output, [target], WEIGHTS, seeds=[1])
+    output.mask_features = output.mask_features.repeat(2, 1, 1, 1, 1)
+    for name, layers in vars(output.clip).items():
+        setattr(output.clip, name, [x.repeat(2, 1, 1) for x in layers])
+    twice = model.losses(output, [target, target], WEIGHTS, seeds=[1, 1])
+    for name, value in once.items():
+        torch.testing.assert_close(twice[name], value)
+
+    signs = torch.where(target.masks, 20.0, -20.0).transpose(0, 1)[None]  # [1, T, N, H, W], a channel each
+    embeds = torch.zeros(1, 5, 2)
+    embeds[0, :2] = torch.eye(2)
+    logits = torch.full((1, 5, 3), -10.0)
+    logits[0, :2, :2] = 20 * torch.eye(2)
+    logits[0, 2:, 2] = 10
+    known = model.losses(TpaviOutput(ClipOutput([embeds], [logits], [embeds]), signs), [target], WEIGHTS)
+    assert 10 * sum(known.values()) < sum(once.values())  # what is left are points on edges
 
 
 def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
