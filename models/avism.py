@@ -209,7 +209,7 @@ class Avism(HearingNetwork):
                 these clips and, under torch.distributed, of all other processes'.
         """
         draws = Draws(seeds, output.frame_mask_features.device)
-        divide_by = counts if counts is not None else self.counts(targets, weights).shared()
+        divide_by = (counts if counts is not None else self.counts(targets, weights).shared()).or_one()
         frame_targets = [target.in_frame(moment) for target in targets for moment in range(target.frames)]
         frames = Layers(
             logits=torch.stack(output.frame.logits),
@@ -228,7 +228,7 @@ class Avism(HearingNetwork):
         found, followed = match_all([frames, videos], draws, weights)
         frame_mask, frame_dice = mask_losses(frames, found, draws, weights)
         video_mask, video_dice = mask_losses(videos, followed, draws, weights)
-        frame_masks, video_masks = max(divide_by.frame_masks, 1.0), max(divide_by.video_masks, 1.0)
+        frame_masks, video_masks = divide_by.frame_masks, divide_by.video_masks
         passes = len(videos.logits[0]) // len(targets)
         alike = similarity_loss(
             output.video.frame_similarity, output.video.similarity[-1], found[-passes:], followed[-1], targets
@@ -244,16 +244,14 @@ class Avism(HearingNetwork):
             / divide_by.video_weight,
             "video_mask": weights.mask * video_mask / video_masks,
             "video_dice": weights.dice * video_dice / video_masks,
-            "similarity": weights.similarity * alike / max(divide_by.pairs, 1.0),
+            "similarity": weights.similarity * alike / divide_by.pairs,
         }
         if output.video.presence:
             sounding = [
                 presence_loss(presence, pairs, targets)
                 for presence, pairs in zip(output.video.presence, followed, strict=True)
             ]
-            losses["presence"] = (
-                weights.presence * torch.stack(sounding).sum() / max(divide_by.presences, 1.0)
-            )
+            losses["presence"] = weights.presence * torch.stack(sounding).sum() / divide_by.presences
         if output.audio_tags is not None:
             tagged = tagging_loss(output.audio_tags, frame_targets)
             losses["tagging"] = weights.tagging * tagged / divide_by.frames

@@ -104,6 +104,10 @@ class Counts(NamedTuple):
         """Of two batches of one step."""
         return Counts(*(a + b for a, b in zip(self, other, strict=True)))
 
+    def or_one(self) -> "Counts":
+        """To divide by: only a count of nothing becomes 1; one process's part of a count may be less."""
+        return Counts(*(count or 1.0 for count in self))
+
     def shared(self) -> "Counts":
         """Summed over all processes of torch.distributed and divided by their number.
 

@@ -145,19 +145,25 @@ def add_to_index(media: Path, videos: list[Video], frame_rate_hz: float = 1.0) -
     write_media_index(index, entries.values())
 
 
-def write_square_set(paths: Paths, split: str = "train", *, silent: bool = False) -> AnnotationSet:
-    """Three clips: a long bell, a short horn of another size, and one in which nothing sounds."""
+def write_square_set(
+    paths: Paths, split: str = "train", *, silent: bool = False, size: tuple[int, int] | None = None
+) -> AnnotationSet:
+    """Three clips: a long bell, a short horn of another size, and one in which nothing sounds.
+
+    `size` (height, width) makes them all of one size.
+    """
     videos, tracks = [], []
     plan = [
         ("bells", 6, (40, 64), 7, silent),
         ("horn", 2, (48, 56), 3, silent),
         ("quiet", 3, (40, 64), 7, True),
     ]
-    for number, (name, frames, size, category, mute) in enumerate(plan, start=1):
+    for number, (name, frames, own_size, category, mute) in enumerate(plan, start=1):
+        shape = size or own_size
         names, masks = write_square_clip(
-            paths.media, f"{split}_{name}", frames=frames, size=size, category=category, silent=mute
+            paths.media, f"{split}_{name}", frames=frames, size=shape, category=category, silent=mute
         )
-        videos.append(Video(number, f"{split}_{name}", names, frames, *size))
+        videos.append(Video(number, f"{split}_{name}", names, frames, *shape))
         if not mute or silent:
             tracks.append(Track(number, number, category, masks))
     add_to_index(paths.media, videos)

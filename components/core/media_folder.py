@@ -17,17 +17,26 @@ SAMPLE_RATE_HZ = 16_000
 _MISSING = "Run `dvc repro extract`: it makes what is missing."
 
 
-def scaled_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
-    """Height and width when the shorter of the two becomes ``short_side_px``."""
+def scaled_size(
+    height: int, width: int, short_side_px: int, max_long_side_px: int | None = None
+) -> tuple[int, int]:
+    """Height and width when the shorter of the two becomes ``short_side_px``.
+
+    Where the longer one would pass ``max_long_side_px``, it becomes that instead.
+    """
     scale = short_side_px / min(height, width)
+    if max_long_side_px is not None:
+        scale = min(scale, max_long_side_px / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize(frame: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8]:
+def resize(
+    frame: NDArray[np.uint8], short_side_px: int, max_long_side_px: int | None = None
+) -> NDArray[np.uint8]:
     """Resize a frame [H, W, 3] to a short side, averaging pixels when it shrinks."""
     import cv2
 
-    height, width = scaled_size(frame.shape[0], frame.shape[1], short_side_px)
+    height, width = scaled_size(frame.shape[0], frame.shape[1], short_side_px, max_long_side_px)
     if (height, width) == frame.shape[:2]:
         return frame
     way = cv2.INTER_AREA if height < frame.shape[0] else cv2.INTER_LINEAR

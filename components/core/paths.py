@@ -50,6 +50,14 @@ class Paths:
     def model(self, variant: str) -> Path:
         return self.root / "model" / variant
 
+    def training_checkpoint(self, variant: str) -> Path:
+        """Where a training that was stopped goes on; never under DVC."""
+        return self.root / ".checkpoints" / f"{variant}.pt"
+
+    def training_failure(self, variant: str) -> Path:
+        """The clips at which the loss stopped being a number; never under DVC."""
+        return self.root / "model-failures" / f"{variant}.json"
+
     def predictions(self, variant: str) -> Path:
         return self.root / "predictions" / variant
 

@@ -1,5 +1,10 @@
-"""`python -m components.train --variant NAME`: run from the repository root, reads params.yaml there."""
+"""`python -m components.train --variant NAME`: run from the repository root, reads params.yaml there.
 
+`torchrun --nproc-per-node=N -m components.train --variant NAME` runs it in N processes.
+"""
+
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -11,10 +16,34 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
     """Train one variant of the AVIS model."""
 
     def work() -> None:
-        from components.core.params import read_variant
+        from components.core.errors import AvisError
+        from components.core.params import EngineParams, read_block, read_variant
+        from components.train.launch import launch, processes_here, started_by_torchrun
         from components.train.params import TrainParams
 
-        params = read_variant(variant, TrainParams)  # a wrong parameter is said before torch is loaded
+        together = started_by_torchrun()
+        try:
+            params = read_variant(variant, TrainParams)  # a wrong parameter is said before torch is loaded
+            engine = read_block("engine", EngineParams, optional=True)
+        except AvisError:
+            if together and os.environ.get("LOCAL_RANK", "0") != "0":
+                raise SystemExit(1) from None  # the first process of this machine says it
+            raise
+        if engine.kind == "ray" and not together:
+            from components.train.ray_train import train_on_ray
+
+            train_on_ray(variant, params, engine)
+            return
+        if not together:
+            import torch
+
+            gpus = 0 if params.device == "cpu" else torch.cuda.device_count()
+            processes = processes_here(params, gpus)
+            if processes > 1 or gpus > 1:
+                print(f"train {variant}: {processes} processes, {gpus} GPUs here", file=sys.stderr)
+            if processes > 1:
+                launch(["-m", "components.train", "--variant", variant], processes)
+                return
         from components.train.stage import train
 
         train(variant, params)

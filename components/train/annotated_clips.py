@@ -119,12 +119,13 @@ class AnnotatedClips:
     def _resize(
         self, frames: list[NDArray[np.uint8]], masks: NDArray[np.bool_], short_side_px: int
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.bool_]]:
-        height, width = scaled_size(frames[0].shape[0], frames[0].shape[1], short_side_px)
+        longest = self.params.max_long_side_px
+        height, width = scaled_size(frames[0].shape[0], frames[0].shape[1], short_side_px, longest)
         small = np.zeros((*masks.shape[:2], height, width), bool)
         for place in np.ndindex(masks.shape[:2]):
             mask = masks[place].astype(np.uint8)
             small[place] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) > 0
-        return [resize(frame, short_side_px) for frame in frames], small
+        return [resize(frame, short_side_px, longest) for frame in frames], small
 
     def _sound(self, video: Video, chosen: list[int]) -> NDArray[np.float32]:
         if self.params.model.audio == "features":

@@ -43,6 +43,11 @@ class ClipBatch:
     sound: Tensor  # [B, T, 16000] or [B, T, 128] float32
     targets: list[ClipTargets]  # masks [N, T, H', W'], padded as the model pads
 
+    def pin_memory(self) -> "ClipBatch":
+        """Called by the loader: from page-locked memory a copy to the GPU runs beside the computation."""
+        targets = [ClipTargets(x.labels.pin_memory(), x.masks.pin_memory(), x.present) for x in self.targets]
+        return ClipBatch(self.names, self.frames.pin_memory(), self.sound.pin_memory(), targets)
+
     def to(self, device: torch.device) -> "ClipBatch":
         return ClipBatch(
             self.names,

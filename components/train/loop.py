@@ -5,25 +5,29 @@ import ctypes
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from components.core.errors import AvisError
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from components.train.clip import ClipBatch, ClipSource, TrainingClip, collate
+from components.train.clip import ClipBatch, ClipSource
+from components.train.distributed import Team, choose_device
+from components.train.examples import Share, steps_of_parts
+from components.train.finite import FiniteWatch
+from components.train.network import in_training
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.losses import LossWeights
 from models.networks import Network
 from models.precision import autocast_type
+from models.targets import Counts
 
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
 
@@ -37,45 +41,23 @@ class Fitted:
     steps: int
 
 
-class _InOrder(Sampler[int]):
-    """Example numbers from the first step to do on; the source itself shuffles."""
+@dataclass
+class _Sums:
+    """Losses added up on the device since they were last logged."""
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.start, self.stop = start, stop
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    steps: int = 0
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start, self.stop))
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        for name, value in losses.items():
+            value = value.detach()
+            self.losses[name] = self.losses[name] + value if name in self.losses else value
 
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-class _Guarded(Dataset[TrainingClip | AvisError]):
-    """Hands an AvisError over as a value: raised in a loader's worker it would arrive as a traceback."""
-
-    def __init__(self, source: ClipSource) -> None:
-        self.source = source
-
-    def __getitem__(self, index: int) -> TrainingClip | AvisError:
-        try:
-            return self.source[index]
-        except AvisError as error:
-            return error
-
-
-def _collate(clips: list[TrainingClip | AvisError]) -> ClipBatch | AvisError:
-    good = [clip for clip in clips if isinstance(clip, TrainingClip)]
-    errors = [clip for clip in clips if isinstance(clip, AvisError)]
-    return errors[0] if errors else collate(good)
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU when there is one. Raises AvisError when cuda is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise AvisError(
-            "train.device is cuda, but PyTorch sees no GPU", where="params.yaml", fix="Set it to auto or cpu."
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    def means(self, team: Team) -> dict[str, float]:
+        """Per step, of all processes; waits for the device."""
+        values = torch.stack(list(self.losses.values())).double().cpu().tolist()
+        summed = team.sum(values)
+        return {name: value / team.size / self.steps for name, value in zip(self.losses, summed, strict=True)}
 
 
 def keep_freed_memory() -> None:
@@ -100,103 +82,157 @@ def fit(
     params: TrainParams,
     *,
     log: Logger,
+    team: Team | None = None,
     checkpoint: Path | None = None,
+    failures: Path | None = None,
     fingerprint: str = "",
     run_id: str = "",
     label: str = "train",
 ) -> Fitted:
     """Train ``model`` in place for ``params.steps`` steps.
 
+    With several processes each calls this with the same model and source; the weights that count are the
+    first one's. The result does not depend on how the clips of a step are shared (float noise aside).
+
     Args:
         source: example i is always the same; step s uses examples s * clips_per_step and following.
-        log: called every ``log_every_steps`` with the mean losses since the last call.
-        checkpoint: file for resuming; read when it is there and its fingerprint is ours.
+        log: called by the first process every ``log_every_steps`` with the mean losses since the last call.
+        team: this process among all; None: alone.
+        checkpoint: file for resuming, of the first process; read if it is there and its fingerprint is ours.
+        failures: where the clips are written at which the loss stopped being finite.
         fingerprint: of everything that decides the result; a checkpoint with another one is ignored.
         run_id: stored in the checkpoint, so that a resumed training continues its MLflow run.
 
     Raises:
-        AvisError: the loss is not finite (the clips of that step are named), or an example cannot be read.
+        AvisError: the loss is not finite (the clips of that step are named), an example cannot be read, or
+            the clips of a step cannot be shared evenly.
+        Stopped: the same, in all processes but the first.
     """
     keep_freed_memory()
-    device = choose_device(params.device)
+    team = team or Team(choose_device(params.device))
+    share, device = Share.of(params, team), team.device
     model.to(device).train()
     optimizer = build_optimizer(model, params)
     schedule = build_schedule(optimizer, params)
     dtype = autocast_type(params.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     weights = LossWeights(**params.loss.model_dump())
-    fitted = Fitted([], 0.0, 0)
-    done = load_checkpoint(checkpoint, fingerprint) if checkpoint else None
-    if done is not None:
-        done.restore(model, optimizer, schedule, scaler)
-        fitted = Fitted(done.history, done.seconds, done.step)
-        tqdm.write(f"{label}: resuming at step {done.step} of {params.steps}")
-
-    loader: DataLoader[TrainingClip | AvisError] = DataLoader(
-        _Guarded(source),
-        batch_size=params.clips_per_step,
-        sampler=_InOrder(fitted.steps * params.clips_per_step, params.steps * params.clips_per_step),
-        collate_fn=_collate,
-        num_workers=params.loader_workers,
-        pin_memory=device.type == "cuda",
-        prefetch_factor=4 if params.loader_workers else None,
-        persistent_workers=False,
-    )
-    sums: dict[str, Tensor] = {}
-    summed = 0
+    fitted = _resume(checkpoint, fingerprint, team, model, optimizer, schedule, scaler)
+    if fitted.steps and team.leads:
+        tqdm.write(f"{label}: resuming at step {fitted.steps} of {params.steps}")
+    watch = FiniteWatch(team, check_gradient=not scaler.is_enabled(), failures=failures)
+    sums = _Sums()
     started = time.monotonic() - fitted.seconds
-    bar = tqdm(loader, total=params.steps, initial=fitted.steps, desc=label, unit="step", mininterval=1.0)
-    batch: ClipBatch | AvisError
-    for step, batch in enumerate(bar, start=fitted.steps):
-        if isinstance(batch, AvisError):
-            bar.close()
-            raise batch
-        # randomness belongs to the step, so a resumed run draws what an undisturbed one would have drawn
-        seed_everything(params.seed * 1_000_003 + step)
-        batch = batch.to(device)
-        sound = None if torch.rand(()) < params.deaf_share else batch.sound
-        with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
-            output = model(batch.frames, sound)
-        losses = model.losses(output, batch.targets, weights)
-        total = torch.stack(list(losses.values())).sum()
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(total).backward()
-        scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_gradient_norm)
-        # a gradient that overflows in fp16 is skipped by the scaler, a loss that is not finite stays so
-        if not torch.isfinite(total if scaler.is_enabled() else norm):
-            bar.close()
-            raise AvisError(
-                f"the loss became {total.item():g}, its gradient {norm.item():g}, at step {step}",
-                where=f"clips {', '.join(batch.names)}",
-                fix="Look at these clips, or lower train.learning_rate.",
+    steps = range(fitted.steps, params.steps)
+    with (
+        in_training(model, params, team) as running,
+        tqdm(
+            total=params.steps,
+            initial=fitted.steps,
+            desc=label,
+            unit="step",
+            mininterval=1.0,
+            disable=not team.leads,
+        ) as bar,
+    ):
+        for step, found in zip(steps, steps_of_parts(source, share, steps, params, device), strict=True):
+            parts, counts = _agree(found, model, weights, team)
+            deaf = bool(np.random.default_rng([params.seed, 2, step]).random() < params.deaf_share)
+            optimizer.zero_grad(set_to_none=True)
+            totals = []
+            for number, batch in enumerate(parts):
+                examples = share.numbers(step, number)
+                # randomness belongs to the examples: a resumed run draws what an undisturbed one had drawn
+                seed_everything(params.seed * 1_000_003 + examples[0])
+                batch = batch.to(device)
+                last = number == len(parts) - 1
+                with running.exchange(last=last):
+                    with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
+                        output = running.network(batch.frames, None if deaf else batch.sound)
+                    seeds = [_clip_seed(params.seed, example) for example in examples]
+                    losses = model.losses(output, batch.targets, weights, seeds=seeds, counts=counts)
+                    total = torch.stack(list(losses.values())).sum()
+                    running.backward(scaler.scale(total), deaf=deaf, last=last)
+                del output
+                sums.add({**losses, "loss": total})
+                totals.append(total)
+            scaler.unscale_(optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_gradient_norm)
+            done = step + 1
+            logs = done % params.log_every_steps == 0 or done == params.steps
+            saves = checkpoint is not None and (
+                done % params.checkpoint_every_steps == 0 or done == params.steps
             )
-        scaler.step(optimizer)
-        scaler.update()
-        schedule.step()
+            names = [batch.names for batch in parts]
+            watch.note(step, names, [share.numbers(step, part) for part in range(share.parts)], totals, norm)
+            watch.check(now=logs or saves or done == params.steps)
+            scaler.step(optimizer)
+            scaler.update()
+            schedule.step()
 
-        for name, value in {**losses, "loss": total}.items():
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + value.detach()
-        summed += 1
-        fitted.steps, fitted.seconds = step + 1, time.monotonic() - started
-        if fitted.steps % params.log_every_steps == 0 or fitted.steps == params.steps:
-            means = {name: float(value) / summed for name, value in sums.items()}
-            row = {
-                "step": float(fitted.steps),
-                **means,
-                "learning_rate": float(schedule.get_last_lr()[-1]),
-                "seconds": fitted.seconds,
-            }
-            fitted.history.append(row)
-            log({f"train/{name}": value for name, value in row.items() if name != "step"}, fitted.steps)
-            bar.set_postfix(loss=f"{means['loss']:.2f}", refresh=False)
-            sums, summed = {}, 0
-        if checkpoint and (fitted.steps % params.checkpoint_every_steps == 0 or fitted.steps == params.steps):
-            state = Checkpoint.of(model, optimizer, schedule, scaler, fingerprint, run_id, **asdict(fitted))
-            save_checkpoint(checkpoint, state)
-    bar.close()
+            sums.steps += 1
+            fitted.steps, fitted.seconds = done, time.monotonic() - started
+            if logs:
+                means = sums.means(team)
+                row = {
+                    "step": float(done),
+                    **means,
+                    "learning_rate": float(schedule.get_last_lr()[-1]),
+                    "seconds": fitted.seconds,
+                }
+                fitted.history.append(row)
+                if team.leads:
+                    log({f"train/{name}": value for name, value in row.items() if name != "step"}, done)
+                bar.set_postfix(loss=f"{means['loss']:.2f}", refresh=False)
+                sums = _Sums()
+            if saves and checkpoint is not None and team.leads:
+                state = Checkpoint.of(
+                    model, optimizer, schedule, scaler, fingerprint, run_id, **asdict(fitted)
+                )
+                save_checkpoint(checkpoint, state)
+            bar.update()
     model.eval()
     return fitted
+
+
+def _resume(
+    checkpoint: Path | None,
+    fingerprint: str,
+    team: Team,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    scaler: torch.amp.GradScaler,
+) -> Fitted:
+    """Take up the first process's checkpoint in all processes; where a training begins without one."""
+    found = load_checkpoint(checkpoint, fingerprint) if checkpoint and team.leads else None
+    values = team.from_first(vars(found) if found else None)
+    if values is None:
+        return Fitted([], 0.0, 0)
+    done = Checkpoint(**values)
+    done.restore(model, optimizer, schedule, scaler)
+    return Fitted(done.history, done.seconds, done.step)
+
+
+def _agree(
+    found: list[ClipBatch] | AvisError, model: Network, weights: LossWeights, team: Team
+) -> tuple[list[ClipBatch], Counts]:
+    """One word between the processes before a step: can all go on, and by what the losses are divided.
+
+    The counts are of the whole step, divided by the number of processes, as DDP takes the mean.
+    """
+    mine = [0.0] * len(Counts._fields)
+    if isinstance(found, list):
+        counted = [model.counts(batch.targets, weights) for batch in found]
+        mine = [sum(column) for column in zip(*counted, strict=True)]
+    failed, *total = team.sum([float(isinstance(found, AvisError)), *mine])
+    parts = team.all_or_none(found) if failed or isinstance(found, AvisError) else found
+    return parts, Counts(*(value / team.size for value in total))
+
+
+def _clip_seed(seed: int, example: int) -> int:
+    """For the random points of an example's losses, whatever process it is on."""
+    return int(np.random.SeedSequence([seed, 3, example]).generate_state(1)[0])
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 from components.core.params import Block
 
 Width = Annotated[int, Field(ge=1)]
+Part = Literal["backbone", "pixel_decoder", "frame_decoder", "clip_decoder"]
 Pixels = Annotated[int, Field(ge=32)]  # of a side: the backbone halves it five times
 
 
@@ -98,13 +99,19 @@ class TrainParams(Block):
     model: ModelParams = AvismParams()
     loss: LossParams = LossParams()
     steps: int = Field(default=200, ge=1)
-    clips_per_step: int = Field(default=4, ge=1)
+    clips_per_step: int = Field(default=4, ge=1)  # of all processes and accumulated parts together
+    accumulate: int = Field(default=1, ge=1)  # parts in which a process goes through its clips of a step
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = (
+        "auto"  # auto: one for each GPU of this machine
+    )
+    process_timeout_s: float = Field(default=600, gt=0)  # a process silent for longer has failed
     frames_per_clip: int = Field(default=3, ge=1)
     frame_range: int = Field(default=20, ge=1)  # frames of a clip lie within +- this of a reference frame
     short_sides_px: tuple[Pixels, ...] = Field(default=(160,), min_length=1)
     crop_px: tuple[PositiveInt, PositiveInt] | None = (
         None  # side of a random crop before resizing, smallest and largest
     )
+    max_long_side_px: Pixels | None = None  # a clip whose long side would be longer is made smaller still
     test_short_side_px: int = Field(default=160, ge=32)
     flip: bool = True
     deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing
@@ -117,14 +124,34 @@ class TrainParams(Block):
     milestones: tuple[int, ...] = ()  # of the step schedule: the rate falls to a tenth
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool = False  # torch.compile
+    checkpoint_activations: tuple[Part, ...] = ()  # parts computed again in the backward pass, to save memory
     loader_workers: int = Field(default=0, ge=0)
     checkpoint_every_steps: int = Field(default=50, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
 
     @model_validator(mode="after")
-    def _milestones_only_for_step(self) -> "TrainParams":
+    def _schedule_and_crop(self) -> "TrainParams":
         if self.schedule == "cosine" and self.milestones:
             raise ValueError("milestones belong to schedule: step")
         if self.crop_px is not None and self.crop_px[0] > self.crop_px[1]:
             raise ValueError("crop_px is [smallest, largest]")
         return self
+
+    @model_validator(mode="after")
+    def _clips_can_be_shared(self) -> "TrainParams":
+        named = 1 if self.processes == "auto" else self.processes
+        if self.clips_per_step % (named * self.accumulate):
+            raise ValueError(cannot_share(self.clips_per_step, named, self.accumulate))
+        return self
+
+
+def cannot_share(clips: int, processes: int, accumulate: int) -> str:
+    """What is allowed when the clips of a step do not divide among processes and accumulated parts."""
+    parts = processes * accumulate
+    divisors = [str(count) for count in range(1, clips + 1) if clips % count == 0]
+    return (
+        f"clips_per_step is {clips}, which {processes} processes x accumulate {accumulate} = {parts} parts "
+        f"cannot share evenly; allowed are {', '.join(divisors)} parts, "
+        f"or a clips_per_step that is a multiple of {parts}"
+    )

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ from components.core.tracking import Run, training_run
 from components.train.annotated_clips import AnnotatedClips
 from components.train.checkpoint import load_checkpoint
 from components.train.clip import collate
-from components.train.loop import Fitted, choose_device, fit, seed_everything, write_history
+from components.train.distributed import Team, choose_device, join
+from components.train.examples import Share
+from components.train.loop import Fitted, Logger, fit, seed_everything, write_history
+from components.train.network import recomputable
 from components.train.params import TrainParams
 from models import build
 from models.losses import LossWeights
@@ -28,53 +33,119 @@ from models.networks import Network
 from models.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
 
 START = "params.yaml, train.start_from"
+HOW_IT_IS_SPREAD = (
+    "accumulate",
+    "processes",
+    "process_timeout_s",
+    "compile",
+    "checkpoint_activations",
+    "loader_workers",
+    "checkpoint_every_steps",
+    "log_every_steps",
+)
 
 
 def train(variant: str, params: TrainParams | None = None, paths: Paths | None = None) -> None:
-    """Train a variant and write data/model/<variant>/.
+    """Train a variant and write data/model/<variant>/; one of several processes under torchrun.
 
     Raises:
         AvisError: bad parameters, missing files, nothing to learn, a loss that is not finite.
+        Stopped: the same, in all processes but the first, which says it.
     """
     paths = paths or Paths()
     params = params or read_variant(variant, TrainParams)
+    with join(params) as team:
+        plan = plan_together(variant, params, paths, team)
+        if not team.leads:
+            plan.fit(team, log=lambda values, step: None)
+            return
+        with recorded(plan) as run:
+
+            def log(values: Mapping[str, float], step: int) -> None:
+                run.metrics(values, step=step)
+
+            finish(plan, plan.fit(team, log=log, run_id=run.run_id), run)
+
+
+@dataclass
+class Plan:
+    """All that a training needs, checked; made anew in each process."""
+
+    variant: str
+    params: TrainParams
+    paths: Paths
+    annotations: AnnotationSet
+    clips: AnnotatedClips
+    model: Network
+    fingerprint: str
+
+    def fit(self, team: Team, *, log: Logger, run_id: str = "") -> Fitted:
+        return fit(
+            self.model,
+            self.clips,
+            self.params,
+            log=log,
+            team=team,
+            checkpoint=self.paths.training_checkpoint(self.variant),
+            failures=self.paths.training_failure(self.variant),
+            fingerprint=self.fingerprint,
+            run_id=run_id,
+            label=f"train {self.variant}",
+        )
+
+
+def plan_together(variant: str, params: TrainParams, paths: Paths, team: Team) -> Plan:
+    """Make the plan in every process; what one of them cannot do ends all of them with one message."""
+    found: Plan | AvisError
+    try:
+        Share.of(params, team)
+        found = make_plan(variant, params, paths, with_weights=team.leads)
+    except AvisError as error:
+        found = error
+    return team.all_or_none(found)
+
+
+def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: bool) -> Plan:
+    """Read the annotations and build the model.
+
+    Args:
+        with_weights: load pretrained and starting weights; False where the first process's will come.
+    """
     file = paths.annotations / "train.json"
     annotations = read_annotations(file)
     clips = _clips(annotations, params, file, paths)
-    checkpoint = paths.root / ".checkpoints" / f"{variant}.pt"
-    fingerprint = _fingerprint(params, file, paths)
-    unfinished = load_checkpoint(checkpoint, fingerprint)
-
     seed_everything(params.seed)
-    model = _build(params, annotations)
-    if params.start_from:
+    model = _build(params, annotations, with_weights=with_weights)
+    if params.start_from and with_weights:
         _start(model, params.start_from, annotations)
+    for part in params.checkpoint_activations:
+        recomputable(model, part)
+    fingerprint = _fingerprint(params, file, paths) if with_weights else ""
+    return Plan(variant, params, paths, annotations, clips, model, fingerprint)
 
-    shown = {**params.model_dump(), "variant": variant, "clips": len(annotations.videos)}
+
+@contextmanager
+def recorded(plan: Plan) -> Iterator[Run]:
+    """The MLflow run of a training: a new one, or that of the unfinished training that goes on."""
+    paths, params = plan.paths, plan.params
+    unfinished = load_checkpoint(paths.training_checkpoint(plan.variant), plan.fingerprint)
+    shown = {**params.model_dump(), "variant": plan.variant, "clips": len(plan.annotations.videos)}
     with training_run(
-        variant=variant, params=shown, run_id=unfinished.run_id if unfinished else None, paths=paths
+        variant=plan.variant, params=shown, run_id=unfinished.run_id if unfinished else None, paths=paths
     ) as run:
         run.dataset("train", paths.annotations / "train.json", "training")
         run.dataset("media", paths.media, "training")
+        yield run
 
-        def log(values: Mapping[str, float], step: int) -> None:
-            run.metrics(values, step=step)
 
-        fitted = fit(
-            model,
-            clips,
-            params,
-            log=log,
-            checkpoint=checkpoint,
-            fingerprint=fingerprint,
-            run_id=run.run_id,
-            label=f"train {variant}",
-        )
-        metrics = _measure(model, params, fitted, paths)
-        run.metrics({f"train/{name}": value for name, value in metrics.items()})
-        card = _card(params, annotations, clips.frame_rate_hz)
-        _write(paths.model(variant), model, card, fitted, metrics, run)
-    checkpoint.unlink(missing_ok=True)
+def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
+    """Measure the trained model, write its folder and forget the checkpoint."""
+    metrics = _measure(plan.model, plan.params, fitted, plan.paths)
+    run.metrics({f"train/{name}": value for name, value in metrics.items()})
+    card = _card(plan.params, plan.annotations, plan.clips.frame_rate_hz)
+    _write(plan.paths.model(plan.variant), plan.model, card, fitted, metrics, run)
+    plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
+    plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
 
 
 def _clips(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:
@@ -83,16 +154,18 @@ def _clips(annotations: AnnotationSet, params: TrainParams, file: Path, paths: P
     return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)
 
 
-def _build(params: TrainParams, annotations: AnnotationSet) -> Network:
+def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: bool) -> Network:
     settings = params.model.model_dump(exclude={"name"})
-    if params.start_from and not Path(params.start_from).is_file():
+    if not with_weights:
+        settings |= {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+    if params.start_from and with_weights and not Path(params.start_from).is_file():
         raise AvisError(
             f"there are no weights at {params.start_from}",
             where=START,
             fix="Set it to null to start without.",
         )
     try:
-        if params.start_from and holds_backbone(Path(params.start_from)):
+        if params.start_from and with_weights and holds_backbone(Path(params.start_from)):
             settings["backbone_pretrained"] = False  # loaded over it anyway, and perhaps not at hand
         return build(params.model.name, categories=len(annotations.categories), **settings)
     except (ValueError, OSError) as error:
@@ -110,8 +183,11 @@ def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
 
 
 def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
-    """Of what decides the result: parameters, annotations, media and the starting weights."""
-    parts = [params.model_dump_json(), sha256_file(annotations)]
+    """Of what decides the result: parameters, annotations, media and the starting weights.
+
+    How the work is spread does not, so a training that ran out of memory goes on after that is changed.
+    """
+    parts = [params.model_dump_json(exclude=set(HOW_IT_IS_SPREAD)), sha256_file(annotations)]
     index = paths.media / "index.parquet"
     files = [index, *([Path(params.start_from)] if params.start_from else [])]
     parts += [sha256_file(file) for file in files if file.is_file()]
@@ -143,6 +219,7 @@ def _validation_loss(
         update={
             "flip": False,
             "crop_px": None,
+            "max_long_side_px": None,
             "short_sides_px": (params.test_short_side_px,),
             "seed": 0,
         }
@@ -158,7 +235,9 @@ def _validation_loss(
         for index in range(count):
             batch = collate([clips[index]]).to(device)
             output = model(batch.frames, batch.sound)
-            total += float(torch.stack(list(model.losses(output, batch.targets, weights).values())).sum())
+            counts = model.counts(batch.targets, weights)  # this process measures alone
+            losses = model.losses(output, batch.targets, weights, counts=counts)
+            total += float(torch.stack(list(losses.values())).sum())
     return total / count
 
 

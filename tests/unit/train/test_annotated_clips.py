@@ -184,7 +184,7 @@ def test_precomputed_features_go_with_their_frames(annotations: AnnotationSet, p
     model = {**settings["model"], "audio": "features"}
     clips = clips_of(annotations, paths, model=model, frames_per_clip=2)
     index = next(i for i in range(3) if clips.videos and "horn" in _name(clips, i))
-    with pytest.raises(AvisError, match=r"no precomputed audio features.*Set train.model.audio to vggish"):
+    with pytest.raises(AvisError, match=r"no precomputed audio features.*train.model.audio to vggish"):
         clips[index]
     folder = paths.media / "features"
     folder.mkdir()
@@ -198,3 +198,14 @@ def test_precomputed_features_go_with_their_frames(annotations: AnnotationSet, p
 def _name(clips: AnnotatedClips, index: int) -> str:
     order = np.random.default_rng([clips.params.seed, 0]).permutation(len(clips.videos))
     return clips.videos[int(order[index])].name
+
+
+def test_a_long_side_is_capped(annotations: AnnotationSet, paths: Paths) -> None:
+    """Clips are 64x40 and 56x48: only the wider one is cut short, in its proportions."""
+    clips = clips_of(annotations, paths, short_sides_px=[64], max_long_side_px=80)
+    assert examples(clips, "bells")[0].frames.shape[1:3] == (50, 80)
+    assert examples(clips, "horn")[0].frames.shape[1:3] == (64, 75)
+    for name in ("bells", "horn"):
+        for clip in examples(clips, name, count=6):
+            assert clip.masks.shape[2:] == clip.frames.shape[1:3]
+            assert_squares_under_masks(clip)

@@ -14,7 +14,8 @@ import torch
 from components.core.errors import AvisError
 from components.train.checkpoint import load_checkpoint
 from components.train.clip import TrainingClip
-from components.train.loop import Fitted, choose_device, fit, write_history
+from components.train.distributed import choose_device
+from components.train.loop import Fitted, fit, write_history
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.avism import Avism

@@ -1,0 +1,218 @@
+"""The processes of one training: who they are, what they tell each other, and how all of them stop.
+
+torchrun, our own launcher and Ray start them; each has one device. What they agree on goes through gloo on
+the CPU, so that no GPU has to be waited for; gradients go through nccl between GPUs.
+"""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from components.core.errors import AvisError
+from components.core.stage import end_with_parent
+from components.train.params import TrainParams
+
+T = TypeVar("T")
+
+
+class Stopped(SystemExit):
+    """Ends a process without a word: another one says why."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among all of the training. A training on one device is a team of one."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Only this process writes files, records the run and shows progress."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over all processes."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process passes here, in the order of the processes."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def all_or_none(self, found: T | AvisError) -> T:
+        """What was found, if no process has an error instead; else all end and the first process says it.
+
+        Raises:
+            AvisError: in the first process, the first one's error.
+            Stopped: in the others.
+        """
+        error = found if isinstance(found, AvisError) else None
+        if self.sum([float(error is not None)])[0]:
+            first = next(one for one in self.gather(error) if one is not None)
+            if not self.leads:
+                raise Stopped
+            raise first
+        return found  # type: ignore[return-value]
+
+    def from_first(self, value: Any) -> Any:
+        """The first process's value, tensors in nested dictionaries and lists included, in all processes."""
+        if self.size == 1:
+            return value
+        tensors: list[Tensor] = []
+        frame = [_take_out(value, tensors) if self.leads else None]
+        dist.broadcast_object_list(frame, src=0)
+        return _fill_in(frame[0], self.leads, tensors)
+
+
+@dataclass
+class _Hole:
+    """Stands for a tensor while the rest of a structure is sent."""
+
+    index: int
+    shape: torch.Size
+    dtype: torch.dtype
+
+
+def _take_out(value: Any, tensors: list[Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors.append(value.detach().cpu().contiguous())
+        return _Hole(len(tensors) - 1, value.shape, value.dtype)
+    if isinstance(value, dict):
+        return {key: _take_out(item, tensors) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_take_out(item, tensors) for item in value)
+    return value
+
+
+def _fill_in(frame: Any, leads: bool, tensors: list[Tensor]) -> Any:
+    if isinstance(frame, _Hole):
+        tensor = tensors[frame.index] if leads else torch.empty(frame.shape, dtype=frame.dtype)
+        dist.broadcast(tensor, src=0)
+        return tensor
+    if isinstance(frame, dict):
+        return {key: _fill_in(item, leads, tensors) for key, item in frame.items()}
+    if isinstance(frame, list | tuple):
+        return type(frame)(_fill_in(item, leads, tensors) for item in frame)
+    return frame
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU when there is one. Raises AvisError when cuda is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise AvisError(
+            "train.device is cuda, but PyTorch sees no GPU", where="params.yaml", fix="Set it to auto or cpu."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def backend(device: torch.device) -> str:
+    """What tensors travel through, by where they are."""
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+
+
+@contextmanager
+def join(params: TrainParams) -> Iterator[Team]:
+    """Meet the other processes that torchrun (or our launcher) started; alone without it.
+
+    Raises:
+        AvisError: no device for this process; out of GPU memory; another process fell silent.
+        Stopped: another process ended, and has said why.
+    """
+    device = choose_device(params.device)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    if size > 1:
+        end_with_parent()  # killed with -9, torchrun could not end its processes
+        device = _own_device(device)
+        if rank:  # it writes nothing, so it may end at once, even while it waits for the others
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            dist.init_process_group(
+                backend(device),
+                timeout=timedelta(seconds=params.process_timeout_s),
+                rank=rank,
+                world_size=size,
+            )
+        except (dist.DistError, RuntimeError) as error:
+            raise _lost(error, rank, params) from error
+    with _explained(params, rank):
+        yield Team(device, rank, size)
+    if size > 1:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _explained(params: TrainParams, rank: int) -> Iterator[None]:
+    """Turn what a user can mend (memory, a lost process) into one message."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error, rank) from None
+    except RuntimeError as error:
+        if is_loss_of_another(error):
+            raise _lost(error, rank, params) from error
+        raise
+
+
+def out_of_memory(error: torch.OutOfMemoryError, rank: int) -> AvisError:
+    """What to do about too little GPU memory."""
+    return AvisError(
+        f"the GPU has too little memory: {str(error).split('. ')[0]}",
+        where=f"process {rank}",
+        fix="Raise train.accumulate, list parts in train.checkpoint_activations, or lower "
+        "train.short_sides_px.",
+    )
+
+
+def is_loss_of_another(error: RuntimeError) -> bool:
+    """Does this say that another process ended or fell silent?"""
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "NCCL"))
+
+
+def _lost(error: Exception, rank: int, params: TrainParams) -> AvisError | Stopped:
+    """Why this process cannot go on: one other is silent (we say so), or has ended (it has said why)."""
+    if rank:
+        return Stopped()
+    if "imed out" in str(error) or "imeout" in str(error):
+        return AvisError(
+            f"another process of this training has been silent for {params.process_timeout_s:g} s",
+            where="params.yaml, train.process_timeout_s",
+            fix="See what it does, or allow more time.",
+        )
+    return AvisError("another process of this training ended", fix="What it wrote says why.")
+
+
+def _own_device(device: torch.device) -> torch.device:
+    """The GPU of this process on its machine."""
+    if device.type != "cuda":
+        return device
+    place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= count:
+        started = os.environ.get("LOCAL_WORLD_SIZE", place + 1)
+        raise AvisError(
+            f"{started} processes were started on a machine with {count} GPUs",
+            fix=f"Use torchrun --nproc-per-node={count}.",
+        )
+    own = torch.device("cuda", place)
+    torch.cuda.set_device(own)
+    return own

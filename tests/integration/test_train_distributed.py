@@ -1,0 +1,137 @@
+"""Training in several processes: real torchrun, real gloo, the same result as in one process."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.core.files import sha256_file
+from components.core.paths import Paths
+from components.train.params import TrainParams
+from components.train.stage import train
+from pipelines.graph import find_root
+from tests.tiny_model import train_settings, write_square_set
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+ROOT = find_root(Path(__file__).parent)
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "MLFLOW_TRACKING_URI": "none",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class Project:
+    """A folder with params.yaml and a small training set, in which the stage is run as users run it."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.root, self.paths = root, Paths(root / "data")
+        write_square_set(self.paths, size=(40, 56))
+        defaults = {"clips_per_step": 4, "steps": 5, "learning_rate": 3e-4}
+        train = json.loads(json.dumps(train_settings(**{**defaults, **settings})))
+        self.params = TrainParams.model_validate(train)
+        params = {"train": train, "variants": {"tiny": {}}}
+        (self.root / "params.yaml").write_text(yaml.safe_dump(params))
+
+    def start(self, processes: int, *, torchrun: bool = True) -> "subprocess.Popen[str]":
+        stage = ["-m", "components.train", "--variant", "tiny"]
+        if torchrun and processes > 1:
+            stage = [
+                *("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"),
+                *stage,
+            ]
+        return subprocess.Popen(
+            [sys.executable, *stage],
+            cwd=self.root,
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def train(self, processes: int, **how: Any) -> None:
+        process = self.start(processes, **how)
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, errors
+
+    def history(self) -> list[dict[str, float]]:
+        with (self.paths.model("tiny") / "history.csv").open(newline="") as file:
+            return [
+                {name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)
+            ]
+
+    @property
+    def weights(self) -> Path:
+        return self.paths.model("tiny") / "model.safetensors"
+
+
+def assert_same_curve(project: Project, other: Project) -> None:
+    ours, theirs = project.history(), other.history()
+    assert len(ours) == len(theirs) == 5
+    assert ours[0]["loss"] != ours[-1]["loss"]
+    for row, wanted in zip(ours, theirs, strict=True):
+        assert row["loss"] == pytest.approx(wanted["loss"], rel=1e-4), row["step"]
+
+
+@pytest.mark.parametrize(("accumulate", "torchrun"), [(2, True), (1, False)])
+def test_two_processes_are_one_with_twice_the_clips(tmp_path: Path, accumulate: int, torchrun: bool) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "together").mkdir()
+    alone = Project(tmp_path / "alone")
+    train("tiny", alone.params, alone.paths)
+    own = {} if torchrun else {"processes": 2}  # started by ourselves
+    together = Project(tmp_path / "together", accumulate=accumulate, **own)
+    together.train(2, torchrun=torchrun)
+    assert_same_curve(together, alone)
+
+
+def kill_after_a_checkpoint(project: Project, processes: int) -> None:
+    process = project.start(processes)
+    checkpoint = project.paths.training_checkpoint("tiny")
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)  # torchrun; its processes end with it
+    process.wait()
+    assert not project.weights.exists()
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    settings = {"steps": 14, "deaf_share": 0.3, "checkpoint_every_steps": 4}
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "undisturbed").mkdir()
+    killed, undisturbed = (Project(tmp_path / name, **settings) for name in ("killed", "undisturbed"))
+    undisturbed.train(2)
+    kill_after_a_checkpoint(killed, 2)
+    killed.train(2)
+    assert sha256_file(killed.weights) == sha256_file(undisturbed.weights)
+    assert [row["step"] for row in killed.history()] == [float(step) for step in range(1, 15)]
+
+
+def failed(project: Project, processes: int, **how: Any) -> str:
+    process = project.start(processes, **how)
+    errors = process.communicate(timeout=200)[1]
+    assert process.returncode != 0
+    assert not project.weights.exists()
+    return errors
+
+
+def test_an_example_that_one_process_cannot_read_ends_all_with_one_message(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for frame in (project.paths.media / "frames" / "train_horn").iterdir():
+        frame.unlink()
+    errors = failed(project, 2)
+    assert errors.count("train: the frame is missing or is no image") == 1
+    assert str(ROOT / "components") not in errors  # no traceback but torchrun's own

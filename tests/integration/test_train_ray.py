@@ -1,0 +1,79 @@
+"""Training on a local Ray cluster (CPU, 2 workers): the same curve as in one process."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.train.stage import train
+from tests.integration.test_train_distributed import ENVIRONMENT, Project, assert_same_curve
+
+pytest.importorskip("ray", reason="Ray is not installed: uv pip install -e '.[ray]'")
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+def start(project: Project, workers: int = 2) -> "subprocess.Popen[str]":
+    values = yaml.safe_load((project.root / "params.yaml").read_text())
+    values["engine"] = {"kind": "ray", "workers": workers}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(values))
+    return subprocess.Popen(
+        [sys.executable, "-m", "components.train", "--variant", "tiny"],
+        cwd=project.root,
+        env={key: value for key, value in ENVIRONMENT.items() if key != "RAY_ADDRESS"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_workers_are_one_process_with_twice_the_clips(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "together").mkdir()
+    alone = Project(tmp_path / "alone")
+    train("tiny", alone.params, alone.paths)
+    together = Project(tmp_path / "together")
+    process = start(together)
+    said, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, said + errors
+    assert "2 Ray workers, on CPUs" in said
+    assert_same_curve(together, alone)
+    assert not together.paths.training_checkpoint("tiny").exists()
+
+
+def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
+    import psutil
+
+    project = Project(tmp_path, steps=40, checkpoint_every_steps=2)
+    process = start(project)
+    checkpoint = project.paths.training_checkpoint("tiny")
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "RayTrainWorker" in " ".join(child.cmdline())
+    ]
+    assert len(workers) == 2
+    os.kill(workers[1].pid, 9)
+    said, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, said + errors
+    assert "a worker was lost" in said
+    assert [row["step"] for row in project.history()] == [float(step) for step in range(1, 41)]
+
+
+def test_what_a_worker_cannot_read_is_one_message(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for frame in (project.paths.media / "frames" / "train_horn").iterdir():
+        frame.unlink()
+    process = start(project)
+    errors = process.communicate(timeout=400)[1]
+    assert process.returncode == 1
+    assert errors.count("train: the frame is missing or is no image") == 1
+    assert not project.weights.exists()
