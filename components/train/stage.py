@@ -14,7 +14,7 @@ import torch
 from components.core.errors import AvisError
 from components.core.files import replace_folder, sha256_file, write_json
 from components.core.masks import is_empty
-from components.core.media_index import common_frame_rate_hz
+from components.core.media_index import common_features, common_frame_rate_hz
 from components.core.params import read_variant
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations
@@ -142,7 +142,7 @@ def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
     """Measure the trained model, write its folder and forget the checkpoint."""
     metrics = _measure(plan.model, plan.params, fitted, plan.paths)
     run.metrics({f"train/{name}": value for name, value in metrics.items()})
-    card = _card(plan.params, plan.annotations, plan.clips.frame_rate_hz)
+    card = _card(plan)
     _write(plan.paths.model(plan.variant), plan.model, card, fitted, metrics, run)
     plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
     plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
@@ -157,7 +157,8 @@ def _clips(annotations: AnnotationSet, params: TrainParams, file: Path, paths: P
 def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: bool) -> Network:
     settings = params.model.model_dump(exclude={"name"})
     if not with_weights:
-        settings |= {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+        none = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+        settings |= {name: value for name, value in none.items() if name in settings}
     if params.start_from and with_weights and not Path(params.start_from).is_file():
         raise AvisError(
             f"there are no weights at {params.start_from}",
@@ -241,14 +242,18 @@ def _validation_loss(
     return total / count
 
 
-def _card(params: TrainParams, annotations: AnnotationSet, frame_rate_hz: float) -> ModelCard:
+def _card(plan: Plan) -> ModelCard:
+    params, annotations = plan.params, plan.annotations
     config: dict[str, Any] = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
+    names = [video.name for video in annotations.videos]
+    index = plan.paths.media / "index.parquet"
     return ModelCard(
         name=params.model.name,
         config={**config, "categories": len(annotations.categories)},
         categories=annotations.categories,
         short_side_px=params.test_short_side_px,
-        frame_rate_hz=frame_rate_hz,
+        frame_rate_hz=plan.clips.frame_rate_hz,
+        features_from=common_features(index, names) if params.model.audio == "features" else "",
     )
 
 

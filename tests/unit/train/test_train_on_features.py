@@ -1,12 +1,14 @@
 """Training on audio features that extract made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.core.audio_features import encoder_fingerprint
 from components.core.errors import AvisError
-from components.core.media_index import read_media_index
+from components.core.media_index import read_media_index, write_media_index
 from components.core.paths import Paths
 from components.extract.embed_video import EmbedTask, embed_video
 from components.train.params import TrainParams
@@ -24,11 +26,19 @@ def test_a_model_learns_from_them(tmp_path: Path) -> None:
     with pytest.raises(AvisError, match=r"no precomputed audio features.*\n?.*extract\.audio_weights"):
         train("tiny", params, paths)
     weights = write_vggish(tmp_path / "vggish.pth")
-    for row in read_media_index(paths.media / "index.parquet").values():
+    index = paths.media / "index.parquet"
+    made = encoder_fingerprint(weights)
+    rows = list(read_media_index(index).values())
+    for row in rows:
         embed_video(EmbedTask(row, weights, paths.media))
+    write_media_index(index, [replace(row, features_from=made) for row in rows])
     train("tiny", params, paths)
-    model, _ = load_model(paths.model("tiny"))
+    model, card = load_model(paths.model("tiny"))
     assert model.audio_encoder is None
+    assert card.features_from == made  # so that it is not given others later
+    write_media_index(index, [*rows[:1], *(replace(row, features_from=made) for row in rows[1:])])
+    train("tiny", params, paths)
+    assert load_model(paths.model("tiny"))[1].features_from == ""  # of different makers: no one's
     features = np.load(paths.media / "features/train_bells.npy")
     assert features.shape == (6, 128)
     assert np.abs(features[0] - features[1]).max() > 0.01  # it sounds in even seconds only
