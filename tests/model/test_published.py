@@ -275,3 +275,25 @@ def test_acvis_is_recognised(released: dict[str, Tensor]) -> None:
         "sem_seg_head.predictor.av_post_proj.weight",  # kept by ACVIS and never used
         "sem_seg_head.predictor.av_post_proj.bias",
     }
+
+
+def test_acvis_brings_its_vggish(released: dict[str, Tensor]) -> None:
+    """Also the whitening and rounding of its vectors, which are on in the released code."""
+    state = acvis_state(released)
+    encoder = build("avism", **SMALL, audio="vggish", audio_channels=(8,) * 6, audio_hidden=16).audio_encoder
+    state |= {f"audio_backbone.{name}": x for name, x in encoder.state_dict().items()}
+    model = load_published(state)
+    assert (model.config.audio, model.config.audio_channels, model.config.audio_hidden) == (
+        "vggish",
+        (8,) * 6,
+        16,
+    )
+    assert not model.config.audio_postprocess
+    assert torch.equal(model.audio_encoder.features[13].weight, encoder.features[13].weight)
+
+    state["audio_backbone.pproc.pca_eigen_vectors"] = torch.randn(128, 128)
+    state["audio_backbone.pproc.pca_means"] = torch.randn(128, 1)
+    model = load_published(state)
+    assert model.config.audio_postprocess
+    means = model.state_dict()["audio_encoder.postprocess.means"]
+    assert torch.equal(means, state["audio_backbone.pproc.pca_means"])
