@@ -27,15 +27,16 @@ from models.targets import ClipTargets
 from models.video_module import Windows
 
 
-def sample_levels(value: Tensor, sizes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def sample_levels(value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor) -> Tensor:
     """Deformable attention's weighted samples: one grid_sample a level, all samples stacked."""
     batch, _, heads, depth = value.shape
-    queries = locations.shape[1]
-    grids = 2 * locations.float() - 1
+    queries = positions.shape[1]
     sampled = []
     for index, plane in enumerate(value.float().split([h * w for h, w in sizes], dim=1)):
-        plane = plane.flatten(2).transpose(1, 2).reshape(batch * heads, depth, *sizes[index])
-        grid = grids[:, :, :, index].transpose(1, 2).flatten(0, 1)
+        height, width = sizes[index]
+        plane = plane.flatten(2).transpose(1, 2).reshape(batch * heads, depth, height, width)
+        side = positions.new_tensor([width, height])
+        grid = ((2 * positions[:, :, :, index] + 1) / side - 1).transpose(1, 2).flatten(0, 1)
         sampled.append(F.grid_sample(plane, grid, align_corners=False))
     scale = weights.float().transpose(1, 2).reshape(batch * heads, 1, queries, -1)
     stacked = torch.stack(sampled, dim=-2).flatten(-2)
