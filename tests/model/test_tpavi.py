@@ -203,6 +203,24 @@ def test_losses_do_not_depend_on_how_many_clips_and_instances_there_are() -> Non
     assert 10 * sum(known.values()) < sum(once.values())  # what is left are points on edges
 
 
+@pytest.mark.parametrize("audio", ["vggish", "none"])
+def test_reduced_precision_trains_and_finds_the_same(audio: str) -> None:
+    model = tiny_tpavi(audio=audio).eval()
+    clip = clip_of(2, 64, 64)
+    with torch.no_grad():
+        full = model(*clip)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            reduced = model(*clip)
+    scale = full.mask_features.abs().max()
+    assert (reduced.mask_features - full.mask_features).abs().max() < 0.1 * scale
+    model.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(*clip)
+    losses = model.losses(output, [squares(2, 1), squares(2, 0)], WEIGHTS)
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(x.grad.isfinite().all() for x in model.parameters() if x.requires_grad)
+
+
 def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     model = tiny_tpavi().eval()
     card = ModelCard(
