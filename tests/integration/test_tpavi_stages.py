@@ -15,9 +15,11 @@ from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate
 from components.predict.params import PredictParams
 from components.predict.stage import predict
+from components.predict.video import predict_video
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model
+from tests.clips import make_clip
 from tests.tiny_model import CATEGORIES, train_settings, write_square_set
 from tests.tiny_tpavi import SETTINGS, write_tpavi_finder
 
@@ -89,3 +91,11 @@ def test_weights_of_an_earlier_training_are_a_start(paths: Paths, tmp_path: Path
     for name, value in one.state_dict().items():
         if "running_" not in name and "num_batches" not in name:
             torch.testing.assert_close(other.state_dict()[name], value, atol=1e-5, rtol=0, msg=name)
+
+
+def test_a_video_of_ones_own(tmp_path: Path) -> None:
+    folder = write_tpavi_finder(tmp_path / "model")
+    video = make_clip(tmp_path / "clip.mp4", seconds=3.5, rate_hz=48_000, flashes_s=(0.5,))
+    found = predict_video(video, tmp_path / "out", folder, PredictParams(score_threshold=0.0, most_tracks=2))
+    assert found.overlay.is_file()
+    assert [thing.intervals_s for thing in found.objects] == [[(0.0, 3.0)]] * 2
