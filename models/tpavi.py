@@ -166,7 +166,7 @@ class Tpavi(HearingNetwork):
                 these clips and, under torch.distributed, of all other processes'.
         """
         draws = Draws(seeds, output.mask_features.device)
-        divide_by = counts if counts is not None else self.counts(targets, weights).shared()
+        divide_by = (counts if counts is not None else self.counts(targets, weights).shared()).or_one()
         layers = Layers(
             logits=torch.stack(output.clip.logits),
             embeds=torch.stack(output.clip.mask_embeds),
@@ -176,10 +176,9 @@ class Tpavi(HearingNetwork):
         )
         (matches,) = match_all([layers], draws, weights)
         mask, dice = mask_losses(layers, matches, draws, weights)
-        masks = max(divide_by.video_masks, 1.0)
         named = class_loss(layers, matches, weights.no_object) / divide_by.video_weight
         return {
             "class": weights.classification * named,
-            "mask": weights.mask * mask / masks,
-            "dice": weights.dice * dice / masks,
+            "mask": weights.mask * mask / divide_by.video_masks,
+            "dice": weights.dice * dice / divide_by.video_masks,
         }

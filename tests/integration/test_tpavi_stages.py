@@ -1,12 +1,16 @@
 """The first AVIS model through train, predict and evaluate, as the pipeline runs them."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from components.core.files import write_json
 from components.core.masks import decode
 from components.core.params import EngineParams
 from components.core.paths import Paths
@@ -19,6 +23,7 @@ from components.predict.video import predict_video
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model
+from pipelines.graph import find_root
 from tests.clips import make_clip
 from tests.tiny_model import CATEGORIES, train_settings, write_square_set
 from tests.tiny_tpavi import SETTINGS, write_tpavi_finder
@@ -99,3 +104,31 @@ def test_a_video_of_ones_own(tmp_path: Path) -> None:
     found = predict_video(video, tmp_path / "out", folder, PredictParams(score_threshold=0.0, most_tracks=2))
     assert found.overlay.is_file()
     assert [thing.intervals_s for thing in found.objects] == [[(0.0, 3.0)]] * 2
+
+
+def test_recomputed_parts_change_nothing(paths: Paths) -> None:
+    torch.set_num_threads(1)
+    train("kept", params_of(), paths)
+    parts = ("backbone", "pixel_decoder", "clip_decoder")
+    train("again", params_of().model_copy(update={"checkpoint_activations": parts}), paths)
+    one, other = (load_model(paths.model(name))[0].state_dict() for name in ("kept", "again"))
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_train_one_model(paths: Paths) -> None:
+    """Their gradients are one; the fusions' batch norms see the clips of their own process (on CPUs)."""
+    train_block = json.loads(params_of().model_copy(update={"clips_per_step": 4}).model_dump_json())
+    write_json(paths.root.parent / "params.yaml", {"train": train_block, "variants": {"pair": {}}})
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = subprocess.run(
+        [sys.executable, *command, "-m", "components.train", "--variant", "pair"],
+        cwd=paths.root.parent,
+        env={**os.environ, "PYTHONPATH": str(find_root(Path(__file__).parent))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((paths.model("pair") / "metrics.json").read_text())["steps"] == 3
+    assert all(value.isfinite().all() for value in load_model(paths.model("pair"))[0].state_dict().values())
