@@ -267,14 +267,18 @@ def audio_kind(cfg: CfgNode) -> str:
 
 
 def loss_weights(cfg: CfgNode) -> LossWeights:
-    """The weights of the losses and the points at which masks are compared."""
+    """The weights of the losses and the points at which masks are compared.
+
+    ``SIM_WEIGHT`` only switches: the published program never multiplies by it (its weight is kept under
+    another name than its loss), so above zero the similarity loss counts in full, here too.
+    """
     former = cfg.MODEL.MASK_FORMER
     return LossWeights(
         classification=former.CLASS_WEIGHT,
         mask=former.MASK_WEIGHT,
         dice=former.DICE_WEIGHT,
         no_object=former.NO_OBJECT_WEIGHT,
-        similarity=cfg.MODEL.AVISM.SIM_WEIGHT,
+        similarity=float(cfg.MODEL.AVISM.SIM_WEIGHT > 0),
         points=former.TRAIN_NUM_POINTS,
         oversample=former.OVERSAMPLE_RATIO,
         importance=former.IMPORTANCE_SAMPLE_RATIO,

@@ -322,7 +322,7 @@ def test_settings_come_from_the_configuration(tmp_path):
     assert (config.frame_queries, config.frame_layers, config.video_queries, config.window) == (5, 3, 4, 3)
     assert (config.channels, config.heads, config.hidden, config.pixel_layers) == (32, 2, 32, 1)
     assert (config.video_encoder_layers, config.video_decoder_layers, config.video_supervision) == (2, 2, 2)
-    assert (model.weights.points, model.weights.mask, model.weights.similarity) == (64, 5.0, 0.5)
+    assert (model.weights.points, model.weights.mask, model.weights.similarity) == (64, 5.0, 1.0)
     assert model.network.backbone.mean.flatten().tolist() == [127.0, 127.0, 127.0]
     trained = {name.split(".")[1] for name, x in model.named_parameters() if x.requires_grad}
     assert trained == {"video_module"}
