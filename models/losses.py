@@ -27,7 +27,7 @@ class LossWeights:
     mask: float = 5.0
     dice: float = 5.0
     no_object: float = 0.1
-    similarity: float = 0.5
+    similarity: float = 1.0  # the published files say 0.5, but the published code never multiplies by it
     presence: float = 2.0
     tagging: float = 2.0
     counting: float = 1.0
