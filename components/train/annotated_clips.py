@@ -67,6 +67,8 @@ class AnnotatedClips:
         masks, labels = self._masks(video, chosen)
         frames, masks = self._crop(frames, masks, chance)
         frames, masks = self._resize(frames, masks, int(chance.choice(self.params.short_sides_px)))
+        left = masks.any((1, 2, 3))  # the crop may have cut an instance away: there is nothing of it to learn
+        masks, labels = masks[left], labels[left]
         if self.params.flip and chance.random() < 0.5:
             frames = [frame[:, ::-1] for frame in frames]
             masks = masks[..., ::-1]

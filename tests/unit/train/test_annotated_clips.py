@@ -209,3 +209,12 @@ def test_a_long_side_is_capped(annotations: AnnotationSet, paths: Paths) -> None
         for clip in examples(clips, name, count=6):
             assert clip.masks.shape[2:] == clip.frames.shape[1:3]
             assert_squares_under_masks(clip)
+
+
+def test_what_the_crop_cuts_away_is_not_there_to_be_found(annotations: AnnotationSet, paths: Paths) -> None:
+    clips = clips_of(annotations, paths, crop_px=[6, 6], steps=30)
+    found = [clip for index in range(60) if (clip := clips[index]).name != "train_quiet"]
+    for clip in found:
+        assert len(clip.labels) == len(clip.masks)
+        assert clip.masks.any((1, 2, 3)).all()
+    assert any(len(clip.labels) == 0 and np.abs(clip.sound).max() > 0.1 for clip in found)
