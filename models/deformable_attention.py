@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +153,9 @@ class DeformableAttention(nn.Module):
         batch, length, _ = query.shape
         shape = (batch, length, self.heads, self.levels, self.points)
         value = self.value_proj(source).unflatten(-1, (self.heads, -1))
-        with torch.autocast(query.device.type, enabled=False):
+        kind = query.device.type
+        # meta tensors (shapes only) know no autocast
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             # rounded to bf16, points cross to other cells, and a fifth of their gradient is noise
             offsets = self.sampling_offsets(query.float()).view(*shape, 2)
         weights = self.attention_weights(query).float().view(*shape[:3], -1).softmax(-1).view(shape)
