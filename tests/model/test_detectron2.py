@@ -360,7 +360,7 @@ def test_clips_of_different_sizes_are_padded_with_nothing_to_see(squares, tmp_pa
     model = build_model(cfg)
     large, little = torch.randint(0, 256, (2, 3, 40, 64)), torch.randint(0, 256, (2, 3, 32, 48))
     frames = model._same_size([large.byte(), little.byte()])
-    seen = model.network.backbone.normalise(frames)
+    seen = model.network.backbone.normalise(frames.flatten(0, 1)).unflatten(0, (2, 2))
     assert torch.equal(seen[0], model.network.backbone.normalise(large.byte()))
     assert torch.equal(seen[1, :, :, :32, :48], model.network.backbone.normalise(little.byte()))
     assert not seen[1, :, :, 32:].any()
