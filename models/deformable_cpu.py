@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# of the only product that is formed at chosen places; the tests hold what is used of it
+# Of the only product in torch that is formed at chosen places alone; the tests hold what is used of it.
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")  # torch 2.11
 
 
 class _Axis(NamedTuple):

@@ -1,0 +1,150 @@
+"""How fast and how large deformable sampling is, by each way there is, as ratios to `grid_sample`.
+
+The sampling of one encoder layer: fp32, 8 heads, 3 levels, 4 points, points about two cells from their query.
+Ways are run in turn, so that a busy machine slows all of them; each figure is the median of the rounds.
+On CUDA the Triton kernels stand beside `grid_sample`, also with values in bf16.
+
+Run from the repository root: python benchmarks/deformable_attention.py [--threads 1] [--rounds 5]
+    [--gather]    also the formula written with gather and einsum, plain and through torch.compile
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.deformable_attention import sample_grids, sample_levels
+
+Sizes = list[tuple[int, int]]
+Way = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]
+
+HEADS, POINTS = 8, 4
+# name: frames, padded height and width, channels
+CASES = {
+    "training as published, 5 frames 360x640": (5, 384, 640, 256),
+    "inference as published, 18 frames 360x640": (18, 384, 640, 256),
+    "the demo, 4 frames 160x288": (4, 160, 288, 128),
+}
+
+
+def by_gather(value: Tensor, sizes: Sizes, positions: Tensor, weights: Tensor) -> Tensor:
+    """The formula with one gather of all corners: [B, N, H, 4 * L * P, D] are in memory."""
+    batch, _, heads, depth = value.shape
+    queries = positions.shape[1]
+    rows, shares, first = [], [], 0
+    for level, (height, width) in enumerate(sizes):
+        x, y = positions[:, :, :, level].unbind(-1)
+        left, top = x.floor(), y.floor()
+        for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            column, row = left + right, top + down
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            share = (x - left if right else 1 - x + left) * (y - top if down else 1 - y + top)
+            rows.append(torch.where(inside, row * width + column + first, 0).long())
+            shares.append(share * inside * weights[:, :, :, level])
+        first += height * width
+    row, share = torch.cat(rows, -1), torch.cat(shares, -1)  # [B, N, H, 4 * L * P]
+    flat = row.transpose(1, 2).reshape(batch, heads, -1, 1).expand(-1, -1, -1, depth)
+    corners = value.transpose(1, 2).gather(2, flat).view(batch, heads, queries, -1, depth)
+    return torch.einsum("bhnkd,bnhk->bnhd", corners, share).flatten(2)
+
+
+def make_inputs(
+    frames: int, height: int, width: int, channels: int, device: str
+) -> tuple[Sizes, list[Tensor]]:
+    """Value, positions and weights as in an encoder layer: queries are the cells of all levels."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(height // stride, width // stride) for stride in (32, 16, 8)]
+    centres = []
+    for h, w in sizes:
+        y, x = torch.meshgrid((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w, indexing="ij")
+        centres.append(torch.stack((x, y), -1).flatten(0, 1))
+    extent = torch.tensor([(w, h) for h, w in sizes])
+    places = torch.cat(centres)[:, None] * extent - 0.5  # [N, L, 2]
+    shape = (frames, len(places), HEADS, len(sizes), POINTS)
+    offsets = 2 * torch.randn(*shape, 2, generator=generator)
+    weights = torch.randn(*shape[:3], len(sizes) * POINTS, generator=generator).softmax(-1).view(shape)
+    value = torch.randn(frames, len(places), HEADS, channels // HEADS, generator=generator)
+    inputs = (value, places[:, None, :, None] + offsets, weights)
+    return sizes, [x.to(device).requires_grad_() for x in inputs]
+
+
+def timed(way: Way, sizes: Sizes, inputs: list[Tensor], *, train: bool) -> float:
+    """Seconds of a call, with the backward pass if `train`."""
+    value, positions, weights = inputs
+    cuda = value.is_cuda
+    if cuda:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    with torch.set_grad_enabled(train):
+        result = way(value, sizes, positions, weights)
+    if train:
+        torch.autograd.grad(result, inputs, torch.ones_like(result))
+    if cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def in_bf16(value: Tensor, sizes: Sizes, positions: Tensor, weights: Tensor) -> Tensor:
+    return sample_levels(value.bfloat16(), sizes, positions, weights)
+
+
+def main() -> None:
+    """Print a line for each case and way."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gather", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    machine = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    print(f"{datetime.date.today()}, torch {torch.__version__}, {machine}, {options.threads} threads")
+    ways: dict[str, Way] = {"grid_sample": sample_grids, "sample_levels": sample_levels}
+    if device == "cuda":
+        ways["sample_levels, value in bf16"] = in_bf16
+    if options.gather:
+        ways["gather and einsum"] = by_gather
+        ways["the same, compiled"] = torch.compile(by_gather, dynamic=False)
+    for name, case in CASES.items():
+        sizes, inputs = make_inputs(*case, device)
+        print(name)
+        for train in (False, True):
+            if train and case[0] > 5:
+                continue  # this many frames are not trained on, and grid_sample would take 10 GB
+            for way in ways.values():
+                timed(way, sizes, inputs, train=train)
+            rounds = [
+                {key: timed(way, sizes, inputs, train=train) for key, way in ways.items()}
+                for _ in range(options.rounds)
+            ]
+            for key in ways:
+                ratio = statistics.median(r["grid_sample"] / r[key] for r in rounds)
+                milliseconds = 1e3 * statistics.median(r[key] for r in rounds)
+                what = "forward and backward" if train else "forward"
+                print(f"  {what:<21} {key:<29} {milliseconds:9.1f} ms  {ratio:6.2f} times as fast")
+    if device == "cpu":
+        print(
+            f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
+        )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
