@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from components.core.stage import run_stage
+from components.core.stage import end_with_parent, run_stage
 
 
 def main(variant: Annotated[str, typer.Option(help="A name under `variants` in params.yaml.")]) -> None:
@@ -22,6 +22,8 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
         from components.train.params import TrainParams
 
         together = started_by_torchrun()
+        if together:
+            end_with_parent()  # killed with -9, torchrun cannot end its processes
         try:
             params = read_variant(variant, TrainParams)  # a wrong parameter is said before torch is loaded
             engine = read_block("engine", EngineParams, optional=True)

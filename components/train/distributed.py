@@ -17,7 +17,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from components.core.errors import AvisError
-from components.core.stage import end_with_parent
 from components.train.params import TrainParams
 
 T = TypeVar("T")
@@ -142,7 +141,6 @@ def join(params: TrainParams) -> Iterator[Team]:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     if size > 1:
-        end_with_parent()  # killed with -9, torchrun could not end its processes
         device = _own_device(device)
         if rank:  # it writes nothing, so it may end at once, even while it waits for the others
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -153,8 +151,12 @@ def join(params: TrainParams) -> Iterator[Team]:
                 rank=rank,
                 world_size=size,
             )
-        except (dist.DistError, RuntimeError) as error:
-            raise _lost(error, rank, params) from error
+        except dist.DistError as error:
+            raise AvisError(
+                f"the processes do not find each other: {error}",
+                where=f"process {rank} of {size}, {os.environ.get('MASTER_ADDR')}",
+                fix="See that all of them were started, with the same rendezvous address.",
+            ) from None
     with _explained(params, rank):
         yield Team(device, rank, size)
     if size > 1:
@@ -211,7 +213,7 @@ def _own_device(device: torch.device) -> torch.device:
         started = os.environ.get("LOCAL_WORLD_SIZE", place + 1)
         raise AvisError(
             f"{started} processes were started on a machine with {count} GPUs",
-            fix=f"Use torchrun --nproc-per-node={count}.",
+            fix=f"Start {count} at most: torchrun --nproc-per-node={count}, or train.processes: {count}.",
         )
     own = torch.device("cuda", place)
     torch.cuda.set_device(own)

@@ -101,9 +101,22 @@ def steps_of_parts(
     for _ in steps:
         parts: list[ClipBatch] = []
         for _ in range(share.parts):
-            batch = next(batches)
+            batch = _next(batches)
             if isinstance(batch, AvisError):
                 yield batch
                 return
             parts.append(batch)
         yield parts
+
+
+def _next(batches: Iterator[ClipBatch | AvisError]) -> ClipBatch | AvisError:
+    try:
+        return next(batches)
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):
+            raise
+        return AvisError(  # a worker is silent, or was killed
+            f"the examples do not come: {str(error).split('. ')[0]}",
+            where="params.yaml, train.loader_workers",
+            fix="Use fewer workers if memory is short; see whether the disk answers.",
+        )

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from components.core.errors import AvisError
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from components.train.clip import ClipBatch, ClipSource
-from components.train.distributed import Team, choose_device
+from components.train.distributed import Stopped, Team, choose_device
 from components.train.examples import Share, steps_of_parts
 from components.train.finite import FiniteWatch
 from components.train.network import in_training
@@ -29,6 +29,7 @@ from models.networks import Network
 from models.precision import autocast_type
 from models.targets import Counts
 
+SMALLEST_SCALE = 2.0**-20  # of fp16 gradients; it starts at 2**16 and is halved with each that overflows
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
 
 
@@ -174,6 +175,8 @@ def fit(
             fitted.steps, fitted.seconds = done, time.monotonic() - started
             if logs:
                 means = sums.means(team)
+                if scaler.is_enabled() and scaler.get_scale() < SMALLEST_SCALE:
+                    raise _never_finite(step, team)
                 row = {
                     "step": float(done),
                     **means,
@@ -228,6 +231,16 @@ def _agree(
     failed, *total = team.sum([float(isinstance(found, AvisError)), *mine])
     parts = team.all_or_none(found) if failed or isinstance(found, AvisError) else found
     return parts, Counts(*(value / team.size for value in total))
+
+
+def _never_finite(step: int, team: Team) -> AvisError | Stopped:
+    """In fp16 steps whose gradient is no number are skipped; when all are, nothing is learned any more."""
+    if not team.leads:
+        return Stopped()
+    return AvisError(
+        f"the gradient was no number in every one of the last steps, up to step {step}",
+        fix="Set train.precision to bf16 or fp32, or lower train.learning_rate.",
+    )
 
 
 def _clip_seed(seed: int, example: int) -> int:

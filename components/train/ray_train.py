@@ -6,6 +6,7 @@ folder must be the same on all machines (a shared file system).
 """
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -107,6 +108,7 @@ def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -
         )
     plan.model.load_state_dict(done.state["model"])
     plan.model.eval()
+    shutil.rmtree(_ray_files(plan.paths) / plan.variant, ignore_errors=True)
     return Fitted(done.history, done.seconds, done.step)
 
 
@@ -151,7 +153,7 @@ def _run_workers(ray: Any, plan: Plan, workers: int, on_gpus: bool, run_id: str,
             backend=backend(torch.device("cuda" if on_gpus else "cpu")),
             timeout_s=max(1, round(params.process_timeout_s)),
         ),
-        run_config=RunConfig(name=plan.variant, storage_path=str(paths.root / ".checkpoints" / "ray")),
+        run_config=RunConfig(name=plan.variant, storage_path=str(_ray_files(paths))),
     )
     try:
         trainer.fit()
@@ -162,6 +164,11 @@ def _run_workers(ray: Any, plan: Plan, workers: int, on_gpus: bool, run_id: str,
             raise AvisError(f"a worker failed: {_last_line(own[0])}", where="engine.kind: ray") from error
         return f"a worker was lost ({_last_line(next(x for x in failures if _is_lost_worker(x)))})"
     return None
+
+
+def _ray_files(paths: Paths) -> Path:
+    """Where Ray Train keeps what it wants to know of a training."""
+    return paths.root / ".checkpoints" / "ray"
 
 
 def _is_lost_worker(failure: BaseException) -> bool:

@@ -3,13 +3,13 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -103,7 +103,8 @@ def kill_after_a_checkpoint(project: Project, processes: int) -> None:
     while not checkpoint.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)  # torchrun; its processes end with it
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
     process.wait()
     assert not project.weights.exists()
 
@@ -135,3 +136,16 @@ def test_an_example_that_one_process_cannot_read_ends_all_with_one_message(tmp_p
     errors = failed(project, 2)
     assert errors.count("train: the frame is missing or is no image") == 1
     assert str(ROOT / "components") not in errors  # no traceback but torchrun's own
+
+
+def test_killed_torchrun_leaves_no_process_behind(tmp_path: Path) -> None:
+    project = Project(tmp_path, steps=500, checkpoint_every_steps=1)
+    process = project.start(2)
+    while not project.paths.training_checkpoint("tiny").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive

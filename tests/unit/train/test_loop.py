@@ -86,6 +86,31 @@ def test_a_loss_that_is_not_finite_names_the_clips() -> None:
             run(tiny_model(), Broken(), params_of(steps=4, precision=precision))
 
 
+def test_in_fp16_gradients_that_never_are_numbers_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is skipped by the scaler; when all are, nothing is learned."""
+    monkeypatch.setattr("components.train.loop.SMALLEST_SCALE", 2.0**13)  # not 37 steps
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.frame_decoder.class_head.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(AvisError, match=r"no number in every one of the last steps, up to step 3.*bf16"):
+        run(model, TwoClips(), params_of(steps=10, precision="fp16"))
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+class LostWorker(TwoClips):
+    """Kills the loader's worker, not the training."""
+
+    def __getitem__(self, index: int) -> TrainingClip:
+        if index == 2 and torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def test_a_killed_loader_is_one_message() -> None:
+    with pytest.raises(AvisError, match=r"the examples do not come: DataLoader worker.*loader_workers"):
+        run(tiny_model(), LostWorker(), params_of(steps=4, loader_workers=1))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_example_is_one_message(workers: int) -> None:
     with pytest.raises(AvisError) as caught:
