@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.core.errors import AvisError
 from components.train.params import TrainParams
@@ -81,6 +81,13 @@ class Team:
         frame = [_take_out(value, tensors) if self.leads else None]
         dist.broadcast_object_list(frame, src=0)
         return _fill_in(frame[0], self.leads, tensors)
+
+    @torch.no_grad()
+    def spread(self, model: nn.Module) -> None:
+        """Give all processes the first one's weights and buffers (a frozen batch norm's are all buffers)."""
+        if self.size > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor, src=0)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -15,6 +16,13 @@ from components.train.distributed import Team
 from components.train.params import TrainParams
 
 SOUND_WIDTHS = {"vggish": 16_000, "features": 128}
+
+# Buffers never change in training, or SyncBatchNorm keeps them equal. PyTorch 2.14 has a new name for it.
+_BUFFERS_STAY: dict[str, Any] = (
+    {"forward_sync_buffers": False}
+    if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
+    else {"broadcast_buffers": False}
+)
 
 
 @dataclass
@@ -63,11 +71,13 @@ def in_training(model: nn.Module, params: TrainParams, team: Team) -> Iterator[R
         if team.size > 1:
             if team.device.type == "cuda":
                 _synchronise_norms(model)
+            team.spread(model)
             running.network = DistributedDataParallel(
                 model,
                 device_ids=[team.device] if team.device.type == "cuda" else None,
-                broadcast_buffers=False,  # they never change, or SyncBatchNorm keeps them equal
                 gradient_as_bucket_view=True,
+                init_sync=False,  # `spread` did it; whether DDP takes buffers along depends on its version
+                **_BUFFERS_STAY,
             )
         yield running
 

@@ -66,7 +66,9 @@ def trained(
     torch.set_num_threads(1)
     settings = more.pop("model", {})
     with join(params) as team:
-        model = tiny_model(seed=team.rank, **settings)  # only the first one's weights count
+        model = tiny_model(seed=team.rank, **settings)
+        for buffer in model.buffers():  # only the first one's weights and statistics count
+            buffer += team.rank
         fitted = fit(model, source or Squares(), params, log=lambda row, step: None, team=team, **more)
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     return fitted.history, weights
