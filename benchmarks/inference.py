@@ -26,7 +26,7 @@ from typing import Any
 
 WIDTH, HEIGHT, SOUND_RATE_HZ = 640, 360, 16_000
 MOST_GROWTH_MB = 300  # an hour over a minute
-FILE_RATE_HZ = 5
+FILE_RATE_HZ = 2
 PUBLISHED = {"short_side_px": 360, "model": {"backbone": "resnet50"}}  # the defaults of AvismConfig
 VIDEO_MODULE: dict[str, Any] = {  # as published
     "channels": 256,
@@ -121,6 +121,7 @@ def clip_case(frames: int, model_name: str, precision: str) -> dict[str, float]:
         "before_mb": before_mb,
         "seconds": seconds,
         "seconds_per_frame": seconds / frames,
+        "processor_seconds": time.process_time(),
         "passes": passes,
         "tracks": len(tracks),
         "mask_megabytes": sum(len(mask["counts"]) for mask in masks.values()) / 1e6,
@@ -165,6 +166,7 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
         "peak_mb": peak_mb(),
         "before_mb": before_mb,
         "seconds": time.perf_counter() - start,
+        "processor_seconds": time.process_time(),
         "logits": logits[:4, :4].flatten().tolist(),
     }
 
@@ -185,13 +187,14 @@ def file_case(frames: int) -> dict[str, float]:
         "peak_mb": peak_mb(),
         "seconds": seconds,
         "seconds_per_frame": seconds / frames,
+        "processor_seconds": time.process_time(),
         "tracks": len(found.objects),
         "json_megabytes": found.results.stat().st_size / 1e6,
     }
 
 
 def write_film(frames: int) -> dict[str, float]:
-    """A film of so many seconds at 5 pictures a second with stereo sound, and the demo's model beside it."""
+    """A film of so many seconds at 2 pictures a second with stereo sound, and the demo's model beside it."""
     import numpy as np
     import torch
 
