@@ -20,7 +20,8 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A conda or virtual environment of the caller must not leak into .venv.
-unexport PYTHONHOME PYTHONPATH
+# Nor may Python be kept from keeping what it compiles: each of many processes would compile torch anew.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
