@@ -82,11 +82,8 @@ class Avism(HearingNetwork):
         super().__init__()
         if config.audio_queries not in ("fusion", "audio_centric"):
             raise ValueError(f"audio_queries is {config.audio_queries!r}; allowed: fusion, audio_centric")
-        if config.count_loss not in ("ordinal", "cross_entropy") or config.count_most < 1:
-            raise ValueError(
-                f"count_loss is {config.count_loss!r} and count_most {config.count_most}; allowed: "
-                "ordinal or cross_entropy, and at least 1"
-            )
+        if config.count_loss not in ("ordinal", "cross_entropy"):
+            raise ValueError(f"count_loss is {config.count_loss!r}; allowed: ordinal, cross_entropy")
         self.config = config
         weights = Path(config.backbone_weights) if config.backbone_weights else None
         self.backbone = build_backbone(

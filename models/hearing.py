@@ -1,18 +1,24 @@
 """What networks hear with: an audio encoder of their own, features that somebody made, or nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from models.audio import ENCODERS
+from models.audio import EMBEDDING_CHANNELS, ENCODERS, SAMPLE_RATE_HZ
+
+MAY_BE_ZERO = ("backbone_frozen_parts", "video_encoder_layers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HearingConfig:
-    """Settings of the audio branch; the defaults are as published."""
+    """Settings of the audio branch; the defaults are as published. Base of every network's settings.
+
+    Raises:
+        ValueError: a number of something is none, or too small.
+    """
 
     audio: Literal["features", "vggish", "none"] = "features"
     audio_channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
@@ -21,6 +27,15 @@ class HearingConfig:
     audio_weights: str | None = None  # a file of published VGGish weights
     audio_frozen: bool = False  # the encoder keeps its weights
     audio_postprocess: bool = False  # the encoder's output is whitened and in 8 bits, as in released ACVIS
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(field.default, int) or isinstance(field.default, bool):
+                continue
+            least = 0 if field.name in MAY_BE_ZERO else 1
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{field.name} is {value!r}; allowed: whole numbers from {least} on")
 
 
 class HearingNetwork(nn.Module):
@@ -63,9 +78,18 @@ class HearingNetwork(nn.Module):
         """Sound of F frames -> embeddings [F, 128], or None for a deaf model.
 
         ``sound`` is [F, 16000] samples for a trainable encoder, [F, 128] for precomputed features.
+
+        Raises:
+            ValueError: it is of another shape.
         """
         if self._deaf or sound is None:
             return None
+        wanted = EMBEDDING_CHANNELS if self.audio_encoder is None else SAMPLE_RATE_HZ
+        if sound.ndim != 2 or sound.shape[1] != wanted:
+            kind = "features" if self.audio_encoder is None else "samples"
+            raise ValueError(
+                f"the sound has shape {list(sound.shape)}; this model hears [frames, {wanted}] {kind}"
+            )
         if self.audio_encoder is None or self.log_mel is None:
             return sound
         with torch.autocast(sound.device.type, enabled=False):

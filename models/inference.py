@@ -120,6 +120,14 @@ def watcher_for(model: Network) -> Watcher:
     return TpaviWatcher(model) if isinstance(model, Tpavi) else AvismWatcher(model)
 
 
+def chunk_length(model: Network) -> int:
+    """Frames that go through a network at once: as published, or as many whole clips as that holds."""
+    if isinstance(model, Tpavi):
+        clip = model.config.clip_frames
+        return max(clip, CHUNK_FRAMES // clip * clip)
+    return CHUNK_FRAMES
+
+
 def find_sounding(
     model: Network,
     clip: Callable[[], Iterable[Moment]],
@@ -152,13 +160,13 @@ def find_sounding(
         ClipError: frames of different sizes, sound of some frames only or not finite, or a clip that is
             another one when called again; it names the frame. Also if the network's output is not finite.
     """
-    device = next(model.parameters()).device
+    device, at_once = next(model.parameters()).device, chunk_length(model)
     reduced = torch.autocast(device.type, dtype=precision, enabled=precision is not None)
     with torch.inference_mode(), reduced, closing(watcher_for(model)) as watcher:
         kept: list[Tensor] | None = []  # mask features [t, C, h, w] of each chunk
         kept_bytes = length = 0
         shape = (0, 0)
-        for frames, sound in chunks(clip(), CHUNK_FRAMES, device):
+        for frames, sound in chunks(clip(), at_once, device):
             features = watcher.watch(frames, sound).half()
             length, shape = length + len(frames), (frames.shape[2], frames.shape[3])
             kept_bytes += features.nbytes
@@ -192,7 +200,7 @@ def find_sounding(
             for features in kept:
                 maker.add(features.to(device))
         else:
-            _look_again(maker, watcher, chunks(clip(), CHUNK_FRAMES, device), length)
+            _look_again(maker, watcher, chunks(clip(), at_once, device), length)
     found = []
     for query, label, score, sought in pairs:
         place = queries.index(query)

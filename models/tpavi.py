@@ -63,8 +63,6 @@ class Tpavi(HearingNetwork):
 
     def __init__(self, config: TpaviConfig) -> None:
         super().__init__()
-        if config.clip_frames < 1:
-            raise ValueError(f"clip_frames is {config.clip_frames}; allowed: 1 and more")
         self.config = config
         self.backbone = build_backbone(
             config.backbone,

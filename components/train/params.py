@@ -84,7 +84,7 @@ class LossParams(Block):
     mask: float = Field(default=5.0, ge=0)
     dice: float = Field(default=5.0, ge=0)
     no_object: float = Field(default=0.1, ge=0)
-    similarity: float = Field(default=0.5, ge=0)
+    similarity: float = Field(default=1.0, ge=0)
     presence: float = Field(default=2.0, ge=0)
     tagging: float = Field(default=2.0, ge=0)
     counting: float = Field(default=1.0, ge=0)

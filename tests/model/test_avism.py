@@ -74,3 +74,12 @@ def test_padding_is_of_no_consequence_for_where_things_are() -> None:
     assert seen[0].shape[-2:] == (32, 64)
     torch.testing.assert_close(seen[0][..., :20, :50], model.backbone.normalise(pictures)[..., :20, :50])
     assert seen[0][..., 20:, :].abs().max() == 0 and seen[0][..., 50:].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("audio", "shape", "wanted"),
+    [("vggish", (3, 128), "16000"), ("vggish", (3, 32_000), "16000"), ("features", (3, 16_000), "128")],
+)
+def test_sound_of_another_shape_is_refused(audio: str, shape: tuple[int, int], wanted: str) -> None:
+    with pytest.raises(ValueError, match=rf"shape \[{shape[0]}, {shape[1]}\].* hears \[frames, {wanted}\]"):
+        tiny_model(audio=audio).hear(torch.zeros(shape))

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,21 @@ def test_every_backbone_gives_four_maps_for_tpavi(backbone: str) -> None:
 
 @pytest.mark.parametrize(
     ("profile", "variant", "published"),
-    [("aviseg-r50", "avism_r50", AvismConfig()), ("aviseg-tpavi-r50", "tpavi_r50", TpaviConfig())],
+    [
+        ("aviseg-r50", "avism_r50", AvismConfig()),
+        (
+            "aviseg-acvis-r50",
+            "acvis_r50",
+            AvismConfig(
+                audio="vggish",
+                audio_weights="data/weights/vggish.pth",
+                audio_queries="audio_centric",
+                count_token=True,
+            ),
+        ),
+        ("aviseg-swin-l", "avism_swin_l_coco", AvismConfig(backbone="swin_large", frame_queries=200)),
+        ("aviseg-tpavi-r50", "tpavi_r50", TpaviConfig()),
+    ],
 )
 def test_the_published_profile_is_the_published_model(
     profile: str,
@@ -86,13 +101,15 @@ def test_the_published_profile_is_the_published_model(
     monkeypatch.chdir(tmp_path)
     apply_profile(profile)
     params = read_variant(variant, TrainParams)
-    settings = params.model.model_dump(
-        exclude={"name", "backbone_pretrained", "audio_channels", "audio_hidden"}
-    )
+    unused = {"audio_channels", "audio_hidden"} if params.model.audio == "features" else set()
+    settings = params.model.model_dump(exclude={"name", "backbone_pretrained", *unused})
     assert settings == {name: getattr(published, name) for name in settings}
     weights = LossWeights()
     for name in ("classification", "mask", "dice", "no_object", "similarity", "points"):
         assert getattr(params.loss, name) == getattr(weights, name)
+    schedule = (6000, 12, 2) if profile == "aviseg-tpavi-r50" else (48_000, 2, 5)
+    assert (params.steps, params.clips_per_step, params.frames_per_clip) == schedule
+    assert (params.crop_px, params.max_long_side_px, params.learning_rate) == ((384, 600), 768, 1e-4)
 
 
 def test_parameters_and_models_name_the_same_settings() -> None:
@@ -181,3 +198,24 @@ def test_a_variant_can_be_another_network(tmp_path: Path, monkeypatch: pytest.Mo
     Path("params.yaml").write_text(f"{head}{block}  two:\n    model: {{name: vita}}\n{rest}")
     with pytest.raises(AvisError, match=r"two.model: name must be avism or tpavi \(.*line \d+"):
         read_variant("two", TrainParams)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("avism", {"heads": 0}, "heads is 0; allowed: whole numbers from 1 on"),
+        ("avism", {"window": -3}, "window is -3"),
+        ("avism", {"video_supervision": 0}, "video_supervision is 0"),
+        (
+            "avism",
+            {"backbone_frozen_parts": -1},
+            "backbone_frozen_parts is -1; allowed: whole numbers from 0",
+        ),
+        ("avism", {"frame_queries": True}, "frame_queries is True"),
+        ("tpavi", {"clip_frames": 2.5}, "clip_frames is 2.5"),
+        ("tpavi", {"categories": 0}, "categories is 0"),
+    ],
+)
+def test_numbers_of_nothing_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(name, **settings)

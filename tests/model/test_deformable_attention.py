@@ -219,6 +219,7 @@ COMPILER = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
 without_compiler = pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler")
 
 
+@pytest.mark.usefixtures("without_yt_dlp")
 @pytest.mark.parametrize(
     "backend", ["aot_eager", pytest.param("inductor", marks=[without_compiler, pytest.mark.integration])]
 )

@@ -15,7 +15,7 @@ from models.targets import ClipTargets
 from models.video_module import VideoOutput
 from tests.tiny_model import tiny_model
 
-WEIGHTS = LossWeights(points=256)
+WEIGHTS = LossWeights(points=256, similarity=0.5)
 SIDE = 32
 
 

@@ -47,7 +47,7 @@ def speak(model: Tpavi, bias: float = 3.0) -> Tpavi:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 23])
-@pytest.mark.parametrize("clip_frames", [1, 2, 3])
+@pytest.mark.parametrize("clip_frames", [1, 2, 3, 4, 20])
 def test_videos_of_all_lengths(frames: int, clip_frames: int) -> None:
     model = speak(tiny_tpavi(clip_frames=clip_frames))
     seen: list[tuple[int, ...]] = []
@@ -62,7 +62,10 @@ def test_videos_of_all_lengths(frames: int, clip_frames: int) -> None:
     assert scores == sorted(scores, reverse=True) and scores[-1] >= 0 and scores[0] < 1
     assert sum(clips * length for clips, length in seen) == frames  # every frame is seen once
     assert max(length for _, length in seen) == min(clip_frames, frames)
-    assert max(clips * length for clips, length in seen) <= inference.CHUNK_FRAMES
+    assert max(clips * length for clips, length in seen) <= max(inference.CHUNK_FRAMES, clip_frames)
+    whole, rest = divmod(frames, clip_frames)  # only the video's last clip may be shorter
+    lengths = [length for clips, length in seen for _ in range(clips)]
+    assert lengths == [clip_frames] * whole + [rest] * (rest > 0)
 
 
 def test_kept_features_and_a_second_pass_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

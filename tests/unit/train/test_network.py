@@ -113,15 +113,17 @@ def test_parameters_without_a_part_are_found_by_name() -> None:
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
 
+@pytest.mark.usefixtures("without_yt_dlp")
 @pytest.mark.integration  # minutes: it builds C++
 @pytest.mark.timeout(1200)
 def test_compiled_it_gives_the_same_gradients() -> None:
     model = tiny_model(backbone_frozen_parts=8, audio="none", audio_tagging=False)
     plain, _ = gradients(model)
     compiled, _ = gradients(model, compile=True, checkpoint_activations=["frame_decoder"])
-    assert compiled.keys() == plain.keys()
     for name, value in plain.items():
         torch.testing.assert_close(compiled[name], value, rtol=1e-2, atol=1e-5)
+    for name in compiled.keys() - plain.keys():  # of outputs that the loss does not use
+        assert not compiled[name].any()
     assert all(child._compiled_call_impl is None for child in model.children())
 
 
