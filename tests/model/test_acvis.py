@@ -41,7 +41,7 @@ def test_counting_further_and_its_ablation(loss: str, most: int, logits: int) ->
 
 
 def test_counting_that_is_not_known() -> None:
-    with pytest.raises(ValueError, match="allowed: ordinal, cross_entropy|count_most is 0; allowed"):
+    with pytest.raises(ValueError, match="allowed: ordinal, cross_entropy"):
         tiny_model(count_loss="guess")
 
 
