@@ -5,18 +5,16 @@ Letters: S seconds (one example each), A audio channels (128).
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchaudio.functional import spectrogram
+
+from models.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES = 400  # 25 ms
@@ -151,7 +149,6 @@ _POSTPROCESS = {
     "pproc.pca_matrix": "postprocess.eigen_vectors",
     "pproc.pca_means": "postprocess.means",
 }
-_LISTED = 10
 
 
 def load_vggish(network: VGGish, state: Mapping[str, Any], *, assign: bool = False) -> None:
@@ -165,58 +162,47 @@ def load_vggish(network: VGGish, state: Mapping[str, Any], *, assign: bool = Fal
     Raises:
         ValueError: entries are missing, extra or misshapen; they are listed.
     """
-    own = network.state_dict()
-    wanted: dict[str, Tensor] = {}
-    problems = []
-    for name, value in state.items():
+    published = {ours: name for name, ours in reversed(_POSTPROCESS.items())}  # the first name of each
+    own = {published.get(name, name): value for name, value in network.state_dict().items()}
+    given: dict[str, Tensor] = {}
+    for name, value in named_tensors(dict(state)).items():
         if name.startswith("pproc.") and network.postprocess is None:
             continue
         ours = _POSTPROCESS.get(name, name)
-        if ours not in own:
-            problems.append(f"unexpected {name}")
-        elif not isinstance(value, Tensor):
-            problems.append(f"{name} is no tensor")
-        else:
-            wanted[ours] = (value.reshape(-1, 1) if ours == "postprocess.means" else value).float()
-            if wanted[ours].shape != own[ours].shape:
-                problems.append(f"{name}: {tuple(value.shape)} instead of {tuple(own[ours].shape)}")
-    published = {ours: name for name, ours in reversed(_POSTPROCESS.items())}
-    absent = [published.get(name, name) for name in own if name not in wanted]
-    if any(name.startswith("pproc.") for name in absent):
-        absent.append(
-            "(of torchvggish's two files the one with the network has no pproc;"
-            " save the state_dict() of its whole model)"
-        )
-    problems = [f"missing {name}" for name in absent] + problems
-    if problems:
-        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+        given[published.get(ours, ours)] = (
+            value.reshape(-1, 1) if ours.endswith(".means") else value
+        ).float()
+    try:
+        require_same_entries(own, given)
+    except ValueError as error:
+        absent = any(name.startswith("pproc.") and name not in given for name in own)
         raise ValueError(
-            "these are not PyTorch VGGish weights as torchvggish publishes them: "
-            + "; ".join(problems[:_LISTED])
-            + more
-        )
+            f"these are not PyTorch VGGish weights as torchvggish publishes them: {error}"
+            + (
+                " (of torchvggish's two files the one with the network has no pproc; save the state_dict() of"
+                " its whole model)"
+                if absent
+                else ""
+            )
+        ) from None
+    wanted = {_POSTPROCESS.get(name, name): value for name, value in given.items()}
     network.load_state_dict(wanted, assign=assign)
 
 
-def read_tensors(path: Path) -> dict[str, Any]:
-    """The state dict in a ``.safetensors`` or ``.pth`` file, tensors only.
+def load_vggish_file(network: VGGish, path: Path, *, assign: bool = False) -> None:
+    """``load_vggish`` out of a ``.pth`` or ``.safetensors`` file.
 
     Raises:
-        ValueError: there is no such file, or it holds anything else.
+        ValueError: there is no such file, or it holds anything else; the file is named.
     """
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # mapped, several processes share the memory; the oldest .pth files cannot be
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except FileNotFoundError:
-        raise ValueError(f"there are no weights at {path}") from None
-    except (OSError, RuntimeError, EOFError, UnpicklingError, SafetensorError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} does not hold tensors only: {reason}") from None
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds no state dict but a {type(state).__name__}")
-    return state
+        state = read_checkpoint(path)
+    except OSError as error:
+        raise ValueError(f"there are no weights at {path}: {error.strerror}") from None
+    try:
+        load_vggish(network, state, assign=assign)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def build_vggish(
@@ -245,9 +231,9 @@ def build_vggish(
     network = VGGish(channels=channels, hidden=hidden, normalise=normalise, postprocess=postprocess)
     if weights is not None:
         try:
-            load_vggish(network, read_tensors(weights))
+            load_vggish_file(network, weights)
         except ValueError as error:
-            raise ValueError(f"audio_weights, {weights}: {error}") from None
+            raise ValueError(f"audio_weights: {error}") from None
     return LogMel(), network
 
 

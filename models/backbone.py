@@ -181,8 +181,8 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
     timm, or converted for Mask2Former (``.pkl``).
 
     Raises:
-        ValueError: unknown name (the allowed ones are listed), or weights for another backbone.
-        OSError: the file of weights cannot be read.
+        ValueError: unknown name (the allowed ones are listed), weights for another backbone, or a file that
+            cannot be read.
     """
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}")
@@ -200,6 +200,8 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
     backbone = BACKBONES[name].build(False)
     try:
         load_backbone(backbone, read_checkpoint(weights))
+    except OSError as error:
+        raise ValueError(f"backbone_weights, {weights}: {error.strerror or error}") from error
     except ValueError as error:
         raise ValueError(f"{weights} does not hold a {name}: {error}") from error
     return backbone

@@ -1,6 +1,7 @@
 """Released checkpoints read as tensors, without running anything that a file might contain."""
 
 import io
+import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -9,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 ZIP = b"PK\x03\x04"
+SAFETENSORS = b"\0\0{"  # from byte 6 on: the end of the header's length, then JSON
 LEGACY_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+ALLOWED = "a .pth (torch.save), .pkl (Detectron2) or .safetensors file"
 WRAPPERS = ("model", "state_dict")  # keys under which programs keep the parameters
 LISTED = 100  # of the entries that differ
 # what numpy's own pickles call, wherever the installed version keeps it
@@ -24,21 +28,32 @@ RECONSTRUCT, SCALAR, FROM_BUFFER = (
 NUMPY_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Parameters of a ``.pth`` (torch.save) or ``.pkl`` (Detectron2, arrays), by their names in the file.
+def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
+    """Parameters of a ``.pth`` (torch.save), ``.pkl`` (Detectron2, arrays) or ``.safetensors``, by name.
 
     The kind is told from the content. What stands beside the parameters (optimizer, iteration) is left.
+    Where the format allows it the file is mapped, not read: several processes share the memory.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: damaged, or the file holds anything but tensors, arrays and plain containers.
+        OSError: the file cannot be read; FileNotFoundError if there is none.
+        ValueError: no file, damaged, or it holds anything but tensors, arrays and plain containers.
     """
-    content = path.read_bytes()
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"{path!r} is no path but of type {type(path).__name__}; allowed: {ALLOWED}")
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; allowed: {ALLOWED}")
+    with path.open("rb") as file:
+        head = file.read(len(LEGACY_TORCH))
     try:
-        if content.startswith((ZIP, LEGACY_TORCH)):
-            loaded = _torch_load(content)
+        if path.suffix == ".safetensors" or head[6:9] == SAFETENSORS:
+            loaded = load_file(path)
+        elif head.startswith(ZIP):
+            loaded = _torch_load(path, mapped=True)
+        elif head.startswith(LEGACY_TORCH):
+            loaded = _torch_load(path)
         else:
-            loaded = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+            loaded = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except Exception as error:  # damaged pickles raise nearly everything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is damaged, or holds more than tensors and arrays: {reason}") from error
@@ -68,7 +83,11 @@ def named_tensors(loaded: Any, where: str = "the checkpoint") -> dict[str, Tenso
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             # a copy, as an array out of a pickle may be read-only
             value = torch.from_numpy(np.array(value))
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{where}: an entry is called {name!r}, of type {type(name).__name__}; names must be text"
+            )
+        if not isinstance(value, Tensor):
             raise ValueError(f"{where}: {name!r} is no tensor but {type(value).__name__}")
         tensors[name] = value
     if all(name.startswith("module.") for name in tensors):  # saved from a data-parallel wrapper
@@ -94,7 +113,8 @@ def require_same_entries(own: dict[str, Tensor], given: dict[str, Tensor]) -> No
         listed = [f"missing: {name}" for name in _whole_parts(missing, own)] + misshapen + unexpected
         more = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
         raise ValueError(
-            f"it does not fit this model, {count} entries differ: " + "; ".join(listed[:LISTED] + more)
+            f"it does not fit this model, {count} {'entry differs' if count == 1 else 'entries differ'}: "
+            + "; ".join(listed[:LISTED] + more)
         )
 
 
@@ -114,7 +134,7 @@ def _whole_parts(missing: list[str], own: Iterable[str]) -> list[str]:
     return shown
 
 
-def _torch_load(content: bytes) -> Any:
+def _torch_load(source: Path | bytes, *, mapped: bool = False) -> Any:
     """torch's own safe loading, with numpy's numbers and arrays admitted (schedulers keep such)."""
     dtypes = [type(np.dtype(code)) for code in NUMPY_DTYPES]
     admitted: list[Any] = [np.ndarray, np.dtype, *dtypes, (_latin1, "_codecs.encode")]
@@ -124,7 +144,8 @@ def _torch_load(content: bytes) -> Any:
             (SCALAR, f"{home}.multiarray.scalar"),
         ]
     with torch.serialization.safe_globals(admitted):
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:

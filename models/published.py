@@ -14,7 +14,7 @@ from models import build
 from models.avism import Avism
 from models.backbone import FROM_FILE, load_backbone
 from models.backbone_files import backbone_name, backbone_weights, which_backbone
-from models.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
+from models.checkpoint_file import ALLOWED, named_tensors, read_checkpoint, require_same_entries
 from models.published_architecture import HEADS, read_architecture
 
 # published name -> ours; tried in order, the first that matches counts
@@ -71,6 +71,8 @@ INSIDE: tuple[tuple[str, str], ...] = (
     (r"\.class_embed\.", ".class_head."),
     (r"\.mask_embed\.", ".mask_head."),
 )
+OURS = ("frame_decoder.", "video_module.", "pixel_decoder.", "backbone.network.")
+OUR_TPAVI = ("clip_decoder.", "fusions.")
 CRITERION = re.compile(r"(?:avism_|vita_)?criterion\.empty_weight$|pixel_(?:mean|std)$")
 
 
@@ -123,9 +125,9 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
     """A model, ready for inference, from a released checkpoint.
 
     Args:
-        checkpoint: a ``.pth`` or ``.pkl`` file of AVISM or ACVIS, or the state dict out of one (arrays are
-            fine, and a ``model`` key around it). A file of a backbone alone gives a model whose other
-            parameters are untrained, with a warning.
+        checkpoint: a ``.pth``, ``.pkl`` or ``.safetensors`` file of AVISM or ACVIS, or the state dict out of
+            one (arrays are fine, and a ``model`` key around it). A file of a backbone alone gives a model
+            whose other parameters are untrained, with a warning.
         config: what shapes cannot tell and is not as published (``heads``, ``window``), and settings of
             ``AvismConfig`` in general, which then override what the shapes say.
 
@@ -135,13 +137,22 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
     """
     where = str(checkpoint) if isinstance(checkpoint, (str, Path)) else "the checkpoint"
     if isinstance(checkpoint, (str, Path)):
-        state = read_checkpoint(Path(checkpoint))
-    else:
+        state = read_checkpoint(checkpoint)
+    elif isinstance(checkpoint, Mapping):
         state = named_tensors(dict(checkpoint))
+    else:
+        raise ValueError(
+            f"the checkpoint is of type {type(checkpoint).__name__}; allowed: the path of {ALLOWED}, or a "
+            "state dict"
+        )
+    _refuse_ours(state, where)
     backbone = which_backbone(state)
     if backbone is not None:
         model = build("avism", **{"backbone": backbone} | config)
-        load_backbone(model.backbone, state)
+        try:
+            load_backbone(model.backbone, state)
+        except ValueError as error:
+            raise ValueError(f"{where} does not hold a {model.config.backbone}: {error}") from error
         fresh = sum(not name.startswith("backbone.") for name in model.state_dict())
         warnings.warn(
             f"{where} holds a backbone ({backbone}) only: the other {fresh} parameters of the model are "
@@ -166,6 +177,20 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
     model = build("avism", **settings)
     model.load_state_dict(renamed)
     return model.eval()
+
+
+def _refuse_ours(state: Mapping[str, Tensor], where: str) -> None:
+    """A model of ours has settings that no shape shows; they stand beside its weights."""
+    if any(name.startswith(OUR_TPAVI) for name in state):
+        what = "is a TPAVI of ours"
+    elif any(name.startswith(OURS) for name in state):
+        what = "is already in our names"
+    else:
+        return
+    raise ValueError(
+        f"{where} {what}: use models.saved.load_model on the folder of the saved model (weights by "
+        "`avis weights` are for train.start_from)"
+    )
 
 
 def _ancestor(renamed: dict[str, Tensor]) -> str:

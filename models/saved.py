@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models import build
+from models.checkpoint_file import require_same_entries
 from models.networks import Network
 
 WEIGHTS = "model.safetensors"
@@ -71,11 +72,13 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Networ
     own = {name: value for name, value in elsewhere.items() if name in card.config}
     try:
         model = build(card.name, **{**card.config, **own})
-    except (TypeError, RuntimeError, ArithmeticError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, SafetensorError) as error:
+        state = load_file(folder / WEIGHTS)
+        require_same_entries(model.state_dict(), state)
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
     return model.to(device).eval(), card
 

@@ -14,7 +14,8 @@ def convert_weights(published: Path, out: Path) -> None:
     What has none is named on the terminal.
 
     Args:
-        published: a .pth or .pkl of AVISM, ACVIS, VITA or Mask2Former, or of a ResNet-50 or Swin alone.
+        published: a .pth, .pkl or .safetensors of AVISM, ACVIS, VITA or Mask2Former, or of a ResNet-50 or
+            Swin alone.
         out: a .safetensors file.
 
     Raises:

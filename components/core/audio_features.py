@@ -13,7 +13,7 @@ from torch import nn
 
 from components.core.errors import AvisError
 from components.core.files import sha256_file
-from models.audio import LogMel, VGGish, load_vggish, read_tensors
+from models.audio import LogMel, VGGish, load_vggish_file
 
 BLOCK_S = 32  # seconds that go through the network together: bounds the memory, and is as fast as more
 WHERE = "params.yaml, extract.audio_weights"
@@ -54,10 +54,9 @@ def _stamp(weights: Path) -> int:
 @cache  # until the file changes
 def _encoder(weights: Path, stamp: int) -> tuple[nn.Module, nn.Module]:
     try:
-        state = read_tensors(weights)
         with torch.device("meta"):
             network = VGGish()
-        load_vggish(network, state, assign=True)  # the file's pages: processes share them
+        load_vggish_file(network, weights, assign=True)  # the file's pages: processes share them
     except ValueError as error:
         raise AvisError(str(error), where=WHERE) from None
     return LogMel(), network.requires_grad_(False).eval()

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from models.checkpoint_file import read_checkpoint
+from models.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -106,3 +107,26 @@ def test_caffe2_resnets_are_another_network(tmp_path: Path) -> None:
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"blobs": {"conv1_w": VALUES}}))
     with pytest.raises(ValueError, match=r"Caffe2 model.*stride in the 1x1.*Allowed: torchvision's R-50"):
         read_checkpoint(tmp_path / "R-50.pkl")
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_safetensors_are_read_whatever_the_file_is_called(name: str, tmp_path: Path) -> None:
+    save_file({"a": torch.from_numpy(VALUES)}, tmp_path / name)
+    assert torch.equal(read_checkpoint(str(tmp_path / name))["a"], torch.from_numpy(VALUES))
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-4])
+    with pytest.raises(ValueError, match=rf"{name} is damaged"):
+        read_checkpoint(tmp_path / name)
+
+
+def test_what_is_no_file_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a folder; allowed: a \.pth .*\.safetensors"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match=r"3 is no path but of type int; allowed: a \.pth"):
+        read_checkpoint(3)  # type: ignore[arg-type]
+
+
+def test_names_and_counts_are_worded() -> None:
+    with pytest.raises(ValueError, match="an entry is called 3, of type int; names must be text"):
+        named_tensors({3: torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"1 entry differs: missing: a$"):
+        require_same_entries({"a": torch.zeros(1)}, {})

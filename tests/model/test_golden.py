@@ -68,6 +68,44 @@ def test_what_is_no_golden_folder_is_said(tmp_path: Path, capsys: pytest.Capture
     assert main([str(tmp_path / "spare")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("folder", "file", "content", "kind"),
+    [
+        ("logmel_16k", "input.wav", b"", "EOFError: the file ends too early"),
+        ("logmel_16k", "input.wav", 100, "ValueError: "),
+        ("logmel_16k", "expected.npz", 300, "BadZipFile: "),
+        ("logmel_16k", "expected.npz", b"", "EOFError: "),
+        ("tpavi", "info.json", b"[]", ""),
+        ("tpavi", "info.json", b'{"state_dict_shapes": {}}', "KeyError: 'input'"),
+        ("avism_r50", "state_dict_shapes.json", b"[]", "AttributeError: "),
+        ("avism_r50", "info.json", b"{", "JSONDecodeError: "),
+    ],
+)
+def test_damaged_folders_end_in_one_message(
+    folder: str,
+    file: str,
+    content: bytes | int,
+    kind: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damaged = tmp_path / folder
+    shutil.copytree(GOLDEN / folder, damaged)
+    whole = (damaged / file).read_bytes()
+    (damaged / file).write_bytes(content if isinstance(content, bytes) else whole[:content])
+    assert main([str(damaged)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {damaged} cannot be compared: {kind}")
+
+
+def test_a_folder_of_another_model_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, model in (("tpavi", "avism_r50"), ("avism_r50", "tpavi"), ("tpavi", "logmel")):
+        assert main([str(GOLDEN / folder), "--model", model]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {GOLDEN / folder} cannot be compared: ")
+
+
 def test_weights_are_made_from_the_names_as_published(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

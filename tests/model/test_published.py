@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models import resnet50
+from torchvision.models import resnet18, resnet50
 
 from models import build, load_published
 from models.avism import Avism, AvismConfig
@@ -167,6 +168,29 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
         load_published({"epoch": 3})
     with pytest.raises(FileNotFoundError):
         load_published(tmp_path / "none.pth")
+    with pytest.raises(ValueError, match=r"the checkpoint is of type int; allowed: the path of a \.pth"):
+        load_published(3)  # type: ignore[arg-type]
+    torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(ValueError, match=r"resnet18\.pth does not hold a resnet50: .* entries differ"):
+        load_published(tmp_path / "resnet18.pth")
+
+
+def test_models_of_ours_are_for_load_model(small: Avism, tmp_path: Path) -> None:
+    save_file(small.state_dict(), tmp_path / "ours.safetensors")
+    with pytest.raises(ValueError, match=r"ours\.safetensors is already in our names.*saved\.load_model"):
+        load_published(tmp_path / "ours.safetensors")
+    with pytest.raises(ValueError, match=r"is a TPAVI of ours: use models\.saved\.load_model"):
+        load_published({"clip_decoder.x": torch.zeros(1), "pixel_decoder.x": torch.zeros(1)})
+
+
+def test_released_weights_as_safetensors(released: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file({name: x.contiguous() for name, x in released.items()}, tmp_path / "released.safetensors")
+    assert load_published(tmp_path / "released.safetensors").config.categories == 3
+
+
+def test_backbone_weights_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^backbone_weights, .*none\.pth: No such file or directory$"):
+        build("avism", **SMALL, backbone_weights=str(tmp_path / "none.pth"))
 
 
 def detectron2_names(state: dict[str, Tensor]) -> dict[str, Any]:

@@ -261,9 +261,12 @@ def test_wrong_weights_are_one_message_before_any_work(paths: Paths, tmp_path: P
     with pytest.raises(AvisError, match=r"there are no weights at .*none\.pth"):
         extract_with(paths, tmp_path / "none.pth")
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
-    with pytest.raises(AvisError, match=r"missing features\.0\.weight.*and 9 more") as caught:
+    with pytest.raises(AvisError, match=r"resnet\.pth: .*missing: features\.\*") as caught:
         extract_with(paths, tmp_path / "resnet.pth")
     assert caught.value.where == "params.yaml, extract.audio_weights"
+    (tmp_path / "junk.pth").write_bytes(b"\x80\xff.")
+    with pytest.raises(AvisError, match=r"junk\.pth is damaged"):
+        extract_with(paths, tmp_path / "junk.pth")
     assert not paths.media.exists()
     process = run_in(tmp_path, tmp_path / "none.pth")
     _, errors = process.communicate(timeout=60)
