@@ -5,12 +5,18 @@ from pathlib import Path
 import torch
 
 
-def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
-    """Reduced precision to compute in, or None for fp32; `auto` is bf16 where the hardware has it."""
+def autocast_type(precision: str, device: torch.device, *, scaled: bool = False) -> torch.dtype | None:
+    """Reduced precision to compute in, or None for fp32.
+
+    `auto` is bf16 where the hardware itself has it; else fp16 on a GPU when the work is ``scaled`` (training
+    skips what overflows), and fp32 everywhere else.
+    """
     if precision == "auto":
         if device.type != "cuda":
             return torch.bfloat16 if cpu_has_bf16() else None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        return torch.float16 if scaled else None
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 

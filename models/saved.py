@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models import build
+from models.backbone import build_backbone
 from models.checkpoint_file import require_same_entries
 from models.networks import Network
 
@@ -83,13 +84,22 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Networ
     return model.to(device).eval(), card
 
 
-def holds_backbone(path: Path) -> bool:
-    """Do these weights (``save_weights``) include a backbone's? False for a file that cannot be read."""
+def holds_backbone(path: Path, backbone: str) -> bool:
+    """Do these weights (``save_weights``) include all of this backbone's, in its shapes?
+
+    False for a file that cannot be read.
+
+    Raises:
+        ValueError: unknown backbone.
+    """
+    with torch.device("meta"):  # names and shapes only
+        own = build_backbone(backbone, pretrained=False).state_dict()
     try:
         with safe_open(path, framework="pt") as file:
-            return any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118, no mapping
+            given = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, no mapping
     except (OSError, SafetensorError):
         return False
+    return all(given.get(f"backbone.{name}") == list(value.shape) for name, value in own.items())
 
 
 def start_from(model: Network, path: Path, categories: dict[int, str]) -> list[str]:

@@ -18,7 +18,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
     def work() -> None:
         from components.core.errors import AvisError
         from components.core.params import EngineParams, read_block, read_variant
-        from components.train.launch import launch, processes_here, started_by_torchrun
+        from components.train.launch import launch, let_the_first_speak, processes_here, started_by_torchrun
         from components.train.params import TrainParams
 
         together = started_by_torchrun()
@@ -29,6 +29,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
             engine = read_block("engine", EngineParams, optional=True)
         except AvisError:
             if together and os.environ.get("LOCAL_RANK", "0") != "0":
+                let_the_first_speak()
                 raise SystemExit(1) from None  # the first process of this machine says it
             raise
         if engine.kind == "ray" and not together:
@@ -46,9 +47,14 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
             if processes > 1:
                 launch(["-m", "components.train", "--variant", variant], processes)
                 return
+        from components.train.distributed import Stopped
         from components.train.stage import train
 
-        train(variant, params)
+        try:
+            train(variant, params)
+        except Stopped:
+            let_the_first_speak()
+            raise
 
     run_stage("train", work)
 

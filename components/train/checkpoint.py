@@ -1,8 +1,8 @@
 """Checkpoints for resuming: weights, optimiser, schedule and history; loaded as tensors only."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -61,14 +61,35 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path | None, fingerprint: str) -> Checkpoint | None:
-    """The checkpoint if there is one of the same training; any other, or a damaged one, is removed."""
+    """The checkpoint if there is one of the same training.
+
+    One of another training is set aside as ``<name>.old``, so that a setting changed by mistake does not cost
+    it; a damaged file is removed.
+    """
     if path is None or not path.exists():
         return None
     try:
         checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, TypeError, UnpicklingError):
+    except (PermissionError, MemoryError):  # which say nothing about the file
+        raise
+    except Exception:  # what unpickling raises depends on the bytes
         checkpoint = None
-    if checkpoint is None or checkpoint.fingerprint != fingerprint:
+    if checkpoint is not None and checkpoint.fingerprint == fingerprint:
+        return checkpoint
+    if checkpoint is None and path.is_file():
         path.unlink()
+        print(f"{path} was damaged: the training starts anew")
         return None
-    return checkpoint
+    why = "data, weights or settings changed" if checkpoint else "its checkpoint is no file"
+    print(f"the training starts anew, because {why}; what was there is now {_set_aside(path)}")
+    return None
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename to ``<name>.old`` in place of a former one."""
+    aside = path.with_name(f"{path.name}.old")
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)
+    return path.rename(aside)

@@ -141,12 +141,12 @@ def join(params: TrainParams) -> Iterator[Team]:
     """Meet the other processes that torchrun (or our launcher) started; alone without it.
 
     Raises:
-        AvisError: no device for this process; out of GPU memory; another process fell silent.
+        AvisError: no place among the others; no device for this process; out of GPU memory; another process
+            fell silent.
         Stopped: another process ended, and has said why.
     """
     device = choose_device(params.device)
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = int(os.environ.get("RANK", "0"))
+    rank, size = _place()
     if size > 1:
         device = _own_device(device)
         if rank:  # it writes nothing, so it may end at once, even while it waits for the others
@@ -168,6 +168,24 @@ def join(params: TrainParams) -> Iterator[Team]:
         yield Team(device, rank, size)
     if size > 1:
         dist.destroy_process_group()
+
+
+def _place() -> tuple[int, int]:
+    """Rank of this process and number of all, from the environment."""
+    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    try:
+        rank, size = int(given.get("RANK", "0")), int(given.get("WORLD_SIZE", "1"))
+        complete = size == 1 or (len(given) == len(names) and 0 < int(given["MASTER_PORT"]) < 2**16)
+    except ValueError:
+        rank, size, complete = 0, 0, False
+    if not (complete and 0 <= rank < size):
+        raise AvisError(
+            "the environment is not that of one process among several",
+            where=", ".join(f"{name}={value}" for name, value in given.items()),
+            fix=f"For several processes start it with torchrun; for one unset {', '.join(given)}.",
+        )
+    return rank, size
 
 
 @contextmanager

@@ -19,6 +19,12 @@ def started_by_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def let_the_first_speak() -> None:
+    """Before a process that failed as the first one did ends: torchrun ends all as soon as one has ended."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # ours, and Ray, wait by themselves
+        time.sleep(_GRACE_S)
+
+
 def processes_here(params: TrainParams, gpus: int) -> int:
     """How many processes a training gets on a machine with so many GPUs (0: none, or not to be used)."""
     if params.processes != "auto":

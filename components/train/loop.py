@@ -101,7 +101,7 @@ def fit(
         team: this process among all; None: alone.
         checkpoint: file for resuming, of the first process; read if it is there and its fingerprint is ours.
         failures: where the clips are written at which the loss stopped being finite.
-        fingerprint: of everything that decides the result; a checkpoint with another one is ignored.
+        fingerprint: of everything that decides the result; a checkpoint with another one is set aside.
         run_id: stored in the checkpoint, so that a resumed training continues its MLflow run.
 
     Raises:
@@ -115,7 +115,7 @@ def fit(
     model.to(device).train()
     optimizer = build_optimizer(model, params)
     schedule = build_schedule(optimizer, params)
-    dtype = autocast_type(params.precision, device)
+    dtype = autocast_type(params.precision, device, scaled=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     weights = LossWeights(**params.loss.model_dump())
     fitted = _resume(checkpoint, fingerprint, team, model, optimizer, schedule, scaler)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from components.core.params import Block
 
@@ -108,7 +108,7 @@ class TrainParams(Block):
     frames_per_clip: int = Field(default=3, ge=1)
     frame_range: int = Field(default=20, ge=1)  # frames of a clip lie within +- this of a reference frame
     short_sides_px: tuple[Pixels, ...] = Field(default=(160,), min_length=1)
-    crop_px: tuple[PositiveInt, PositiveInt] | None = (
+    crop_px: tuple[Pixels, Pixels] | None = (
         None  # side of a random crop before resizing, smallest and largest
     )
     max_long_side_px: Pixels | None = None  # a clip whose long side would be longer is made smaller still

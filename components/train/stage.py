@@ -166,7 +166,8 @@ def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: boo
             fix="Set it to null to start without.",
         )
     try:
-        if params.start_from and with_weights and holds_backbone(Path(params.start_from)):
+        start = Path(params.start_from) if params.start_from and with_weights else None
+        if start and holds_backbone(start, params.model.backbone):
             settings["backbone_pretrained"] = False  # loaded over it anyway, and perhaps not at hand
         return build(params.model.name, categories=len(annotations.categories), **settings)
     except (ValueError, OSError) as error:
@@ -179,8 +180,15 @@ def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
         left = start_from(model, Path(file), annotations.categories)
     except Exception as error:  # safetensors raises its own kinds for damaged files
         raise AvisError(f"{file} does not hold weights: {error}", where=START) from None
-    total = len(model.state_dict())
-    print(f"start from {file}: {total - sum(name in model.state_dict() for name in left)} of {total} tensors")
+    own = model.state_dict()
+    taken = len(own) - sum(name in own for name in left)
+    if taken == 0:
+        raise AvisError(
+            f"{file} was read, but nothing in it fits this model",
+            where=START,
+            fix="Name weights of such a model, or set it to null to start without.",
+        )
+    print(f"start from {file}: {taken} of {len(own)} tensors")
 
 
 def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:

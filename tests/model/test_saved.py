@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.saved import CONFIG, WEIGHTS, ModelCard, load_model, save_model, save_weights, start_from
+from models.saved import (
+    CONFIG,
+    WEIGHTS,
+    ModelCard,
+    holds_backbone,
+    load_model,
+    save_model,
+    save_weights,
+    start_from,
+)
 from tests.tiny_model import SETTINGS, tiny_model
 
 CATEGORIES = {4: "cow", 2: "dog", 9: "cat"}  # rows of the heads go by id: dog, cow, cat
@@ -107,3 +116,15 @@ def test_parameters_that_the_weights_lack_start_fresh(tmp_path: Path) -> None:
     new = tiny_model(3, seed=2)
     left = start_from(new, tmp_path / "w.safetensors", CATEGORIES)
     assert left and all(name.startswith(("audio_encoder.", "audio_tags.")) for name in left)
+
+
+def test_whose_backbone_the_weights_hold(tmp_path: Path) -> None:
+    state = tiny_model(3).state_dict()
+    save_weights(tmp_path / "w.safetensors", state, categories=CATEGORIES, half=True)
+    before = torch.get_rng_state()
+    assert holds_backbone(tmp_path / "w.safetensors", "efficientnet_lite0")
+    assert not holds_backbone(tmp_path / "w.safetensors", "resnet50")
+    assert not holds_backbone(tmp_path / "none.safetensors", "efficientnet_lite0")
+    assert torch.equal(torch.get_rng_state(), before)  # it decides what starts fresh
+    with pytest.raises(ValueError, match="unknown backbone 'vgg'; allowed"):
+        holds_backbone(tmp_path / "w.safetensors", "vgg")

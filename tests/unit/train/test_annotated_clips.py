@@ -54,11 +54,11 @@ def assert_squares_under_masks(clip: TrainingClip) -> None:
 
 
 def test_the_number_decides_the_example(annotations: AnnotationSet, paths: Paths) -> None:
-    once, again = (clips_of(annotations, paths, flip=True, crop_px=[24, 40]) for _ in range(2))
+    once, again = (clips_of(annotations, paths, flip=True, crop_px=[32, 40]) for _ in range(2))
     forwards = [once[i] for i in range(9)]
     backwards = [again[i] for i in reversed(range(9))][::-1]
     assert all(same(a, b) for a, b in zip(forwards, backwards, strict=True))
-    other_seed = clips_of(annotations, paths, flip=True, crop_px=[24, 40], seed=2)
+    other_seed = clips_of(annotations, paths, flip=True, crop_px=[32, 40], seed=2)
     assert not all(same(clip, other_seed[i]) for i, clip in enumerate(forwards))
     for start in (0, 3, 6):  # each round has every clip once
         assert len({clip.name for clip in forwards[start : start + 3]}) == 3
@@ -125,7 +125,7 @@ def test_a_flip_flips_the_masks_too(annotations: AnnotationSet, paths: Paths) ->
 
 
 def test_a_crop_is_one_window_for_pictures_and_masks(annotations: AnnotationSet, paths: Paths) -> None:
-    clips = clips_of(annotations, paths, crop_px=[20, 30], short_sides_px=[32, 48])
+    clips = clips_of(annotations, paths, crop_px=[32, 38], short_sides_px=[32, 48])
     shapes = set()
     for index in range(30):
         clip = clips[index]
@@ -212,7 +212,7 @@ def test_a_long_side_is_capped(annotations: AnnotationSet, paths: Paths) -> None
 
 
 def test_what_the_crop_cuts_away_is_not_there_to_be_found(annotations: AnnotationSet, paths: Paths) -> None:
-    clips = clips_of(annotations, paths, crop_px=[6, 6], steps=30)
+    clips = clips_of(annotations, paths, crop_px=[32, 32], steps=30)
     found = [clip for index in range(60) if (clip := clips[index]).name != "train_quiet"]
     for clip in found:
         assert len(clip.labels) == len(clip.masks)

@@ -185,6 +185,24 @@ def test_clips_that_do_not_divide() -> None:
         assert "allowed are 1, 3 parts, or a clips_per_step that is a multiple of 2" in result[1]
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "0", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "x"},
+        {"RANK": "2", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"},
+        {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "x"},
+    ],
+)
+def test_a_place_that_is_none_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(AvisError, match=r"RANK=\d, WORLD_SIZE=.*start it with torchrun"), join(params_of()):
+        pass
+
+
 def test_values_of_the_first_process_reach_all() -> None:
     def share() -> Any:
         with join(params_of()) as team:

@@ -1,5 +1,6 @@
 """How many processes a training gets on one machine, and what becomes of them."""
 
+import os
 import subprocess
 import sys
 import time
@@ -48,6 +49,25 @@ def test_each_process_knows_its_place(tmp_path: Path) -> None:
     launch(script(tmp_path, text), 3)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["003", "113", "223", "work.py"]
     assert len({(tmp_path / name).read_text() for name in ("003", "113", "223")}) == 1
+
+
+def test_under_torchrun_the_first_process_says_why_before_it_is_ended(tmp_path: Path) -> None:
+    text = (
+        "import os, sys, time\nfrom components.train.launch import let_the_first_speak\n"
+        "if os.environ['RANK'] == '1':\n    let_the_first_speak()\n    sys.exit(1)\n"
+        "time.sleep(1)\nsys.exit('why it failed')"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    start = time.monotonic()
+    done = subprocess.run(
+        [*torchrun, *script(tmp_path, text)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert done.returncode != 0 and "why it failed" in done.stderr
+    assert time.monotonic() - start < 60
 
 
 def test_one_that_fails_or_is_killed_ends_all(tmp_path: Path) -> None:

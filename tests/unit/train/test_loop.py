@@ -147,18 +147,36 @@ def test_killed_and_started_again_it_ends_the_same(tmp_path: Path) -> None:
     assert again.history == fitted.history
 
 
-def test_a_checkpoint_of_another_training_is_left_behind(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = tmp_path / "tiny.pt"
     params = params_of(steps=1)
     run(tiny_model(), TwoClips(), params, checkpoint=checkpoint, fingerprint="theirs")
     fitted = run(tiny_model(), TwoClips(), params, checkpoint=checkpoint, fingerprint="ours")
     assert [row["step"] for row in fitted.history] == [1]
     assert load_checkpoint(checkpoint, "ours") is not None
+    aside = tmp_path / "tiny.pt.old"
+    assert torch.load(aside, weights_only=True)["fingerprint"] == "theirs"
+    said = f"because data, weights or settings changed; what was there is now {aside}\n"
+    assert capsys.readouterr().out.count(said) == 1
     assert load_checkpoint(checkpoint, "theirs") is None
     assert not checkpoint.exists()
+    assert torch.load(aside, weights_only=True)["fingerprint"] == "ours"  # in place of the former one
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no checkpoint"])
+def test_a_folder_in_place_of_a_checkpoint_is_set_aside(tmp_path: Path) -> None:
+    for _ in range(2):
+        checkpoint = tmp_path / "tiny.pt"
+        checkpoint.mkdir()
+        (checkpoint / "of_somebody").touch()
+        assert load_checkpoint(checkpoint, "ours") is None
+        assert [file.name for file in tmp_path.rglob("*")] == ["tiny.pt.old", "of_somebody"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 cut off", b"no checkpoint", b"hello world", b"\x80\x02]q\x00."]
+)
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     checkpoint = tmp_path / "tiny.pt"
     checkpoint.write_bytes(content)
@@ -212,12 +230,25 @@ def test_rates_warm_up_and_fall() -> None:
     assert cosine == sorted(cosine, reverse=True)
 
 
-def test_precision_and_device_by_name() -> None:
+def test_precision_and_device_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     assert autocast_type("fp32", cpu) is None
     assert autocast_type("bf16", cpu) is torch.bfloat16
     assert autocast_type("auto", cpu) in (None, torch.bfloat16)
     assert choose_device("cpu") == cpu
+    gpu = torch.device("cuda")
+    for has_bf16, training, prediction in [
+        (True, torch.bfloat16, torch.bfloat16),
+        (False, torch.float16, None),
+    ]:
+        # an older GPU, which would say yes to bf16 that it emulates
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, has=has_bf16: has or including_emulation,
+        )
+        assert autocast_type("auto", gpu, scaled=True) is training
+        assert autocast_type("auto", gpu) is prediction
     if not torch.cuda.is_available():
         with pytest.raises(AvisError, match="PyTorch sees no GPU"):
             choose_device("cuda")

@@ -140,6 +140,25 @@ def test_weights_without_a_backbone_keep_the_pretrained_one(paths: Paths) -> Non
     assert torch.equal(trained.state_dict()[stem], pretrained.state_dict()[stem])
 
 
+def test_weights_with_another_backbone_keep_the_pretrained_one(paths: Paths) -> None:
+    state = tiny_model(seed=7).state_dict()
+    stem = "backbone.network.network.conv_stem.weight"
+    state[stem] = state[stem][:8]  # as a narrower one has it
+    weights = paths.root / "given.safetensors"
+    save_weights(weights, state, categories=CATEGORIES)
+    model = {"name": "avism", **SETTINGS, "backbone_pretrained": True, "backbone_frozen_parts": 8}
+    train("tiny", params_of(steps=1, model=model, start_from=str(weights)), paths)
+    trained, _ = load_model(paths.model("tiny"))
+    assert torch.equal(trained.state_dict()[stem], tiny_model(backbone_pretrained=True).state_dict()[stem])
+
+
+def test_weights_of_which_nothing_fits(paths: Paths) -> None:
+    weights = paths.root / "given.safetensors"
+    save_weights(weights, {"layer.weight": torch.ones(3)}, categories=CATEGORIES)
+    with pytest.raises(AvisError, match=r"nothing in it fits this model \(params\.yaml, train\.start_from\)"):
+        train("tiny", params_of(start_from=str(weights)), paths)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -161,7 +180,7 @@ def test_what_cannot_be_built_is_one_message(paths: Paths, changes: dict[str, ob
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"seed": -1}, {"short_sides_px": [0]}, {"crop_px": [0, 40]}, {"model": {"audio_channels": [0] * 6}}],
+    [{"seed": -1}, {"short_sides_px": [0]}, {"crop_px": [31, 40]}, {"model": {"audio_channels": [0] * 6}}],
 )
 def test_numbers_that_no_library_takes_are_refused_at_once(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="greater than"):
@@ -172,4 +191,4 @@ def test_milestones_and_crops_are_checked() -> None:
     with pytest.raises(ValueError, match="milestones belong to schedule: step"):
         params_of(milestones=[5])
     with pytest.raises(ValueError, match=r"crop_px is \[smallest, largest\]"):
-        params_of(crop_px=[40, 20])
+        params_of(crop_px=[40, 32])
