@@ -23,6 +23,7 @@ from typing import Any
 
 BACKBONES = ("efficientnet_lite0", "resnet50", "swin_base", "swin_large")
 INSTANCES = 3  # of the made-up clip that is learned from
+CANDIDATES = 10  # (query, category) pairs that get masks
 
 
 def main() -> None:
@@ -116,6 +117,7 @@ def measure(
     from torch.utils.flop_counter import FlopCounterMode
 
     from models import build
+    from models.inference import find_sounding
     from models.losses import LossWeights
     from models.targets import ClipTargets
 
@@ -139,13 +141,25 @@ def measure(
     def autocast() -> Any:
         return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
+    def moments() -> Any:
+        pictures, features = clip[0].permute(0, 2, 3, 1).cpu().numpy(), audio[0].cpu().numpy()
+        return zip(pictures, features, strict=True)
+
     def infer() -> None:
-        with torch.inference_mode(), autocast():
-            if plain:
-                plain_avism.infer(model, clip[0], audio[0])
-            else:
-                output, _ = model.decode_frames(clip[0], audio[0])
-                model.video_module(output.queries[-1][None], audio)
+        if plain:
+            with torch.inference_mode(), autocast():
+                plain_avism.infer(model, clip[0], audio[0], most=CANDIDATES)
+        else:  # random weights are sure of nothing, so the best get masks whatever their score
+            find_sounding(
+                model,
+                moments,
+                size=(height, width),
+                encode=lambda mask: mask,
+                threshold=1.0,
+                most=CANDIDATES,
+                least=CANDIDATES,
+                precision=dtype,
+            )
 
     def train() -> None:
         if plain:
