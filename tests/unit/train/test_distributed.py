@@ -1,6 +1,7 @@
 """Training in several processes (real ones, over gloo): the result of one, and one message when it fails."""
 
 import json
+import multiprocessing
 import os
 import signal
 import time
@@ -158,23 +159,21 @@ def test_a_process_that_dies_or_hangs_ends_the_others() -> None:
     assert results[1] == ("died", -signal.SIGKILL)
     assert results[0][0] == "AvisError" and "another process of this training ended" in results[0][1]
 
+    hanging = multiprocessing.get_context("fork").Value("i", 0)
+
     def hang() -> Any:
+        if os.environ["RANK"] == "1":
+            hanging.value = os.getpid()
         try:
             return trained(params_of(process_timeout_s=3), Squares(hangs=7))
         finally:
             if os.environ["RANK"] == "0":
-                os.kill(other_process(), signal.SIGKILL)  # torchrun would
+                os.kill(hanging.value, signal.SIGKILL)  # torchrun would
 
     start = time.monotonic()
     results = run_together(hang, 2)
     assert results[0][0] == "AvisError" and "has been silent for 3 s" in results[0][1]
     assert time.monotonic() - start < 60
-
-
-def other_process() -> int:
-    import psutil
-
-    return next(child.pid for child in psutil.Process(os.getppid()).children() if child.pid != os.getpid())
 
 
 def test_clips_that_do_not_divide() -> None:
