@@ -71,15 +71,8 @@ def run_items(
     backend = _ray_tries if engine.kind == "ray" else _local_tries
     waiting = deque((key, item, 0) for key, item in items)
     failed = 0
-    bar = tqdm(
-        total=len(items),
-        desc=label,
-        file=sys.stderr,
-        dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else _PLAIN_OUTPUT_INTERVAL_S,
-    )
     with (
-        bar,
+        progress_bar(len(items), label) as bar,
         backend(function, min(engine.workers, len(items)), len(items), timeout_s) as (submit, finished, room),
     ):
         in_flight: dict[object, tuple[str, I, int]] = {}
@@ -97,6 +90,17 @@ def run_items(
                 bar.set_postfix(failed=failed, refresh=False)
             bar.update()
             yield outcome
+
+
+def progress_bar(total: int, label: str) -> "tqdm[Any]":
+    """A bar with rate and time left on stderr; few lines where that is a file or a task log."""
+    return tqdm(
+        total=total,
+        desc=label,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        mininterval=0.1 if sys.stderr.isatty() else _PLAIN_OUTPUT_INTERVAL_S,
+    )
 
 
 # A backend yields submit(key, item) -> ticket, finished() -> (ticket, outcome), how many to keep in flight.

@@ -1,19 +1,18 @@
 """Score predicted tracks against ground truth: from records, or from two files."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from components.core.engine import run_items
+from components.core.engine import Outcome, progress_bar, run_items
 from components.core.errors import AvisError
 from components.core.params import EngineParams
-from components.core.records import AnnotationSet, Result, read_annotations
+from components.core.records import AnnotationSet, Result, Track, Video, read_annotations
 from components.evaluate.overlaps import VideoMasks, measure
 from components.evaluate.protocols import PROTOCOLS, Protocol, Summary, summarise
-from components.evaluate.reading import NumberedResult, read_results_for, results_of
+from components.evaluate.reading import NumberedResult, ResultsIndex, index_results, read_rows, results_of
 from components.evaluate.score import (
     Added,
     Counts,
@@ -28,6 +27,18 @@ from components.evaluate.score import (
 _MASKS_WORTH_PROCESSES = 60_000  # fewer are measured sooner than processes start
 
 Row = dict[str, Value | str]
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRows:
+    """One video with its ground truth and the rows of the results file about it, not yet read."""
+
+    video: Video
+    tracks: Sequence[Track]
+    rows: Sequence[tuple[int, bytes]]
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,16 @@ def score(
     Raises:
         AvisError: the ground truth has no videos or no categories, or a track does not fit it.
     """
-    return score_rows(annotations, results_of(results, annotations), protocols, engine=engine)
+    predicted: dict[int, list[NumberedResult]] = {video.id: [] for video in annotations.videos}
+    for row, result in results_of(results, annotations):
+        predicted[result.video_id].append((row, result))
+    items = [
+        (video.name, VideoMasks(video, tracks, predicted[video.id]))
+        for video, tracks in _tracks_by_video(annotations)
+    ]
+    work = partial(summarise_video, categories=sorted(annotations.categories), protocols=tuple(protocols))
+    masks = sum(item.video.length * (len(item.tracks) + len(item.results)) for _, item in items)
+    return _scores(annotations, _in_order(work, items, masks, engine or EngineParams()), protocols)
 
 
 def score_files(
@@ -94,9 +114,8 @@ def score_files(
         AvisError: a file is missing or wrong; it names row, video and frame.
     """
     annotations = read_annotations(ground_truth)
-    rows, problems = read_results_for(results, annotations, lenient=lenient)
-    scores = score_rows(annotations, rows, protocols, engine=engine)
-    return Scores(scores.protocols, problems)
+    index = index_results(results, annotations, lenient=lenient)
+    return score_indexed(annotations, index, protocols, lenient=lenient, engine=engine)
 
 
 def evaluate_files(
@@ -114,13 +133,22 @@ def evaluate_files(
     Raises:
         AvisError: as `score_files`.
     """
-    protocols = PROTOCOLS if protocol == "both" else (protocol,)
-    scores = score_files(ground_truth, results, protocols, lenient=lenient, engine=engine)
-    numbers = {str(name): rounded(part.values) for name, part in scores.protocols.items()}
+    scores = score_files(ground_truth, results, protocols_of(protocol), lenient=lenient, engine=engine)
+    return numbers(scores, lenient=lenient)
+
+
+def protocols_of(choice: Literal["official", "corrected", "both"]) -> tuple[Protocol, ...]:
+    """Return the protocols that a choice stands for."""
+    return PROTOCOLS if choice == "both" else (choice,)
+
+
+def numbers(scores: Scores, *, lenient: bool = False) -> dict[str, dict[str, Value]]:
+    """Return {protocol: {name: percent}}, rounded as published; "left_out" counts rows if `lenient`."""
+    found = {str(name): rounded(part.values) for name, part in scores.protocols.items()}
     if lenient:
-        for values in numbers.values():
+        for values in found.values():
             values["left_out"] = len(scores.left_out)
-    return numbers
+    return found
 
 
 def rounded(values: dict[str, Value]) -> dict[str, Value]:
@@ -128,22 +156,84 @@ def rounded(values: dict[str, Value]) -> dict[str, Value]:
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in values.items()}
 
 
-def score_rows(
+def score_indexed(
     annotations: AnnotationSet,
-    results: Sequence[NumberedResult],
+    index: ResultsIndex,
     protocols: Sequence[Protocol] = PROTOCOLS,
     *,
+    lenient: bool = False,
     engine: EngineParams | None = None,
 ) -> Scores:
-    """Score rows that were read and checked (`read_results_for`); otherwise as `score`."""
+    """Score the rows of a results file that `index_results` found; otherwise as `score_files`."""
+    items = [
+        (video.name, VideoRows(video, tracks, index.of(video), index.path))
+        for video, tracks in _tracks_by_video(annotations)
+    ]
+    work = partial(
+        summarise_rows,
+        categories=annotations.categories,
+        protocols=tuple(protocols),
+        lenient=lenient,
+    )
+    masks = sum(item.video.length * (len(item.tracks) + len(item.rows)) for _, item in items)
+    found = _in_order(work, items, masks, engine or EngineParams())
+    left_out = sorted([*index.left_out, *(problem for _, problems in found for problem in problems)])
+    scores = _scores(annotations, [summaries for summaries, _ in found], protocols)
+    return replace(scores, left_out=[message for _, message in left_out])
+
+
+def _tracks_by_video(annotations: AnnotationSet) -> list[tuple[Video, list[Track]]]:
     if not annotations.videos or not annotations.categories:
         raise AvisError("the ground truth has no videos or no categories, so there is nothing to score")
+    tracks: dict[int, list[Track]] = {video.id: [] for video in annotations.videos}
+    for track in annotations.tracks:
+        tracks[track.video_id].append(track)
+    return [(video, tracks[video.id]) for video in annotations.videos]
+
+
+def _in_order(
+    work: Callable[[I], R], items: Sequence[tuple[str, I]], masks: int, engine: EngineParams
+) -> list[R]:
+    """Apply `work` to each video, in processes if that pays; the results are in the videos' order.
+
+    Raises:
+        AvisError: of the first video, in that order, that cannot be scored.
+    """
+    if engine.kind == "local" and masks < _MASKS_WORTH_PROCESSES:
+        return [work(item) for _, item in items]
+    found: list[R] = []
+    if engine.kind == "local" and engine.workers == 1:
+        with progress_bar(len(items), "evaluate") as bar:
+            for _, item in items:
+                found.append(work(item))
+                bar.update()
+        return found
+    numbered = [(str(place), item) for place, (_, item) in enumerate(items)]
+    waiting: dict[int, Outcome[R]] = {}
+    for outcome in run_items(work, numbered, engine=engine, label="evaluate"):
+        waiting[int(outcome.key)] = outcome
+        while len(found) in waiting:
+            name = items[len(found)][0]
+            first = waiting.pop(len(found))
+            if first.value is None:
+                # a wrong row's message names file and video itself
+                raise AvisError(
+                    first.message, where=None if repr(name) in first.message else f"video {name!r}"
+                )
+            found.append(first.value)
+    return found
+
+
+def _scores(
+    annotations: AnnotationSet,
+    summaries: Sequence[dict[Protocol, Summary]],
+    protocols: Sequence[Protocol],
+) -> Scores:
+    """Make the numbers of the videos' summaries, given in the order of the ground truth."""
     categories = sorted(annotations.categories)
-    summaries = _summaries(annotations, results, categories, protocols, engine or EngineParams())
     scored: dict[Protocol, ProtocolScores] = {}
     for protocol in protocols:
-        of_protocol = [summary[protocol] for summary in summaries]
-        counts = count(of_protocol, categories, protocol)
+        counts = count([summary[protocol] for summary in summaries], categories, protocol)
         added = add_up(counts)
         scored[protocol] = ProtocolScores(
             all_values(added),
@@ -161,33 +251,13 @@ def score_rows(
     return Scores(scored)
 
 
-def _summaries(
-    annotations: AnnotationSet,
-    results: Sequence[NumberedResult],
-    categories: Sequence[int],
-    protocols: Sequence[Protocol],
-    engine: EngineParams,
-) -> list[dict[Protocol, Summary]]:
-    """Summarise every video, in the order of the ground truth."""
-    tracks, predicted = defaultdict(list), defaultdict(list)
-    for track in annotations.tracks:
-        tracks[track.video_id].append(track)
-    for row, result in results:
-        predicted[result.video_id].append((row, result))
-    items = [
-        (video.name, VideoMasks(video, tracks[video.id], predicted[video.id])) for video in annotations.videos
-    ]
-    work = partial(summarise_video, categories=tuple(categories), protocols=tuple(protocols))
-    masks = sum(item.video.length * (len(item.tracks) + len(item.results)) for _, item in items)
-    if engine.kind == "local" and (engine.workers == 1 or masks < _MASKS_WORTH_PROCESSES):
-        return [work(item) for _, item in items]
-    numbered = [(str(place), item) for place, (_, item) in enumerate(items)]
-    found: dict[str, dict[Protocol, Summary]] = {}
-    for outcome in run_items(work, numbered, engine=engine, label="evaluate"):
-        if outcome.value is None:
-            raise AvisError(outcome.message, where=f"video {items[int(outcome.key)][0]!r}")
-        found[outcome.key] = outcome.value
-    return [found[key] for key, _ in numbered]
+def summarise_rows(
+    item: VideoRows, *, categories: dict[int, str], protocols: Sequence[Protocol], lenient: bool
+) -> tuple[dict[Protocol, Summary], list[tuple[int, str]]]:
+    """Read one video's rows, then as `summarise_video`; also the rows that were left out, with the reason."""
+    results, problems = read_rows(item.rows, item.video, categories, path=item.path, lenient=lenient)
+    masks = VideoMasks(item.video, item.tracks, results)
+    return summarise_video(masks, categories=sorted(categories), protocols=protocols), problems
 
 
 def summarise_video(

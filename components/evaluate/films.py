@@ -19,6 +19,7 @@ from components.core.paths import Paths
 from components.core.records import AnnotationSet, Result, Track, Video
 from components.evaluate.evaluate import Row
 from components.evaluate.params import EvaluateParams
+from components.evaluate.reading import ResultsIndex, read_rows
 
 _VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".mov")
 _MOST_PREDICTED = 12  # tracks drawn of a clip, the best scores first
@@ -62,7 +63,7 @@ def write_films(
     folder: Path,
     chosen: Sequence[tuple[str, str]],
     annotations: AnnotationSet,
-    results: Sequence[Result],
+    index: ResultsIndex,
     *,
     params: EvaluateParams,
     engine: EngineParams,
@@ -74,10 +75,11 @@ def write_films(
     items = []
     for name, reason in chosen:
         video = videos[name]
+        rows, _ = read_rows(index.of(video), video, annotations.categories, path=index.path)
         film = Film(
             video,
             [track for track in annotations.tracks if track.video_id == video.id],
-            [result for result in results if result.video_id == video.id],
+            [result for _, result in rows],
             annotations.categories,
             f"{name} ({reason})",
         )

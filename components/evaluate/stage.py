@@ -10,10 +10,10 @@ from components.core.paths import Paths
 from components.core.records import read_annotations
 from components.core.tracking import continue_run
 from components.evaluate import films, tables
-from components.evaluate.bootstrap import confidence_intervals
-from components.evaluate.evaluate import Scores, rounded, score_rows
+from components.evaluate.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
+from components.evaluate.evaluate import Scores, rounded, score_indexed
 from components.evaluate.params import EvaluateParams
-from components.evaluate.reading import read_results_for
+from components.evaluate.reading import index_results
 from components.evaluate.report import write_report
 
 _HEADLINES = ("mAP", "HOTA", "FSLA")
@@ -41,12 +41,12 @@ def evaluate(
             fix=f"Known: {', '.join(known_variants) or 'none'}.",
         )
     annotations = read_annotations(paths.annotations / "test.json")
-    rows, _ = read_results_for(paths.predictions(variant) / "results.json", annotations)
-    results = [result for _, result in rows]
-    scores = score_rows(annotations, rows, engine=engine)
-    intervals = confidence_intervals(
-        scores.protocols["corrected"].counts, resamples=params.resamples, seed=params.seed
-    )
+    index = index_results(paths.predictions(variant) / "results.json", annotations)
+    scores = score_indexed(annotations, index, engine=engine)
+    intervals = {
+        protocol: confidence_intervals(part.counts, resamples=params.resamples, seed=params.seed)
+        for protocol, part in scores.protocols.items()
+    }
 
     folder = paths.evaluation(variant)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,8 +55,8 @@ def evaluate(
     write_json(
         folder / "intervals.json",
         {
-            "corrected": {name: [round(low, 2), round(high, 2)] for name, (low, high) in intervals.items()},
-            "level_percent": 95,
+            **{str(protocol): rounded_intervals(found) for protocol, found in intervals.items()},
+            "level_percent": LEVEL_PERCENT,
             "resamples": params.resamples,
         },
     )
@@ -69,20 +69,20 @@ def evaluate(
     chosen = films.choose(scores.protocols["corrected"].clips, params)
     with replace_folder(folder / "overlays") as overlays:
         missing = films.write_films(
-            overlays, chosen, annotations, results, params=params, engine=engine, paths=paths
+            overlays, chosen, annotations, index, params=params, engine=engine, paths=paths
         )
     shown = [(name, reason) for name, reason in chosen if (folder / "overlays" / f"{name}.mp4").is_file()]
     write_report(
         folder / "report.html",
         variant=variant,
         scores=scores,
-        intervals=intervals,
+        intervals=intervals["corrected"],
         films=shown,
         missing=missing,
         params=params,
     )
     _log(variant, folder, metrics, paths)
-    _say(variant, metrics, intervals, folder)
+    _say(variant, metrics, intervals["corrected"], folder)
     return scores
 
 

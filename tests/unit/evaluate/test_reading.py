@@ -1,15 +1,19 @@
 """Bad results files: one message that names row, video and frame; lenient reading counts and goes on."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from components.core import masks
 from components.core.errors import AvisError
 from components.core.records import AnnotationSet, Track, Video, write_annotations
 from components.evaluate.evaluate import evaluate_files, score_files
+from components.evaluate.results_file import Rows, scan
 
 FULL = masks.encode(np.ones((6, 8), dtype=bool))
 OTHER_SIZE = masks.encode(np.ones((8, 6), dtype=bool))
@@ -74,11 +78,58 @@ def test_two_rows_with_one_id(tmp_path, ground_truth):
         score_files(ground_truth, path)
 
 
-def test_a_cut_off_file(tmp_path, ground_truth):
-    path = results(tmp_path, json.dumps([row()])[:-20])
-    for lenient in (False, True):
-        with pytest.raises(AvisError, match=r"not valid JSON.*cut off"):
-            score_files(ground_truth, path, lenient=lenient)
+@pytest.mark.parametrize("block_bytes", [7, 1 << 24])
+def test_a_cut_off_file(tmp_path, ground_truth, monkeypatch, block_bytes):
+    monkeypatch.setattr("components.evaluate.results_file._BLOCK_BYTES", block_bytes)
+    whole = json.dumps([row(), row(score=0.7), row(score=0.8)])
+    ends = [whole.index("}, {") + 1, whole.index("}, {") + 2, whole.index("0.7") + 1, len(whole) - 20]
+    for end in [*ends, len(whole) - 1]:
+        path = results(tmp_path, whole[:end])
+        with pytest.raises(AvisError, match=r"not valid JSON.*row [12].*cut off|not valid JSON.*row 3"):
+            score_files(ground_truth, path)
+        lenient = score_files(ground_truth, path, lenient=True)  # the rows before the cut are scored
+        assert len(lenient.left_out) == 1 and "what follows is left out" in lenient.left_out[0]
+        assert lenient.protocols["corrected"].values["AR"] == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("video_id,score\n", "does not begin with"),
+        ('{"a": 1}', "JSON list"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[{} 2]", "not in the ground truth"),
+        ("[ 2 ]", "JSON object.*row 0"),
+        ("[] []", "the file goes on"),
+    ],
+)
+def test_a_file_that_is_no_list(tmp_path, ground_truth, text, message):
+    with pytest.raises(AvisError, match=message):
+        score_files(ground_truth, results(tmp_path, text))
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"text": st.text(), "number": st.floats(allow_nan=False) | st.integers()}),
+        max_size=6,
+    ),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+    st.integers(1, 30),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_are_found_wherever_the_blocks_end(tmp_path, monkeypatch, rows, indent, ascii_only, block_bytes):
+    monkeypatch.setattr("components.evaluate.results_file._BLOCK_BYTES", block_bytes)
+    path = tmp_path / "rows.json"
+    text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    spans = [(number, start, end) for number, (start, end, _) in enumerate(scan(path))]
+    texts = Rows(path, spans)
+    for one in (list(texts), pickle.loads(pickle.dumps(texts)), [texts[n] for n in range(len(texts))]):
+        assert [(number, json.loads(text.decode("utf-8", "surrogatepass"))) for number, text in one] == list(
+            enumerate(rows)
+        )
 
 
 def test_missing_file_and_wrong_kind(tmp_path, ground_truth):
