@@ -5,9 +5,9 @@ Letters: T frames, G ground-truth tracks, P predicted tracks of one category in 
 
 from dataclasses import dataclass, fields
 
+import motrics
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from components.evaluate.overlaps import Booleans, Floats, Overlaps
 
@@ -50,34 +50,23 @@ def hota_sums(overlaps: Overlaps, truth_present: Booleans, predicted_present: Bo
     zeros = np.zeros(len(THRESHOLDS))
     if not truths or not predictions:
         return HotaSums(zeros, zeros + truths, zeros + predictions, zeros, zeros, zeros, zeros)
-    ious = overlaps.frame_ious() * (truth_present.T[:, :, None] & predicted_present.T[:, None, :])
-    truth_lengths, predicted_lengths = truth_present.sum(1), predicted_present.sum(1)
-    alignment = alignment_scores(ious, truth_lengths, predicted_lengths)
-
-    matches = np.zeros((len(THRESHOLDS), *alignment.shape))  # [A, G, P]
-    iou_sum = zeros.copy()
-    for frame, frame_ious in enumerate(ious):
-        rows, columns = np.flatnonzero(truth_present[:, frame]), np.flatnonzero(predicted_present[:, frame])
-        if not len(rows) or not len(columns):
-            continue
-        part = np.ix_(rows, columns)
-        first, second = linear_sum_assignment((alignment * frame_ious)[part], maximize=True)
-        first, second = rows[first], columns[second]
-        matched = frame_ious[first, second]
-        right = matched[None, :] >= THRESHOLDS[:, None] - _TOLERANCE  # [A, pairs]
-        matches[:, first, second] += right
-        iou_sum += (right * matched).sum(1)
-
-    true_positives = matches.sum((1, 2))
-    unions = np.maximum(truth_lengths[:, None] + predicted_lengths[None, :] - matches, 1)
+    rows = [np.flatnonzero(present) for present in truth_present.T]
+    columns = [np.flatnonzero(present) for present in predicted_present.T]
+    found = motrics.compute_hota_from_similarity(
+        [numbers.tolist() for numbers in rows],
+        [numbers.tolist() for numbers in columns],
+        [ious[np.ix_(*present)] for ious, *present in zip(overlaps.frame_ious(), rows, columns, strict=True)],
+    )
+    true_positives = np.asarray(found.hota_tp_alphas)
+    # its means over true positives become sums again, which add up over videos
     return HotaSums(
         true_positives,
         truths - true_positives,
         predictions - true_positives,
-        (matches * matches / unions).sum((1, 2)),
-        (matches * matches / np.maximum(truth_lengths, 1)[:, None]).sum((1, 2)),
-        (matches * matches / np.maximum(predicted_lengths, 1)[None, :]).sum((1, 2)),
-        iou_sum,
+        np.asarray(found.assa_alphas) * true_positives,
+        np.asarray(found.ass_re_alphas) * true_positives,
+        np.asarray(found.ass_pr_alphas) * true_positives,
+        np.asarray(found.loca_alphas) * true_positives,
     )
 
 

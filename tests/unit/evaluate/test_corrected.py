@@ -162,28 +162,44 @@ def box(x, y, width=4, height=4):
 A, B = box(0, 0), box(8, 0)
 
 
-def test_splitting_a_track_costs_association_and_nothing_else():
-    truth = [(0, 1, [A] * 4)]
-    whole = values_of([4], truth, [(0, 1, 0.9, [A] * 4)])
-    split = values_of([4], truth, [(0, 1, 0.9, [A, A, None, None]), (0, 1, 0.8, [None, None, A, A])])
-    assert whole["HOTA"] == pytest.approx(100)
-    assert split["DetA"] == pytest.approx(100)
-    # each of 4 true positives: 2 matched frames, 2 missed by its track, none false (equation 6)
-    assert split["AssA"] == pytest.approx(50)
-    assert (split["AssRe"], split["AssPr"]) == (pytest.approx(50), pytest.approx(100))
-    assert split["HOTA"] == pytest.approx(100 * 0.5**0.5)
-    assert split["FSLA"] == pytest.approx(100)
-
-
-def test_joining_two_objects_in_one_track_costs_association():
-    truth = [(0, 1, [A, A, None, None]), (0, 1, [None, None, B, B])]
-    joined = values_of([4], truth, [(0, 1, 0.9, [A, A, B, B])])
-    assert joined["DetA"] == pytest.approx(100)
-    assert (joined["AssA"], joined["AssRe"], joined["AssPr"]) == (
-        pytest.approx(50),
-        pytest.approx(100),
-        pytest.approx(50),
+@given(st.integers(2, 12), st.data())
+@settings(max_examples=30, deadline=None)
+def test_splitting_a_track_costs_association_and_nothing_else(length, data):
+    part = data.draw(st.integers(1, length - 1))
+    other = data.draw(st.integers(0, length))  # frames of a second object that is followed throughout
+    first, second = [A] * length, [B] * other + [None] * (length - other)
+    truth = [(0, 1, first), (0, 1, second)]
+    follows = (0, 1, 0.7, second)
+    whole = values_of([length], truth, [(0, 1, 0.9, first), follows])
+    split = values_of(
+        [length],
+        truth,
+        [
+            (0, 1, 0.9, [A] * part + [None] * (length - part)),
+            (0, 1, 0.8, [None] * part + [A] * (length - part)),
+            follows,
+        ],
     )
+    assert whole["HOTA"] == pytest.approx(100)
+    assert split["DetA"] == split["FSLA"] == pytest.approx(100)
+    # a true positive of a part of k frames: k matched, the others missed by its track, none false (eq. 6)
+    association = (part * part / length + (length - part) ** 2 / length + other) / (length + other)
+    assert split["AssA"] == split["AssRe"] == pytest.approx(100 * association)
+    assert split["AssPr"] == pytest.approx(100)
+    assert split["HOTA"] == pytest.approx(100 * association**0.5)
+
+
+@given(st.integers(1, 8), st.integers(1, 8))
+@settings(max_examples=30, deadline=None)
+def test_joining_two_objects_in_one_track_costs_association(first, second):
+    length = first + second
+    truth = [(0, 1, [A] * first + [None] * second), (0, 1, [None] * first + [B] * second)]
+    joined = values_of([length], truth, [(0, 1, 0.9, [A] * first + [B] * second)])
+    assert joined["DetA"] == joined["AssRe"] == joined["FSLA"] == pytest.approx(100)
+    # a true positive of the first object: `first` matched, none missed, `second` false
+    association = (first * first + second * second) / length**2
+    assert joined["AssA"] == joined["AssPr"] == pytest.approx(100 * association)
+    assert joined["HOTA"] == pytest.approx(100 * association**0.5)
 
 
 def test_a_missed_frame_and_a_false_one_by_hand():
