@@ -53,7 +53,7 @@ def predict(
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score shown.")] = None,
 ) -> None:
     """Find what sounds in a video, when and where."""
-    from pipelines.answers import predict
+    from pipelines.prediction import predict
 
     predict(video, out, model, threshold)
 
@@ -72,12 +72,15 @@ def evaluate(
     results: Annotated[Path, typer.Option(help="Results in the official format.")],
     protocol: Annotated[Protocol, typer.Option(help="docs/results.md tells them apart.")] = Protocol.both,
     json: Annotated[Path | None, typer.Option(help="Write every number to this file, too.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Other results for the same videos: which are better, or is it noise?")
+    ] = None,
     lenient: Annotated[bool, typer.Option(help="Leave wrong rows out and count them.")] = False,
 ) -> None:
     """Score a results file against annotations."""
-    from pipelines.answers import evaluate
+    from pipelines.evaluation import evaluate
 
-    evaluate(ground_truth, results, protocol.value, json, lenient)
+    evaluate(ground_truth, results, protocol.value, out=json, against=against, lenient=lenient)
 
 
 @app.command()

@@ -1,17 +1,10 @@
-"""`avis predict` and `avis evaluate`: what was found, and how good it is, said in the terminal."""
+"""`avis predict`: what was found in a video, said in the terminal."""
 
 from pathlib import Path
-from typing import Literal
-
-from rich.console import Console
-from rich.table import Table
 
 from components.core.errors import AvisError
-from components.core.files import write_json
-from components.core.params import EngineParams, read_block, read_variant_names
+from components.core.params import read_block, read_variant_names
 from components.core.paths import Paths
-
-HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
 
 
 def predict(video: Path, out: Path, model: str | None, threshold: float | None) -> None:
@@ -58,34 +51,3 @@ def _model_folder(model: str | None) -> Path:
     if not variants:
         raise AvisError("there are no variants", where="params.yaml, variants", fix="Name a model's folder.")
     return Paths().model(model or variants[0])
-
-
-def evaluate(
-    ground_truth: Path,
-    results: Path,
-    protocol: Literal["official", "corrected", "both"],
-    out: Path | None,
-    lenient: bool,
-) -> None:
-    """Score a results file, print the main numbers of each protocol, and write all of them to ``out``.
-
-    Raises:
-        AvisError: a file is missing or wrong; it names row, video and frame.
-    """
-    from components.evaluate.evaluate import evaluate_files
-
-    engine = read_block("engine", EngineParams, optional=True)
-    scores = evaluate_files(ground_truth, results, protocol, lenient=lenient, engine=engine)
-    if out is not None:
-        write_json(out, scores)
-    table = Table(title="percent")
-    table.add_column("protocol")
-    for name in HEADLINES:
-        table.add_column(name, justify="right")
-    for label, values in scores.items():
-        shown = (values.get(name) for name in HEADLINES)
-        table.add_row(label, *("-" if value is None else f"{value:.2f}" for value in shown))
-    Console().print(table)
-    left_out = max((int(values.get("left_out") or 0) for values in scores.values()), default=0)
-    if left_out:
-        print(f"{left_out} wrong rows of {results} were left out.")

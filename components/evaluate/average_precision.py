@@ -4,9 +4,10 @@ Segmentation", ICCV 2019), at IoU 0.5:0.05:0.95 and by the tracks' size.
 Letters: D predicted tracks, S = 4 sizes (all, small, medium, large), A = 10 IoU thresholds, R = 101 recalls.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from components.evaluate.overlaps import Booleans, Floats, Integers, Overlaps
 
@@ -83,18 +84,16 @@ class Ranking:
     """All detections of one category, best score first: D rows; `videos` [D] tells where each comes from.
 
     truths: [V, S] ground-truth tracks per video.
+    scores: [D].
     ends: [D] true where the next detection has a lower score, or everywhere if equal scores are ranked too.
     """
 
     truths: Integers
+    scores: Floats
     right: Booleans
     ignored: Booleans
     videos: Integers
     ends: Booleans
-
-    def every_size_together(self) -> "Ranking":
-        """Return the ranking for tracks of all sizes only (S = 1)."""
-        return replace(self, truths=self.truths[:, :1], right=self.right[:, :1], ignored=self.ignored[:, :1])
 
 
 def rank(per_video: list[Detections], *, equal_scores_together: bool) -> Ranking:
@@ -105,18 +104,42 @@ def rank(per_video: list[Detections], *, equal_scores_together: bool) -> Ranking
         equal_scores_together: a precision is read only after all detections of equal score, which makes it
             independent of the order of videos; otherwise after each, in the given order.
     """
-    scores = np.concatenate([video.scores for video in per_video])
-    order = np.argsort(-scores, kind="stable")
-    videos = np.repeat(np.arange(len(per_video)), [len(video.scores) for video in per_video])
-    scores = scores[order]
+    unordered = Ranking(
+        np.stack([video.truths for video in per_video]),
+        np.concatenate([video.scores for video in per_video]),
+        np.concatenate([video.right for video in per_video]),
+        np.concatenate([video.ignored for video in per_video]),
+        np.repeat(np.arange(len(per_video)), [len(video.scores) for video in per_video]),
+        np.empty(0, dtype=bool),
+    )
+    return _in_order(unordered, equal_scores_together)
+
+
+def join(first: Ranking, second: Ranking, *, equal_scores_together: bool) -> Ranking:
+    """Put two rankings into one: of V videos in the first, the second's video n becomes video V + n."""
+    unordered = Ranking(
+        np.concatenate([first.truths, second.truths]),
+        np.concatenate([first.scores, second.scores]),
+        np.concatenate([first.right, second.right]),
+        np.concatenate([first.ignored, second.ignored]),
+        np.concatenate([first.videos, second.videos + len(first.truths)]),
+        np.empty(0, dtype=bool),
+    )
+    return _in_order(unordered, equal_scores_together)
+
+
+def _in_order(ranking: Ranking, equal_scores_together: bool) -> Ranking:
+    order = np.argsort(-ranking.scores, kind="stable")
+    scores = ranking.scores[order]
     ends = np.ones(len(scores), dtype=bool)
     if equal_scores_together and len(scores):
         ends[:-1] = scores[1:] != scores[:-1]
     return Ranking(
-        np.stack([video.truths for video in per_video]),
-        np.concatenate([video.right for video in per_video])[order],
-        np.concatenate([video.ignored for video in per_video])[order],
-        videos[order],
+        ranking.truths,
+        scores,
+        ranking.right[order],
+        ranking.ignored[order],
+        ranking.videos[order],
         ends,
     )
 
@@ -159,3 +182,45 @@ def curves(ranking: Ranking, weights: Floats | None = None) -> Curves:
             reached = places < len(recalls)
             precision[size, level, reached] = best[places[reached], size, level]
     return Curves(precision, recall)
+
+
+def average_precisions(ranking: Ranking, weights: Floats) -> Floats:
+    """Compute the average precision of one category for many weightings of the videos, all sizes together.
+
+    Args:
+        ranking: the category's detections.
+        weights: [N, V] how often each video counts.
+
+    Returns:
+        [N] fractions: the mean of `curves(ranking, weights[n]).precision[0]`, NaN without ground truth.
+    """
+    truths = weights @ ranking.truths[:, 0]  # [N]
+    right = ranking.right[:, 0] & ~ranking.ignored[:, 0]  # [D, A]
+    false = ~ranking.right[:, 0] & ~ranking.ignored[:, 0]
+    # precision is highest where something right was just found: only there (K places) it need be read
+    groups: Integers = np.cumsum(ranking.ends) - ranking.ends  # [D] detections of equal score are one group
+    places, levels = np.flatnonzero(ranking.ends), len(THRESHOLDS)
+    useful = np.zeros(len(places), dtype=bool)
+    useful[groups[right.any(1)]] = True
+    places = places[useful]
+    if not len(places):
+        return np.where(truths > 0, 0.0, np.nan)
+    segments = np.searchsorted(places, np.arange(len(right)))  # the place at which a detection first counts
+
+    def counted(chosen: Booleans) -> Floats:
+        """Weighted number of the chosen detections up to each place, [K, A, N]."""
+        detections, thresholds = np.nonzero(chosen & (segments < len(places))[:, None])
+        cells = (segments[detections] * levels + thresholds, ranking.videos[detections])
+        shape = (len(places) * levels, len(ranking.truths))
+        per_video = csr_array((np.ones(len(detections)), cells), shape=shape)
+        sums: Floats = np.cumsum((per_video @ weights.T).reshape(len(places), levels, -1), axis=0)
+        return sums
+
+    hits, misses = counted(right), counted(false)
+    precision = hits / np.maximum(hits + misses, np.finfo(np.float64).tiny)
+    best = np.maximum.accumulate(precision[::-1], 0)[::-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reached = np.searchsorted(RECALLS, hits / truths, side="right")  # recalls reached at each place
+    gained = np.diff(reached, axis=0, prepend=0)
+    values: Floats = (best * gained).sum(0).mean(0) / len(RECALLS)
+    return np.where(truths > 0, values, np.nan)

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from components.evaluate.score import HEADLINES, Counts, add_up, headline_values
+from components.evaluate.overlaps import Floats
+from components.evaluate.score import Counts, headlines_of_draws
 
-_LOW, _HIGH = 2.5, 97.5  # percentiles of a 95 % interval
+LEVEL_PERCENT = 95
+_PERCENTILES = (2.5, 97.5)
 
 
 def confidence_intervals(counts: Counts, *, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
@@ -20,15 +22,25 @@ def confidence_intervals(counts: Counts, *, resamples: int, seed: int) -> dict[s
     videos = len(counts.hota)
     if videos < 2 or resamples < 1:
         return {}
+    draws = headlines_of_draws(counts, video_draws(videos, resamples=resamples, seed=seed))
+    return {name: interval for name, found in draws.items() if (interval := percentile_interval(found))}
+
+
+def video_draws(videos: int, *, resamples: int, seed: int) -> Floats:
+    """Draw as many videos with replacement, many times: how often each is drawn, [resamples, videos]."""
     generator = np.random.default_rng(seed)
-    lean = counts.for_headlines()
-    values: dict[str, list[float]] = {name: [] for name in HEADLINES}
-    for weights in generator.multinomial(videos, np.full(videos, 1 / videos), size=resamples):
-        for name, value in headline_values(add_up(lean, weights.astype(np.float64))).items():
-            if value is not None:
-                values[name].append(value)
-    return {
-        name: (float(np.percentile(found, _LOW)), float(np.percentile(found, _HIGH)))
-        for name, found in values.items()
-        if found
-    }
+    return generator.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(np.float64)
+
+
+def percentile_interval(values: Floats) -> tuple[float, float] | None:
+    """Return the 95 % percentile interval of the values that exist, None if none does."""
+    found = values[~np.isnan(values)]
+    if not len(found):
+        return None
+    low, high = np.percentile(found, _PERCENTILES)
+    return float(low), float(high)
+
+
+def rounded_intervals(intervals: dict[str, tuple[float, float]]) -> dict[str, list[float]]:
+    """Return intervals as they are written to JSON: [low, high] with two decimals."""
+    return {name: [round(low, 2), round(high, 2)] for name, (low, high) in intervals.items()}

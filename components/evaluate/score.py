@@ -4,7 +4,7 @@ Letters: V videos, C categories of the ground-truth file, S sizes, A thresholds,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from components.evaluate.average_precision import Curves, Ranking
 from components.evaluate.overlaps import Booleans, Floats
 from components.evaluate.protocols import Protocol, Summary
 
-HEADLINES = ("mAP", "HOTA", "FSLA")
+HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
+_DRAWS_AT_ONCE = 250  # bounds what is held of HOTA's sums
 _NO_TRACKS = -100.0  # what the published evaluator prints for a size without tracks
 _IOU_50, _IOU_75 = 0, 5  # places in average_precision.THRESHOLDS
 
@@ -31,10 +32,6 @@ class Counts:
     rankings: list[Ranking]
     hota: Floats
     fsla: Floats
-
-    def for_headlines(self) -> "Counts":
-        """Return what the headline numbers need, without sizes: the bootstrap adds it up many times."""
-        return replace(self, rankings=[ranking.every_size_together() for ranking in self.rankings])
 
 
 def count(summaries: Sequence[Summary], categories: Sequence[int], protocol: Protocol) -> Counts:
@@ -92,13 +89,55 @@ def add_up(counts: Counts, weights: Floats | None = None) -> Added:
     )
 
 
-def headline_values(added: Added) -> dict[str, float | None]:
-    """Return mAP, HOTA and FSLA in percent."""
-    return {
-        "mAP": _mean_over_categories([curve.precision[0] for curve in added.precision], added.protocol),
-        "HOTA": _percent(hota_curve(added, "HOTA")),
-        "FSLA": _percent(added.fsla["FSLA"]),
-    }
+def headlines_of_draws(counts: Counts, weights: Floats) -> dict[str, Floats]:
+    """Return each headline number for many weightings of the videos, in percent, NaN where there is none.
+
+    Args:
+        counts: of one protocol.
+        weights: [N, V] how often each video counts.
+
+    Returns:
+        by name, [N]: what `all_values(add_up(counts, weights[n]))` has, in a fraction of the time.
+    """
+    draws, videos = weights.shape
+    values = {name: np.full(draws, np.nan) for name in HEADLINES}
+    for first in range(0, draws, _DRAWS_AT_ONCE):
+        part = slice(first, first + _DRAWS_AT_ONCE)
+        drawn = weights[part]
+        sums = (drawn @ counts.hota.reshape(videos, -1)).reshape(len(drawn), *counts.hota.shape[1:])
+        found = hota.hota_values(sums, location_without_matches=1.0)["HOTA"].mean(-1)  # [N, C]
+        counted = np.ones_like(found)
+        if counts.protocol == "corrected":
+            counted = ((sums[:, :, 0] + sums[:, :, 1])[:, :, 0] > 0).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            values["HOTA"][part] = (found * counted).sum(1) / counted.sum(1)
+            frames = (drawn @ counts.fsla.reshape(videos, -1)).reshape(len(drawn), *counts.fsla.shape[1:])
+            right, total = frames[:, :, :-1].mean(-1), frames[:, :, -1]  # [N, 3]
+            values["FSLA"][part] = right.sum(1) / total.sum(1)
+            for index, kind in enumerate(fsla.KINDS):
+                values[f"FSLA{kind}"][part] = right[:, index] / total[:, index]
+            precisions = np.stack(
+                [average_precision.average_precisions(ranking, drawn) for ranking in counts.rankings]
+            )  # [C, N]
+            values["mAP"][part] = np.nansum(precisions, 0) / (~np.isnan(precisions)).sum(0)
+    return {name: 100 * found for name, found in values.items()}
+
+
+def joined(first: Counts, second: Counts) -> Counts:
+    """Return the counts of two results for the same V videos as if they were 2 V videos, `second` last.
+
+    Weights then choose, video by video, whose result counts.
+    """
+    together = first.protocol == "corrected"
+    return Counts(
+        first.protocol,
+        [
+            average_precision.join(one, other, equal_scores_together=together)
+            for one, other in zip(first.rankings, second.rankings, strict=True)
+        ],
+        np.concatenate([first.hota, second.hota]),
+        np.concatenate([first.fsla, second.fsla]),
+    )
 
 
 def all_values(added: Added) -> dict[str, Value]:

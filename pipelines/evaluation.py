@@ -1,0 +1,155 @@
+"""`avis evaluate`: how good results are, how sure that is, and whether they are better than others."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from components.core.files import write_json
+from components.core.params import EngineParams, read_block
+from components.evaluate.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
+from components.evaluate.evaluate import Scores, numbers, protocols_of, score_files
+from components.evaluate.paired import Difference, paired_differences
+from components.evaluate.params import EvaluateParams
+from components.evaluate.score import HEADLINES
+
+_LEFT_OUT_SHOWN = 10
+
+Differences = dict[str, dict[str, Difference | None]]  # by protocol and name
+
+
+def evaluate(
+    ground_truth: Path,
+    results: Path,
+    protocol: Literal["official", "corrected", "both"],
+    *,
+    out: Path | None,
+    against: Path | None,
+    lenient: bool,
+) -> None:
+    """Score a results file, print the main numbers of each protocol, and write all of them to ``out``.
+
+    Args:
+        ground_truth, results: the files.
+        protocol: whose numbers.
+        out: a JSON file.
+        against: other results for the same videos, to compare with.
+        lenient: leave out wrong rows of the results and count them.
+
+    Raises:
+        AvisError: a file is missing or wrong; it names row, video and frame.
+    """
+    engine = read_block("engine", EngineParams, optional=True)
+    params = read_block("evaluate", EvaluateParams, optional=True)
+    chosen = protocols_of(protocol)
+    scores = score_files(ground_truth, results, chosen, lenient=lenient, engine=engine)
+    intervals = {
+        str(name): confidence_intervals(part.counts, resamples=params.resamples, seed=params.seed)
+        for name, part in scores.protocols.items()
+    }
+    document: dict[str, Any] = {
+        **numbers(scores, lenient=lenient),
+        "intervals": {
+            **{name: rounded_intervals(found) for name, found in intervals.items()},
+            "level_percent": LEVEL_PERCENT,
+            "resamples": params.resamples,
+        },
+        "left_out": scores.left_out,
+    }
+    differences: Differences = {}
+    if against is not None:
+        other = score_files(ground_truth, against, chosen, lenient=lenient, engine=engine)
+        differences = {
+            str(name): paired_differences(
+                part.counts, other.protocols[name].counts, resamples=params.resamples, seed=params.seed
+            )
+            for name, part in scores.protocols.items()
+        }
+        document["against"] = {
+            "file": str(against),
+            **{name: _differences(found) for name, found in differences.items()},
+            "left_out": other.left_out,
+        }
+    if out is not None:
+        write_json(out, document)
+    console = Console()
+    console.print(_numbers_table(scores, intervals))
+    for name, found in differences.items():
+        console.print(_differences_table(name, found, results, against))
+    _say_left_out(results, scores.left_out)
+    if against is not None:
+        _say_left_out(against, document["against"]["left_out"])
+
+
+def _numbers_table(scores: Scores, intervals: dict[str, dict[str, tuple[float, float]]]) -> Table:
+    table = Table(title=f"percent, and {LEVEL_PERCENT} % interval over videos")
+    table.add_column("")
+    for protocol in scores.protocols:
+        table.add_column(protocol, justify="right", no_wrap=True)
+    for name in HEADLINES:
+        cells = []
+        for protocol, part in scores.protocols.items():
+            value, interval = part.values[name], intervals[protocol].get(name)
+            text = "-" if value is None else f"{value:.2f}"
+            cells.append(text if interval is None else f"{text}   {interval[0]:5.1f} to {interval[1]:5.1f}")
+        table.add_row(name, *cells)
+    return table
+
+
+def _differences_table(
+    protocol: str, differences: dict[str, Difference | None], results: Path, against: Path | None
+) -> Table:
+    table = Table(title=f"{protocol}: {results} against {against}")
+    for column in ("", "this", "other", "difference", f"{LEVEL_PERCENT} % interval", "p", "verdict"):
+        table.add_column(column, justify="left" if column in ("", "verdict") else "right", no_wrap=True)
+    for name, found in differences.items():
+        if found is None:
+            table.add_row(name, *"-----", "no such number")
+            continue
+        table.add_row(
+            name,
+            f"{found.value:.2f}",
+            f"{found.other:.2f}",
+            f"{found.difference:+.2f}",
+            "-" if found.low is None else f"{found.low:+.1f} to {found.high:+.1f}",
+            "-" if found.p is None else f"{found.p:.3f}",
+            _verdict(found),
+        )
+    return table
+
+
+def _verdict(found: Difference) -> str:
+    if found.p is None:
+        return "one video: unknown"
+    if not found.is_clear:
+        return "within noise"
+    return "better" if found.difference > 0 else "worse"
+
+
+def _differences(found: dict[str, Difference | None]) -> dict[str, Any]:
+    return {
+        name: None
+        if one is None
+        else {
+            "value": round(one.value, 2),
+            "other": round(one.other, 2),
+            "difference": round(one.difference, 2),
+            "interval": None
+            if one.low is None or one.high is None
+            else [round(one.low, 2), round(one.high, 2)],
+            "p": None if one.p is None else round(one.p, 4),
+            "verdict": _verdict(one),
+        }
+        for name, one in found.items()
+    }
+
+
+def _say_left_out(path: Path, messages: list[str]) -> None:
+    if not messages:
+        return
+    print(f"{len(messages)} wrong rows of {path} were left out:")
+    for message in messages[:_LEFT_OUT_SHOWN]:
+        print(f"  {message}")
+    if len(messages) > _LEFT_OUT_SHOWN:
+        print(f"  and {len(messages) - _LEFT_OUT_SHOWN} more; --json lists them all")
