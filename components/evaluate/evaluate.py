@@ -10,6 +10,8 @@ from components.core.engine import Outcome, progress_bar, run_items
 from components.core.errors import AvisError
 from components.core.params import EngineParams
 from components.core.records import AnnotationSet, Result, Track, Video, read_annotations
+from components.evaluate.failure_tables import FailureScores, collect
+from components.evaluate.failures import VideoFailures, inspect
 from components.evaluate.overlaps import VideoMasks, measure
 from components.evaluate.protocols import PROTOCOLS, Protocol, Summary, summarise
 from components.evaluate.reading import NumberedResult, ResultsIndex, index_results, read_rows, results_of
@@ -58,10 +60,20 @@ class ProtocolScores:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores by protocol, and the rows that were left out (lenient reading) with the reason."""
+    """The scores by protocol, the rows that were left out (lenient reading) with the reason, and what goes
+    wrong if that was asked for."""
 
     protocols: dict[Protocol, ProtocolScores]
     left_out: list[str] = field(default_factory=list)
+    failures: FailureScores | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSummary:
+    """What one video contributes; failures are looked for if asked for."""
+
+    protocols: dict[Protocol, Summary]
+    failures: VideoFailures | None
 
 
 def score(
@@ -70,6 +82,7 @@ def score(
     protocols: Sequence[Protocol] = PROTOCOLS,
     *,
     engine: EngineParams | None = None,
+    failure_score_threshold: float | None = None,
 ) -> Scores:
     """Score predicted tracks.
 
@@ -78,6 +91,7 @@ def score(
         results: the predicted tracks; their order matters to `official` only.
         protocols: which to compute.
         engine: where large sets are measured; the numbers are the same anywhere.
+        failure_score_threshold: find out what goes wrong, too (components/evaluate/failures.py).
 
     Raises:
         AvisError: the ground truth has no videos or no categories, or a track does not fit it.
@@ -89,9 +103,15 @@ def score(
         (video.name, VideoMasks(video, tracks, predicted[video.id]))
         for video, tracks in _tracks_by_video(annotations)
     ]
-    work = partial(summarise_video, categories=sorted(annotations.categories), protocols=tuple(protocols))
+    work = partial(
+        summarise_video,
+        categories=sorted(annotations.categories),
+        protocols=tuple(protocols),
+        failure_score_threshold=failure_score_threshold,
+    )
     masks = sum(item.video.length * (len(item.tracks) + len(item.results)) for _, item in items)
-    return _scores(annotations, _in_order(work, items, masks, engine or EngineParams()), protocols)
+    found = _in_order(work, items, masks, engine or EngineParams())
+    return _scores(annotations, found, protocols, failure_score_threshold)
 
 
 def score_files(
@@ -163,8 +183,9 @@ def score_indexed(
     *,
     lenient: bool = False,
     engine: EngineParams | None = None,
+    failure_score_threshold: float | None = None,
 ) -> Scores:
-    """Score the rows of a results file that `index_results` found; otherwise as `score_files`."""
+    """Score the rows of a results file that `index_results` found; otherwise as `score_files` and `score`."""
     items = [
         (video.name, VideoRows(video, tracks, index.of(video), index.path))
         for video, tracks in _tracks_by_video(annotations)
@@ -174,11 +195,13 @@ def score_indexed(
         categories=annotations.categories,
         protocols=tuple(protocols),
         lenient=lenient,
+        failure_score_threshold=failure_score_threshold,
     )
     masks = sum(item.video.length * (len(item.tracks) + len(item.rows)) for _, item in items)
     found = _in_order(work, items, masks, engine or EngineParams())
     left_out = sorted([*index.left_out, *(problem for _, problems in found for problem in problems)])
-    scores = _scores(annotations, [summaries for summaries, _ in found], protocols)
+    summaries = [summary for summary, _ in found]
+    scores = _scores(annotations, summaries, protocols, failure_score_threshold)
     return replace(scores, left_out=[message for _, message in left_out])
 
 
@@ -226,14 +249,15 @@ def _in_order(
 
 def _scores(
     annotations: AnnotationSet,
-    summaries: Sequence[dict[Protocol, Summary]],
+    summaries: Sequence[VideoSummary],
     protocols: Sequence[Protocol],
+    failure_score_threshold: float | None,
 ) -> Scores:
     """Make the numbers of the videos' summaries, given in the order of the ground truth."""
     categories = sorted(annotations.categories)
     scored: dict[Protocol, ProtocolScores] = {}
     for protocol in protocols:
-        counts = count([summary[protocol] for summary in summaries], categories, protocol)
+        counts = count([summary.protocols[protocol] for summary in summaries], categories, protocol)
         added = add_up(counts)
         scored[protocol] = ProtocolScores(
             all_values(added),
@@ -248,21 +272,44 @@ def _scores(
             counts,
             added,
         )
-    return Scores(scored)
+    if failure_score_threshold is None:
+        return Scores(scored)
+    records = [summary.failures for summary in summaries if summary.failures is not None]
+    names = [annotations.categories[category] for category in categories]
+    return Scores(scored, failures=collect(records, names, failure_score_threshold))
 
 
 def summarise_rows(
-    item: VideoRows, *, categories: dict[int, str], protocols: Sequence[Protocol], lenient: bool
-) -> tuple[dict[Protocol, Summary], list[tuple[int, str]]]:
+    item: VideoRows,
+    *,
+    categories: dict[int, str],
+    protocols: Sequence[Protocol],
+    lenient: bool,
+    failure_score_threshold: float | None = None,
+) -> tuple[VideoSummary, list[tuple[int, str]]]:
     """Read one video's rows, then as `summarise_video`; also the rows that were left out, with the reason."""
     results, problems = read_rows(item.rows, item.video, categories, path=item.path, lenient=lenient)
     masks = VideoMasks(item.video, item.tracks, results)
-    return summarise_video(masks, categories=sorted(categories), protocols=protocols), problems
+    summary = summarise_video(
+        masks,
+        categories=sorted(categories),
+        protocols=protocols,
+        failure_score_threshold=failure_score_threshold,
+    )
+    return summary, problems
 
 
 def summarise_video(
-    item: VideoMasks, *, categories: Sequence[int], protocols: Sequence[Protocol]
-) -> dict[Protocol, Summary]:
-    """Measure one video once and summarise it under each protocol."""
+    item: VideoMasks,
+    *,
+    categories: Sequence[int],
+    protocols: Sequence[Protocol],
+    failure_score_threshold: float | None = None,
+) -> VideoSummary:
+    """Measure one video once, summarise it under each protocol and find out what goes wrong, if asked for."""
     overlaps = measure(item)
-    return {protocol: summarise(overlaps, categories, protocol) for protocol in protocols}
+    threshold = failure_score_threshold
+    return VideoSummary(
+        {protocol: summarise(overlaps, categories, protocol) for protocol in protocols},
+        None if threshold is None else inspect(overlaps, categories, threshold),
+    )

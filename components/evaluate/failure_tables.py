@@ -158,6 +158,15 @@ def cause_rows(failures: Failures) -> list[Row]:
     ]
 
 
+def outcome_rows(failures: Failures) -> list[Row]:
+    """Return a row per number of sources and outcome of a frame, "right" or a cause."""
+    return [
+        {"sources": name, "outcome": outcome, "frames": int(failures.frames[place, column])}
+        for place, name in enumerate(SOURCES)
+        for column, outcome in enumerate(("right", *CAUSES), start=1)
+    ]
+
+
 def kind_rows(failures: Failures) -> list[Row]:
     """Return a row for silent frames, frames with one source and frames with more."""
     groups = {"silent": [0], "one source": [1], "more sources": [2, 3, 4]}

@@ -1,8 +1,8 @@
 """Overlay videos of test clips: ground truth and prediction side by side, with the clip's sound."""
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,9 @@ from components.core.masks import Segmentation
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.params import EngineParams
 from components.core.paths import Paths
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records import AnnotationSet, Video
 from components.evaluate.evaluate import Row
+from components.evaluate.overlaps import VideoMasks
 from components.evaluate.params import EvaluateParams
 from components.evaluate.reading import ResultsIndex, read_rows
 
@@ -28,18 +29,68 @@ _AUDIO_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """Where the clips' pictures and sounds are.
+
+    frames: folder of the ground truth's file_names; sounds: folder of <clip>.wav; originals: folder of the
+    original videos, which move more smoothly than frames. Without sounds the films are silent and a frame
+    stands for a second.
+    """
+
+    frames: Path
+    sounds: Path | None = None
+    originals: Path | None = None
+
+
+def pipeline_media(paths: Paths) -> Media:
+    """Return where the pipeline keeps its media."""
+    return Media(paths.media / "frames", paths.media / "audio", paths.raw)
+
+
+def find_media(folder: Path) -> Media:
+    """Recognise a folder of media: AVISeg's JPEGImages and WAVAudios, or the pipeline's data/media.
+
+    Raises:
+        AvisError: it is neither.
+    """
+    for frames, sounds in (("JPEGImages", "WAVAudios"), ("frames", "audio")):
+        if (folder / frames).is_dir():
+            return Media(folder / frames, folder / sounds if (folder / sounds).is_dir() else None)
+    raise AvisError(
+        "there are no pictures of clips",
+        where=str(folder),
+        fix="Give a folder with JPEGImages/<video>/<frame>.jpg (and WAVAudios/<video>.wav), or data/media.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FilmSource:
+    """All that films are made of: ground truth, results and media. Rows that are wrong are left out; a strict
+    evaluation has complained about them before."""
+
+    annotations: AnnotationSet
+    index: ResultsIndex
+    media: Media
+
+    def masks_of(self, video: Video) -> VideoMasks:
+        """Read what the films need of one video."""
+        tracks = [track for track in self.annotations.tracks if track.video_id == video.id]
+        categories, path = self.annotations.categories, self.index.path
+        rows, _ = read_rows(self.index.of(video), video, categories, path=path, lenient=True)
+        return VideoMasks(video, tracks, rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Film:
     """What one overlay video shows."""
 
-    video: Video
-    tracks: list[Track]
-    results: list[Result]
-    categories: dict[int, str]
+    masks: VideoMasks
+    categories: Mapping[int, str]
     title: str
 
 
 def choose(clips: Sequence[Row], params: EvaluateParams) -> list[tuple[str, str]]:
-    """Choose clips by their corrected scores: (video, "best" | "worst" | "random"), none twice.
+    """Choose clips by their corrected scores: (video, "worst 1" | "best 1" | "random"), none twice.
 
     Clips without a score in FSLA do not take part; equal scores go by HOTA, then by name.
     """
@@ -53,71 +104,68 @@ def choose(clips: Sequence[Row], params: EvaluateParams) -> list[tuple[str, str]
     rest = sorted(set(names) - set(best) - set(worst))
     chosen = random.Random(params.seed).sample(rest, min(params.overlays_random, len(rest)))  # noqa: S311
     return [
-        (name, reason)
-        for reason, group in (("best", best), ("worst", worst), ("random", chosen))
-        for name in group
+        *((name, f"worst {place}") for place, name in enumerate(worst, start=1)),
+        *((name, f"best {place}") for place, name in enumerate(best, start=1)),
+        *((name, "random") for name in chosen),
     ]
 
 
 def write_films(
     folder: Path,
     chosen: Sequence[tuple[str, str]],
-    annotations: AnnotationSet,
-    index: ResultsIndex,
+    source: FilmSource,
     *,
     params: EvaluateParams,
     engine: EngineParams,
-    paths: Paths,
 ) -> list[str]:
     """Write `<video>.mp4` into the folder for each chosen clip; return what could not be made and why."""
     folder.mkdir(parents=True, exist_ok=True)
-    videos = {video.name: video for video in annotations.videos}
+    videos = {video.name: video for video in source.annotations.videos}
     items = []
     for name, reason in chosen:
-        video = videos[name]
-        rows, _ = read_rows(index.of(video), video, annotations.categories, path=index.path)
-        film = Film(
-            video,
-            [track for track in annotations.tracks if track.video_id == video.id],
-            [result for _, result in rows],
-            annotations.categories,
-            f"{name} ({reason})",
-        )
+        item = source.masks_of(videos[name])
+        shown = [
+            (row, result) for row, result in item.results if result.score >= params.failure_score_threshold
+        ]
+        film = Film(replace(item, results=shown), source.annotations.categories, f"{name} ({reason})")
         items.append((name, film))
     if not items:
         return []
-    work = partial(write_film, folder=folder, params=params, paths=paths)
+    work = partial(write_film, folder=folder, params=params, media=source.media)
     outcomes = run_items(work, items, engine=engine, label="overlays")
     return sorted(f"{outcome.key}: {outcome.message}" for outcome in outcomes if outcome.kind != "ok")
 
 
-def write_film(film: Film, *, folder: Path, params: EvaluateParams, paths: Paths) -> None:
+def write_film(film: Film, *, folder: Path, params: EvaluateParams, media: Media) -> None:
     """Write one overlay video.
 
     Raises:
         AvisError: the clip's frames or sound are missing or damaged.
     """
-    video = film.video
+    video = film.masks.video
     truth = _overlay_tracks(
-        film.categories, [(track.category_id, track.segmentations, None) for track in film.tracks]
+        film.categories, [(track.category_id, track.segmentations, None) for track in film.masks.tracks]
     )
-    best = sorted(film.results, key=lambda result: -result.score)[:_MOST_PREDICTED]
+    ranked = sorted((result for _, result in film.masks.results), key=lambda result: -result.score)
     predicted = _overlay_tracks(
-        film.categories, [(result.category_id, result.segmentations, result.score) for result in best]
+        film.categories,
+        [(result.category_id, result.segmentations, result.score) for result in ranked[:_MOST_PREDICTED]],
     )
-    audio = _sound(paths.media / "audio" / f"{video.name}.wav")
-    seconds = len(audio) / _AUDIO_RATE_HZ
+    audio = None if media.sounds is None else _sound(media.sounds / f"{video.name}.wav")
+    seconds = video.length if audio is None else len(audio) / _AUDIO_RATE_HZ
     frame_rate_hz = video.length / seconds if seconds else 1.0
-    original = next(
-        (path for ending in _VIDEO_ENDINGS if (path := paths.raw / f"{video.name}{ending}").is_file()), None
-    )
+    original = _original(media.originals, video)
     rate_hz = params.overlay_rate_hz if original else max(_STILL_RATE_HZ, frame_rate_hz)
-    pictures = _moving(original, rate_hz) if original else _still(video, rate_hz, frame_rate_hz, paths)
+    pictures = _moving(original, rate_hz) if original else _still(video, rate_hz, frame_rate_hz, media.frames)
+    left_out = max(0, len(ranked) - _MOST_PREDICTED)
     render_overlay(
         folder / f"{video.name}.mp4",
         islice(pictures, round(video.length / frame_rate_hz * rate_hz)),
         picture_rate_hz=rate_hz,
-        panels=[Panel(f"{film.title}: ground truth", truth), Panel("prediction", predicted)],
+        panels=[
+            Panel(f"{film.title}: ground truth", truth),
+            Panel("prediction" + (f", {left_out} weaker tracks not shown" if left_out else ""), predicted),
+        ],
         lanes=_lanes(truth, predicted),
         frame_rate_hz=frame_rate_hz,
         audio=audio,
@@ -126,8 +174,15 @@ def write_film(film: Film, *, folder: Path, params: EvaluateParams, paths: Paths
     )
 
 
+def _original(folder: Path | None, video: Video) -> Path | None:
+    if folder is None:
+        return None
+    paths = (folder / f"{video.name}{ending}" for ending in _VIDEO_ENDINGS)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def _overlay_tracks(
-    categories: dict[int, str], tracks: Sequence[tuple[int, Sequence[Segmentation], float | None]]
+    categories: Mapping[int, str], tracks: Sequence[tuple[int, Sequence[Segmentation], float | None]]
 ) -> list[OverlayTrack]:
     colours = track_colours([category for category, _, _ in tracks])
     return [
@@ -164,7 +219,7 @@ def _moving(path: Path, rate_hz: float) -> Iterator[NDArray[np.uint8]]:
         yield picture
 
 
-def _still(video: Video, rate_hz: float, frame_rate_hz: float, paths: Paths) -> Iterator[NDArray[np.uint8]]:
+def _still(video: Video, rate_hz: float, frame_rate_hz: float, frames: Path) -> Iterator[NDArray[np.uint8]]:
     """Yield each annotated frame for as long as it stands for."""
     import cv2
 
@@ -172,10 +227,14 @@ def _still(video: Video, rate_hz: float, frame_rate_hz: float, paths: Paths) -> 
     for index in range(round(video.length / frame_rate_hz * rate_hz)):
         frame = min(int(index / rate_hz * frame_rate_hz + 1e-6), video.length - 1)
         if frame != shown:
-            path = paths.media / "frames" / video.file_names[frame]
+            path = frames / video.file_names[frame]
             read = cv2.imread(str(path))
             if read is None:
-                raise AvisError("a frame cannot be read", where=str(path), fix="Run the extract stage again.")
+                raise AvisError(
+                    "a frame cannot be read",
+                    where=str(path),
+                    fix="Check the media (pipeline: run extract again).",
+                )
             shown, picture = frame, cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
         if picture is not None:
             yield picture

@@ -11,6 +11,7 @@ class EvaluateParams(Block):
     resamples: draws of the bootstrap over videos; 0 leaves the intervals out.
     seed: of the bootstrap and of the clips chosen at random.
     overlays_best, overlays_worst, overlays_random: test clips that get an overlay video, by corrected FSLA.
+    failure_score_threshold: tracks with a lower score are left out of what goes wrong and of the films.
     overlay_height_px: height of a picture in them.
     overlay_rate_hz: pictures per second in them, where the original video is at hand.
     """
@@ -18,7 +19,8 @@ class EvaluateParams(Block):
     resamples: int = Field(default=1000, ge=0, le=100_000)
     seed: int = Field(default=0, ge=0)
     overlays_best: int = Field(default=1, ge=0)
-    overlays_worst: int = Field(default=2, ge=0)
+    overlays_worst: int = Field(default=10, ge=0)
     overlays_random: int = Field(default=1, ge=0)
+    failure_score_threshold: float = Field(default=0.3, ge=0, le=1)
     overlay_height_px: int = Field(default=360, ge=90, le=1080)
-    overlay_rate_hz: float = Field(default=10.0, gt=0, le=60)
+    overlay_rate_hz: float = Field(default=6.0, gt=0, le=60)

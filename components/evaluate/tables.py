@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate import average_precision, fsla, hota
+from components.evaluate import average_precision, failure_tables, fsla, hota
 from components.evaluate.evaluate import Row, Scores
+from components.evaluate.failure_tables import FailureScores
 from components.evaluate.protocols import Protocol
 from components.evaluate.score import Added, hota_curve, precision_curve
+
+_CURVE_HEADERS = {  # of curves that do not exist, so that the file does
+    "fsla": "threshold,FSLA\n",
+    "hota": "threshold,HOTA\n",
+    "precision_recall": "recall,mean\n",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +86,42 @@ def clip_csv(scores: Scores) -> str:
     return _by_protocol({protocol: part.clips for protocol, part in scores.protocols.items()})
 
 
+def failure_csvs(failures: FailureScores) -> dict[str, str]:
+    """Return the tables of what goes wrong by name; one without rows has its header."""
+    columns = failure_tables.COLUMNS
+    return {
+        name: _csv(rows, ("protocol", "predictions", *columns[name]) if name in columns else None)
+        for name, rows in failure_tables.tables(failures).items()
+    }
+
+
+def plot_csvs(scores: Scores) -> dict[str, str]:
+    """Return what the page draws as CSV by name, of every protocol: the same names whatever the scores."""
+    texts = {}
+    for protocol, part in scores.protocols.items():
+        drawn = {curve.name: curve for curve in curves(part.added)}
+        for name, header in _CURVE_HEADERS.items():
+            texts[f"{name}_{protocol}"] = curve_csv(drawn[name]) if name in drawn else header
+    if scores.failures is not None:
+        shown, names = scores.failures.shown, scores.failures.categories
+        texts["causes_corrected"] = _csv(
+            [{"outcome": row["cause"], "frames": row["frames"]} for row in failure_tables.cause_rows(shown)]
+        )
+        texts["frames_by_sources_corrected"] = _csv(failure_tables.outcome_rows(shown))
+        texts["confusion_corrected"] = _csv(
+            failure_tables.confusion_rows(shown, names), failure_tables.COLUMNS["confusion"]
+        )
+    return texts
+
+
 def _by_protocol(rows: Mapping[Protocol, Sequence[Row]]) -> str:
     return _csv([{"protocol": protocol, **row} for protocol, part in rows.items() for row in part])
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+    """Return rows, at least one unless the columns are given, as CSV."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(
