@@ -115,7 +115,7 @@ COLUMNS = {  # of tables that may have no row
 }
 
 
-def totals(failures: Failures) -> Row:
+def totals(failures: Failures) -> dict[str, Value]:
     """Return the numbers of a whole set: frames, masks, identity switches, false and missed sounds."""
     truth, predicted = failures.by_sources.truth.sum(0), failures.by_sources.predicted.sum(0)
     frames = failures.frames.sum(0)

@@ -43,7 +43,7 @@ def findings(scores: FailureScores) -> list[Finding]:
     if part.switches.sum():
         found.append(Finding("identity switches", None, _switches(scores, part)))
     hard = _hard_frames(part)
-    if hard:
+    if found and hard:
         found.append(Finding("more at once", None, hard))
     return found
 
@@ -68,7 +68,7 @@ def _too_many(scores: FailureScores, part: Failures) -> str:
         "belong to an object that is silent just then": fates[SILENT],
         "double an object that has a better mask": fates[SECOND],
         "overlap an object too little": fates[POOR],
-        "lie where nothing sounds": fates[-1],
+        "lie on no sounding object": fates[-1],
     }
     return f"Of {false} false masks on sounding frames {_split(parts, false)}."
 
@@ -78,7 +78,7 @@ def _too_few(scores: FailureScores, part: Failures) -> str:
     missed = fates[SECOND:].sum() - fates[ALONE]
     parts = {
         "have a track that is silent just then": fates[SILENT],
-        "share their mask with another object": fates[SECOND],
+        "share a mask with another object": fates[SECOND],
         "are overlapped too little": fates[POOR],
         "are not seen at all": fates[-1],
     }
@@ -96,7 +96,7 @@ def _wrong_category(scores: FailureScores, part: Failures) -> str:
         for row, column in ranked
     ]
     text = f"Of {matched.sum()} masks that overlap an object {matched[1]} have another category"
-    return text + (f": {', '.join(names)}{', …' if len(places) > len(names) else ''}." if names else ".")
+    return text + (f": {', '.join(names)}{', …' if len(places) > len(names) else '.'}" if names else ".")
 
 
 def _poor_mask(scores: FailureScores, part: Failures) -> str:
@@ -131,7 +131,7 @@ def _worst_clips(scores: FailureScores, cause: int) -> str:
     if not ranked:
         return ""
     names = ", ".join(f"{name} ({count})" for count, name in ranked[:_REST_NAMED])
-    return f" Most in {names}{', …' if len(ranked) > _REST_NAMED else ''}."
+    return f" Most in {names}{', …' if len(ranked) > _REST_NAMED else '.'}"
 
 
 def _split(parts: dict[str, np.int64], whole: np.int64) -> str:
@@ -144,7 +144,7 @@ def _frames(count: object) -> str:
 
 
 def _percent(part: float | np.int64, whole: float | np.int64) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "0 %"
+    return f"{100 * part / whole if whole else 0:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _number(value: object) -> float:

@@ -121,6 +121,7 @@ def write_report(
         findings=findings(failures),
         totals={name: failure_tables.totals(part) for name, part in failures.selections()},
         shown=failures.shown_name,
+        shown_text=failures.shown_name.replace(">=", "≥"),
         threshold=failures.score_threshold,
         everything_shown=_same_masks(failures),
         outcomes=list(zip(("right", *CAUSES), _OUTCOME_COLOURS, strict=True)),

@@ -10,10 +10,11 @@ from components.core.records import read_annotations
 from components.core.tracking import continue_run
 from components.evaluate.bootstrap import confidence_intervals
 from components.evaluate.evaluate import Scores, score_indexed
+from components.evaluate.failure_tables import FailureScores, totals
 from components.evaluate.films import FilmSource, pipeline_media
 from components.evaluate.params import EvaluateParams
 from components.evaluate.reading import index_results
-from components.evaluate.writing import FILES, FOLDERS, write_evaluation
+from components.evaluate.writing import FILES, FOLDERS, Metrics, write_evaluation
 
 _HEADLINES = ("mAP", "HOTA", "FSLA")
 
@@ -45,7 +46,7 @@ def evaluate(
         annotations, index, engine=engine, failure_score_threshold=params.failure_score_threshold
     )
     intervals = {
-        protocol: confidence_intervals(part.counts, resamples=params.resamples, seed=params.seed)
+        str(protocol): confidence_intervals(part.counts, resamples=params.resamples, seed=params.seed)
         for protocol, part in scores.protocols.items()
     }
     folder = paths.evaluation(variant)
@@ -58,20 +59,21 @@ def evaluate(
         engine=engine,
         source=FilmSource(annotations, index, pipeline_media(paths)),
     )
-    _log(variant, folder, metrics, paths)
+    _log(variant, folder, metrics, scores.failures, paths)
     _say(variant, metrics, intervals["corrected"], folder)
     return scores
 
 
-def _log(
-    variant: str, folder: Path, metrics: Mapping[str, Mapping[str, float | int | None]], paths: Paths
-) -> None:
+def _log(variant: str, folder: Path, metrics: Metrics, failures: FailureScores | None, paths: Paths) -> None:
     with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
         run.dataset("test", paths.annotations / "test.json", "evaluation")
+        named = dict(metrics)
+        if failures is not None:
+            named["corrected/failures"] = totals(failures.shown)
         run.metrics(
             {
-                f"{protocol}/{name}": float(value)
-                for protocol, values in metrics.items()
+                f"{part}/{name}": float(value)
+                for part, values in named.items()
                 for name, value in values.items()
                 if value is not None
             }
@@ -84,7 +86,7 @@ def _log(
 
 def _say(
     variant: str,
-    metrics: Mapping[str, Mapping[str, float | int | None]],
+    metrics: Metrics,
     intervals: Mapping[str, tuple[float, float]],
     folder: Path,
 ) -> None:

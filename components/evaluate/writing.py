@@ -11,7 +11,6 @@ from components.evaluate.bootstrap import LEVEL_PERCENT, rounded_intervals
 from components.evaluate.evaluate import Scores, rounded
 from components.evaluate.films import FilmSource
 from components.evaluate.params import EvaluateParams
-from components.evaluate.protocols import Protocol
 from components.evaluate.report import write_report
 from components.evaluate.score import Value
 
@@ -23,7 +22,7 @@ FOLDERS = ("failures", "plots", "overlays")
 def write_evaluation(
     folder: Path,
     scores: Scores,
-    intervals: Mapping[Protocol, dict[str, tuple[float, float]]],
+    intervals: Mapping[str, dict[str, tuple[float, float]]],
     *,
     title: str,
     params: EvaluateParams,
@@ -55,7 +54,7 @@ def write_evaluation(
     write_json(
         folder / "intervals.json",
         {
-            **{str(protocol): rounded_intervals(found) for protocol, found in intervals.items()},
+            **{protocol: rounded_intervals(found) for protocol, found in intervals.items()},
             "level_percent": LEVEL_PERCENT,
             "resamples": params.resamples,
         },

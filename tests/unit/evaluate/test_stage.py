@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,19 +13,34 @@ import av
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from components.core import masks
 from components.core.errors import AvisError
 from components.core.params import EngineParams
 from components.core.paths import Paths
-from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
+from components.core.records import (
+    AnnotationSet,
+    Result,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+    write_results,
+)
+from components.core.tracking import send_pending
 from components.core.video_writer import write_video
 from components.evaluate import evaluate as evaluation
 from components.evaluate.bootstrap import confidence_intervals
-from components.evaluate.evaluate import score
+from components.evaluate.evaluate import score, score_indexed
+from components.evaluate.failures import CAUSES
+from components.evaluate.films import FilmSource, find_media
 from components.evaluate.params import EvaluateParams
+from components.evaluate.reading import index_results
 from components.evaluate.stage import evaluate
+from components.evaluate.writing import write_evaluation
 
+ROOT = Path(__file__).parents[3]
 HEIGHT, WIDTH, SECONDS = 90, 160, 3
 ENGINE = EngineParams(workers=1)
 PARAMS = EvaluateParams(
@@ -41,6 +57,11 @@ def mask(x):
     picture = np.zeros((HEIGHT, WIDTH), dtype=bool)
     picture[20:60, x : x + 40] = True
     return masks.encode(picture)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def make(root: Path) -> Paths:
@@ -138,6 +159,172 @@ def test_again_gives_the_same_numbers(done):
     }
     evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=done)
     assert before == {name: (folder / name).read_bytes() for name in before}
+
+
+def test_what_goes_wrong_is_written_and_said(done):
+    folder = done.evaluation("small")
+    document = json.loads((folder / "failures.json").read_text())
+    assert (document["protocol"], document["score_threshold"]) == ("corrected", 0.3)
+    totals = document["totals"]["score >= 0.3"]
+    # `still`: a mask beside the object, one on the silent frame, none on the last
+    assert totals["frames_right_percent"] == 50
+    assert totals["false_sound_masks_nothing_sounds"] == totals["missed_sound_masks"] == 1
+    causes = {row["cause"]: row["frames"] for row in read_csv(folder / "failures" / "causes.csv")}
+    assert {cause: int(frames) for cause, frames in causes.items() if int(frames)} == {
+        "false sound": 1,
+        "missed sound": 1,
+        "wrong category": 1,
+    }
+    confusion = {
+        (row["true"], row["predicted"]): int(row["masks"])
+        for row in read_csv(folder / "failures" / "confusion.csv")
+        if row["predictions"] == "all"
+    }
+    assert confusion == {
+        ("violin", "violin"): 2,
+        ("<b>bold</b>", "nothing"): 2,
+        ("nothing", "violin"): 2,
+    }
+    clips = {row["video"]: row for row in read_csv(folder / "failures" / "per_clip_failures.csv")}
+    assert clips["moving"]["wrong_frames"] == "0"
+    assert clips["still"]["wrong_frames"] == "3"
+    switches = (folder / "failures" / "identity_switches.csv").read_text().splitlines()
+    assert len(switches) == 1 and switches[0].startswith("protocol,predictions,video,frame")
+    page = (folder / "report.html").read_text()
+    for words in (
+        "50.0 %",
+        "false sound",
+        "Something is predicted on 1 of 2 silent frames",
+        "still (worst 1)",
+    ):
+        assert words in page.replace("</b>", "").replace("<b>", "")
+
+
+def test_dvc_draws_every_plot_that_is_written(done):
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["evaluate"]["do"]
+    declared = {Path(path).name: settings for entry in stage["plots"] for path, settings in entry.items()}
+    written = {path.name: path for path in (done.evaluation("small") / "plots").iterdir()}
+    assert set(declared) == set(written)
+    for name, settings in declared.items():
+        template = json.loads((ROOT / ".dvc" / "plots" / f"{settings['template']}.json").read_text())
+        assert {settings["x"], settings["y"]} <= set(read_csv(written[name])[0])
+        if settings["template"] == "avis_frames":
+            assert template["spec"]["encoding"]["color"]["scale"]["domain"] == ["right", *CAUSES]
+        if settings["template"] == "avis_curves":
+            drawn = {line.replace("\\", "") for line in template["transform"][0]["fold"]}
+            assert set(read_csv(written[name])[0]) - {settings["x"]} <= drawn
+
+
+def test_weak_tracks_are_told_apart(tmp_path):
+    paths = make(tmp_path)
+    write_results(
+        paths.predictions("small") / "results.json",
+        [
+            Result(1, 1, 0.9, [mask(10), None, mask(20)]),
+            *(Result(1, 1, 0.01 * n, [mask(90), mask(90 + n), None]) for n in range(1, 20)),
+        ],
+    )
+    evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
+    document = json.loads((paths.evaluation("small") / "failures.json").read_text())
+    assert document["totals"]["all"]["false_sound_masks"] == 19
+    assert document["totals"]["score >= 0.3"]["false_sound_masks"] == 0
+    page = (paths.evaluation("small") / "report.html").read_text()
+    assert "The same with every prediction" in page
+
+
+def aviseg_layout(paths: Path, folder: Path) -> Path:
+    """The clips' media as AVISeg publishes its own."""
+    shutil.copytree(paths.media / "frames", folder / "JPEGImages")
+    shutil.copytree(paths.media / "audio", folder / "WAVAudios")
+    return folder
+
+
+def test_files_from_anywhere_with_and_without_media(tmp_path):
+    paths = make(tmp_path / "data")
+    annotations = read_annotations(paths.annotations / "test.json")
+    index = index_results(paths.predictions("small") / "results.json", annotations)
+    scores = score_indexed(annotations, index, failure_score_threshold=0.3)
+    intervals = {"corrected": {"mAP": (1.0, 2.0)}}
+
+    def written(name, media):
+        source = None if media is None else FilmSource(annotations, index, find_media(media))
+        out = tmp_path / name
+        write_evaluation(out, scores, intervals, title=name, params=PARAMS, engine=ENGINE, source=source)
+        return out, (out / "report.html").read_text()
+
+    out, page = written("bare", None)
+    assert "pictures were not given" in page and "<video" not in page
+    assert list((out / "overlays").iterdir()) == []
+    assert "Evaluation of bare" in page and "1.00 to 2.00" in page
+
+    media = aviseg_layout(paths, tmp_path / "aviseg")
+    out, page = written("aviseg", media)
+    assert sorted(path.name for path in (out / "overlays").iterdir()) == ["moving.mp4", "still.mp4"]
+    assert "Turn the sound on" in page
+    with av.open(str(out / "overlays" / "moving.mp4")) as film:
+        assert len(film.streams.audio) == 1
+
+    shutil.rmtree(media / "WAVAudios")
+    out, page = written("silent", media)
+    assert "films are silent" in page
+    with av.open(str(out / "overlays" / "moving.mp4")) as film:
+        assert len(film.streams.audio) == 0
+        assert sum(1 for _ in film.decode(video=0)) == SECONDS * 4
+
+    assert find_media(paths.media).sounds == paths.media / "audio"
+    with pytest.raises(AvisError, match="JPEGImages"):
+        find_media(tmp_path)
+
+
+def test_a_perfect_result_has_nothing_to_say(tmp_path):
+    paths = make(tmp_path)
+    tracks = read_annotations(paths.annotations / "test.json").tracks
+    write_results(
+        paths.predictions("small") / "results.json",
+        [Result(track.video_id, track.category_id, 1.0, track.segmentations) for track in tracks],
+    )
+    evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
+    assert "every frame is right" in (paths.evaluation("small") / "report.html").read_text()
+
+
+def test_a_ground_truth_without_tracks(tmp_path):
+    paths = make(tmp_path)
+    annotations = read_annotations(paths.annotations / "test.json")
+    write_annotations(
+        paths.annotations / "test.json", AnnotationSet(annotations.categories, annotations.videos, [])
+    )
+    evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
+    plots = paths.evaluation("small") / "plots"
+    assert (plots / "hota_corrected.csv").read_text() == "threshold,HOTA\n"
+    assert (
+        "Something is predicted on 4 of 6 silent frames"
+        in (paths.evaluation("small") / "report.html").read_text()
+    )
+
+
+def test_mlflow_has_the_files(tmp_path, monkeypatch):
+    import mlflow
+
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    paths = make(tmp_path / "data")
+    evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
+    send_pending(paths)
+    client = mlflow.MlflowClient(uri)
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert len(runs) == 1
+
+    def listed(folder):
+        return {Path(entry.path).name for entry in client.list_artifacts(runs[0].info.run_id, folder)}
+
+    folder = paths.evaluation("small")
+    assert {"report.html", "failures.json", "per_clip.csv", "failures", "plots", "overlays"} <= listed(
+        "evaluation"
+    )
+    for part in ("failures", "plots", "overlays"):
+        assert listed(f"evaluation/{part}") == {path.name for path in (folder / part).iterdir()}
+    assert runs[0].data.metrics["corrected/failures/false_sound_masks"] == 1
 
 
 def test_a_missing_picture_costs_one_overlay_not_the_numbers(tmp_path):
