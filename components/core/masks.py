@@ -5,6 +5,7 @@ an RLE {"size": [H, W], "counts": …} with counts as a string (compressed) or a
 (no mask). H: height, W: width, in pixels.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -80,7 +81,7 @@ def check(segmentation: object, height: int, width: int) -> str | None:
     if isinstance(segmentation, Mapping):
         size, counts = segmentation.get("size"), segmentation.get("counts")
         if not (isinstance(size, Sequence) and list(size) == [height, width]):
-            return f"RLE size is {size}, the video's is [{height}, {width}]"
+            return f"RLE size is {reprlib.repr(size)}, the video's is [{height}, {width}]"
         if isinstance(counts, str | bytes):
             return None if counts or height * width == 0 else "RLE counts are empty"
         if not isinstance(counts, list) or any(type(run) is not int or run < 0 for run in counts):
@@ -152,7 +153,7 @@ def _unchecked(
         if not (
             isinstance(size, Sequence) and len(size) == 2 and all(type(n) is int and n >= 0 for n in size)
         ):
-            return None, f"a mask's RLE has no valid size: {size!r}"
+            return None, f"a mask's RLE has no valid size: {reprlib.repr(size)}"
         height, width = size
     elif height is None or width is None:
         flat = [polygon for polygon in segmentation if len(polygon) >= 2]

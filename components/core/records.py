@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import reprlib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -389,7 +390,7 @@ def read_results(path: Path) -> list[Result]:
         video_id, category_id = _integer(row, "video_id", where), _integer(row, "category_id", where)
         score = row.get("score")
         if type(score) not in (int, float) or not abs(score) <= sys.float_info.max:
-            raise AvisError(f"{score!r} is no score", where=f"{where}, field score")
+            raise AvisError(f"{reprlib.repr(score)} is no score", where=f"{where}, field score")
         segmentations = row.get("segmentations")
         if not isinstance(segmentations, list):
             raise AvisError("the list is missing", where=f"{where}, field segmentations")
@@ -434,12 +435,12 @@ def _read_json(path: Path, what: str) -> Any:
 def _integer(row: object, key: str, where: str) -> int:
     value = row.get(key) if isinstance(row, Mapping) else None
     if type(value) is not int:
-        raise AvisError(f"{value!r} is no whole number", where=f"{where}, field {key}")
+        raise AvisError(f"{reprlib.repr(value)} is no whole number", where=f"{where}, field {key}")
     return value
 
 
 def _text(row: object, key: str, where: str) -> str:
     value = row.get(key) if isinstance(row, Mapping) else None
     if not isinstance(value, str) or not value:
-        raise AvisError(f"{value!r} is no text", where=f"{where}, field {key}")
+        raise AvisError(f"{reprlib.repr(value)} is no text", where=f"{where}, field {key}")
     return value

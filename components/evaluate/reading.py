@@ -1,6 +1,7 @@
 """Results files from anywhere, checked against the ground truth before a number is made of them."""
 
 import json
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -137,7 +138,8 @@ def _video_of(row: object, where: str, videos: dict[int, Video]) -> Video:
     video = videos.get(row["video_id"]) if type(row.get("video_id")) is int else None
     if video is None:
         raise AvisError(
-            f"video {row.get('video_id')!r} is not in the ground truth", where=f"{where}, field video_id"
+            f"video {reprlib.repr(row.get('video_id'))} is not in the ground truth",
+            where=f"{where}, field video_id",
         )
     return video
 
@@ -147,14 +149,14 @@ def _result(row: dict[str, Any], where: str, video: Video, categories: dict[int,
     if type(category) is not int or category not in categories:
         known = ", ".join(f"{identity} {name}" for identity, name in list(categories.items())[:40])
         raise AvisError(
-            f"category {category!r} is not in the ground truth",
+            f"category {reprlib.repr(category)} is not in the ground truth",
             where=f"{where}, field category_id",
             fix=f"Known: {known}.",
         )
     score: Any = row.get("score")
     if type(score) not in (int, float) or not 0 <= score <= 1:
         raise AvisError(
-            f"the score {score!r} is no number from 0 to 1",
+            f"the score {reprlib.repr(score)} is no number from 0 to 1",
             where=f"{where}, field score",
             fix="Give the probability that the track is right.",
         )
@@ -180,7 +182,9 @@ def _check_identity(row: dict[str, Any], where: str, number: int, seen: dict[str
     first = seen.setdefault(str(row["id"]), number)
     if first != number:
         raise AvisError(
-            f"the id {row['id']!r} is that of row {first}, too", where=where, fix="Give each track once."
+            f"the id {reprlib.repr(row['id'])} is that of row {first}, too",
+            where=where,
+            fix="Give each track once.",
         )
 
 
