@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.compare.differences import Difference
+from components.evaluate.paired import Difference
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from typing import Any
 from components.core.errors import AvisError
 from components.core.paths import Paths
 from components.core.tracking import Run
-
-PROTOCOLS = ("corrected", "official")
-"""Both, in the order of the tables."""
+from components.evaluate.counts_file import CountsFile, read_counts
+from components.evaluate.protocols import PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class Model:
     seconds_per_frame: float | None
     history: tuple[Mapping[str, float], ...]
     """Rows of history.csv: step, losses…"""
+    counts: CountsFile
+    """What the scores are made of, clip by clip: for paired tests."""
 
 
 def read_model(variant: str, run: Run, paths: Paths) -> Model:
@@ -75,6 +76,7 @@ def read_model(variant: str, run: Run, paths: Paths) -> Model:
             {name: value for name, text in row.items() if (value := _parsed(text)) is not None}
             for row in _rows(folder / "history.csv", f"train@{variant}")
         ),
+        counts=read_counts(evaluation / "counts.safetensors", stage=f"evaluate@{variant}"),
     )
 
 

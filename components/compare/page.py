@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from components.compare import cells, plots, published
 from components.compare.cells import Cell
-from components.compare.differences import Difference, paired_difference
+from components.compare.differences import Differences
 from components.compare.models import Model
-from components.compare.params import CompareParams
 from components.compare.strips import Strip
 from components.core.records import AnnotationSet
+from components.evaluate.paired import Difference
 
 MLFLOW_URL = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
@@ -55,9 +53,11 @@ class Comparison:
     """Source -> metric, of data/mllm/metrics.json."""
     annotations: AnnotationSet
     strips: Sequence[Strip]
+    differences: Mapping[str, Differences]
+    """Variant, without the first -> how its scores differ from the first's."""
 
 
-def render(comparison: Comparison, params: CompareParams) -> str:
+def render(comparison: Comparison) -> str:
     """The page as HTML: self-contained, every text from outside escaped."""
     import jinja2
     import markupsafe
@@ -77,20 +77,15 @@ def render(comparison: Comparison, params: CompareParams) -> str:
         count=_count,
         duration=_duration,
     )
-    return environment.get_template("report.html").render(_context(comparison, params))
+    return environment.get_template("report.html").render(_context(comparison))
 
 
-def fsla_differences(models: Sequence[Model], params: CompareParams) -> dict[str, Difference | None]:
-    """How each variant's FSLA (corrected) differs from the first's, over the test clips."""
-    return {model.name: _difference(models[0], model, "corrected", params) for model in models[1:]}
-
-
-def _context(comparison: Comparison, params: CompareParams) -> dict[str, Any]:
+def _context(comparison: Comparison) -> dict[str, Any]:
     models, annotations = comparison.models, comparison.annotations
     table = [
         column
         for protocol, metrics in SCORES.items()
-        for column in (_score_column(models, protocol, metric, params) for metric in metrics)
+        for column in (_score_column(comparison, protocol, metric) for metric in metrics)
     ]
     sources = _sources(comparison)
     return {
@@ -102,7 +97,7 @@ def _context(comparison: Comparison, params: CompareParams) -> dict[str, Any]:
         "reference": models[0].name,
         "has_intervals": any(cell.interval for column in table for cell in column),
         "tiles": [_tile(models, metric) for metric in ("mAP", "HOTA", "FSLA")],
-        "headline": _headline(models, params),
+        "headline": _headline(comparison),
         "groups": [{"title": f"{protocol} protocol", "columns": names} for protocol, names in SCORES.items()],
         "rows": [
             _row(model, index, scores)
@@ -120,11 +115,13 @@ def _context(comparison: Comparison, params: CompareParams) -> dict[str, Any]:
     }
 
 
-def _score_column(models: Sequence[Model], protocol: str, metric: str, params: CompareParams) -> list[Cell]:
-    values = [model.scores[protocol].get(metric) for model in models]
-    if metric != "FSLA":
-        return cells.column(values)
-    return cells.column(values, [None, *(_difference(models[0], m, protocol, params) for m in models[1:])])
+def _score_column(comparison: Comparison, protocol: str, metric: str) -> list[Cell]:
+    intervals: list[Difference | None] = [None]
+    for model in comparison.models[1:]:
+        difference = comparison.differences[model.name][protocol].get(metric)
+        # a single clip has a difference, but no interval
+        intervals.append(None if difference is None or difference.low is None else difference)
+    return cells.column([model.scores[protocol].get(metric) for model in comparison.models], intervals)
 
 
 def _row(model: Model, index: int, scores: Sequence[Cell]) -> dict[str, Any]:
@@ -158,33 +155,15 @@ def _tile(models: Sequence[Model], metric: str) -> dict[str, Any]:
     }
 
 
-def _headline(models: Sequence[Model], params: CompareParams) -> dict[str, Any] | None:
+def _headline(comparison: Comparison) -> dict[str, Any] | None:
     """What the first variant has over the second: the question that the variants were trained to answer."""
-    if len(models) < 2:
+    if len(comparison.models) < 2:
         return None
-    difference = _difference(models[1], models[0], "corrected", params)
-    if difference is None:
+    first, second = comparison.models[:2]
+    difference = comparison.differences[second.name]["corrected"].get("FSLA")
+    if difference is None or difference.low is None:
         return None
-    return {"model": models[0].name, "reference": models[1].name, "difference": difference}
-
-
-def _difference(first: Model, other: Model, protocol: str, params: CompareParams) -> Difference | None:
-    """Of FSLA, the share of all frames that are right: the one headline score that is a mean over clips.
-
-    mAP and HOTA are made of all clips at once; what they are on single clips does not add up to them.
-    """
-    a, b = first.clip_scores[protocol], other.clip_scores[protocol]
-    both = [
-        (a[clip]["FSLA"], b[clip]["FSLA"], a[clip]["frames"])
-        for clip in sorted(set(a) & set(b))
-        if a[clip].get("FSLA") is not None and b[clip].get("FSLA") is not None
-    ]
-    if not both:
-        return None
-    values = np.array(both, dtype=float)  # [N, 3]
-    return paired_difference(
-        values[:, 0], values[:, 1], values[:, 2], samples=params.bootstrap_samples, seed=params.seed
-    )
+    return {"model": first.name, "reference": second.name, "difference": difference.reversed()}
 
 
 def _sources(comparison: Comparison) -> list[dict[str, Any]]:

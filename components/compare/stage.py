@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from components.compare.differences import differences
 from components.compare.models import Model, read_json, read_model
-from components.compare.page import Comparison, fsla_differences, render
+from components.compare.page import Comparison, render
 from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
@@ -45,10 +46,11 @@ def _write(models: Sequence[Model], params: CompareParams, dataset: str, paths: 
         answers=answers,
         annotations=annotations,
         strips=_strips(models, annotations, params, paths),
+        differences={model.name: differences(model, models[0], params) for model in models[1:]},
     )
     report, table = paths.comparison / "report.html", paths.comparison / "table.csv"
-    write_text(report, render(comparison, params))
-    write_text(table, table_csv(models, answers, fsla_differences(models, params)))
+    write_text(report, render(comparison))
+    write_text(table, table_csv(models, answers, comparison.differences))
     return report, table
 
 

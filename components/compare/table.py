@@ -4,25 +4,25 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
-from components.compare.differences import Difference
-from components.compare.models import PROTOCOLS, Model
+from components.compare.differences import Differences
+from components.compare.models import Model
+from components.evaluate.protocols import PROTOCOLS
 
 
 def table_csv(
     models: Sequence[Model],
     answers: Mapping[str, Mapping[str, float]],
-    differences: Mapping[str, Difference | None],
+    differences: Mapping[str, Differences],
 ) -> str:
     """The table as CSV text; cells without a value are empty.
 
     Args:
         models: the variants, in their order; the first is the one that the others are compared with.
         answers: source -> metric of data/mllm/metrics.json; other sources than variants get own rows.
-        differences: variant -> difference of its FSLA (corrected) to the first variant's.
+        differences: variant -> how its scores differ from the first variant's.
     """
     rows: list[dict[str, object]] = []
     for model in models:
-        difference = differences.get(model.name)
         rows.append(
             {
                 "model": model.name,
@@ -37,10 +37,7 @@ def table_csv(
                     for metric, bounds in model.intervals.items()
                     for bound, value in zip(("low", "high"), bounds, strict=True)
                 },
-                "corrected_FSLA_difference": difference.value if difference else None,
-                "corrected_FSLA_difference_low": difference.low if difference else None,
-                "corrected_FSLA_difference_high": difference.high if difference else None,
-                "corrected_FSLA_difference_p": difference.p if difference else None,
+                **_differences(differences.get(model.name, {})),
                 **_prefixed(answers.get(model.name, {})),
                 "parameters": model.parameters,
                 "seconds_per_frame": model.seconds_per_frame,
@@ -58,6 +55,17 @@ def table_csv(
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _differences(differences: Differences) -> dict[str, object]:
+    columns: dict[str, object] = {}
+    for protocol, found in differences.items():
+        for metric, difference in found.items():
+            if difference is not None:
+                name = f"{protocol}_{metric}_difference"
+                columns[name] = difference.difference
+                columns |= {f"{name}_{part}": getattr(difference, part) for part in ("low", "high", "p")}
+    return columns
 
 
 def _prefixed(values: Mapping[str, float]) -> dict[str, object]:

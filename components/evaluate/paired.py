@@ -31,6 +31,11 @@ class Difference:
     def difference(self) -> float:
         return self.value - self.other
 
+    def reversed(self) -> "Difference":
+        """Return the same seen from the other side."""
+        low = None if self.high is None else -self.high
+        return Difference(self.other, self.value, low, None if self.low is None else -self.low, self.p)
+
     @property
     def is_clear(self) -> bool:
         """Whether the difference is outside the noise: the interval leaves out zero and p is below 0.05."""

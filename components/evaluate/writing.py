@@ -8,6 +8,7 @@ from components.core.files import replace_folder, write_json, write_text
 from components.core.params import EngineParams
 from components.evaluate import failure_tables, films, tables
 from components.evaluate.bootstrap import LEVEL_PERCENT, rounded_intervals
+from components.evaluate.counts_file import write_counts
 from components.evaluate.evaluate import Scores, rounded
 from components.evaluate.films import FilmSource
 from components.evaluate.params import EvaluateParams
@@ -29,7 +30,7 @@ def write_evaluation(
     engine: EngineParams,
     source: FilmSource | None = None,
 ) -> Metrics:
-    """Write metrics.json, intervals.json, failures.json, CSVs, failures/, plots/, overlays/ and report.html.
+    """Write numbers (metrics, intervals, failures as JSON; counts), tables, plots, films and report.html.
 
     Args:
         folder: made if missing; what an earlier call wrote there is replaced.
@@ -59,6 +60,13 @@ def write_evaluation(
             "resamples": params.resamples,
         },
     )
+    corrected = scores.protocols["corrected"]
+    write_counts(
+        folder / "counts.safetensors",
+        {protocol: part.counts for protocol, part in scores.protocols.items()},
+        videos=[str(row["video"]) for row in corrected.clips],
+        categories=[str(row["category"]) for row in corrected.categories],
+    )
     write_json(folder / "failures.json", failure_tables.document(scores.failures))
     write_text(folder / "per_category.csv", tables.category_csv(scores))
     write_text(folder / "per_clip.csv", tables.clip_csv(scores))
@@ -71,7 +79,7 @@ def write_evaluation(
     chosen, missing = [], ["the clips' pictures were not given"]
     with replace_folder(folder / "overlays") as overlays:
         if source is not None:
-            chosen = films.choose(scores.protocols["corrected"].clips, params)
+            chosen = films.choose(corrected.clips, params)
             missing = films.write_films(overlays, chosen, source, params=params, engine=engine)
     shown = [(name, reason) for name, reason in chosen if (folder / "overlays" / f"{name}.mp4").is_file()]
     write_report(

@@ -1,8 +1,8 @@
 from components.compare.cells import column, rows
-from components.compare.differences import Difference
+from components.evaluate.paired import Difference
 
-CLEAR = Difference(value=-5.0, low=-8.0, high=-2.0, p=0.01, clips=10)
-UNCLEAR = Difference(value=-5.0, low=-12.0, high=2.0, p=0.2, clips=10)
+CLEAR = Difference(value=35.0, other=40.0, low=-8.0, high=-2.0, p=0.01)
+UNCLEAR = Difference(value=35.0, other=40.0, low=-12.0, high=2.0, p=0.2)
 
 
 def test_the_best_is_marked_and_changes_are_against_the_first():

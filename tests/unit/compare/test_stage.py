@@ -22,6 +22,9 @@ from components.core import masks
 from components.core.errors import AvisError
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
+from components.evaluate.counts_file import read_counts, write_counts
+from components.evaluate.evaluate import numbers, score
+from components.evaluate.tables import clip_csv
 
 HEIGHT, WIDTH, LENGTH_S, CLIPS = 36, 64, 5, 3
 PARAMS = CompareParams(clips=2, frames=3, frame_width_px=64, bootstrap_samples=200)
@@ -94,30 +97,30 @@ def make_results(root: Path) -> Paths:
         files = [f"{name}/{second:05d}.jpg" for second in range(LENGTH_S)]
         videos.append(Video(number + 1, name, files, LENGTH_S, HEIGHT, WIDTH))
     tracks = [Track(v.id, v.id, 1, [None, left_half(), left_half(), left_half(), None]) for v in videos]
-    write_annotations(
-        paths.annotations / "test.json", AnnotationSet({1: "violin", 2: "<b>drum</b>"}, videos, tracks)
-    )
-    for variant, fsla in (("seeing", [80.0, 90.0, 70.0]), ("deaf", [30.0, 50.0, 40.0])):
+    annotations = AnnotationSet({1: "violin", 2: "<b>drum</b>"}, videos, tracks)
+    write_annotations(paths.annotations / "test.json", annotations)
+    for variant in ("seeing", "deaf"):
         found = [
             Result(t.video_id, 1, 0.9, t.segmentations if variant == "seeing" else [left_half()] * LENGTH_S)
             for t in tracks
         ]
         drum = Result(1, 2, 0.6, [left_half(), *[None] * (LENGTH_S - 1)])
         write_results(paths.predictions(variant) / "results.json", [*found, drum])
+        scores = score(annotations, [*found, drum])
         write_json(paths.predictions(variant) / "timing.json", {"seconds_per_frame": 0.05})
         model, evaluation = paths.model(variant), paths.evaluation(variant)
         write_json(model / "run.json", {"run_id": f"{variant}-run"})
         write_json(model / "metrics.json", {"parameters": 5_000_000, "seconds": 300.0})
         write_csv(model / "history.csv", "step,loss", [[step, 20 - step / 10] for step in range(10, 101, 10)])
-        corrected = {"mAP": 40.0, "HOTA": 50.0, "FSLA": sum(fsla) / 3, "FSLAn": None}
-        official = {"mAP": 30.0, "HOTA": 45.0, "FSLA": 20.0}
-        write_json(evaluation / "metrics.json", {"corrected": corrected, "official": official})
+        write_json(evaluation / "metrics.json", numbers(scores))
         write_json(evaluation / "intervals.json", {"corrected": {"HOTA": [41.0, 59.0]}, "level_percent": 95})
-        write_csv(
-            evaluation / "per_clip.csv",
-            "protocol,video,frames,FSLA",
-            [["corrected", v.name, LENGTH_S, s] for v, s in zip(videos, fsla, strict=True)],
+        write_counts(
+            evaluation / "counts.safetensors",
+            {protocol: part.counts for protocol, part in scores.protocols.items()},
+            videos=[video.name for video in videos],
+            categories=list(annotations.categories.values()),
         )
+        (evaluation / "per_clip.csv").write_text(clip_csv(scores))
         write_csv(
             evaluation / "per_category.csv",
             "protocol,category,AP,HOTA,FSLA",
@@ -210,12 +213,15 @@ def test_time_bars_show_when_what_sounds(shown):
 
 def test_scores_best_marks_and_differences(shown):
     text = re.sub(r"[ \n]+", " ", shown.page.text)
-    assert "80.0" in text and "40.0" in text
+    # of 5 seconds in 3 clips: `seeing` says a drum once, `deaf` is right where the violin sounds
+    assert "93.3" in text and "60.0" in text
     assert "95\N{NO-BREAK SPACE}% interval 41.0 … 59.0" in text  # of HOTA
-    assert "+40.0" in text  # headline: seeing over deaf
-    assert "\N{MINUS SIGN}40.0" in text  # below the score of deaf
-    low, high = re.search("\\[\N{MINUS SIGN}([\\d.]+) … \N{MINUS SIGN}([\\d.]+)\\]", text).groups()
-    assert 50 >= float(low) > 40 > float(high) >= 30  # per clip: -50, -40, -30
+    assert "+33.3" in text  # headline: seeing over deaf
+    assert "\N{MINUS SIGN}33.3" in text  # below the score of deaf
+    # per clip: -20, -40, -40; with three clips, the randomisation test can see nothing
+    assert re.search("p = 0\\.2\\d+", text)
+    assert "[\N{MINUS SIGN}40.0 … \N{MINUS SIGN}20.0]" in text
+    assert len(re.findall("\\[[+\N{MINUS SIGN}]\\d+\\.\\d … [+\N{MINUS SIGN}]\\d+\\.\\d\\]", text)) == 8
     assert "1 of 3" in text and "does not hear" in text
 
 
@@ -234,7 +240,7 @@ def test_what_comes_from_outside_is_escaped(shown):
 def test_the_table_names_the_protocol_in_each_column(shown):
     rows = list(csv.DictReader((shown.paths.comparison / "table.csv").open()))
     assert [row["model"] for row in rows] == ["seeing", "deaf", "listener/audio"]
-    assert rows[0]["corrected_FSLA"] == "80.0" and rows[0]["official_FSLA"] == "20.0"
+    assert rows[0]["corrected_FSLA"] == "93.33" and rows[1]["corrected_FSLA"] == "60.0"
     assert rows[1]["mllm_protocol_category_f1"] == "70.0" and rows[2]["mllm_protocol_invalid"] == "1.0"
     assert (rows[0]["parameters"], rows[0]["training_s"], rows[0]["seconds_per_frame"]) == (
         "5000000",
@@ -243,9 +249,15 @@ def test_the_table_names_the_protocol_in_each_column(shown):
     )
     assert (rows[1]["corrected_HOTA_low"], rows[1]["corrected_HOTA_high"]) == ("41.0", "59.0")
     assert rows[0]["mlflow_run_id"] == "seeing-run" and rows[2]["mlflow_run_id"] == ""
-    assert float(rows[1]["corrected_FSLA_difference"]) == pytest.approx(-40.0)
-    assert rows[0]["corrected_FSLA_difference"] == ""
-    assert not any("FSLAn" in name and row[name] for row in rows for name in row)
+    assert float(rows[1]["corrected_FSLA_difference"]) == pytest.approx(-100 / 3)
+    for metric in ("mAP", "HOTA", "FSLA", "FSLAn"):
+        for protocol in ("corrected", "official"):
+            name = f"{protocol}_{metric}"
+            difference = float(rows[1][name]) - float(rows[0][name])
+            assert float(rows[1][f"{name}_difference"]) == pytest.approx(difference, abs=0.011)
+            assert float(rows[1][f"{name}_difference_p"]) > 0.1
+            assert rows[0][f"{name}_difference"] == ""
+    assert not any("FSLAm_diff" in name for name in rows[0])  # no frame has two sources
 
 
 def test_published_results_stand_apart_and_only_with_aviseg(shown, paths):
@@ -271,6 +283,7 @@ def test_the_same_results_give_the_same_page(shown):
         ("evaluation/deaf/metrics.json", "evaluate@deaf"),
         ("evaluation/deaf/per_clip.csv", "evaluate@deaf"),
         ("evaluation/deaf/intervals.json", "evaluate@deaf"),
+        ("evaluation/deaf/counts.safetensors", "evaluate@deaf"),
         ("model/deaf/history.csv", "train@deaf"),
         ("predictions/deaf/timing.json", "predict@deaf"),
         ("mllm/metrics.json", "mllm"),
@@ -293,6 +306,7 @@ def test_a_missing_result_says_which_stage_makes_it(paths, missing, stage):
         ("evaluation/deaf/intervals.json", '{"corrected": {"HOTA": [1]}}', "no pairs"),
         ("evaluation/deaf/per_clip.csv", "video,FSLA\nclip0,3\n", "row 2"),
         ("evaluation/deaf/per_clip.csv", b"\xff\xfe", r"not valid CSV.*per_clip.*evaluate@deaf"),
+        ("evaluation/deaf/counts.safetensors", b"\x00" * 20, r"not the counts.*evaluate@deaf"),
         ("mllm/metrics.json", "{", "not valid JSON"),
     ],
 )
@@ -301,6 +315,14 @@ def test_a_malformed_result_is_named(paths, file, content, says):
     with pytest.raises(AvisError, match=says) as error:
         run(paths)
     assert file.split("/")[-1] in str(error.value)
+
+
+def test_variants_of_different_clips_are_not_compared(paths):
+    file = paths.evaluation("deaf") / "counts.safetensors"
+    kept = read_counts(file, stage="evaluate@deaf")
+    write_counts(file, kept.counts, videos=["other", *kept.videos[1:]], categories=kept.categories)
+    with pytest.raises(AvisError, match=r"deaf and seeing were scored on different test clips"):
+        run(paths)
 
 
 def test_no_variant_is_an_error(paths):

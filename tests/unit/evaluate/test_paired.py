@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core.records import AnnotationSet, Result, Track, Video
+from components.evaluate.counts_file import read_counts, write_counts
 from components.evaluate.evaluate import score
 from components.evaluate.paired import paired_differences
 from components.evaluate.score import HEADLINES, add_up, all_values, headlines_of_draws, joined
@@ -135,3 +136,19 @@ def test_one_video_gives_numbers_without_a_test():
     difference = paired_differences(counts, other, resamples=50, seed=0)["FSLA"]
     assert (difference.value, difference.other) == (100, 0)
     assert (difference.low, difference.p, difference.is_clear) == (None, None, False)
+
+
+@given(scenes())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_counts_are_kept_in_a_file(tmp_path, scene):
+    counts = {protocol: counts_of(*scene, protocol) for protocol in ("corrected", "official")}
+    names = [f"v{number}" for number in range(len(scene[0]))]
+    path = tmp_path / "counts.safetensors"
+    write_counts(path, counts, videos=names, categories=["c1", "c2"])
+    first = path.read_bytes()
+    kept = read_counts(path, stage="evaluate@x")
+    assert (kept.videos, kept.categories) == (names, ["c1", "c2"])
+    for protocol, found in counts.items():
+        assert all_values(add_up(kept.counts[protocol])) == all_values(add_up(found))
+    write_counts(path, kept.counts, videos=names, categories=["c1", "c2"])
+    assert path.read_bytes() == first
