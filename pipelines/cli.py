@@ -75,12 +75,27 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="Other results for the same videos: which are better, or is it noise?")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page of what goes wrong, with tables and plots.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder with JPEGImages and WAVAudios, for the report's films.")
+    ] = None,
     lenient: Annotated[bool, typer.Option(help="Leave wrong rows out and count them.")] = False,
 ) -> None:
     """Score a results file against annotations."""
     from pipelines.evaluation import evaluate
 
-    evaluate(ground_truth, results, protocol.value, out=json, against=against, lenient=lenient)
+    evaluate(
+        ground_truth,
+        results,
+        protocol.value,
+        out=json,
+        against=against,
+        report=report,
+        media=media,
+        lenient=lenient,
+    )
 
 
 @app.command()

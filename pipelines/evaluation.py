@@ -1,18 +1,25 @@
 """`avis evaluate`: how good results are, how sure that is, and whether they are better than others."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
+from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.params import EngineParams, read_block
+from components.core.records import read_annotations
 from components.evaluate.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
-from components.evaluate.evaluate import Scores, numbers, protocols_of, score_files
+from components.evaluate.evaluate import Scores, numbers, protocols_of, score_indexed
+from components.evaluate.films import FilmSource, find_media
 from components.evaluate.paired import Difference, paired_differences
 from components.evaluate.params import EvaluateParams
+from components.evaluate.protocols import PROTOCOLS, Protocol
+from components.evaluate.reading import ResultsIndex, index_results
 from components.evaluate.score import HEADLINES
+from components.evaluate.writing import write_evaluation
 
 _LEFT_OUT_SHOWN = 10
 
@@ -26,6 +33,8 @@ def evaluate(
     *,
     out: Path | None,
     against: Path | None,
+    report: Path | None,
+    media: Path | None,
     lenient: bool,
 ) -> None:
     """Score a results file, print the main numbers of each protocol, and write all of them to ``out``.
@@ -35,23 +44,44 @@ def evaluate(
         protocol: whose numbers.
         out: a JSON file.
         against: other results for the same videos, to compare with.
+        report: a folder for the page of what goes wrong, in both protocols, with its tables and plots.
+        media: pictures and sounds of the videos, for the report's films.
         lenient: leave out wrong rows of the results and count them.
 
     Raises:
         AvisError: a file is missing or wrong; it names row, video and frame.
     """
+    if media is not None and report is None:
+        raise AvisError("--media is for the films of a report", fix="Name the report's folder: --report.")
+    if report is not None:
+        _check_report_folder(report)
+    pictures = None if media is None else find_media(media)
     engine = read_block("engine", EngineParams, optional=True)
     params = read_block("evaluate", EvaluateParams, optional=True)
     chosen = protocols_of(protocol)
-    scores = score_files(ground_truth, results, chosen, lenient=lenient, engine=engine)
+    annotations = read_annotations(ground_truth)
+
+    def scored(path: Path, *, with_failures: bool) -> tuple[Scores, ResultsIndex]:
+        index = index_results(path, annotations, lenient=lenient)
+        scores = score_indexed(
+            annotations,
+            index,
+            PROTOCOLS if with_failures else chosen,
+            lenient=lenient,
+            engine=engine,
+            failure_score_threshold=params.failure_score_threshold if with_failures else None,
+        )
+        return scores, index
+
+    scores, index = scored(results, with_failures=report is not None)
     intervals = {
         str(name): confidence_intervals(part.counts, resamples=params.resamples, seed=params.seed)
         for name, part in scores.protocols.items()
     }
     document: dict[str, Any] = {
-        **numbers(scores, lenient=lenient),
+        **{name: values for name, values in numbers(scores, lenient=lenient).items() if name in chosen},
         "intervals": {
-            **{name: rounded_intervals(found) for name, found in intervals.items()},
+            **{name: rounded_intervals(found) for name, found in intervals.items() if name in chosen},
             "level_percent": LEVEL_PERCENT,
             "resamples": params.resamples,
         },
@@ -59,12 +89,12 @@ def evaluate(
     }
     differences: Differences = {}
     if against is not None:
-        other = score_files(ground_truth, against, chosen, lenient=lenient, engine=engine)
+        other, _ = scored(against, with_failures=False)
         differences = {
             str(name): paired_differences(
-                part.counts, other.protocols[name].counts, resamples=params.resamples, seed=params.seed
+                scores.protocols[name].counts, part.counts, resamples=params.resamples, seed=params.seed
             )
-            for name, part in scores.protocols.items()
+            for name, part in other.protocols.items()
         }
         document["against"] = {
             "file": str(against),
@@ -73,24 +103,39 @@ def evaluate(
         }
     if out is not None:
         write_json(out, document)
+    if report is not None:
+        source = None if pictures is None else FilmSource(annotations, index, pictures)
+        write_evaluation(
+            report, scores, intervals, title=results.name, params=params, engine=engine, source=source
+        )
     console = Console()
-    console.print(_numbers_table(scores, intervals))
+    console.print(_numbers_table(scores, chosen, intervals))
     for name, found in differences.items():
         console.print(_differences_table(name, found, results, against))
     _say_left_out(results, scores.left_out)
     if against is not None:
         _say_left_out(against, document["against"]["left_out"])
+    if report is not None:
+        print(f"Report: {report / 'report.html'}")
 
 
-def _numbers_table(scores: Scores, intervals: dict[str, dict[str, tuple[float, float]]]) -> Table:
+def _check_report_folder(folder: Path) -> None:
+    """Refuse a folder with anything but an earlier report: folders in it would be replaced."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "failures.json").is_file():
+        raise AvisError("the report's folder holds something else", where=str(folder), fix="Name a new one.")
+
+
+def _numbers_table(
+    scores: Scores, chosen: Sequence[Protocol], intervals: dict[str, dict[str, tuple[float, float]]]
+) -> Table:
     table = Table(title=f"percent, and {LEVEL_PERCENT} % interval over videos")
     table.add_column("")
-    for protocol in scores.protocols:
+    for protocol in chosen:
         table.add_column(protocol, justify="right", no_wrap=True)
     for name in HEADLINES:
         cells = []
-        for protocol, part in scores.protocols.items():
-            value, interval = part.values[name], intervals[protocol].get(name)
+        for protocol in chosen:
+            value, interval = scores.protocols[protocol].values[name], intervals[protocol].get(name)
             text = "-" if value is None else f"{value:.2f}"
             cells.append(text if interval is None else f"{text}   {interval[0]:5.1f} to {interval[1]:5.1f}")
         table.add_row(name, *cells)

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from pipelines import cli
@@ -80,3 +82,50 @@ def test_wrong_rows(monkeypatch, capsys, tmp_path, files):
         document["left_out"], [("row 1", "nan"), ("row 3", "frame 2"), ("row 4", "99")], strict=True
     ):
         assert all(part in message for part in parts)
+
+
+def test_a_report_of_what_goes_wrong(monkeypatch, capsys, tmp_path, files):
+    truth, results, _ = files
+    arguments = ["--ground-truth", truth, "--results", results, "--report", "report"]
+    code, text, _ = run(monkeypatch, capsys, *arguments, "--protocol", "official", "--json", "out.json")
+    assert code == 0 and "Report: report/report.html" in text
+    assert "corrected" not in text and "corrected" not in json.loads((tmp_path / "out.json").read_text())
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "results.json" in page and "corrected" in page and "official" in page
+    assert not list((tmp_path / "report" / "overlays").iterdir())
+    code, _, _ = run(monkeypatch, capsys, *arguments)  # an earlier report is replaced
+    assert code == 0
+
+
+def test_films_of_a_report(monkeypatch, capsys, tmp_path, files):
+    truth, results, _ = files
+    document = json.loads(truth.read_text())
+    (tmp_path / "params.yaml").write_text(
+        "evaluate: {overlays_worst: 1, overlays_best: 0, overlays_random: 0, overlay_height_px: 90}"
+    )
+    for video in document["videos"]:
+        for name in video["file_names"]:
+            path = tmp_path / "media" / "JPEGImages" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.zeros((video["height"], video["width"], 3), dtype=np.uint8))
+    arguments = ["--ground-truth", truth, "--results", results, "--report", "report", "--media", "media"]
+    code, _, _ = run(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert len(list((tmp_path / "report" / "overlays").glob("*.mp4"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--media", "."], "--report"),
+        (["--report", "mine"], "holds something else"),
+        (["--report", "new", "--media", "mine"], "JPEGImages"),
+    ],
+)
+def test_folders_that_do_not_fit(monkeypatch, capsys, tmp_path, files, arguments, message):
+    truth, results, _ = files
+    (tmp_path / "mine" / "plots").mkdir(parents=True)
+    (tmp_path / "mine" / "plots" / "precious.csv").write_text("1")
+    code, _, said = run(monkeypatch, capsys, "--ground-truth", truth, "--results", results, *arguments)
+    assert code == 1 and message in said
+    assert (tmp_path / "mine" / "plots" / "precious.csv").is_file() and not (tmp_path / "new").exists()
