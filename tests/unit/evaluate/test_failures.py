@@ -26,7 +26,7 @@ from components.evaluate.failures import (
     inspect,
 )
 from components.evaluate.identity import identity_switches
-from components.evaluate.overlaps import VideoMasks, measure
+from components.evaluate.overlaps import Overlaps, Side, VideoMasks, measure
 
 HEIGHT, WIDTH = 20, 40
 CATEGORIES = (1, 2, 3)
@@ -94,6 +94,12 @@ def test_equal_masks_match_the_right_category_in_any_order():
         assert causes(found) == {"too many masks": 1}
 
 
+def test_equal_masks_of_wrong_categories_match_alike_in_any_order():
+    for order in (1, -1):
+        found = video_of([(1, [A])], [(2, 0.9, [A]), (3, 0.9, [A])][::order]).shown
+        assert found.confusion[0].tolist() == [0, 1, 0, 0]
+
+
 def test_missed_and_false_masks_are_confused_with_nothing():
     found = video_of([(1, [A]), (2, [B])], [(1, 0.9, [A]), (3, 0.8, [C])]).shown
     assert found.confusion.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0] * 4, [0, 0, 1, 0]]
@@ -120,6 +126,12 @@ def test_a_held_pair_is_not_switched_for_a_better_overlap():
     assert fates(video.shown, "predicted") == {"right": 2, "duplicate": 1}
 
 
+def test_a_pair_is_held_over_a_frame_without_masks():
+    nearly = box(1)
+    video = video_of([(1, [A, None, A])], [(1, 0.9, [A, None, nearly]), (1, 0.9, [None, None, A])])
+    assert video.shown.switches.sum() == 0
+
+
 def test_another_category_is_no_identity_switch():
     assert video_of([(1, [A, A])], [(1, 0.9, [A, None]), (2, 0.9, [None, A])]).shown.switches.sum() == 0
 
@@ -144,6 +156,8 @@ def test_false_sounds_on_a_silent_frame_and_on_a_silent_object():
     ]  # one run of two frames, one of them silent
     assert video.shown.false_runs.tolist() == [2, 1, 2]
     assert causes(video.shown) == {"too many masks": 1, "false sound": 1}
+    other = video_of([(1, [A, None])], [(1, 0.9, [A, A])])
+    assert (video.shown + other.shown).false_runs.tolist() == [3, 2, 2]
 
 
 def test_a_mask_over_another_sounding_object_is_no_false_sound():
@@ -182,6 +196,20 @@ def test_sources_sizes_and_thresholds_of_fsla():
     assert found.by_size.tracks.tolist() == [2, 0, 0]
     assert found.by_sources.truth[:, 0].tolist() == [0, 1, 1, 0, 0]
     assert found.by_sources.overlap.tolist() == [0, 1, 1, 0, 0]
+
+
+def test_a_frame_is_right_at_half_an_overlap():
+    found = video_of([(1, [A])], [(1, 0.9, [box(1)])]).shown  # overlap 9 / 11
+    assert found.frames[1, :2].tolist() == [1, 1]
+    assert found.fsla[1].sum() == 16  # of the thresholds 0.05 to 0.95
+
+
+def test_sizes_end_at_128_and_256_squared():
+    areas = np.array([[128**2], [128**2 + 1], [256**2], [256**2 + 1]])
+    present = np.ones((4, 1), dtype=bool)
+    truth = Side(np.arange(4), np.ones(4, int), np.ones(4), np.zeros(4, bool), areas, present)
+    video = Overlaps("v", 720, 1280, truth, truth.select(present[:0, 0]), np.zeros((1, 4, 0), dtype=np.int64))
+    assert inspect(video, CATEGORIES, 0.3).every.by_size.tracks.tolist() == [1, 2, 1]
 
 
 def test_weak_predictions_are_in_every_but_not_shown():
@@ -232,12 +260,13 @@ def test_tables_words_and_document():
     assert [row["video"] for row in made["false_sounds"]] == ["one"]
     cow = next(row for row in made["per_category_failures"] if row["category"] == "cow")
     assert (cow["taken_for"], cow["taken_for_masks"], cow["truth_masks"]) == ("dog", 2, 7)
+    assert cow["mean_overlap"] == pytest.approx(100)
     for rows in made.values():
         assert {row["protocol"] for row in rows} <= {"corrected"}
 
     said = findings(scores)
     assert [finding.name for finding in said][:3] == ["too few masks", "wrong category", "false sound"]
-    assert "cow taken for dog (2)" in said[1].text
+    assert "have another category: cow taken for dog (2)." in said[1].text
     assert "1 of 1 silent frames" in said[2].text
     assert "three (1)" in next(finding.text for finding in said if finding.name == "identity switches")
     assert document(scores)["protocol"] == "corrected"

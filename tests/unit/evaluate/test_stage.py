@@ -215,7 +215,12 @@ def test_dvc_draws_every_plot_that_is_written(done):
             assert set(read_csv(written[name])[0]) - {settings["x"]} <= drawn
 
 
-def test_weak_tracks_are_told_apart(tmp_path):
+def film_height(paths):
+    with av.open(str(paths.evaluation("small") / "overlays" / "moving.mp4")) as film:
+        return film.streams.video[0].height
+
+
+def test_weak_tracks_are_told_apart(done, tmp_path):
     paths = make(tmp_path)
     write_results(
         paths.predictions("small") / "results.json",
@@ -230,6 +235,7 @@ def test_weak_tracks_are_told_apart(tmp_path):
     assert document["totals"]["score >= 0.3"]["false_sound_masks"] == 0
     page = (paths.evaluation("small") / "report.html").read_text()
     assert "The same with every prediction" in page
+    assert film_height(paths) == film_height(done)  # a lane for each track that is shown
 
 
 def aviseg_layout(paths: Path, folder: Path) -> Path:
