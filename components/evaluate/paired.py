@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate.bootstrap import percentile_interval, video_draws
+from components.evaluate.bootstrap import interval_around, video_draws
 from components.evaluate.overlaps import Floats
 from components.evaluate.score import HEADLINES, Counts, headlines_of_draws, joined
 
@@ -49,11 +49,11 @@ def paired_differences(
 ) -> dict[str, Difference | None]:
     """Compare two results for the same videos under one protocol.
 
-    The interval is the paired percentile bootstrap: both results on the same drawn videos (Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). p is of the approximate randomisation
-    test (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989): for each video the two results
-    change places or not by the toss of a coin, and the numbers are computed anew, so that it holds for
-    numbers that are no means over videos, such as mAP and HOTA.
+    The interval is the paired percentile bootstrap, less its bias: both results on the same drawn videos
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 10 and 13). p is of the
+    approximate randomisation test (Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989): for each
+    video the two results change places or not by the toss of a coin, and the numbers are computed anew, so
+    that it holds for numbers that are no means over videos, such as mAP and HOTA.
 
     Args:
         counts, other: of the two results, same protocol, same videos in the same order.
@@ -81,7 +81,7 @@ def paired_differences(
             found[name] = None
             continue
         low, high, p = None, None, None
-        if enough and (interval := percentile_interval(drawn[name])):
+        if enough and (interval := interval_around(value - second, drawn[name])):
             low, high = interval
             by_chance = swapped[name][~np.isnan(swapped[name])]
             as_large = int((np.abs(by_chance) >= abs(value - second) - _TOLERANCE).sum())

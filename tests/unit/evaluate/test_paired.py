@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core.records import AnnotationSet, Result, Track, Video
+from components.evaluate.bootstrap import confidence_intervals, video_draws
 from components.evaluate.counts_file import read_counts, write_counts
 from components.evaluate.evaluate import score
 from components.evaluate.paired import paired_differences
@@ -127,6 +128,28 @@ def test_a_clear_difference_and_one_inside_the_noise(protocol):
         assert back.is_clear and back.difference == pytest.approx(-clear.difference)
         noise = paired_differences(hardly, little, resamples=400, seed=1)[name]
         assert not noise.is_clear and noise.p > 0.2 and noise.low < 0 < noise.high
+
+
+def test_an_interval_surrounds_its_number_and_shrinks_with_the_root_of_the_clips():
+    """Two predictions for each object, of which either may score higher: drawing clips twice flatters mAP."""
+    widths = []
+    for number in (40, 160):
+        lengths, truth = clips(number)
+        chance = np.random.default_rng(0)
+        missed = np.roll(SQUARE, 8, axis=1)
+        shown = [
+            (video, 1, float(score), [picture])
+            for video in range(number)
+            for score, picture in zip(chance.random(2), (SQUARE, missed), strict=True)
+        ]
+        counts = counts_of(lengths, truth, shown, "corrected")
+        value = headlines(counts, None)["mAP"]
+        draws = headlines_of_draws(counts, video_draws(number, resamples=1000, seed=0))["mAP"]
+        assert draws.mean() - value > 0.15 * draws.std()  # the bias is there
+        low, high = confidence_intervals(counts, resamples=1000, seed=0)["mAP"]
+        assert low < value < high and (low + high) / 2 == pytest.approx(value, abs=0.1 * (high - low))
+        widths.append(high - low)
+    assert widths[0] / widths[1] == pytest.approx(2, rel=0.2)
 
 
 def test_one_video_gives_numbers_without_a_test():
