@@ -111,9 +111,11 @@ def _switches(scores: FailureScores, part: Failures) -> str:
     clips = [(int(video.shown.switches.sum()), video.name) for video in scores.videos]
     several = sorted((clip for clip in clips if clip[0]), key=lambda clip: (-clip[0], clip[1]))
     names = ", ".join(f"{name} ({count})" for count, name in several[:_REST_NAMED])
-    more = ", …" if len(several) > _REST_NAMED else ""
+    more = ", …" if len(several) > _REST_NAMED else "."
     clip = "clip" if len(several) == 1 else "clips"
-    return f"{part.switches.sum()} in {len(several)} {clip}: {names}{more}. Another track follows the object."
+    return (
+        f"{part.switches.sum()} in {len(several)} {clip}: {names}{more} Another track takes the object over."
+    )
 
 
 def _hard_frames(part: Failures) -> str:

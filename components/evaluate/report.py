@@ -104,6 +104,7 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["number"] = _number
     environment.filters["percent"] = _percent
+    environment.filters["short"] = _short
     template = environment.from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
     corrected, official = scores.protocols["corrected"], scores.protocols["official"]
     made = {name: _of_shown(rows, failures) for name, rows in failure_tables.tables(failures).items()}
@@ -237,6 +238,11 @@ def _number(value: object) -> str:
     if not isinstance(value, int | float):
         return "\N{EN DASH}"
     return "no tracks" if value == -100 else f"{value:.2f}"
+
+
+def _short(count: int) -> str:
+    """Format a count for a small cell."""
+    return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
 
 
 def _percent(value: Value) -> str:
