@@ -27,7 +27,7 @@ def predict(video: Path, out: Path, model: str | None, threshold: float | None) 
     params = read_block("predict", PredictParams, override=override)
     encoder = read_block("extract", ExtractParams, optional=True).audio_weights
     found = predict_video(
-        video, out, _model_folder(model), params, audio_weights=Path(encoder) if encoder else None
+        video, out, model_folder(model), params, audio_weights=Path(encoder) if encoder else None
     )
     for thing in found.objects:
         when = ", ".join(f"{start:g}-{end:g} s" for start, end in thing.intervals_s) or "never visible"
@@ -40,7 +40,12 @@ def predict(video: Path, out: Path, model: str | None, threshold: float | None) 
     print(f"Overlay video: {found.overlay}\nMasks and times: {found.results}")
 
 
-def _model_folder(model: str | None) -> Path:
+def model_folder(model: str | None) -> Path:
+    """The folder of a variant, or of the first one; a folder is itself.
+
+    Raises:
+        AvisError: it is neither.
+    """
     if model is not None and Path(model).is_dir():
         return Path(model)
     variants = read_variant_names()

@@ -9,15 +9,18 @@ from components.core.records import AnnotationSet
 CategoryMap = dict[str, str | None]
 
 
-def read_category_map(path: Path) -> CategoryMap:
-    """Read `name in the source: name here` (null drops the category's tracks); raises AvisError."""
+def read_category_map(path: Path, setting: str = "annotate.category_map") -> CategoryMap:
+    """Read `name in the source: name here` (null drops the category's tracks); raises AvisError.
+
+    setting: what names the file, for the message when it cannot be read.
+    """
     import yaml
 
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AvisError(
-            "The category map cannot be read", where=str(path), fix="Correct annotate.category_map."
+            "The category map cannot be read", where=str(path), fix=f"Correct {setting}."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise AvisError(f"The category map is not valid YAML: {error}", where=str(path)) from error

@@ -67,7 +67,7 @@ def predict_video(
     predictor = Predictor.load(model_folder, params)
     audio = predictor.model.config.audio
     if audio == "features":
-        _check_encoder(predictor.card, audio_weights, model_folder)
+        check_encoder(predictor.card, audio_weights, model_folder)
     rate_hz = predictor.card.frame_rate_hz
     clip = _VideoClip(
         video,
@@ -112,8 +112,12 @@ def predict_video(
     return VideoPrediction(objects, overlay, results, best)
 
 
-def _check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Path) -> None:
-    """A model hears the features that it learned from: made with the same weights."""
+def check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Path) -> None:
+    """A model hears the features that it learned from: made with the same weights.
+
+    Raises:
+        AvisError: no weights are set, or others.
+    """
     where = str(model_folder / CONFIG)
     if audio_weights is None:
         raise AvisError(
