@@ -122,15 +122,17 @@ def _print(report: dict[str, Any], videos: list[AvsVideo]) -> None:
     if "classes" in report["official"]:
         console.print(_class_table(report))
     table = Table(
-        title=f"AVSBench {report['layout']}, {report['split']}, {len(videos)} videos: percent (95 % interval)"
+        title=f"AVSBench {report['layout']}, {report['split']}, {len(videos)} videos, 95 % intervals"
     )
-    table.add_column("protocol")
-    names = [name for name in ("M_J", "M_F", "M_J_noBg", "M_F_noBg") if name in report["official"]]
-    for name in names:
-        table.add_column(name, justify="right")
+    for name in ("protocol", "number", "percent", "interval"):
+        table.add_column(name, justify="right" if name in ("percent", "interval") else "left")
     for protocol in PROTOCOLS:
         values = report[protocol]
-        table.add_row(protocol, *(_shown(values[name], values["intervals"].get(name)) for name in names))
+        for name in ("M_J", "M_F", "M_J_noBg", "M_F_noBg"):
+            if name in values:
+                interval = values["intervals"].get(name)
+                between = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "-"
+                table.add_row(protocol, name, _shown(values[name]), between)
     console.print(table)
     without = report.get("categories_without_class")
     if without:
@@ -151,12 +153,10 @@ def _class_table(report: dict[str, Any]) -> Table:
         table.add_row(
             name,
             str(corrected["true_frames"]),
-            *(_shown(row[key], None) for row in (official, corrected) for key in ("IoU", "F")),
+            *(_shown(row[key]) for row in (official, corrected) for key in ("IoU", "F")),
         )
     return table
 
 
-def _shown(value: float | None, interval: list[float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else "")
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
