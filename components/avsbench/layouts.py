@@ -60,7 +60,7 @@ def find_videos(folder: Path, layout: Layout, split: str) -> list[AvsVideo]:
         videos[video.group, video.name] = video
     if not videos:
         counts = Counter(row["split"] for _, row in rows)
-        there = ", ".join(f"{name} ({count} videos)" for name, count in sorted(counts.items()))
+        there = _listed([f"{name[:40]} ({count} videos)" for name, count in counts.most_common()])
         raise AvisError(
             f"there is no video of the split {split!r}", where=str(table), fix=f"There are: {there}."
         )
@@ -107,7 +107,7 @@ def _read_table(table: Path, layout: Layout) -> list[tuple[int, dict[str, str]]]
             raise AvisError(
                 f"the table has no column {column!r}",
                 where=str(table),
-                fix=f"It has: {', '.join(header) or 'none'}. Does --layout name what was downloaded?",
+                fix=f"It has: {_listed([name[:40] for name in header])}. Is --layout what was downloaded?",
             )
     rows = []
     for number, cells in lines:
@@ -119,6 +119,11 @@ def _read_table(table: Path, layout: Layout) -> list[tuple[int, dict[str, str]]]
         row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
         rows.append((number, {**row, "name": cells[0].strip()}))
     return rows
+
+
+def _listed(names: list[str]) -> str:
+    """At most 10 of them: a file that is no such table may have any number."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
 
 
 def _video(folder: Path, layout: Layout, split: str, row: dict[str, str], where: str) -> AvsVideo:

@@ -99,10 +99,12 @@ S4_HEADER = "name,start,category,split\n"
     [
         (None, "there is no s4_meta_data.csv .* Name the folder of the layout s4"),
         (b"", "no column 'category' .* It has: none"),
-        (b"name,split\na,test\n", "no column 'category' .* It has: name, split. Does --layout name"),
+        (b"name,split\na,test\n", "no column 'category' .* It has: name, split. Is --layout what"),
+        (b",".join([b"x" * 99] * 5000) + b"\n", "It has: (x{40}, ){9}x{40} and 4990 more"),
         (S4_HEADER.encode() + b"a,0,dog\n", "the row has 3 cells, the table 4 columns .*line 2"),
         (S4_HEADER.encode() + b"a,0,dog,test\na,1,dog,test\n", "a stands twice in the split test .*line 3"),
         (S4_HEADER.encode() + b"a,0,dog,train\n", r"no video of the split 'test' .* train \(1 videos\)"),
+        (S4_HEADER.encode() + b"".join(b"a,0,dog,s%d\n" % k for k in range(99)), r"\(1 videos\) and 89 more"),
         (b"\xff\xfe\x00", "the table cannot be read"),
         (S4_HEADER.encode() + b'a,0,"dog"x,test\n', "the table cannot be read"),
     ],
