@@ -101,13 +101,6 @@ def evaluate(
             **{name: _differences(found) for name, found in differences.items()},
             "left_out": other.left_out,
         }
-    if out is not None:
-        write_json(out, document)
-    if report is not None:
-        source = None if pictures is None else FilmSource(annotations, index, pictures)
-        write_evaluation(
-            report, scores, intervals, title=results.name, params=params, engine=engine, source=source
-        )
     console = Console()
     console.print(_numbers_table(scores, chosen, intervals))
     for name, found in differences.items():
@@ -115,7 +108,13 @@ def evaluate(
     _say_left_out(results, scores.left_out)
     if against is not None:
         _say_left_out(against, document["against"]["left_out"])
+    if out is not None:
+        write_json(out, document)
     if report is not None:
+        source = None if pictures is None else FilmSource(annotations, index, pictures)
+        write_evaluation(
+            report, scores, intervals, title=results.name, params=params, engine=engine, source=source
+        )
         print(f"Report: {report / 'report.html'}")
 
 
@@ -193,7 +192,8 @@ def _differences(found: dict[str, Difference | None]) -> dict[str, Any]:
 def _say_left_out(path: Path, messages: list[str]) -> None:
     if not messages:
         return
-    print(f"{len(messages)} wrong rows of {path} were left out:")
+    rows = "1 wrong row" if len(messages) == 1 else f"{len(messages)} wrong rows"
+    print(f"{rows} of {path} left out:")
     for message in messages[:_LEFT_OUT_SHOWN]:
         print(f"  {message}")
     if len(messages) > _LEFT_OUT_SHOWN:

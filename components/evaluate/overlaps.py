@@ -190,7 +190,9 @@ def _profile(intersections: Integers) -> tuple[tuple[int, ...], ...]:
 def _codes(track: Track, video: Video) -> list[dict[str, Any] | None]:
     codes, problems = masks.compress_all(track.segmentations, video.height, video.width)
     for frame, problem in sorted(problems.items()):
-        raise AvisError(problem, where=f"video {video.name!r}, annotation {track.id}, frame {frame}")
+        raise AvisError(
+            problem, where=f"ground truth, video {video.name!r}, annotation {track.id}, frame {frame}"
+        )
     return codes
 
 

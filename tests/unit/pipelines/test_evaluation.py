@@ -75,7 +75,7 @@ def test_wrong_rows(monkeypatch, capsys, tmp_path, files):
     assert code == 1 and message.count("\n") == 1 and "video 99" in message and "row 4" in message
     assert not (tmp_path / "out.json").exists()
     code, text, _ = run(monkeypatch, capsys, *arguments, "--lenient", "--protocol", "official")
-    assert code == 0 and "3 wrong rows of bad.json were left out" in text
+    assert code == 0 and "3 wrong rows of bad.json left out" in text
     document = json.loads((tmp_path / "out.json").read_text())
     assert "corrected" not in document and document["official"]["left_out"] == 3
     for message, parts in zip(
