@@ -4,7 +4,6 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,8 @@ from components.evaluate.overlaps import VideoMasks
 from components.evaluate.params import EvaluateParams
 from components.evaluate.reading import ResultsIndex, read_rows
 
-_VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".mov")
 _MOST_PREDICTED = 12  # tracks drawn of a clip, the best scores first
-_STILL_RATE_HZ = 4.0  # pictures per second where only one picture per second is at hand
+_PICTURE_RATE_HZ = 4.0  # in which the line of time moves
 _AUDIO_RATE_HZ = 16_000
 
 
@@ -32,19 +30,17 @@ _AUDIO_RATE_HZ = 16_000
 class Media:
     """Where the clips' pictures and sounds are.
 
-    frames: folder of the ground truth's file_names; sounds: folder of <clip>.wav; originals: folder of the
-    original videos, which move more smoothly than frames. Without sounds the films are silent and a frame
-    stands for a second.
+    frames: folder of the ground truth's file_names; sounds: folder of <clip>.wav. Without sounds the films
+    are silent and a frame stands for a second.
     """
 
     frames: Path
     sounds: Path | None = None
-    originals: Path | None = None
 
 
 def pipeline_media(paths: Paths) -> Media:
     """Return where the pipeline keeps its media."""
-    return Media(paths.media / "frames", paths.media / "audio", paths.raw)
+    return Media(paths.media / "frames", paths.media / "audio")
 
 
 def find_media(folder: Path) -> Media:
@@ -154,13 +150,11 @@ def write_film(film: Film, *, folder: Path, params: EvaluateParams, media: Media
     audio = None if media.sounds is None else _sound(media.sounds / f"{video.name}.wav")
     seconds = video.length if audio is None else len(audio) / _AUDIO_RATE_HZ
     frame_rate_hz = video.length / seconds if seconds else 1.0
-    original = _original(media.originals, video)
-    rate_hz = params.overlay_rate_hz if original else max(_STILL_RATE_HZ, frame_rate_hz)
-    pictures = _moving(original, rate_hz) if original else _still(video, rate_hz, frame_rate_hz, media.frames)
+    rate_hz = max(_PICTURE_RATE_HZ, frame_rate_hz)
     left_out = max(0, len(ranked) - _MOST_PREDICTED)
     render_overlay(
         folder / f"{video.name}.mp4",
-        islice(pictures, round(video.length / frame_rate_hz * rate_hz)),
+        _pictures(video, rate_hz, frame_rate_hz, media.frames),
         picture_rate_hz=rate_hz,
         panels=[
             Panel(f"{film.title}: ground truth", truth),
@@ -172,13 +166,6 @@ def write_film(film: Film, *, folder: Path, params: EvaluateParams, media: Media
         audio_rate_hz=_AUDIO_RATE_HZ,
         panel_height_px=params.overlay_height_px,
     )
-
-
-def _original(folder: Path | None, video: Video) -> Path | None:
-    if folder is None:
-        return None
-    paths = (folder / f"{video.name}{ending}" for ending in _VIDEO_ENDINGS)
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _overlay_tracks(
@@ -208,19 +195,13 @@ def _category(track: OverlayTrack) -> str:
     return track.label.rstrip("0123456789. ")
 
 
-def _moving(path: Path, rate_hz: float) -> Iterator[NDArray[np.uint8]]:
-    """Yield the original video's pictures, then its last one."""
-    from components.core.media import ClipReader
+def _pictures(
+    video: Video, rate_hz: float, frame_rate_hz: float, frames: Path
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield each annotated frame for as long as it stands for.
 
-    picture = None
-    for _, picture in ClipReader(path, frame_rate_hz=rate_hz, require_audio=False, threads=1):
-        yield picture
-    while picture is not None:
-        yield picture
-
-
-def _still(video: Video, rate_hz: float, frame_rate_hz: float, frames: Path) -> Iterator[NDArray[np.uint8]]:
-    """Yield each annotated frame for as long as it stands for."""
+    The original video would move more smoothly, but its objects leave their masks, which are of one frame.
+    """
     import cv2
 
     shown, picture = -1, None

@@ -13,7 +13,6 @@ class EvaluateParams(Block):
     overlays_best, overlays_worst, overlays_random: test clips that get an overlay video, by corrected FSLA.
     failure_score_threshold: tracks with a lower score are left out of what goes wrong and of the films.
     overlay_height_px: height of a picture in them.
-    overlay_rate_hz: pictures per second in them, where the original video is at hand.
     """
 
     resamples: int = Field(default=1000, ge=0, le=100_000)
@@ -23,4 +22,3 @@ class EvaluateParams(Block):
     overlays_random: int = Field(default=1, ge=0)
     failure_score_threshold: float = Field(default=0.3, ge=0, le=1)
     overlay_height_px: int = Field(default=360, ge=90, le=1080)
-    overlay_rate_hz: float = Field(default=6.0, gt=0, le=60)

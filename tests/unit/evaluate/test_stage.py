@@ -29,7 +29,6 @@ from components.core.records import (
     write_results,
 )
 from components.core.tracking import send_pending
-from components.core.video_writer import write_video
 from components.evaluate import evaluate as evaluation
 from components.evaluate.bootstrap import confidence_intervals
 from components.evaluate.evaluate import score, score_indexed
@@ -49,7 +48,6 @@ PARAMS = EvaluateParams(
     overlays_worst=1,
     overlays_random=1,
     overlay_height_px=90,
-    overlay_rate_hz=4,
 )
 
 
@@ -65,11 +63,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def make(root: Path) -> Paths:
-    """Two clips; `moving` has its original video, `still` only the extracted frames."""
+    """Two clips of noise; the objects of `found` are found, those of `lost` are not."""
     paths = Paths(root)
     random = np.random.default_rng(0)
     videos, tracks = [], []
-    for number, name in enumerate(("moving", "still<b>"), start=1):
+    for number, name in enumerate(("found", "lost<b>"), start=1):
         name = name.replace("<b>", "")
         files = [f"{name}/{frame:05d}.jpg" for frame in range(SECONDS)]
         videos.append(Video(number, name, files, SECONDS, HEIGHT, WIDTH))
@@ -84,8 +82,6 @@ def make(root: Path) -> Paths:
             sound.setsampwidth(2)
             sound.setframerate(16_000)
             sound.writeframes((random.normal(0, 3000, SECONDS * 16_000)).astype("<i2").tobytes())
-    moving = (np.full((HEIGHT, WIDTH, 3), 10 * k, dtype=np.uint8) for k in range(SECONDS * 8))
-    write_video(paths.raw / "moving.mp4", moving, frame_rate_hz=8)
     write_annotations(
         paths.annotations / "test.json", AnnotationSet({1: "violin", 2: "<b>bold</b>"}, videos, tracks)
     )
@@ -117,8 +113,8 @@ def test_metrics_and_tables(done):
         assert set(intervals[protocol]) == {"mAP", "HOTA", "FSLA", "FSLAn", "FSLAs"}  # no frame with more
     with (folder / "per_clip.csv").open() as file:
         clips = {(row["protocol"], row["video"]): row for row in csv.DictReader(file)}
-    assert float(clips["corrected", "moving"]["FSLA"]) == 100
-    assert float(clips["corrected", "still"]["FSLA"]) == 0
+    assert float(clips["corrected", "found"]["FSLA"]) == 100
+    assert float(clips["corrected", "lost"]["FSLA"]) == 0
     with (folder / "per_category.csv").open() as file:
         categories = {(row["protocol"], row["category"]): row for row in csv.DictReader(file)}
     assert float(categories["corrected", "violin"]["AP"]) == 100
@@ -130,7 +126,7 @@ def test_metrics_and_tables(done):
 
 def test_overlay_videos_carry_sound(done):
     films = sorted((done.evaluation("small") / "overlays").iterdir())
-    assert [film.name for film in films] == ["moving.mp4", "still.mp4"]
+    assert [film.name for film in films] == ["found.mp4", "lost.mp4"]
     for film in films:
         with av.open(str(film)) as container:
             pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -143,11 +139,29 @@ def test_overlay_videos_carry_sound(done):
         assert np.abs(sound).mean() > 0.01
 
 
+def test_a_film_shows_the_frame_that_its_masks_belong_to(done):
+    with av.open(str(done.evaluation("small") / "overlays" / "found.mp4")) as film:
+        pictures = [frame.to_ndarray(format="gray").astype(float) for frame in film.decode(video=0)]
+    frames = [
+        cv2.imread(str(done.media / "frames" / "found" / f"{second:05d}.jpg"), cv2.IMREAD_GRAYSCALE)
+        for second in range(SECONDS)
+    ]
+
+    def likeness(picture, frame):
+        """The greatest correlation of the left panel with a frame, wherever the title ends."""
+        parts = (picture[top : top + HEIGHT, :WIDTH] for top in range(len(picture) - HEIGHT))
+        return max(np.corrcoef(part.ravel(), frame.ravel())[0, 1] for part in parts)
+
+    for place in (4, 7):  # the first and the last picture of second 1, which has no masks
+        found = [likeness(pictures[place], frame) for frame in frames]
+        assert np.argmax(found) == 1 and found[1] > 2 * max(found[0], found[2])
+
+
 def test_report_names_the_protocol_and_escapes(done):
     page = (done.evaluation("small") / "report.html").read_text()
     assert "<b>bold</b>" not in page
     assert "&lt;b&gt;bold" in page
-    assert 'src="overlays/moving.mp4"' in page
+    assert 'src="overlays/found.mp4"' in page
     assert "http://" not in page and "https://" not in page
     assert page.count("corrected") > 10 and "official" in page
 
@@ -166,7 +180,7 @@ def test_what_goes_wrong_is_written_and_said(done):
     document = json.loads((folder / "failures.json").read_text())
     assert (document["protocol"], document["score_threshold"]) == ("corrected", 0.3)
     totals = document["totals"]["score >= 0.3"]
-    # `still`: a mask beside the object, one on the silent frame, none on the last
+    # `lost`: a mask beside the object, one on the silent frame, none on the last
     assert totals["frames_right_percent"] == 50
     assert totals["false_sound_masks_nothing_sounds"] == totals["missed_sound_masks"] == 1
     causes = {row["cause"]: row["frames"] for row in read_csv(folder / "failures" / "causes.csv")}
@@ -186,8 +200,8 @@ def test_what_goes_wrong_is_written_and_said(done):
         ("nothing", "violin"): 2,
     }
     clips = {row["video"]: row for row in read_csv(folder / "failures" / "per_clip_failures.csv")}
-    assert clips["moving"]["wrong_frames"] == "0"
-    assert clips["still"]["wrong_frames"] == "3"
+    assert clips["found"]["wrong_frames"] == "0"
+    assert clips["lost"]["wrong_frames"] == "3"
     switches = (folder / "failures" / "identity_switches.csv").read_text().splitlines()
     assert len(switches) == 1 and switches[0].startswith("protocol,predictions,video,frame")
     page = (folder / "report.html").read_text()
@@ -195,7 +209,7 @@ def test_what_goes_wrong_is_written_and_said(done):
         "50.0 %",
         "false sound",
         "Something is predicted on 1 of 2 silent frames",
-        "still (worst 1)",
+        "lost (worst 1)",
     ):
         assert words in page.replace("</b>", "").replace("<b>", "")
 
@@ -216,7 +230,7 @@ def test_dvc_draws_every_plot_that_is_written(done):
 
 
 def film_height(paths):
-    with av.open(str(paths.evaluation("small") / "overlays" / "moving.mp4")) as film:
+    with av.open(str(paths.evaluation("small") / "overlays" / "found.mp4")) as film:
         return film.streams.video[0].height
 
 
@@ -265,15 +279,15 @@ def test_files_from_anywhere_with_and_without_media(tmp_path):
 
     media = aviseg_layout(paths, tmp_path / "aviseg")
     out, page = written("aviseg", media)
-    assert sorted(path.name for path in (out / "overlays").iterdir()) == ["moving.mp4", "still.mp4"]
+    assert sorted(path.name for path in (out / "overlays").iterdir()) == ["found.mp4", "lost.mp4"]
     assert "Turn the sound on" in page
-    with av.open(str(out / "overlays" / "moving.mp4")) as film:
+    with av.open(str(out / "overlays" / "found.mp4")) as film:
         assert len(film.streams.audio) == 1
 
     shutil.rmtree(media / "WAVAudios")
     out, page = written("silent", media)
     assert "films are silent" in page
-    with av.open(str(out / "overlays" / "moving.mp4")) as film:
+    with av.open(str(out / "overlays" / "found.mp4")) as film:
         assert len(film.streams.audio) == 0
         assert sum(1 for _ in film.decode(video=0)) == SECONDS * 4
 
@@ -335,10 +349,10 @@ def test_mlflow_has_the_files(tmp_path, monkeypatch):
 
 def test_a_missing_picture_costs_one_overlay_not_the_numbers(tmp_path):
     paths = make(tmp_path)
-    (paths.media / "frames" / "still" / "00001.jpg").unlink()
+    (paths.media / "frames" / "lost" / "00001.jpg").unlink()
     evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
     folder = paths.evaluation("small")
-    assert [film.name for film in (folder / "overlays").iterdir()] == ["moving.mp4"]
+    assert [film.name for film in (folder / "overlays").iterdir()] == ["found.mp4"]
     assert "00001.jpg" in (folder / "report.html").read_text()
 
 
