@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from components.core.files import replace_file
 
 _TICKS = Fraction(1, 90_000)  # holds all usual picture rates exactly
-_X264 = {"preset": "veryfast", "crf": "18"}
+# cpu-independent: otherwise the look-ahead reads past the end of a row, and bytes hang on what lies there
+_X264 = {"preset": "veryfast", "crf": "18", "x264-params": "cpu-independent=1"}
 
 
 class VideoWriter:

@@ -80,7 +80,9 @@ def write_video(kit: Kit, scene: Scene, path: Path, width: int, height: int, fra
         video.options = {
             "crf": "20",
             "preset": "superfast",
-            "x264-params": "mbtree=1:rc-lookahead=10",  # a fifth smaller for a twentieth more time
+            # mbtree: a fifth smaller for a twentieth more time. It would read past the end of a row, so that
+            # bytes hang on what lies there, unless the processor's own instructions are left out.
+            "x264-params": "mbtree=1:rc-lookahead=10:cpu-independent=1",
             "threads": "1",  # clips are made in parallel, and bytes must not depend on the machine's cores
             "g": str(4 * frame_rate_hz),
         }

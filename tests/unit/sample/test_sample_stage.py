@@ -101,6 +101,20 @@ def test_same_seed_same_bytes_and_earlier_clips_are_pruned(tmp_path: Path) -> No
     assert (first / "annotations.json").read_bytes() != (again / "annotations.json").read_bytes()
 
 
+@pytest.mark.parametrize(("width", "height"), [(160, 90), (854, 480)])
+def test_the_bytes_do_not_hang_on_what_lies_in_memory(tmp_path: Path, width: int, height: int) -> None:
+    kit = load_kit(Path(KIT))
+    settings = SceneSettings(split="train", width=width, height=height, min_duration_s=1, max_duration_s=1)
+    scene = plan_scene(kit, scene_seed(1, "train", 0), settings)
+    chance, kept, found = np.random.default_rng(0), [], set()
+    for _ in range(12):
+        kept.append(chance.bytes(int(chance.integers(1, 200_000))))
+        del kept[int(chance.integers(len(kept)))]  # the next frames lie elsewhere
+        write_video(kit, scene, tmp_path / "clip.mp4", width, height, 12)
+        found.add((tmp_path / "clip.mp4").read_bytes())
+    assert len(found) == 1
+
+
 def test_a_killed_stage_goes_on_where_it_was(tmp_path: Path) -> None:
     params = small(train_clips=8, test_clips=0)
     process, folder = run_in(tmp_path, params)
