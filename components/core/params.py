@@ -15,6 +15,7 @@ from components.core.errors import AvisError
 ALLOWED_BLOCKS = (
     "dataset",
     "engine",
+    "storage",
     "tracking",
     "sample",
     "ingest",

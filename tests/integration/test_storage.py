@@ -1,0 +1,153 @@
+"""Files in a folder and in a real S3 server: the same names, the same answers."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from components.core import s3_store
+from components.core.errors import AvisError
+from components.core.frame_folder import sha256_folder
+from components.core.storage import FolderStore, Store, open_store, scratch_folder
+from tests.s3_server import environment, make_bucket, s3_server
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "weed") as url:
+        make_bucket(url, "bucket")
+        yield url
+
+
+@pytest.fixture()
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in environment(endpoint).items():
+        monkeypatch.setenv(name, value)
+    s3_store._client.cache_clear()
+    return "bucket"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, bucket: str) -> Store:
+    url = None if request.param == "folder" else f"s3://{bucket}/{tmp_path.name}"
+    found = open_store(url, tmp_path / "files")
+    found.check()
+    return found
+
+
+def write_frames(folder: Path, name: str, count: int) -> str:
+    (folder / "frames" / name).mkdir(parents=True, exist_ok=True)
+    for file in (folder / "frames" / name).iterdir():
+        file.unlink()
+    for number in range(count):
+        (folder / "frames" / name / f"{number:05d}.jpg").write_bytes(f"{name} {number}".encode())
+    return sha256_folder(folder / "frames" / name)
+
+
+def test_what_is_put_is_listed_hashed_fetched_and_removed(store: Store, tmp_path: Path) -> None:
+    with store.workspace() as folder:
+        (folder / "a.mp4").write_bytes(b"film")
+        (folder / "ab.mp4").write_bytes(b"another")
+        digest = write_frames(folder, "a", 12)
+        write_frames(folder, "ab", 2)
+        for name in ("a.mp4", "ab.mp4", "frames/a", "frames/ab"):
+            store.put(folder, name)
+    found = store.listing("frames")
+    assert {name: (entry.files, entry.size_bytes) for name, entry in found.items()} == {
+        "a": (12, sum(len(f"a {n}") for n in range(12))),
+        "ab": (2, 8),
+    }
+    assert {"a.mp4", "ab.mp4"} <= set(store.listing())
+    assert store.sha256("a.mp4") == hashlib.sha256(b"film").hexdigest()
+    assert store.sha256("frames/a") == digest
+    assert store.sha256("b.mp4") is None and store.sha256("frames/b") is None
+    got = tmp_path / "got"
+    got.mkdir()
+    assert store.get("a.mp4", got).read_bytes() == b"film"
+    assert sha256_folder(store.get("frames/a", got)) == digest
+    store.remove(["a.mp4", "frames/a", "never.mp4"])
+    assert set(store.listing("frames")) == {"ab"} and "a.mp4" not in store.listing()
+    assert "ab.mp4" in store.listing()
+
+
+def test_a_folder_put_again_holds_nothing_of_before(store: Store) -> None:
+    for count in (5, 3):
+        with store.workspace() as folder:
+            digest = write_frames(folder, "a", count)
+            store.put(folder, "frames/a")
+    assert store.listing("frames")["a"].files == 3
+    assert store.sha256("frames/a") == digest
+
+
+def test_a_folder_sent_by_half_has_no_hash(bucket: str, tmp_path: Path) -> None:
+    store = s3_store.S3Store(f"s3://{bucket}/half")
+    write_frames(tmp_path, "a", 4)
+    store.put(tmp_path, "frames/a")
+    assert store.sha256("frames/a") is not None
+    boto3.client("s3").delete_object(Bucket=bucket, Key="half/frames/a/00003.jpg")
+    assert store.sha256("frames/a") is None
+
+
+def test_large_files_go_in_parts_and_unfinished_ones_are_dropped(bucket: str, tmp_path: Path) -> None:
+    store = s3_store.S3Store(f"s3://{bucket}/parts")
+    content = os.urandom(20 * 2**20)
+    (tmp_path / "large.mp4").write_bytes(content)
+    store.put(tmp_path, "large.mp4")
+    client = boto3.client("s3")
+    assert client.head_object(Bucket=bucket, Key="parts/large.mp4")["ETag"].strip('"').endswith("-2")
+    (tmp_path / "got").mkdir()
+    assert store.get("large.mp4", tmp_path / "got").read_bytes() == content
+    client.create_multipart_upload(Bucket=bucket, Key="parts/killed.mp4")
+    client.create_multipart_upload(Bucket=bucket, Key="other/theirs.mp4")
+    store.check()
+    left = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    assert [upload["Key"] for upload in left] == ["other/theirs.mp4"]
+
+
+def test_a_changed_object_is_noticed(bucket: str, tmp_path: Path) -> None:
+    store = s3_store.S3Store(f"s3://{bucket}/changed")
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    store.put(tmp_path, "a.mp4")
+    metadata = {"sha256": hashlib.sha256(b"film").hexdigest()}
+    boto3.client("s3").put_object(Bucket=bucket, Key="changed/a.mp4", Body=b"flim", Metadata=metadata)
+    (tmp_path / "got").mkdir()
+    with pytest.raises(AvisError, match="did not arrive as it was sent"):
+        store.get("a.mp4", tmp_path / "got")
+
+
+def test_what_cannot_be_reached_is_one_message(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AvisError, match=r"NoSuchBucket.*\(s3://missing/x\).*Check storage in params.yaml"):
+        s3_store.S3Store("s3://missing/x").check()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    s3_store._client.cache_clear()
+    with pytest.raises(AvisError, match=r"S3 answers: .*SignatureDoesNotMatch"):
+        s3_store.S3Store(f"s3://{bucket}/x").check()
+
+
+def test_scratch_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder() as folder:
+        dead = folder.parent / "4194305-dead"  # beyond the highest process id of Linux
+        dead.mkdir()
+        (folder / "x").write_bytes(b"x")
+        with scratch_folder() as other:
+            assert other != folder
+        assert not dead.exists() and folder.exists()
+    assert not folder.exists()
+
+
+def test_scratch_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"avis-{os.getuid()}").mkdir(mode=0o700)
+    (tmp_path / f"avis-{os.getuid()}").chmod(0o777)
+    with pytest.raises(AvisError, match="others may write"), scratch_folder():
+        pass
+
+
+def test_without_a_url_the_folder_is_the_store(tmp_path: Path) -> None:
+    assert open_store(None, tmp_path) == FolderStore(tmp_path)
