@@ -11,11 +11,12 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -27,6 +28,7 @@ from components.core.params import EngineParams
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 Kind = Literal["ok", "error", "timeout", "crash"]
+_CLUSTER_SIZE_EVERY_S = 5.0  # a cluster grows and shrinks
 _PLAIN_OUTPUT_INTERVAL_S = 10.0  # between lines of progress where stderr is a file or a task log
 
 
@@ -48,46 +50,61 @@ class Outcome(Generic[R]):
 
 def run_items(
     function: Callable[[I], R],
-    items: Sequence[tuple[str, I]],
+    items: Iterable[tuple[str, I]],
     *,
     engine: EngineParams,
+    total: int | None = None,
     timeout_s: float | None = None,
     retries: int = 0,
+    tally: Callable[[R], str] | None = None,
     label: str,
 ) -> Iterator[Outcome[R]]:
     """Apply a function to every item in parallel; yield the outcomes as they complete, with a progress bar.
+
+    No more items are taken, and held, than are worked on at the same time.
 
     Args:
         function: a module-level function (or a functools.partial of one); it runs in other processes.
         items: (key, item) pairs.
         engine: where the work runs.
+        total: how many items there are, where `items` has no length.
         timeout_s: longest time for one try of one item; None: no limit.
-        retries: further tries of an item that did not end "ok".
+        retries: further tries of an item that did not end "ok", on Ray perhaps on another machine.
+        tally: as what a result is counted at the progress bar; without it failures are counted.
         label: shown at the progress bar.
 
     Raises:
         AvisError: if engine.kind is "ray" and Ray is not installed or not reachable.
     """
     backend = _ray_tries if engine.kind == "ray" else _local_tries
-    waiting = deque((key, item, 0) for key, item in items)
-    failed = 0
+    count = len(items) if isinstance(items, Sized) else total or 0
+    source = ((key, item, 0) for key, item in items)
+    again: deque[tuple[str, I, int]] = deque()
+    counts: Counter[str] = Counter()
     with (
-        progress_bar(len(items), label) as bar,
-        backend(function, min(engine.workers, len(items)), len(items), timeout_s) as (submit, finished, room),
+        progress_bar(count, label) as bar,
+        backend(function, min(engine.workers, count), count, timeout_s) as (submit, finished, room),
     ):
         in_flight: dict[object, tuple[str, I, int]] = {}
-        while waiting or in_flight:
-            while waiting and len(in_flight) < room:
-                key, item, tries = waiting.popleft()
-                in_flight[submit(key, item)] = (key, item, tries)
+        while True:
+            while len(in_flight) < room():
+                waiting = again.popleft() if again else next(source, None)
+                if waiting is None:
+                    break
+                in_flight[submit(*waiting[:2])] = waiting
+            if not in_flight:
+                break
             ticket, outcome = finished()
             key, item, tries = in_flight.pop(ticket)
             if outcome.kind != "ok" and tries < retries:
-                waiting.append((key, item, tries + 1))
+                again.append((key, item, tries + 1))
                 continue
-            failed += outcome.kind != "ok"
-            if failed:
-                bar.set_postfix(failed=failed, refresh=False)
+            if outcome.kind != "ok":
+                counts["failed" if tally is None else outcome.kind] += 1
+            elif tally is not None and outcome.value is not None:
+                counts[tally(outcome.value)] += 1
+            if counts:
+                bar.set_postfix(dict(counts.most_common()), refresh=False)
             bar.update()
             yield outcome
 
@@ -103,8 +120,8 @@ def progress_bar(total: int, label: str) -> "tqdm[Any]":
     )
 
 
-# A backend yields submit(key, item) -> ticket, finished() -> (ticket, outcome), how many to keep in flight.
-_Backend = tuple[Callable[[str, Any], object], Callable[[], tuple[object, Outcome[Any]]], int]
+# A backend yields submit(key, item) -> ticket, finished() -> (ticket, outcome), room(): how many in flight.
+_Backend = tuple[Callable[[str, Any], object], Callable[[], tuple[object, Outcome[Any]]], Callable[[], int]]
 
 
 def _start_worker(environment: dict[str, str]) -> None:
@@ -137,15 +154,18 @@ def _attempt(function: Callable[[Any], Any], key: str, item: Any) -> bytes:
         return pickle.dumps(Outcome(key, None, "error", message, time.monotonic() - start))
 
 
-def _pool(function: Callable[[Any], Any], workers: int) -> ProcessPool:
+def _pool(module: str, workers: int) -> ProcessPool:
     # Forking a process that has threads (torch, MLflow, Arrow) may deadlock: a server forks that has none.
     context = multiprocessing.get_context("forkserver")
-    module = getattr(getattr(function, "func", function), "__module__", "__main__")
     if module != "__main__":
         context.set_forkserver_preload([module])  # its imports are then paid once, not per worker
     return ProcessPool(
         max_workers=workers, initializer=_start_worker, initargs=(dict(os.environ),), context=context
     )
+
+
+def _module_of(function: Callable[[Any], Any]) -> str:
+    return str(getattr(getattr(function, "func", function), "__module__", "__main__"))
 
 
 def _outcome_of(future: "Future[Any]", key: str, duration_s: float, timeout_s: float | None) -> Outcome[Any]:
@@ -175,7 +195,7 @@ def _local_tries(
     function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None
 ) -> Iterator[_Backend]:
     workers = workers or min(len(os.sched_getaffinity(0)), max(count, 1))
-    pool = _pool(function, workers)
+    pool = _pool(_module_of(function), workers)
     done: queue.SimpleQueue[tuple[object, Outcome[Any]]] = queue.SimpleQueue()
 
     def submit(key: str, item: Any) -> object:
@@ -190,7 +210,7 @@ def _local_tries(
         return ticket
 
     try:
-        yield submit, done.get, workers
+        yield submit, done.get, lambda: workers
         pool.close()
     finally:
         if pool.active:
@@ -198,11 +218,18 @@ def _local_tries(
         pool.join()
 
 
+@cache  # a Ray worker keeps its process: starting one and its imports take longer than many an item
+def _own_process(module: str) -> ProcessPool:
+    return _pool(module, 1)
+
+
 def _isolated_attempt(function: Callable[[I], R], key: str, item: I, timeout_s: float | None) -> Outcome[R]:
-    """Run in a Ray worker, in a process of the item's own: hanging and crashing end as they do locally."""
-    with _local_tries(function, 1, 1, timeout_s) as (submit, finished, _):
-        submit(key, item)
-        return finished()[1]
+    """Run in a Ray worker, in a process of its own: hanging and crashing end as they do locally."""
+    start = time.monotonic()
+    pool = _own_process(_module_of(function))
+    future = pool.schedule(_attempt, args=(function, key, item), timeout=timeout_s)
+    wait([future])
+    return _outcome_of(future, key, time.monotonic() - start, timeout_s)
 
 
 @contextmanager
@@ -244,8 +271,18 @@ def _ray_tries(
             reason = str(error).strip().splitlines()[-1]
             return reference, Outcome(key, None, "crash", reason, time.monotonic() - start)
 
+    size, measured_s = 0, -_CLUSTER_SIZE_EVERY_S
+
+    def room() -> int:
+        nonlocal size, measured_s
+        if workers:
+            return workers
+        if time.monotonic() - measured_s >= _CLUSTER_SIZE_EVERY_S:
+            size, measured_s = max(1, int(ray.cluster_resources().get("CPU", 1))), time.monotonic()
+        return size
+
     try:
-        yield submit, finished, workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        yield submit, finished, room
     finally:
         for reference in in_flight:
             ray.cancel(reference, force=True)
