@@ -2,10 +2,11 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.core.files import write_text
+from components.core.files import write_bytes
 
 
 class Journal:
@@ -17,32 +18,40 @@ class Journal:
     Args:
         path: the journal's file.
         fingerprint: text that changes when finished items are no longer valid.
+        in_memory: whether `finished` is filled; without it a journal of any length needs no memory.
+
+    Attributes:
+        finished: each item's last entry by its key.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
+    def __init__(self, path: Path, fingerprint: str, *, in_memory: bool = True) -> None:
         self.path = path
         self.finished: dict[str, dict[str, Any]] = {}
-        header = json.dumps({"fingerprint": fingerprint}) + "\n"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        kept = len(header)
-        if lines and lines[0] == header.encode():
-            for line in lines[1:]:
-                entry = _entry(line)
-                if entry is None:
-                    break
-                self.finished[entry[0]] = entry[1]
-                kept += len(line)
+        self._in_memory = in_memory
+        header = (json.dumps({"fingerprint": fingerprint}) + "\n").encode()
+        if _begins_with(path, header):
+            kept = len(header)
+            for key, value, length in _entries(path):
+                kept += length
+                if in_memory:
+                    self.finished[key] = value
             os.truncate(path, kept)
         else:
-            write_text(path, header)
+            write_bytes(path, header)
         self._file = path.open("ab")
+
+    def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All entries as they were recorded, read from the file."""
+        for key, value, _ in _entries(self.path):
+            yield key, value
 
     def record(self, key: str, value: dict[str, Any]) -> None:
         """Note that an item is finished. On return the line is on disk."""
         self._file.write(json.dumps([key, value]).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.finished[key] = value
+        if self._in_memory:
+            self.finished[key] = value
 
     def close(self) -> None:
         """Close the file; the journal stays for the next start."""
@@ -52,6 +61,24 @@ class Journal:
         """Close and delete the journal: the stage is complete."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def _begins_with(path: Path, header: bytes) -> bool:
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
+
+
+def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
+    """Key, value and length in bytes of the lines after the first, up to one that is no entry."""
+    with path.open("rb") as file:
+        file.readline()
+        for line in file:
+            entry = _entry(line)
+            if entry is None:
+                return
+            yield *entry, len(line)
 
 
 def _entry(line: bytes) -> tuple[str, dict[str, Any]] | None:

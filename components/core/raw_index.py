@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.core.errors import AvisError
 from components.core.files import replace_file
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class Status(StrEnum):
@@ -61,33 +67,63 @@ class RawEntry:
     # be fetched again, so that the same files give the same bytes of this index
 
 
-_KINDS = {"attempts": int, "width": int, "height": int, "size_bytes": int}
+_WHOLE = {"attempts", "width", "height", "size_bytes"}
 _FLOATS = {"start_s", "end_s", "duration_s", "fps"}
+# Columns in which the same few texts stand again and again: held once each.
+_REPEATED = ("status", "message", "fingerprint", "video_codec", "audio_codec", "license", "uploader", "split")
+_REQUIRED = tuple(field.name for field in fields(RawEntry) if field.default is MISSING)
+_ROWS_AT_ONCE = 50_000
 
 
-def write_raw_index(path: Path, entries: Iterable[RawEntry]) -> None:
+def raw_schema() -> pyarrow.Schema:
+    """The columns of the index: the fields of RawEntry."""
+    import pyarrow
+
+    kinds = {**dict.fromkeys(_WHOLE, pyarrow.int64()), **dict.fromkeys(_FLOATS, pyarrow.float64())}
+    return pyarrow.schema(
+        [(field.name, kinds.get(field.name, pyarrow.string())) for field in fields(RawEntry)]
+    )
+
+
+def raw_table(rows: Iterable[RawEntry]) -> pyarrow.Table:
+    """Rows as columns."""
+    import pyarrow
+
+    schema = raw_schema()
+    remaining = iter(rows)
+    batches = []
+    while chosen := list(islice(remaining, _ROWS_AT_ONCE)):
+        columns = [
+            pyarrow.array([getattr(row, field.name) for row in chosen], field.type) for field in schema
+        ]
+        batches.append(pyarrow.record_batch(columns, schema=schema))
+    return pyarrow.Table.from_batches(batches, schema=schema)
+
+
+def rows_of(table: pyarrow.Table) -> Iterator[RawEntry]:
+    """Columns as rows, made as they are asked for."""
+    for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            yield RawEntry(**{**row, "status": Status(row["status"])})
+
+
+def write_raw_index(path: Path, entries: Iterable[RawEntry] | pyarrow.Table) -> None:
     """Write the index; the same entries give the same bytes."""
     import pyarrow
     import pyarrow.parquet
 
-    rows = list(entries)
-    columns = {}
-    for field in fields(RawEntry):
-        kind = pyarrow.string()
-        if field.name in _FLOATS:
-            kind = pyarrow.float64()
-        elif field.name in _KINDS:
-            kind = pyarrow.int64()
-        columns[field.name] = pyarrow.array([getattr(row, field.name) for row in rows], kind)
-    with replace_file(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
+    table = entries if isinstance(entries, pyarrow.Table) else raw_table(entries)
+    with replace_file(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, raw_schema()) as writer:
+        for begin in range(0, len(table), _ROWS_AT_ONCE) or [0]:
+            part = table.slice(begin, _ROWS_AT_ONCE)
+            writer.write_table(part.cast(raw_schema()).combine_chunks())
 
 
-def read_raw_index(path: Path) -> list[RawEntry]:
-    """Entries in the manifest's order.
+def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.Table:
+    """The index as columns, all or some; texts that repeat are held once.
 
     Raises:
-        AvisError: the file is missing, is not Parquet, or its columns are not those of RawEntry.
+        AvisError: the file is missing, is not Parquet, or lacks a column.
     """
     import pyarrow
     import pyarrow.parquet
@@ -95,11 +131,65 @@ def read_raw_index(path: Path) -> list[RawEntry]:
     if not path.is_file():
         raise AvisError("there is no index of raw videos", where=str(path), fix="Run the ingest stage first.")
     try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-        return [RawEntry(**{**row, "status": Status(row["status"])}) for row in rows]
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=list(_REPEATED)) as file:
+            there = set(file.schema_arrow.names)
+            wanted = [field for field in raw_schema() if columns is None or field.name in set(columns)]
+            lacking = [name for name in _REQUIRED if name not in there]
+            if lacking:
+                raise ValueError(f"the column {lacking[0]!r} is missing")
+            table = file.read([field.name for field in wanted if field.name in there])
+        for position, field in enumerate(wanted):  # an index written before there was such a column
+            if field.name not in there:
+                table = table.add_column(position, field, pyarrow.nulls(len(table), field.type))
+        if "status" in table.column_names:
+            for found in table.column("status").unique().to_pylist():
+                Status(found)
     except (pyarrow.ArrowException, OSError, TypeError, KeyError, ValueError) as error:
         raise AvisError(
             f"the index of raw videos cannot be read: {error}",
             where=str(path),
             fix="Delete it and run the ingest stage again.",
         ) from None
+    return table
+
+
+def read_raw_index(path: Path) -> list[RawEntry]:
+    """Entries in the manifest's order.
+
+    Raises:
+        AvisError: as read_raw_table.
+    """
+    return list(rows_of(read_raw_table(path)))
+
+
+class RawIndex:
+    """The entries of an index that is too long to be held as rows."""
+
+    def __init__(self, table: pyarrow.Table) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[RawEntry]:
+        return rows_of(self.table)
+
+    def counts(self) -> dict[str, int]:
+        """How many entries have each status, most first."""
+        found = self.table.column("status").value_counts().to_pylist()
+        counts = Counter({str(row["values"]): int(row["counts"]) for row in found})
+        return dict(counts.most_common())
+
+    def first(self, status: str) -> RawEntry:
+        """The first entry with this status."""
+        import pyarrow.compute
+
+        found = pyarrow.compute.equal(self.table.column("status"), status)
+        position = pyarrow.compute.index(found, True).as_py()
+        return next(rows_of(self.table.slice(position, 1)))
+
+    def total_duration_s(self) -> float:
+        """Of all videos together."""
+        import pyarrow.compute
+
+        return float(pyarrow.compute.sum(self.table.column("duration_s")).as_py() or 0.0)
