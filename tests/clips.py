@@ -26,10 +26,15 @@ def make_clip(
     rotation: int = 0,
     offset_s: float = 0.0,
     pix_fmt: str = "yuv420p",
+    video_options: dict[str, str] | None = None,
+    sound_from_s: float = 0.0,
+    sound_until_s: float | None = None,
+    loud_channels: tuple[int, ...] | None = None,
 ) -> Path:
     """Write a clip whose picture k is grey 20 + 2k (modulo 200), white during 0.1 s at each of `flashes_s`,
     when a 1 kHz tone sounds too. `times_s` gives the pictures' times (variable rate); all are shifted by
-    `offset_s`. The left upper corner is dark in the file's own orientation."""
+    `offset_s`. The left upper corner is dark in the file's own orientation. The sound track begins and ends
+    at `sound_from_s` and `sound_until_s`; the tone is in all channels or in `loud_channels`."""
     width, height = size
     path.parent.mkdir(parents=True, exist_ok=True)
     times = times_s if times_s is not None else [k / fps for k in range(round(seconds * fps))]
@@ -40,6 +45,7 @@ def make_clip(
             video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
             video.width, video.height, video.pix_fmt = width, height, pix_fmt
             video.codec_context.time_base = TICKS
+            video.options = video_options or {}
             if rotation:
                 video.set_display_rotation(rotation)
         if audio_codec:
@@ -56,16 +62,17 @@ def make_clip(
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
         if audio:
-            t = np.arange(round(seconds * rate_hz)) / rate_hz
+            first, end = round(sound_from_s * rate_hz), round((sound_until_s or seconds) * rate_hz)
+            t = np.arange(first, end) / rate_hz
             sounding = np.zeros(len(t), dtype=bool)
             for f in flashes_s:
                 sounding |= (t >= f) & (t < f + 0.1)
             wave = np.where(sounding, 0.8 * np.cos(2 * np.pi * 1000 * t), 0.0).astype(np.float32)
-            frame = av.AudioFrame.from_ndarray(
-                np.repeat(wave[None], channels, axis=0), format="fltp", layout=audio.layout.name
-            )
+            waves = np.zeros((channels, len(wave)), np.float32)
+            waves[list(loud_channels or range(channels))] = wave
+            frame = av.AudioFrame.from_ndarray(waves, format="fltp", layout=audio.layout.name)
             frame.sample_rate = rate_hz
-            frame.pts, frame.time_base = round(offset_s * rate_hz), Fraction(1, rate_hz)
+            frame.pts, frame.time_base = round(offset_s * rate_hz) + first, Fraction(1, rate_hz)
             resampler = av.AudioResampler(format=audio.format.name, layout=audio.layout.name, rate=audio.rate)
             for piece in resampler.resample(frame) + resampler.resample(None):
                 container.mux(audio.encode(piece))

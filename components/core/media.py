@@ -84,7 +84,7 @@ class MediaError(AvisError):
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a file's headers say. Width and height are those seen: after rotation, with square pixels."""
+    """What a file's headers say. Width and height are with square pixels, and not turned yet."""
 
     container: str
     duration_s: float | None
@@ -187,12 +187,22 @@ class Picture:
     length_s: float
     pixel_aspect: Fraction | None
 
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height as seen, turned and with square pixels."""
+        width, height = _square_width(self.frame.width, self.pixel_aspect), self.frame.height
+        return (height, width) if self._quarter_turns % 2 else (width, height)
+
+    @property
+    def _quarter_turns(self) -> int:
+        return round(float(self.frame.rotation) / 90) % 4  # counterclockwise, as np.rot90 counts
+
     def rgb(self, *, max_height_px: int | None = None) -> NDArray[np.uint8]:
         """The picture as it is seen, turned and with square pixels: uint8 [height, width, 3]."""
         height = self.frame.height
         width = _square_width(self.frame.width, self.pixel_aspect)
-        quarter_turns = round(self.frame.rotation / 90) % 4  # counterclockwise, as np.rot90 counts
-        seen_height = width if quarter_turns % 2 else height
+        quarter_turns = self._quarter_turns
+        seen_height = self.size_px[1]
         if max_height_px is not None and seen_height > max_height_px:
             scale = max_height_px / seen_height
             width, height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -241,7 +251,10 @@ def decode(
         pixel_aspect = video.sample_aspect_ratio
         origin_s = _origin_s(video, audio)
         if start_s > 0:
-            container.seek(max(0, int((origin_s + start_s - _PRIMING_S) * 1e6)))
+            try:
+                container.seek(max(0, int((origin_s + start_s - _PRIMING_S) * 1e6)))
+            except av.error.FFmpegError as error:
+                raise MediaError(f"the file cannot be searched: {error.strerror}", where=str(path)) from None
         usual_s = 1.0 / _rate_hz(video)
         picture_end_s = 0.0
         packets = damaged = pictures = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media import MediaError, MediaInfo, MediaProblem, VideoWriter, decode, probe
+from components.core.media import MediaError, MediaInfo, MediaProblem, Picture, VideoWriter, decode, probe
 from components.core.soundtrack import Soundtrack
 
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
+_ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
 _SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
 
 
@@ -57,8 +59,11 @@ def settle(
     ends_inside = end_s is not None and (before.duration_s is None or end_s < before.duration_s - frame_s)
     if start_s or ends_inside:
         path = cut(path, folder / "cut.mp4", start_s or 0.0, end_s)
-    duration_s = 0.0
-    for picture in decode(path, Soundtrack(rate_hz=16_000), threads=1):
+    duration_s, size_px = 0.0, (0, 0)
+    sound = Soundtrack(rate_hz=16_000)
+    for picture in decode(path, sound, threads=1):
+        sound.forget()
+        size_px = size_px if duration_s else picture.size_px
         duration_s = max(duration_s, picture.time_s + picture.length_s)
     if duration_s < min_duration_s - 0.5 * frame_s:
         raise MediaError(
@@ -69,8 +74,8 @@ def settle(
     return Settled(
         path=path,
         duration_s=round(duration_s, 6),
-        width=info.width,
-        height=info.height,
+        width=size_px[0],
+        height=size_px[1],
         fps=round(info.frame_rate_hz, 6),
         video_codec=info.video_codec or "",
         audio_codec=info.audio_codec or "",
@@ -141,30 +146,25 @@ def _cut_from(
     Returns:
         False if there was no picture to write, or the search went past the start.
     """
+    usual_s = 1.0 / (info.frame_rate_hz or 25.0)
     sound = Soundtrack(
         rate_hz=info.audio_rate_hz if info.audio_rate_hz in _AAC_RATES_HZ else 48_000,
         channels=min(max(info.channels, 1), 2),
         start_s=start_s,
     )
+    pictures = decode(path, sound, start_s=start_s if search else 0.0, end_s=end_s, threads=1)
     with ExitStack() as stack:
         writer: VideoWriter | None = None
         length_s = 0.0
-        for number, picture in enumerate(
-            decode(path, sound, start_s=start_s if search else 0.0, end_s=end_s, threads=1)
-        ):
-            half_s = picture.length_s / 2
-            if search and number == 0 and picture.time_s > start_s + half_s:
+        for picture, time_s in _seen_from(start_s, pictures):
+            if writer is None and search and picture.time_s > start_s + picture.length_s / 2:
                 return False
-            if picture.time_s < start_s - half_s:
-                continue
-            if end_s is not None and picture.time_s >= end_s - half_s:
+            if end_s is not None and time_s >= end_s - start_s - min(picture.length_s, usual_s) / 2:
                 continue  # decoding stops once the sound has come as far
             rgb = picture.rgb()
             if writer is None:
                 writer = stack.enter_context(_writer(target, rgb, info, sound))
-                writer.picture(rgb, 0.0)
-            else:
-                writer.picture(rgb, picture.time_s - start_s)
+            writer.picture(rgb, time_s)
             length_s = picture.time_s + picture.length_s - start_s
         if writer is None:
             return False
@@ -173,6 +173,27 @@ def _cut_from(
         samples = sound.samples(round(length_s * sound.rate_hz))
         writer.sound(samples.astype(np.float32) / 32768.0)
     return True
+
+
+def _seen_from(start_s: float, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, float]]:
+    """The picture seen at `start_s` and those after it, with their times from there, which only grow."""
+    opening: Picture | None = None
+    last_s: float | None = None
+    for picture in pictures:
+        time_s = picture.time_s - start_s
+        if last_s is None and time_s <= _ROUNDING_S:
+            opening = picture
+            continue
+        if last_s is None:
+            yield opening or picture, 0.0
+            last_s = 0.0 if opening is not None else time_s
+            if opening is None:
+                continue
+        if time_s > last_s + _ROUNDING_S / 2:  # otherwise a damaged timestamp
+            yield picture, time_s
+            last_s = time_s
+    if last_s is None and opening is not None and opening.time_s + opening.length_s > start_s + _ROUNDING_S:
+        yield opening, 0.0
 
 
 def _writer(target: Path, rgb: NDArray[np.uint8], info: MediaInfo, sound: Soundtrack) -> VideoWriter:
