@@ -38,7 +38,7 @@ class Outcome(Generic[R]):
 
     kind: "ok"; "error": the function raised; "timeout": it took longer than timeout_s and was ended; "crash":
     its process died (a signal, out of memory). `value` is the function's result if ok, `message` the reason
-    if not.
+    if not, `error` the exception's class if the function raised one.
     """
 
     key: str
@@ -46,6 +46,7 @@ class Outcome(Generic[R]):
     kind: Kind
     message: str
     duration_s: float
+    error: str = ""
 
 
 def run_items(
@@ -151,7 +152,8 @@ def _attempt(function: Callable[[Any], Any], key: str, item: Any) -> bytes:
         return pickle.dumps(Outcome(key, value, "ok", "", time.monotonic() - start))
     except (Exception, SystemExit) as error:
         message = str(error) if isinstance(error, AvisError) else f"{type(error).__name__}: {error}"
-        return pickle.dumps(Outcome(key, None, "error", message, time.monotonic() - start))
+        duration_s = time.monotonic() - start
+        return pickle.dumps(Outcome(key, None, "error", message, duration_s, type(error).__name__))
 
 
 def _pool(module: str, workers: int) -> ProcessPool:

@@ -32,6 +32,7 @@ def read_manifest_table(path: Path) -> pyarrow.Table:
         AvisError: as read_manifest.
     """
     table = _quick(path)
+    pyarrow.default_memory_pool().release_unused()  # reading takes some times the table
     return _table(read_manifest(path)) if table is None else table
 
 
@@ -64,6 +65,8 @@ def _quick(path: Path) -> pyarrow.Table | None:
 def _read_csv(path: Path) -> pyarrow.Table:
     with path.open("rb") as file:
         first = file.readline().decode("utf-8-sig")
+        if '"' in first or any(b'"' in block for block in iter(lambda: file.read(2**20), b"")):
+            raise ValueError("quotes, and what is inside them, are for the careful reader")
     names = [name.strip() for name in first.rstrip("\r\n").split(",")]
     options = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=True, null_values=[""]
@@ -71,7 +74,7 @@ def _read_csv(path: Path) -> pyarrow.Table:
     return pyarrow.csv.read_csv(
         path,
         read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
-        parse_options=pyarrow.csv.ParseOptions(ignore_empty_lines=True),
+        parse_options=pyarrow.csv.ParseOptions(ignore_empty_lines=True, quote_char=False),
         convert_options=options,
     )
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +72,7 @@ _FLOATS = {"start_s", "end_s", "duration_s", "fps"}
 # Columns in which the same few texts stand again and again: held once each.
 _REPEATED = ("status", "message", "fingerprint", "video_codec", "audio_codec", "license", "uploader", "split")
 _REQUIRED = tuple(field.name for field in fields(RawEntry) if field.default is MISSING)
-_ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE = 20_000  # so that little is held twice
 
 
 def raw_schema() -> pyarrow.Schema:
@@ -86,13 +86,16 @@ def raw_schema() -> pyarrow.Schema:
 
 
 def raw_table(rows: Iterable[RawEntry]) -> pyarrow.Table:
-    """Rows as columns."""
+    """Rows as columns; texts that repeat are held once."""
     import pyarrow
 
-    schema = raw_schema()
+    held = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    schema = pyarrow.schema(
+        [(field.name, held if field.name in _REPEATED else field.type) for field in raw_schema()]
+    )
     remaining = iter(rows)
     batches = []
-    while chosen := list(islice(remaining, _ROWS_AT_ONCE)):
+    while chosen := list(islice(remaining, ROWS_AT_ONCE)):
         columns = [
             pyarrow.array([getattr(row, field.name) for row in chosen], field.type) for field in schema
         ]
@@ -102,21 +105,28 @@ def raw_table(rows: Iterable[RawEntry]) -> pyarrow.Table:
 
 def rows_of(table: pyarrow.Table) -> Iterator[RawEntry]:
     """Columns as rows, made as they are asked for."""
-    for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
             yield RawEntry(**{**row, "status": Status(row["status"])})
 
 
-def write_raw_index(path: Path, entries: Iterable[RawEntry] | pyarrow.Table) -> None:
-    """Write the index; the same entries give the same bytes."""
+def write_raw_index(path: Path, entries: Iterable[RawEntry] | Iterable[pyarrow.Table]) -> None:
+    """Write rows, or tables of them, one after the other; the same entries give the same bytes."""
     import pyarrow
     import pyarrow.parquet
 
-    table = entries if isinstance(entries, pyarrow.Table) else raw_table(entries)
     with replace_file(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, raw_schema()) as writer:
-        for begin in range(0, len(table), _ROWS_AT_ONCE) or [0]:
-            part = table.slice(begin, _ROWS_AT_ONCE)
-            writer.write_table(part.cast(raw_schema()).combine_chunks())
+        for table in _tables(entries):
+            writer.write_table(table.cast(raw_schema()).combine_chunks())
+
+
+def _tables(entries: Iterable[RawEntry] | Iterable[pyarrow.Table]) -> Iterator[pyarrow.Table]:
+    remaining = iter(entries)
+    first = next(remaining, None)
+    if first is None or isinstance(first, RawEntry):
+        yield raw_table([] if first is None else chain([first], remaining))
+    else:
+        yield from chain([first], remaining)
 
 
 def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.Table:
@@ -137,7 +147,9 @@ def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.
             lacking = [name for name in _REQUIRED if name not in there]
             if lacking:
                 raise ValueError(f"the column {lacking[0]!r} is missing")
-            table = file.read([field.name for field in wanted if field.name in there])
+            names = [field.name for field in wanted if field.name in there]
+            parts = [file.read_row_group(number, names) for number in range(file.num_row_groups)]
+            table = pyarrow.concat_tables(parts).unify_dictionaries() if parts else file.read(names)
         for position, field in enumerate(wanted):  # an index written before there was such a column
             if field.name not in there:
                 table = table.add_column(position, field, pyarrow.nulls(len(table), field.type))
@@ -163,33 +175,38 @@ def read_raw_index(path: Path) -> list[RawEntry]:
 
 
 class RawIndex:
-    """The entries of an index that is too long to be held as rows."""
+    """The entries of an index that may be too long to be held as rows: read from the file when asked for.
 
-    def __init__(self, table: pyarrow.Table) -> None:
-        self.table = table
+    Raises:
+        AvisError: as read_raw_table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(read_raw_table(self.path, ["status"]))
 
     def __iter__(self) -> Iterator[RawEntry]:
-        return rows_of(self.table)
+        return rows_of(read_raw_table(self.path))
 
     def counts(self) -> dict[str, int]:
         """How many entries have each status, most first."""
-        found = self.table.column("status").value_counts().to_pylist()
+        found = read_raw_table(self.path, ["status"]).column("status").value_counts().to_pylist()
         counts = Counter({str(row["values"]): int(row["counts"]) for row in found})
         return dict(counts.most_common())
 
-    def first(self, status: str) -> RawEntry:
-        """The first entry with this status."""
+    def first(self, status: str) -> tuple[str, str]:
+        """Id and message of the first entry with this status."""
         import pyarrow.compute
 
-        found = pyarrow.compute.equal(self.table.column("status"), status)
-        position = pyarrow.compute.index(found, True).as_py()
-        return next(rows_of(self.table.slice(position, 1)))
+        table = read_raw_table(self.path, ["video_id", "status", "message"])
+        found = table.filter(pyarrow.compute.equal(table.column("status"), status)).slice(0, 1).to_pylist()[0]
+        return str(found["video_id"]), str(found["message"])
 
     def total_duration_s(self) -> float:
         """Of all videos together."""
         import pyarrow.compute
 
-        return float(pyarrow.compute.sum(self.table.column("duration_s")).as_py() or 0.0)
+        durations = read_raw_table(self.path, ["duration_s"]).column("duration_s")
+        return float(pyarrow.compute.sum(durations).as_py() or 0.0)

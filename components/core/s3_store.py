@@ -116,6 +116,9 @@ class S3Store:
                 )
         return found
 
+    def finder(self, under: str = "") -> Callable[[str], Stored | None]:
+        return self.listing(under).get
+
     def sha256(self, name: str) -> str | None:
         with _said(f"{self.url}/{name}"):
             found = self._head(self.key(name))

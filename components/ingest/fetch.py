@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -18,6 +16,7 @@ from components.core.frame_folder import FRAMES_SUFFIX, sha256_folder
 from components.core.media import MediaError
 from components.core.raw_index import RawEntry, Status
 from components.core.records import ManifestEntry
+from components.core.storage import Store
 from components.ingest.download import DownloadError, download
 from components.ingest.frames import take_frames
 from components.ingest.params import IngestParams
@@ -30,11 +29,11 @@ PARTS = ".parts"  # below data/raw: downloads that are not finished, kept for re
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker needs for one entry; `raw` is the stage's output folder."""
+    """What a worker needs for one entry; the store receives the video."""
 
     entry: ManifestEntry
     params: IngestParams
-    raw: Path
+    store: Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +43,6 @@ class Fetched:
     row: RawEntry
     retry_after_s: float | None
     finished_at_s: float  # time.time()
-
-
-def fingerprint(entry: ManifestEntry, params: IngestParams) -> str:
-    """Changes when a result or a permanent failure is no longer that of the entry and the parameters."""
-    decisive = [entry.source, entry.start_s, entry.end_s, entry.sha256, params.min_duration_s]
-    if not (entry.source.startswith("file:") or Path(entry.source).exists()):
-        decisive += [params.max_height_px, params.cookies_file, params.proxy]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
 
 
 def new_row(
@@ -66,7 +57,7 @@ def new_row(
         source=entry.source,
         start_s=entry.start_s,
         end_s=entry.end_s,
-        fingerprint=fingerprint(entry, params),
+        fingerprint=params.fingerprint(entry.sha256, is_local=is_local(entry)),
         license=entry.license,
         uploader=entry.uploader,
         split=entry.split,
@@ -79,14 +70,23 @@ def fetch(task: Task) -> Fetched:
 
     Raises:
         OSError: of this machine, such as a full disk.
+        StorageError: the store does not take the video.
     """
+    with task.store.workspace() as raw:
+        fetched = _fetch(task, raw)
+        if fetched.row.path is not None:
+            task.store.put(raw, fetched.row.path)
+    return fetched
+
+
+def _fetch(task: Task, raw: Path) -> Fetched:
     entry, params = task.entry, task.params
-    parts = task.raw / PARTS / entry.video_id
+    parts = raw / PARTS / entry.video_id
     attempt, wait_s = 0, None
     while True:
         attempt += 1
         try:
-            row = _fetch_once(task, parse_source(entry.source), parts)
+            row = _fetch_once(task, parse_source(entry.source), raw, parts)
             row = replace(row, attempts=attempt)
         except DownloadError as failure:
             row = new_row(entry, params, failure.status, failure.message, attempt)
@@ -114,10 +114,10 @@ def is_local(entry: ManifestEntry) -> bool:
         return True  # a bad entry: looking again costs nothing
 
 
-def _fetch_once(task: Task, source: Source, parts: Path) -> RawEntry:
+def _fetch_once(task: Task, source: Source, raw: Path, parts: Path) -> RawEntry:
     entry, params = task.entry, task.params
     if source.kind is SourceKind.FRAMES:
-        return _take_frames(task, source)
+        return _take_frames(task, source, raw)
     parts.mkdir(parents=True, exist_ok=True)
     files = download(source, parts, params)
     source_sha256 = sha256_file(files[0]) if len(files) == 1 else None
@@ -127,7 +127,7 @@ def _fetch_once(task: Task, source: Source, parts: Path) -> RawEntry:
     settled = settle(
         files, parts, start_s=entry.start_s, end_s=entry.end_s, min_duration_s=params.min_duration_s
     )
-    target = task.raw / f"{entry.video_id}{suffix_of(settled.path)}"
+    target = raw / f"{entry.video_id}{suffix_of(settled.path)}"
     untouched = settled.path == files[0]
     digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(settled.path)
     with settled.path.open("rb+") as file:  # on disk before it gets its name
@@ -136,13 +136,13 @@ def _fetch_once(task: Task, source: Source, parts: Path) -> RawEntry:
     return _ok_row(task, settled, target, digest, source_sha256, target.stat().st_size)
 
 
-def _take_frames(task: Task, source: Source) -> RawEntry:
+def _take_frames(task: Task, source: Source, raw: Path) -> RawEntry:
     entry = task.entry
     if entry.start_s or entry.end_s is not None:
         raise AvisError("start_s and end_s cannot cut a folder of frames", fix="Leave them empty.")
     if source.path is None:
         raise AvisError("a folder of frames needs a path")
-    target = task.raw / f"{entry.video_id}{FRAMES_SUFFIX}"
+    target = raw / f"{entry.video_id}{FRAMES_SUFFIX}"
     with replace_folder(target) as temporary:
         settled = take_frames(source.path, temporary, min_duration_s=task.params.min_duration_s)
     digest = sha256_folder(target)

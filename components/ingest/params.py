@@ -1,5 +1,8 @@
 """The `ingest` block of params.yaml."""
 
+import hashlib
+import json
+
 from pydantic import Field
 
 from components.core.params import Block
@@ -36,3 +39,13 @@ class IngestParams(Block):
     sleep_s: float = Field(default=5.0, ge=0)
     cookies_file: str | None = None
     proxy: str | None = None
+
+    def fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
+        """Changes when what was made of an entry, with its expected hash, no longer holds.
+
+        What is asked of a site decides nothing about a file of this machine.
+        """
+        decisive: list[object] = [sha256, self.min_duration_s]
+        if not is_local:
+            decisive += [self.max_height_px, self.cookies_file, self.proxy]
+        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from components.core.engine import Outcome, run_items
+import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
 from components.core.errors import AvisError
-from components.core.files import remove_leftovers, sha256_file
+from components.core.files import remove_leftovers
 from components.core.journal import Journal
+from components.core.manifest_table import entries_of, read_manifest_table
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
-from components.core.raw_index import RawEntry, Status, read_raw_index, write_raw_index
-from components.core.records import ManifestEntry, read_manifest
+from components.core.raw_index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
 from components.core.stage import run_stage
+from components.core.storage import StorageParams, open_store, read_storage
 from components.core.tracking import data_run
-from components.ingest.fetch import PARTS, Fetched, Task, fetch, fingerprint, is_local, new_row
+from components.ingest.finished import NEW, are_local, equal, finished_before, positions_of
+from components.ingest.folder import INDEX, JOURNAL, Known, bring_along, known_rows, old_index, prune
 from components.ingest.params import IngestParams
+from components.ingest.queue import fetch_all
 from components.ingest.source import parse_source
-from components.ingest.status import ADVICE, PAUSING, TRANSIENT
+from components.ingest.status import ADVICE, TRANSIENT
 
-INDEX = "index.parquet"
-_JOURNAL = ".journal"
+_KEEP_TIME = sorted(status.value for status in {Status.OK, *TRANSIENT})
 
 
 def main() -> None:
@@ -41,22 +44,25 @@ def _run() -> None:
     paths = Paths()
     with data_run("ingest", params=params.model_dump(exclude={"proxy", "cookies_file"})) as run:
         start = time.monotonic()
-        rows = ingest(params, engine, paths)
-        run.metrics({f"status.{name}": float(count) for name, count in counts(rows).items()})
+        index = ingest(params, engine, paths, read_storage())
+        counts = index.counts()
+        run.metrics({f"status.{name}": float(count) for name, count in counts.items()})
         run.metrics(
             {
-                "videos": float(len(rows)),
-                "failed": float(sum(row.status is not Status.OK for row in rows)),
-                "hours_of_video": sum(row.duration_s or 0.0 for row in rows) / 3600,
+                "videos": float(len(index)),
+                "failed": float(len(index) - counts.get(Status.OK.value, 0)),
+                "hours_of_video": index.total_duration_s() / 3600,
                 "stage_duration_s": time.monotonic() - start,
             }
         )
         run.artifact(paths.raw / INDEX)
-        check_share(rows, params.max_failed_share, paths.raw / INDEX)
+        check_share(index, params.max_failed_share)
 
 
-def ingest(params: IngestParams, engine: EngineParams, paths: Paths) -> list[RawEntry]:
-    """Bring every entry of the manifest to data/raw, and write the index.
+def ingest(
+    params: IngestParams, engine: EngineParams, paths: Paths, storage: StorageParams | None = None
+) -> RawIndex:
+    """Bring every entry of the manifest to data/raw, or to the store, and write the index.
 
     What an earlier run finished stays as it is, what the manifest no longer holds is removed. Call
     `check_share` on the result: this function does not judge it.
@@ -65,227 +71,115 @@ def ingest(params: IngestParams, engine: EngineParams, paths: Paths) -> list[Raw
         One row per entry, in the manifest's order.
 
     Raises:
-        AvisError: the manifest is not readable, or this machine's disk is full.
+        AvisError: the manifest is not readable, the store is not reachable, or this machine's disk is full.
     """
-    entries = read_manifest(Path(params.manifest))
+    manifest = read_manifest_table(Path(params.manifest))
     raw = paths.raw
-    _refuse_own_output(entries, raw)
+    local = are_local(manifest)
+    _refuse_own_output(manifest.filter(pyarrow.array(local)), raw)
     raw.mkdir(parents=True, exist_ok=True)
+    store = open_store(storage.raw if storage else None, raw)
+    store.check()
     remove_leftovers(raw)
-    journal = Journal(raw / _JOURNAL, "ingest 1")
-    rows = _finished_before(entries, params, raw, journal)
-    _prune(raw, {row.path for row in rows.values()} | {entry.video_id for entry in entries})
-    waiting = [entry for entry in entries if entry.video_id not in rows]
+    journal = Journal(raw / JOURNAL, "ingest 1", in_memory=False)
     try:
-        for row in _fetch_all(waiting, params, engine, raw):
-            journal.record(row.video_id, _plain(row))
-            rows[row.video_id] = row
+        known = known_rows(raw, journal)
+        if not store.is_local:
+            bring_along(raw, store, known.table)
+        rows = finished_before(manifest, local, known.table, known.seen_s, params, store)
+        todo = manifest.filter(pyarrow.array(rows == NEW))
+        parts = set(todo.column("video_id").to_pylist())
+        prune(
+            raw, store, known.table.column("path").take(pyarrow.array(rows[rows != NEW])), parts, known.table
+        )
+        for row in fetch_all(entries_of(todo), len(todo), params, engine, store):
+            journal.record(row.video_id, {**asdict(row), "status": row.status.value})
+        before = old_index(raw) if len(todo) or known.journaled else known.table
+        after = known_rows(raw, journal) if len(todo) else known
     finally:
         journal.close()
-    old = {row.video_id: row for row in _old_index(raw)}
-    ordered = [_keep_time(_refresh(rows[entry.video_id], entry), old) for entry in entries]
-    _prune(raw, {row.path for row in ordered})
-    write_raw_index(raw / INDEX, ordered)
+    rows = positions_of(manifest, after.table)
+    prune(raw, store, after.table.column("path").take(pyarrow.array(rows)), set(), known.table)
+    write_raw_index(raw / INDEX, _index(manifest, rows, after, before))
     journal.remove()
-    return ordered
+    return RawIndex(raw / INDEX)
 
 
-def counts(rows: Iterable[RawEntry]) -> dict[str, int]:
-    """How many entries have each status, most first."""
-    return dict(Counter(str(row.status) for row in rows).most_common())
-
-
-def check_share(rows: list[RawEntry], max_failed_share: float, index: Path) -> None:
+def check_share(index: RawIndex, max_failed_share: float) -> None:
     """Say how the entries fared; raise if too many failed.
 
     Raises:
         AvisError: with the counts per status and what to do about each.
     """
-    failed = [row for row in rows if row.status is not Status.OK]
+    failed = {name: count for name, count in index.counts().items() if name != Status.OK.value}
     if not failed:
         return
-    firsts = {name: next(row for row in failed if row.status == name) for name in counts(failed)}
+    firsts = {name: index.first(name) for name in failed}
     advice = "; ".join(
-        f"{name}: {ADVICE[Status(name)]} (first: {first.video_id!r}: {first.message})"
-        for name, first in firsts.items()
+        f"{name}: {ADVICE[Status(name)]} (first: {video_id!r}: {message})"
+        for name, (video_id, message) in firsts.items()
     )
-    numbers = ", ".join(f"{count} {name}" for name, count in counts(failed).items())
-    share = len(failed) / len(rows)
-    if share > max_failed_share or len(failed) == len(rows):
+    numbers = ", ".join(f"{count} {name}" for name, count in failed.items())
+    count = sum(failed.values())
+    share = count / len(index)
+    if share > max_failed_share or count == len(index):
         raise AvisError(
-            f"{len(failed)} of {len(rows)} videos failed ({share:.0%}, ingest.max_failed_share allows"
+            f"{count} of {len(index)} videos failed ({share:.0%}, ingest.max_failed_share allows"
             f" {max_failed_share:.0%}): {numbers}",
-            where=str(index),
+            where=str(index.path),
             fix=f"What to do: {advice}.",
         )
-    print(f"ingest: {len(failed)} of {len(rows)} videos failed: {numbers}. {advice}.", file=sys.stderr)
+    print(f"ingest: {count} of {len(index)} videos failed: {numbers}. {advice}.", file=sys.stderr)
 
 
-def _fetch_all(
-    waiting: list[ManifestEntry], params: IngestParams, engine: EngineParams, raw: Path
-) -> Iterable[RawEntry]:
-    """Rows as they come. A site that wants a rest gets it, and a crashed worker's entry a second chance."""
-    crashed: set[str] = set()
-    pauses = 0
-    rested_until_s = 0.0
-    while waiting:
-        entries = {entry.video_id: entry for entry in waiting}
-        waiting = []
-        left = dict(entries)
-        tasks = [(entry.video_id, Task(entry, params, raw)) for entry in entries.values()]
-        for outcome in run_items(
-            fetch, tasks, engine=engine, timeout_s=params.item_timeout_s, label="ingest"
-        ):
-            entry = entries[outcome.key]
-            if outcome.kind == "crash" and outcome.key not in crashed:
-                crashed.add(outcome.key)
-                waiting.append(entry)
-                continue
-            fetched = _fetched(outcome, entry, params)
-            if fetched.row.status not in PAUSING:
-                left.pop(outcome.key)
-                yield fetched.row
-                continue
-            if pauses >= params.max_pauses:
-                if fetched.finished_at_s < rested_until_s:  # was on its way before the rest
-                    waiting.append(entry)
-                    continue
-                left.pop(outcome.key)
-                yield fetched.row
-                for other in [*left.values()]:
-                    yield new_row(
-                        other, params, fetched.row.status, f"not tried: {fetched.row.message}", attempts=0
-                    )
-                return
-            waiting.append(entry)
-            if fetched.finished_at_s >= rested_until_s:
-                pauses += 1
-                rest_s = params.pause_s if fetched.retry_after_s is None else fetched.retry_after_s
-                print(
-                    f"ingest: {fetched.row.status} at {outcome.key!r}: {fetched.row.message}."
-                    f" All downloads rest for {rest_s:.0f} s ({pauses} of {params.max_pauses}).",
-                    file=sys.stderr,
-                )
-                time.sleep(rest_s)
-                rested_until_s = time.time()
+def _index(
+    manifest: pyarrow.Table, rows: NDArray[np.int64], known: Known, old: pyarrow.Table
+) -> Iterator[pyarrow.Table]:
+    """The new index in parts: for each entry its row, with what the manifest says about it now."""
+    for begin in range(0, len(manifest), ROWS_AT_ONCE):
+        chosen = rows[begin : begin + ROWS_AT_ONCE]
+        part = known.table.take(pyarrow.array(chosen))
+        said = manifest.slice(begin, ROWS_AT_ONCE)
+        for name in ("license", "uploader", "split"):
+            part = part.set_column(part.schema.get_field_index(name), name, said.column(name))
+        if (chosen < known.journaled).any() and len(old):
+            times = pyarrow.array(_times(part, old), pyarrow.string())
+            part = part.set_column(part.schema.get_field_index("time"), "time", times)
+        yield part
 
 
-def _fetched(outcome: Outcome[Fetched], entry: ManifestEntry, params: IngestParams) -> Fetched:
-    if outcome.kind == "ok" and outcome.value is not None:
-        return outcome.value
-    if "No space left on device" in outcome.message:
-        raise AvisError(
-            "the disk is full",
-            where=f"{params.manifest}, {entry.video_id!r}",
-            fix="Make room and run the stage again: what is finished is kept.",
-        )
-    status = {"timeout": Status.TIMEOUT, "crash": Status.CORRUPT}.get(outcome.kind, Status.UNSUPPORTED)
-    row = new_row(entry, params, status, outcome.message)
-    return Fetched(replace(row, time=None) if is_local(entry) else row, None, time.time())
-
-
-def _finished_before(
-    entries: list[ManifestEntry], params: IngestParams, raw: Path, journal: Journal
-) -> dict[str, RawEntry]:
-    """Rows of an earlier run, finished or killed, that need no new download."""
-    index = raw / INDEX
-    checked_s = index.stat().st_mtime if index.is_file() else 0.0
-    known = {row.video_id: (row, checked_s) for row in _old_index(raw)}
-    for key, value in journal.finished.items():
-        known[key] = (RawEntry(**{**value, "status": Status(value["status"])}), 0.0)
-    kept = {}
-    for entry in entries:
-        row, seen_s = known.get(entry.video_id, (None, 0.0))
-        if row is None or row.fingerprint != fingerprint(entry, params):
-            continue
-        if row.status is Status.OK:
-            if _is_intact(raw, row, seen_s) and _source_is_the_same(entry, row, raw):
-                kept[entry.video_id] = row
-        elif not is_local(entry) and row.status not in TRANSIENT and row.time is not None:
-            again = datetime.fromisoformat(row.time) + timedelta(days=params.retry_permanent_after_days)
-            if datetime.now(UTC) < again:
-                kept[entry.video_id] = row
-    return kept
-
-
-def _is_intact(raw: Path, row: RawEntry, checked_s: float) -> bool:
-    """Whether the video is as it was written; hashed only if it changed since `checked_s`."""
-    if row.path is None:
-        return False
-    path = raw / row.path
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.iterdir()) == row.size_bytes
-    if not path.is_file() or path.stat().st_size != row.size_bytes:
-        return False
-    return path.stat().st_mtime <= checked_s or sha256_file(path) == row.sha256
-
-
-def _source_is_the_same(entry: ManifestEntry, row: RawEntry, raw: Path) -> bool:
-    """Whether a local file still holds what was taken from it; a source that is gone counts as the same."""
-    source = parse_source(entry.source)
-    if source.path is None or not source.path.is_file() or row.path is None:
-        return True
-    changed_s = max(source.path.stat().st_mtime, source.path.stat().st_ctime)
-    return changed_s < (raw / row.path).stat().st_mtime or sha256_file(source.path) == row.source_sha256
-
-
-def _old_index(raw: Path) -> list[RawEntry]:
-    try:
-        return read_raw_index(raw / INDEX)
-    except AvisError:
-        return []  # none, or of another version: everything is looked at again
-
-
-def _refresh(row: RawEntry, entry: ManifestEntry) -> RawEntry:
-    """What the manifest says about a video may change without a new download."""
-    return replace(row, license=entry.license, uploader=entry.uploader, split=entry.split)
-
-
-def _keep_time(row: RawEntry, old: dict[str, RawEntry]) -> RawEntry:
+def _times(fresh: pyarrow.Table, old: pyarrow.Table) -> list[str | None]:
     """Keep the time of the first such result, so that a run that changes nothing changes no byte.
 
     A permanent failure that was asked for again has its new time, from which the days are counted.
     """
-    before = old.get(row.video_id)
-    if before is None or replace(before, time=row.time, attempts=row.attempts) != row:
-        return row
-    return (
-        row if row.status is not Status.OK and row.status not in TRANSIENT else replace(row, time=before.time)
-    )
+    positions = positions_of(fresh, old)
+    before = old.take(pyarrow.array(np.maximum(positions, 0)))
+    same = positions != NEW
+    for field in fields(RawEntry):
+        if field.name not in ("time", "attempts"):
+            same &= equal(fresh.column(field.name), before.column(field.name))
+    lasting = pc.is_in(fresh.column("status").cast(pyarrow.string()), pyarrow.array(_KEEP_TIME))
+    kept = pc.and_(pyarrow.array(same), lasting.combine_chunks())
+    times: list[str | None] = pc.if_else(kept, before.column("time"), fresh.column("time")).to_pylist()
+    return times
 
 
-def _plain(row: RawEntry) -> dict[str, object]:
-    return {**asdict(row), "status": str(row.status)}
-
-
-def _prune(raw: Path, wanted: set[str | None]) -> None:
-    """Remove what belongs to no entry; `wanted` holds names, or ids of entries still to be fetched."""
-    for path in raw.iterdir():
-        if path.name in (INDEX, _JOURNAL) or path.name in wanted:
-            continue
-        if path.name == PARTS:
-            for part in path.iterdir():
-                if part.name not in wanted:
-                    shutil.rmtree(part)
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _refuse_own_output(entries: list[ManifestEntry], raw: Path) -> None:
+def _refuse_own_output(local: pyarrow.Table, raw: Path) -> None:
     """A source inside data/raw would be pruned."""
     output = raw.absolute()
-    for entry in entries:
+    for video_id, text in zip(
+        local.column("video_id").to_pylist(), local.column("source").to_pylist(), strict=True
+    ):
+        if raw.name not in text:
+            continue  # quick, since they may be many
         try:
-            source = parse_source(entry.source)
+            source = parse_source(text)
         except AvisError:
             continue  # becomes a bad_entry
         if source.path is not None and output in (source.path, *source.path.parents):
             raise AvisError(
-                f"the source of {entry.video_id!r} lies in the stage's own output folder",
+                f"the source of {video_id!r} lies in the stage's own output folder",
                 where=str(source.path),
                 fix="Move it elsewhere: that folder is rewritten.",
             )

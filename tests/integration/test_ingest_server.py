@@ -20,7 +20,7 @@ import pytest
 from components.core.errors import AvisError
 from components.core.params import EngineParams
 from components.core.paths import Paths
-from components.core.raw_index import RawEntry, Status, read_raw_index
+from components.core.raw_index import RawEntry, RawIndex, Status, read_raw_index
 from components.ingest.params import IngestParams
 from components.ingest.stage import check_share, ingest
 from tests.clips import make_clip
@@ -292,4 +292,5 @@ def test_same_local_files_give_the_same_index(tmp_path: Path, clip: Path) -> Non
     (tmp_path / "cut.mp4").write_bytes(truncated)  # mended by the user
     assert run(tmp_path, sources)["cut"].status is Status.OK
     with pytest.raises(AvisError, match="1 removed, 1 corrupt"):
-        check_share(list(run(tmp_path, sources).values()), 0.1, index)
+        run(tmp_path, sources)
+        check_share(RawIndex(index), 0.1)

@@ -95,6 +95,7 @@ def test_both_readers_agree(tmp_path: Path, header: list[str], rows: list[list[s
 @example('\n"c d",x\n', True)
 @example("a,b\\,c\n", True)
 @example("a,'b\n", True)
+@example('1,"1', True)
 def test_both_readers_agree_about_any_text(tmp_path: Path, text: str, headed: bool) -> None:
     path = tmp_path / "manifest.csv"
     path.write_text(("video_id,source\n" if headed else "") + text, encoding="utf-8", newline="")

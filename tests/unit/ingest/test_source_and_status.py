@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import AvisError
-from components.core.raw_index import Status
+from components.core.raw_index import RawIndex, Status, write_raw_index
 from components.core.records import ManifestEntry
 from components.ingest.fetch import new_row
 from components.ingest.network_guard import Guard, guard_for
@@ -94,14 +94,15 @@ def test_guard() -> None:
     assert not guard_for("file:///etc/passwd").allows("93.184.216.34")
 
 
-def test_too_many_failures_name_the_first_of_each_kind_and_its_reason() -> None:
+def test_too_many_failures_name_the_first_of_each_kind_and_its_reason(tmp_path: Path) -> None:
     entries = [ManifestEntry(name, f"{name}.mp4") for name in ("a", "b", "c")]
     rows = [
         new_row(entries[0], IngestParams(), Status.CORRUPT, "the file a.mp4 is empty"),
         new_row(entries[1], IngestParams(), Status.REMOVED, "there is no file b.mp4"),
         new_row(entries[2], IngestParams(), Status.REMOVED, "there is no file c.mp4"),
     ]
+    write_raw_index(tmp_path / "index.parquet", rows)
     with pytest.raises(AvisError, match=r"3 of 3 videos failed.*2 removed, 1 corrupt") as error:
-        check_share(rows, 0.5, Path("index.parquet"))
+        check_share(RawIndex(tmp_path / "index.parquet"), 0.5)
     for first in ("(first: 'a': the file a.mp4 is empty)", "(first: 'b': there is no file b.mp4)"):
         assert first in str(error.value)

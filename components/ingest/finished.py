@@ -1,0 +1,152 @@
+"""Which entries of a manifest an earlier run has finished, found out for a million of them in seconds."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.core.files import sha256_file
+from components.core.raw_index import ROWS_AT_ONCE, Status
+from components.core.storage import Store, Stored
+from components.ingest.params import IngestParams
+from components.ingest.source import parse_source
+from components.ingest.status import TRANSIENT
+
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+NEW = -1  # no row
+_DECISIVE = ["source", "start_s", "end_s", "fingerprint", "status", "time", "path", "size_bytes", "sha256"]
+_DECISIVE += ["source_sha256"]
+
+
+def finished_before(
+    manifest: pyarrow.Table,
+    local: NDArray[np.bool_],
+    known: pyarrow.Table,
+    seen_s: NDArray[np.float64],
+    params: IngestParams,
+    store: Store,
+) -> NDArray[np.int64]:
+    """Find the entries that need no new try.
+
+    Args:
+        manifest: MANIFEST_SCHEMA.
+        local: as are_local.
+        known: rows of the index, each video once, [K].
+        seen_s: until when the file of a row is known to be as it was written, time.time() [K].
+        params: of this run.
+        store: where the videos are.
+
+    Returns:
+        For each entry of the manifest the number of its row in `known`, -1 where it must be tried, [N].
+    """
+    positions = positions_of(manifest, known)
+    known = known.select(_DECISIVE)
+    find = store.finder()
+    for begin in range(0, len(manifest) if len(known) else 0, ROWS_AT_ONCE):
+        chosen = slice(begin, begin + ROWS_AT_ONCE)
+        found = known.take(pyarrow.array(np.maximum(positions[chosen], 0)))
+        same = positions[chosen] != NEW
+        same &= _same(found, manifest.slice(begin, ROWS_AT_ONCE), params, local[chosen])
+        ok = _numpy(pc.equal(found.column("status"), Status.OK.value))
+        kept = same & ~ok & ~local[chosen] & _rests(found, params)
+        candidates = np.flatnonzero(same & ok)
+        seen = seen_s[positions[chosen][candidates]].tolist()
+        rows = found.take(pyarrow.array(candidates)).to_pylist()
+        for number, row, row_seen_s in zip(candidates.tolist(), rows, seen, strict=True):
+            stored = find(row["path"] or "")
+            kept[number] = _is_intact(row, stored, row_seen_s, store) and (
+                not local[begin + number] or _source_is_the_same(row, stored)
+            )
+        positions[chosen][~kept] = NEW
+    return positions
+
+
+def positions_of(manifest: pyarrow.Table, known: pyarrow.Table) -> NDArray[np.int64]:
+    """For each entry the number of the row with its id, -1 if there is none, [N]."""
+    found = pc.index_in(manifest.column("video_id"), known.column("video_id").combine_chunks())
+    return _numpy(pc.fill_null(found, NEW)).astype(np.int64)
+
+
+def are_local(manifest: pyarrow.Table) -> NDArray[np.bool_]:
+    """Whether each entry is a file or folder of this machine, or names nothing, [N].
+
+    Looking at those again costs nothing.
+    """
+    here = {path.name for path in Path().iterdir()}
+    local = np.zeros(len(manifest), np.bool_)
+    for begin in range(0, len(manifest), ROWS_AT_ONCE):
+        sources = manifest.column("source").slice(begin, ROWS_AT_ONCE).to_pylist()
+        local[begin : begin + ROWS_AT_ONCE] = [_is_local(source, here) for source in sources]
+    return local
+
+
+def _is_local(source: str, here: set[str]) -> bool:
+    scheme, mark, _ = source.partition("://")
+    if mark:
+        return scheme.lower() not in ("http", "https", "s3")
+    return source in here or not _YOUTUBE_ID.fullmatch(source)
+
+
+def _same(
+    found: pyarrow.Table, manifest: pyarrow.Table, params: IngestParams, local: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether a row is about what the entry asks for, with these parameters, [N]."""
+    common = {is_local: params.fingerprint(None, is_local=is_local) for is_local in (True, False)}
+    hashes = manifest.column("sha256").to_pylist()
+    wanted = [
+        common[is_local] if digest is None else params.fingerprint(digest, is_local=is_local)
+        for digest, is_local in zip(hashes, local.tolist(), strict=True)
+    ]
+    same = _numpy(pc.equal(found.column("fingerprint"), pyarrow.array(wanted)))
+    same &= _numpy(pc.equal(found.column("source"), manifest.column("source")))
+    return (
+        same
+        & equal(found.column("start_s"), manifest.column("start_s"))
+        & equal(found.column("end_s"), manifest.column("end_s"))
+    )
+
+
+def equal(one: pyarrow.ChunkedArray, other: pyarrow.ChunkedArray) -> NDArray[np.bool_]:
+    """Whether the values of two columns are equal, None being equal to None, [N]."""
+    neither = pc.and_(pc.is_null(one), pc.is_null(other))
+    return _numpy(pc.or_(neither, pc.fill_null(pc.equal(one, other), False)))
+
+
+def _rests(found: pyarrow.Table, params: IngestParams) -> NDArray[np.bool_]:
+    """Whether a failure is permanent, and it is too early to ask again, [N]."""
+    transient = pyarrow.array(sorted(status.value for status in TRANSIENT))
+    permanent = pc.invert(pc.is_in(found.column("status").cast(pyarrow.string()), transient))
+    again_s = pyarrow.scalar(
+        datetime.now(UTC) - timedelta(days=params.retry_permanent_after_days), pyarrow.timestamp("us", "UTC")
+    )
+    tried = found.column("time").cast(pyarrow.timestamp("us", "UTC"))
+    return _numpy(pc.and_(permanent, pc.fill_null(pc.greater(tried, again_s), False)))
+
+
+def _is_intact(row: dict[str, Any], stored: Stored | None, seen_s: float, store: Store) -> bool:
+    """Whether a video is as it was written; hashed only if it changed since it was seen."""
+    if stored is None or stored.size_bytes != row["size_bytes"]:
+        return False
+    return stored.changed_s <= seen_s or store.sha256(row["path"]) == row["sha256"]
+
+
+def _source_is_the_same(row: dict[str, Any], stored: Stored | None) -> bool:
+    """Whether a local file still holds what was taken from it; a source that is gone counts as the same."""
+    source = parse_source(row["source"]).path
+    if source is None or not source.is_file() or row["source_sha256"] is None:
+        return True
+    changed_s = max(source.stat().st_mtime, source.stat().st_ctime)
+    if stored is not None and changed_s < stored.changed_s:
+        return True
+    return sha256_file(source) == str(row["source_sha256"])
+
+
+def _numpy(column: pyarrow.ChunkedArray) -> NDArray[Any]:
+    return np.array(column.to_numpy(zero_copy_only=False))  # a copy that may be written to

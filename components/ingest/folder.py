@@ -1,0 +1,130 @@
+"""What lies in data/raw and in the store: what earlier runs know of it, and what must go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.core.engine import progress_bar
+from components.core.errors import AvisError
+from components.core.journal import Journal
+from components.core.raw_index import RawEntry, Status, raw_table, read_raw_table
+from components.core.storage import Store
+from components.ingest.fetch import PARTS
+
+INDEX = "index.parquet"
+JOURNAL = ".journal"
+_FIELDS = frozenset(field.name for field in fields(RawEntry))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What earlier runs made, each video once.
+
+    Attributes:
+        table: rows, those of the journal first, [K].
+        journaled: how many are the journal's.
+        checked_s: until when the files of the index's rows are known to be as they were written.
+    """
+
+    table: pyarrow.Table
+    journaled: int
+    checked_s: float
+
+    @property
+    def seen_s(self) -> NDArray[np.float64]:
+        """As `checked_s` for every row; a journal's are looked at again, [K]."""
+        seen = np.full(len(self.table), self.checked_s)
+        seen[: self.journaled] = 0.0
+        return seen
+
+
+def known_rows(raw: Path, journal: Journal) -> Known:
+    """The rows of the journal and, for other videos, of the index."""
+    journaled = raw_table(_last_of_each(journal))
+    index = raw / INDEX
+    old = old_index(raw)
+    if len(journaled):
+        ours = pc.is_in(old.column("video_id"), journaled.column("video_id").combine_chunks())
+        old = old.filter(pc.invert(ours))
+    table = pyarrow.concat_tables([journaled, old]).unify_dictionaries()
+    return Known(table, len(journaled), index.stat().st_mtime if index.is_file() else 0.0)
+
+
+def old_index(raw: Path) -> pyarrow.Table:
+    """The rows of the index, none if there is no index that can be read."""
+    try:
+        return read_raw_table(raw / INDEX)
+    except AvisError:
+        return raw_table([])  # everything is looked at again
+
+
+def _last_of_each(journal: Journal) -> Iterator[RawEntry]:
+    last = {key: number for number, (key, _) in enumerate(journal.entries())}
+    for number, (key, value) in enumerate(journal.entries()):
+        if last[key] == number:
+            kept: dict[str, Any] = {name: value[name] for name in value if name in _FIELDS}
+            yield RawEntry(**{**kept, "status": Status(kept["status"])})
+
+
+def bring_along(raw: Path, store: Store, known: pyarrow.Table) -> None:
+    """Move the videos that lie on this machine to a store that is elsewhere."""
+    paths = set(known.column("path").to_pylist())
+    here = sorted(entry.name for entry in os.scandir(raw) if entry.name in paths)
+    if not here:
+        return
+    with progress_bar(len(here), "move to the store") as bar:
+        for name in here:
+            store.put(raw, name)
+            _remove(raw / name)
+            bar.update()
+
+
+def prune(
+    raw: Path, store: Store, wanted: pyarrow.ChunkedArray, parts: set[str], known: pyarrow.Table
+) -> None:
+    """Remove what belongs to no entry.
+
+    In a folder of this machine that is everything else; of a bucket only what earlier runs brought there.
+
+    Args:
+        raw: data/raw.
+        store: where the videos are.
+        wanted: names of videos.
+        parts: ids of entries whose unfinished download is kept.
+        known: what earlier runs made.
+    """
+    if not store.is_local:
+        paths = known.column("path").drop_null()
+        store.remove(sorted(paths.filter(pc.invert(pc.is_in(paths, wanted.combine_chunks()))).to_pylist()))
+        wanted = wanted.slice(0, 0)
+    here = pyarrow.array([entry.name for entry in os.scandir(raw)], pyarrow.string())
+    for name in here.filter(pc.invert(pc.is_in(here, wanted.combine_chunks()))).to_pylist():
+        if name == PARTS:
+            _prune_parts(raw / PARTS, parts)
+        elif name not in (INDEX, JOURNAL):
+            _remove(raw / name)
+
+
+def _prune_parts(folder: Path, wanted: set[str]) -> None:
+    for part in list(folder.iterdir()):
+        if part.name not in wanted:
+            _remove(part)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
