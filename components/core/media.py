@@ -26,7 +26,7 @@ from components.core.soundtrack import Soundtrack
 from components.core.video_writer import VideoWriter, write_video
 
 if TYPE_CHECKING:
-    from av import AudioStream, Packet, VideoFrame, VideoStream
+    from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
 __all__ = [
@@ -56,12 +56,18 @@ _SAFE = {
 _DAMAGED_SHARE = 0.01  # of the packets: a scratch in a long video is no reason to lose it
 _MISSING_S = 1.0  # an end that comes this much earlier than the header says is a truncated file
 _MISSING_SHARE = 0.05
+# What damage or malice may promise in a few bytes, and a machine would have to hold.
+_LARGEST_PX = 8192 * 8192  # of a picture; 8K video has half of it
+_LONGEST_S = 12 * 3600.0
+_LONGEST_STILL_S = 600.0  # one picture without a next one
+_LOWEST_RATE_HZ = 4_000  # of sound
 
 
 class MediaProblem(StrEnum):
     """Why a file is of no use."""
 
     CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported"
     NO_VIDEO = "no_video"
     NO_AUDIO = "no_audio"
     TOO_SHORT = "too_short"
@@ -168,7 +174,7 @@ def probe(path: Path) -> MediaInfo:
         return MediaInfo(
             container=container.format.name,
             duration_s=duration / 1e6 if duration is not None and duration > 0 else None,
-            width=_square_width(video.width, video.sample_aspect_ratio) if video is not None else 0,
+            width=_square_width(video.width, _pixel_aspect(video)) if video is not None else 0,
             height=video.height if video is not None else 0,
             frame_rate_hz=_rate_hz(video) if video is not None else 0.0,
             video_codec=video.codec_context.codec.name if video is not None else None,
@@ -246,9 +252,11 @@ def decode(
                 where=str(path),
                 fix="Use a video with a sound track: what sounds cannot be told without it.",
             )
+        _refuse_huge(video.width, video.height, path)
+        video.codec_context.options = {"max_pixels": str(_LARGEST_PX)}  # also of a size that comes later
         video.codec_context.thread_count = threads
         video.codec_context.thread_type = "AUTO" if threads != 1 else "SLICE"
-        pixel_aspect = video.sample_aspect_ratio
+        pixel_aspect = _pixel_aspect(video)
         origin_s = _origin_s(video, audio)
         if start_s > 0:
             try:
@@ -271,13 +279,14 @@ def decode(
                 continue
             for frame in frames:
                 if isinstance(frame, av.AudioFrame):
-                    time_s = None if frame.time is None else frame.time - origin_s
-                    sound.add(frame, time_s)
+                    damaged += not _hear(frame, sound, origin_s)
                     done[packet.stream.index] = end_s is not None and sound.end_s >= end_s
                     continue
                 damaged += frame.is_corrupt
                 time_s = picture_end_s if frame.time is None else frame.time - origin_s
+                _refuse_endless(max(picture_end_s, start_s), time_s, path)
                 length_s = float(frame.duration * frame.time_base) if frame.duration else usual_s
+                length_s = length_s if length_s <= _LONGEST_STILL_S else usual_s
                 pictures += 1
                 picture_end_s = max(picture_end_s, time_s + length_s)
                 done[packet.stream.index] = end_s is not None and time_s >= end_s
@@ -345,12 +354,24 @@ def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
             try:
                 for frame in packet.decode():
                     if isinstance(frame, av.AudioFrame):
-                        sound.add(frame, None if frame.time is None else frame.time - origin_s)
+                        damaged += not _hear(frame, sound, origin_s)
             except av.error.FFmpegError:
                 damaged += 1
             yield
     if sound.is_empty or damaged > max(1, packets * _DAMAGED_SHARE):
         raise MediaError("the sound does not decode", problem=MediaProblem.NO_AUDIO, where=str(path))
+
+
+def _hear(frame: AudioFrame, sound: Soundtrack, origin_s: float) -> bool:
+    """Add a decoded piece to the sound; False if its format or its time is absurd."""
+    time_s = None if frame.time is None else frame.time - origin_s
+    if frame.sample_rate < _LOWEST_RATE_HZ or (time_s is not None and time_s > _LONGEST_S):
+        return False
+    try:
+        sound.add(frame, time_s)
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 class ClipReader:
@@ -454,19 +475,29 @@ def _open(path: Path) -> Iterator[InputContainer]:
 
 def _packets(container: InputContainer, streams: list[AudioStream | VideoStream]) -> Iterator[Packet | None]:
     """The packets of the streams; None and the end where the file cannot be read on."""
-    try:
-        yield from container.demux(streams)
-    except av.error.FFmpegError:
-        yield None
+    while True:
+        try:
+            yield from container.demux(streams)
+            return
+        except IndexError:  # PyAV, at the first packet of a stream that the header did not name: on behind it
+            continue
+        except av.error.FFmpegError:
+            yield None
+            return
 
 
 def _best_streams(container: InputContainer) -> tuple[VideoStream | None, AudioStream | None]:
     best = container.streams.best("video")
-    video = best if isinstance(best, av.VideoStream) and best.width > 0 else None
+    video = best if isinstance(best, av.VideoStream) and _is_known(best) and best.width > 0 else None
     if video is not None and av.stream.Disposition.attached_pic in video.disposition:
         video = None  # the cover of a song
     audio = container.streams.best("audio", related=video)
-    return video, audio if isinstance(audio, av.AudioStream) else None
+    return video, audio if isinstance(audio, av.AudioStream) and _is_known(audio) else None
+
+
+def _is_known(stream: VideoStream | AudioStream) -> bool:
+    """Whether there is a decoder for it."""
+    return stream.codec_context is not None
 
 
 def _origin_s(video: VideoStream | AudioStream, audio: AudioStream | None) -> float:
@@ -480,8 +511,37 @@ def _origin_s(video: VideoStream | AudioStream, audio: AudioStream | None) -> fl
     return starts[1] if starts[1] < starts[0] - _PRIMING_S else starts[0]
 
 
+def _refuse_huge(width: int, height: int, path: Path) -> None:
+    if width * height > _LARGEST_PX:
+        raise MediaError(
+            f"its pictures of {width}x{height} are larger than {_LARGEST_PX / 1e6:.0f} million pixels",
+            problem=MediaProblem.UNSUPPORTED,
+            where=str(path),
+            fix="Use a smaller version of the video.",
+        )
+
+
+def _refuse_endless(before_s: float, time_s: float, path: Path) -> None:
+    """A damaged timestamp years away would become a picture for every second until then."""
+    if time_s > _LONGEST_S:
+        raise MediaError(
+            f"the video lasts longer than {_LONGEST_S / 3600:g} hours ({time_s:.0f} s)",
+            problem=MediaProblem.UNSUPPORTED,
+            where=str(path),
+            fix="Cut it into parts.",
+        )
+    if time_s - before_s > _LONGEST_STILL_S:
+        raise MediaError(f"no picture for {time_s - before_s:.0f} s: a timestamp is damaged", where=str(path))
+
+
 def _rate_hz(video: VideoStream) -> float:
     return float(video.average_rate or video.guessed_rate or 25)
+
+
+def _pixel_aspect(video: VideoStream) -> Fraction | None:
+    """How wide a pixel is, by its height; None where the header is absurd."""
+    aspect = video.sample_aspect_ratio
+    return aspect if aspect and 0.1 <= aspect <= 10 else None
 
 
 def _square_width(width: int, pixel_aspect: Fraction | None) -> int:

@@ -41,7 +41,11 @@ class Soundtrack:
         return self._start_s + self._samples_in / self._format[2] if self._format else 0.0
 
     def add(self, frame: AudioFrame, time_s: float | None) -> None:
-        """Add a decoded frame that begins at `time_s` (None: right after the one before)."""
+        """Add a decoded frame that begins at `time_s` (None: right after the one before).
+
+        Raises:
+            av.error.FFmpegError: its format cannot be converted.
+        """
         import av
 
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -52,9 +56,14 @@ class Soundtrack:
                 format="s16", layout="mono" if self.channels == 1 else "stereo", rate=self.rate_hz
             )
             self._format, self._start_s, self._samples_in, self._samples_out = kind, time_s, 0, 0
-        self._samples_in += frame.samples
         frame.pts = None
-        self._keep(self._resampler.resample(frame))
+        try:
+            pieces = self._resampler.resample(frame)
+        except av.error.FFmpegError:
+            self._resampler = None
+            raise
+        self._samples_in += frame.samples
+        self._keep(pieces)
 
     def samples(self, count: int) -> NDArray[np.int16]:
         """The first `count` samples from `start_s` on, silence where none was heard.

@@ -165,7 +165,7 @@ def _cut_from(
             if writer is None:
                 writer = stack.enter_context(_writer(target, rgb, info, sound))
             writer.picture(rgb, time_s)
-            length_s = picture.time_s + picture.length_s - start_s
+            length_s = max(length_s, picture.time_s + picture.length_s - start_s)
         if writer is None:
             return False
         if end_s is not None:

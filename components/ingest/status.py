@@ -23,7 +23,7 @@ ADVICE = {
     Status.BOT_CHECK: "wait some hours, or set ingest.cookies_file; raise ingest.sleep_s",
     Status.RATE_LIMITED: "run the stage again in an hour; raise ingest.sleep_s",
     Status.LIVE_OR_UPCOMING: "run the stage again after the broadcast",
-    Status.UNSUPPORTED: "the source leads to no video that yt-dlp can get: check it, or upgrade yt-dlp",
+    Status.UNSUPPORTED: "the source leads to no video that can be got and read: check it, or upgrade yt-dlp",
     Status.NETWORK: "run the stage again; what is finished is kept",
     Status.TIMEOUT: "run the stage again, or raise ingest.item_timeout_s",
     Status.CORRUPT: "the files do not decode: get them again from elsewhere",
