@@ -14,12 +14,14 @@ import yt_dlp
 from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
 
 from components.core.raw_index import Status
+from components.ingest.direct import take_file
 from components.ingest.network_guard import guard_for, guarded
 from components.ingest.params import IngestParams
 from components.ingest.source import Source, SourceKind
 from components.ingest.status import classify, clean_message, retry_after_s
 
 _TIMEOUT_S = 30.0  # of one network operation
+_KEPT_DOWNLOADERS = 8
 
 
 class DownloadError(Exception):
@@ -50,19 +52,12 @@ def download(source: Source, folder: Path, params: IngestParams) -> list[Path]:
             raise DownloadError(Status.REMOVED, f"there is no file {source.text}")
         if source.path.stat().st_size == 0:
             raise DownloadError(Status.CORRUPT, f"the file {source.text} is empty")
-    try:
-        return _through_yt_dlp(source, folder, params)
-    except DownloadError as failure:
-        if source.path is None or failure.status is not Status.UNSUPPORTED:
-            raise
-    target = (
-        folder / f"copy{source.path.suffix}"
-    )  # a file whose kind yt-dlp does not know; decoding will tell
-    shutil.copyfile(source.path, target)
-    return [target]
+        # Whether it is a video, decoding will tell.
+        return [Path(shutil.copyfile(source.path, folder / f"copy{source.path.suffix}"))]
+    return _from_web(source.url, folder, params)
 
 
-def _through_yt_dlp(source: Source, folder: Path, params: IngestParams) -> list[Path]:
+def _from_web(url: str, folder: Path, params: IngestParams) -> list[Path]:
     refused_by_us: list[tuple[Status, str]] = []
 
     def accept(info: Mapping[str, Any], *, incomplete: bool) -> str | None:
@@ -72,44 +67,15 @@ def _through_yt_dlp(source: Source, folder: Path, params: IngestParams) -> list[
             refused_by_us.append((Status.BAD_ENTRY, "the source holds several videos: name one"))
         return refused_by_us[0][1] if refused_by_us else None
 
-    is_site = _is_site(source.url)
-    options: dict[str, Any] = {
-        "outtmpl": {"default": "%(format_id)s.%(ext)s"},
-        "paths": {"home": str(folder)},
-        "restrictfilenames": True,
-        "logger": _Silent(),
-        "quiet": True,
-        "no_warnings": True,
-        "noprogress": True,
-        "color": "no_color",
-        "format": f"bv*[height<=?{params.max_height_px}]+ba/b[height<=?{params.max_height_px}]/bv*+ba/b",
-        "format_sort": [f"res:{params.max_height_px}", "vcodec:h264", "acodec:m4a"],
-        # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.settle.
-        "ffmpeg_location": str(folder / "none"),
-        "fixup": "never",
-        "noplaylist": True,
-        "playlist_items": "1:2",
-        "match_filter": accept,
-        "cachedir": False,
-        "updatetime": False,
-        "enable_file_urls": source.kind is SourceKind.FILE,
-        "allowed_extractors": ["default"] if is_site else ["generic"],
-        "js_runtimes": {"deno": {}, "node": {}},
-        "socket_timeout": _TIMEOUT_S,
-        "retries": params.attempts,
-        "fragment_retries": params.attempts,
-        "extractor_retries": 1,
-        "file_access_retries": 0,
-        "retry_sleep_functions": {kind: _backoff(params) for kind in ("http", "fragment")},
-        "cookiefile": params.cookies_file,
-        "sleep_interval": params.sleep_s if is_site else 0,
-    }
-    if params.proxy:
-        options["proxy"] = params.proxy
-    guard = guard_for(source.url, params.proxy)
+    guard = guard_for(url, params.proxy)
     try:
-        with guarded(guard), yt_dlp.YoutubeDL(options) as downloader:
-            downloader.extract_info(source.url, download=True)
+        with guarded(guard):
+            web = _downloader(params, guard.beyond_public, is_site=_is_site(url))
+            file = take_file(web, url, folder)
+            if file is not None:
+                return [file]
+            web.params |= {"paths": {"home": str(folder)}, "match_filter": accept}
+            web.extract_info(url, download=True)
     except Exception as error:  # extractors raise anything
         if os.strerror(errno.ENOSPC) in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
@@ -125,14 +91,64 @@ def _through_yt_dlp(source: Source, folder: Path, params: IngestParams) -> list[
     return files
 
 
+_downloaders: dict[object, yt_dlp.YoutubeDL] = {}
+
+
+def _downloader(params: IngestParams, allowed: object, *, is_site: bool) -> yt_dlp.YoutubeDL:
+    """This process's downloader: making one takes longer than getting a small file, and it keeps connections.
+
+    The guard does not see connections that are kept, so sources share a downloader only if they are allowed
+    the same addresses (`allowed`).
+    """
+    key = (params.model_dump_json(), allowed, is_site)
+    if key not in _downloaders:
+        if len(_downloaders) >= _KEPT_DOWNLOADERS:
+            _downloaders.pop(next(iter(_downloaders)))
+        _downloaders[key] = yt_dlp.YoutubeDL(_options(params, is_site=is_site))
+    return _downloaders[key]
+
+
+def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "outtmpl": {"default": "%(format_id)s.%(ext)s"},
+        "restrictfilenames": True,
+        "logger": _Silent(),
+        "quiet": True,
+        "no_warnings": True,
+        "noprogress": True,
+        "color": "no_color",
+        "format": f"bv*[height<=?{params.max_height_px}]+ba/b[height<=?{params.max_height_px}]/bv*+ba/b",
+        "format_sort": [f"res:{params.max_height_px}", "vcodec:h264", "acodec:m4a"],
+        # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.settle.
+        "ffmpeg_location": f"{os.devnull}/none",
+        "fixup": "never",
+        "noplaylist": True,
+        "playlist_items": "1:2",
+        "cachedir": False,
+        "updatetime": False,
+        "allowed_extractors": ["default"] if is_site else ["generic"],
+        "js_runtimes": {"deno": {}, "node": {}},
+        "socket_timeout": _TIMEOUT_S,
+        "retries": params.attempts,
+        "fragment_retries": params.attempts,
+        "extractor_retries": 1,
+        "file_access_retries": 0,
+        "retry_sleep_functions": {kind: _backoff(params) for kind in ("http", "fragment")},
+        "cookiefile": params.cookies_file,
+        "sleep_interval": params.sleep_s if is_site else 0,
+    }
+    if params.proxy:
+        options["proxy"] = params.proxy
+    return options
+
+
 def _backoff(params: IngestParams) -> Any:
     return lambda n: params.backoff_s * 2.0 ** min(n, 6)
 
 
 def _is_site(url: str) -> bool:
-    """Whether yt-dlp's thousand extractors may know the address: not for files and for this machine."""
-    parts = urlsplit(url)
-    return parts.scheme != "file" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+    """Whether yt-dlp's thousand extractors may know the address: not one of this machine."""
+    return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _from_s3(url: str, folder: Path) -> Path:

@@ -25,25 +25,26 @@ class Guard:
     Attributes:
         named: those that the source (or the proxy) names itself.
         loopback: whether the source is on this machine.
-        offline: no connection at all, for files.
         refused: the address that was refused, if one was.
     """
 
     named: frozenset[Address] = frozenset()
     loopback: bool = False
-    offline: bool = False
     refused: str | None = field(default=None)
+
+    @property
+    def beyond_public(self) -> tuple[bool, frozenset[Address]]:
+        """What is allowed beside public addresses; downloads that agree in it may share connections."""
+        return self.loopback, frozenset(address for address in self.named if not address.is_global)
 
     def allows(self, host: str) -> bool:
         """Whether a connection to this IP address may be made."""
         try:
             address = ipaddress.ip_address(host.split("%")[0])
         except ValueError:
-            return not self.offline  # a name: it is resolved first, and its addresses come here
+            return True  # a name: it is resolved first, and its addresses come here
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
-        if self.offline:
-            return False
         if address.is_loopback:
             return self.loopback
         return address.is_global or (address in self.named and not address.is_link_local)
@@ -58,10 +59,8 @@ _installed = False
 
 
 def guard_for(url: str, proxy: str | None = None) -> Guard:
-    """The guard for an http(s) URL of the manifest; a file: URL may connect to nothing."""
+    """The guard for an http(s) URL of the manifest."""
     parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Guard(offline=True)
     named = _addresses(parts.hostname) | (_addresses(urlsplit(proxy).hostname) if proxy else frozenset())
     return Guard(named=named, loopback=any(address.is_loopback for address in named))
 

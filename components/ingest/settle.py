@@ -16,7 +16,7 @@ from components.core.soundtrack import Soundtrack
 
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 _ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
-_SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
+SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def settle(
 
 def suffix_of(path: Path) -> str:
     """The ending under which a file is kept: its own if it is one of a video, else after its container."""
-    if path.suffix.lower() in _SUFFIXES:
+    if path.suffix.lower() in SUFFIXES:
         return path.suffix.lower()
     container = probe(path).container
     return (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 from components.core.raw_index import Status
 
@@ -32,6 +35,8 @@ ADVICE = {
     Status.TOO_SHORT: "check start_s and end_s against the video's length",
     Status.BAD_ENTRY: "mend the rows of the manifest",
 }
+
+_LONGEST_REST_S = 6 * 3600.0  # a server that asks for more is asked again all the same
 
 # First match wins: the narrow messages stand before the wide ones.
 _MESSAGES: tuple[tuple[str, Status], ...] = (
@@ -65,7 +70,10 @@ _MESSAGES: tuple[tuple[str, Status], ...] = (
         r"|SSL|did not get any data|fragment|reset by peer|remote end closed|temporary failure",
         Status.NETWORK,
     ),
-    (r"unsupported|DRM|requested format|no video formats|no media|unable to extract", Status.UNSUPPORTED),
+    (
+        r"redirect loop|unsupported|DRM|requested format|no video formats|no media|unable to extract",
+        Status.UNSUPPORTED,
+    ),
 )
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), status) for pattern, status in _MESSAGES)
 
@@ -115,13 +123,25 @@ def clean_message(error: BaseException) -> str:
 
 
 def retry_after_s(error: BaseException) -> float | None:
-    """How long the server asks to wait (its Retry-After in seconds), if it says so."""
+    """How long the server asks to wait (its Retry-After, in seconds or as a date), if it says so."""
     for cause in _chain(error):
         headers = getattr(getattr(cause, "response", None), "headers", None)
         value = headers.get("Retry-After") if headers is not None and hasattr(headers, "get") else None
-        if value is not None and str(value).strip().isdigit():
-            return float(value)
+        asked_s = None if value is None else _seconds(str(value).strip())
+        if asked_s is not None:
+            return min(max(asked_s, 0.0), _LONGEST_REST_S)
     return None
+
+
+def _seconds(value: str) -> float | None:
+    """The two forms of Retry-After (RFC 9110, 10.2.3)."""
+    if value.isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
 
 
 def _chain(error: BaseException) -> list[BaseException]:

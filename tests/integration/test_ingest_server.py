@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,6 +40,8 @@ class Server(ThreadingHTTPServer):
         self.clip = clip
         self.requests: Counter[str] = Counter()
         self.bytes_sent: Counter[str] = Counter()
+        self.asked_at_s: dict[str, list[float]] = defaultdict(list)
+        self.ranges: dict[str, list[str | None]] = defaultdict(list)
         self.limited_until_s = 0.0
         self.delay_s = 0.0
 
@@ -56,16 +62,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.split("?")[0].rsplit("/", 1)[-1].split(".")[0]
         self.server.requests[name] += 1
+        self.server.asked_at_s[name].append(time.monotonic())
+        self.server.ranges[name].append(self.headers.get("Range"))
         time.sleep(self.server.delay_s)
         if name.isdigit():
             self.send_error(int(name))
         elif name == "unsteady" and self.server.requests[name] <= 2:
             self.send_error(500)
         elif name == "limited" and self.server.requests[name] == 1:
-            self.send_response(429)
-            self.send_header("Retry-After", "1")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._refuse(429, "1")
             self.server.limited_until_s = time.time() + 0.9
         elif name == "page":
             self._send(b"<html><body><h1>Come and see</h1></body></html>", "text/html")
@@ -81,6 +86,39 @@ class Handler(BaseHTTPRequestHandler):
             self._redirect("/moved.mp4")
         elif name == "wronglength":
             self._send(self.server.clip, "video/mp4", promised=len(self.server.clip) + 5000)
+        elif name == "limiteddate" and self.server.requests[name] == 1:
+            self._refuse(429, formatdate(math.ceil(time.time()) + 1, usegmt=True))
+        elif name == "busy" and self.server.requests[name] == 1:
+            self._refuse(503, "1")
+        elif name == "loop":
+            self._redirect(self.path)
+        elif name == "manyheaders":
+            self._send(self.server.clip, "video/mp4", headers={f"X-Header-{k}": "x" * 50 for k in range(500)})
+        elif name == "hugeheader":
+            self._send(self.server.clip, "video/mp4", headers={"X-Header": "x" * 1_000_000})
+        elif name == "gzipped":
+            self._send(gzip.compress(self.server.clip, 0), "video/mp4", headers={"Content-Encoding": "gzip"})
+        elif name == "chunked":
+            self._send_chunks(self.server.clip)
+        elif name == "choppedoff":
+            self._send_chunks(self.server.clip[: len(self.server.clip) // 2], is_whole=False)
+        elif name == "trickle":
+            self._trickle()
+        elif name == "norange":
+            half = len(self.server.clip) // 2 if self.server.requests[name] == 1 else None
+            self._send(self.server.clip, "video/mp4", part=half)
+        elif name == "changed":  # after the first half another file lies there
+            if self.server.requests[name] == 1:
+                other = bytes(len(self.server.clip))
+                self._send(other, "video/mp4", part=len(other) // 2, headers={"ETag": '"old"'})
+            elif self.headers.get("If-Range") == '"old"':
+                self._send(self.server.clip, "video/mp4", headers={"ETag": '"new"'})
+            else:
+                self._send_range(name)
+        elif name == "shrunk" and self.headers.get("Range"):
+            self._refuse(416)
+        elif name == "shrunk" and self.server.requests[name] == 1:
+            self._send(self.server.clip, "video/mp4", part=len(self.server.clip) // 2)
         elif name == "empty":
             self._send(b"", "video/mp4")
         else:
@@ -92,15 +130,57 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, content: bytes, kind: str, promised: int | None = None) -> None:
+    def _refuse(self, status: int, retry_after: str | None = None) -> None:
+        self.send_response(status)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(
+        self,
+        content: bytes,
+        kind: str,
+        promised: int | None = None,
+        headers: dict[str, str] | None = None,
+        part: int | None = None,
+    ) -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(promised if promised is not None else len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(content)
-        if promised is not None:
+            with contextlib.suppress(OSError):  # the client has seen enough
+                self.wfile.write(content[:part])
+        if promised is not None or part is not None:
             self.close_connection = True
+
+    def _send_chunks(self, content: bytes, *, is_whole: bool = True) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp4")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for first in range(0, len(content), 1000):
+            piece = content[first : first + 1000]
+            self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        if is_whole:
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.close_connection = True
+
+    def _trickle(self) -> None:
+        """A byte now and then: never silent for long enough to time out."""
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp4")
+        self.send_header("Content-Length", str(len(self.server.clip)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(self.server.clip[:40_000])
+            for byte in self.server.clip[40_000:40_400]:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
 
     def _send_range(self, name: str) -> None:
         clip = self.server.clip
@@ -127,7 +207,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip") / "good.mp4", seconds=3, size=(320, 240))
+    path = make_clip(tmp_path_factory.mktemp("clip") / "good.mp4", seconds=3, size=(320, 240))
+    with path.open("ab") as file:  # a box to be skipped, so that there is something to resume
+        file.write((200_008).to_bytes(4, "big") + b"free" + bytes(200_000))
+    return path
 
 
 @pytest.fixture()
@@ -165,6 +248,17 @@ def test_each_misbehaviour_has_its_status(tmp_path: Path, server: Server) -> Non
         "limited": Status.OK,
         "cutoff": Status.OK,
         "tohere": Status.OK,
+        "limiteddate": Status.OK,
+        "busy": Status.OK,
+        "gzipped": Status.OK,
+        "chunked": Status.OK,
+        "norange": Status.OK,
+        "changed": Status.OK,
+        "shrunk": Status.OK,
+        "choppedoff": Status.NETWORK,
+        "manyheaders": Status.NETWORK,
+        "hugeheader": Status.NETWORK,
+        "loop": Status.UNSUPPORTED,
         "404": Status.REMOVED,
         "410": Status.REMOVED,
         "403": Status.LOGIN_REQUIRED,
@@ -190,7 +284,16 @@ def test_each_misbehaviour_has_its_status(tmp_path: Path, server: Server) -> Non
     assert rows["503"].attempts == 3
     assert rows["404"].attempts == 1
     assert rows["unsteady"].attempts > 1 or server.requests["unsteady"] > 2
-    assert server.bytes_sent["cutoff"] < 2 * len(server.clip)  # resumed by range, not from the start
+    half = len(server.clip) // 2
+    assert len(server.clip) <= server.bytes_sent["cutoff"] < len(server.clip) + 20_000  # what was had stays
+    for name in ("cutoff", "norange", "changed", "shrunk"):
+        first, second, *more = server.ranges[name]
+        assert first is None and second is not None, name
+        assert half - 20_000 < int(second.removeprefix("bytes=").removesuffix("-")) <= half, name
+        assert more == ([None] if name == "shrunk" else []), name
+    first_s, second_s, third_s = server.asked_at_s["503"]
+    assert second_s - first_s >= 0.025 and third_s - second_s >= 0.05  # backoff_s * 2**k, with jitter
+    assert server.asked_at_s["busy"][1] - server.asked_at_s["busy"][0] >= 1.0  # its Retry-After
     assert not list((tmp_path / "data" / "raw").glob(".*"))
 
     requests = server.requests.copy()
@@ -198,7 +301,10 @@ def test_each_misbehaviour_has_its_status(tmp_path: Path, server: Server) -> Non
     again = run(tmp_path, {name: f"{server.url}/{name}.mp4" for name in expected})
     assert {name: again[name].status for name in expected} == expected
     asked_again = {name for name in expected if server.requests[name] > requests[name]}
-    assert asked_again == {"503", "empty", "wronglength"}  # what may pass, not what is permanent or done
+    may_pass = {name for name, status in expected.items() if status is Status.NETWORK}
+    assert (
+        asked_again == may_pass >= {"503", "empty", "wronglength"}
+    )  # what may pass, not what is permanent or done
     kept = run(tmp_path, {"good": f"{server.url}/good.mp4", "404": f"{server.url}/404.mp4"})
     assert set(kept) == {"good", "404"}
     assert sorted(p.name for p in (tmp_path / "data" / "raw").iterdir()) == ["good.mp4", "index.parquet"]
@@ -213,6 +319,25 @@ def test_a_rate_limit_rests_the_whole_queue(tmp_path: Path, server: Server) -> N
     assert {row.status for row in rows.values()} == {Status.OK}
     assert time.monotonic() - start >= 1.0  # the Retry-After
     assert server.requests["limited"] >= 2
+
+
+def test_a_rate_limit_until_a_date(tmp_path: Path, server: Server) -> None:
+    start = time.monotonic()
+    rows = run(tmp_path, {"limiteddate": f"{server.url}/limiteddate.mp4"}, pause_s=60.0)
+    assert rows["limiteddate"].status is Status.OK
+    assert 0.9 <= time.monotonic() - start < 30
+
+
+def test_a_trickle_ends_as_timeout_and_the_queue_goes_on(tmp_path: Path, server: Server) -> None:
+    sources = {"trickle": f"{server.url}/trickle.mp4"} | {f"v{k}": f"{server.url}/v{k}.mp4" for k in range(4)}
+    rows = run(tmp_path, sources, item_timeout_s=3.0)
+    assert {name: row.status.value for name, row in rows.items()} == {
+        name: "timeout" if name == "trickle" else "ok" for name in sources
+    }
+    assert "took longer than 3 s" in rows["trickle"].message
+    asked = server.requests["trickle"]
+    run(tmp_path, sources, item_timeout_s=3.0)
+    assert server.requests["trickle"] > asked and server.requests["v0"] == 1
 
 
 def test_no_rest_left_ends_the_queue(tmp_path: Path, server: Server) -> None:
@@ -277,7 +402,7 @@ def test_same_local_files_give_the_same_index(tmp_path: Path, clip: Path) -> Non
     sources = {"a": str(clip), "-b": clip.as_uri(), "gone": str(tmp_path / "gone.mp4")}
     (tmp_path / "zero.mp4").touch()
     truncated = clip.read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(truncated[: len(truncated) // 2])
+    (tmp_path / "cut.mp4").write_bytes(truncated[:3_000])
     sources |= {"zero": str(tmp_path / "zero.mp4"), "cut": str(tmp_path / "cut.mp4")}
     rows = run(tmp_path, sources)
     found = {name: row.status.value for name, row in rows.items()}

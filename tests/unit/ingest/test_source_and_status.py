@@ -91,7 +91,8 @@ def test_guard() -> None:
     assert inside.allows("10.1.2.3")
     assert not inside.allows("10.1.2.4")
     assert not guard_for("http://169.254.169.254/latest").allows("169.254.169.254")
-    assert not guard_for("file:///etc/passwd").allows("93.184.216.34")
+    assert here.beyond_public != inside.beyond_public != guard_for("http://10.1.2.4/").beyond_public
+    assert guard_for("http://1.1.1.1/").beyond_public == guard_for("http://8.8.8.8/").beyond_public
 
 
 def test_too_many_failures_name_the_first_of_each_kind_and_its_reason(tmp_path: Path) -> None:

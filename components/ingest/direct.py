@@ -1,0 +1,103 @@
+"""A media file straight from a web server: one request, no look at the page first, resumed by range."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yt_dlp
+from yt_dlp.networking.common import Request, Response
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
+
+from components.ingest.settle import SUFFIXES
+
+_PIECE_BYTES = 1 << 14  # what a broken connection costs at most
+_BROKEN_CONNECTIONS = 20  # that a download survives as long as each of them brought something
+_KINDS = ("video/", "audio/", "application/octet-stream", "binary/octet-stream", "application/mp4",
+          "application/ogg", "application/x-matroska")  # fmt: skip
+
+
+def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path) -> Path | None:
+    """Download the file at an address that ends like a video's.
+
+    What an earlier try left in the folder is continued if the server still has that very file.
+
+    Returns:
+        The file; None if the address does not end so, or the server answers with something else, such as a
+        page: yt-dlp's extractors may know what it is.
+
+    Raises:
+        yt_dlp.networking.exceptions.RequestError: the server's answer, or none.
+    """
+    suffix = Path(urlsplit(url).path).suffix.lower()
+    if suffix not in SUFFIXES:
+        return None
+    part, note = folder / "direct.part", folder / "direct.note"
+    for _ in range(_BROKEN_CONNECTIONS):
+        before = _size(part)
+        try:
+            is_media = _take_on(web, url, part, note)
+            break
+        except HTTPError as error:
+            if error.status != 416 or not before:  # the part is no longer a part of what lies there
+                raise
+            part.unlink()
+        except TransportError:
+            if _size(part) <= before:
+                raise
+    else:
+        raise IncompleteRead(_size(part))
+    note.unlink(missing_ok=True)
+    if not is_media:
+        part.unlink(missing_ok=True)
+        return None
+    return part.rename(folder / f"direct{suffix}")
+
+
+def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path) -> bool:
+    """One request that begins where `part` ends; False if the answer is no media file."""
+    headers = {"Accept-Encoding": "identity"}  # what is compressed cannot be resumed
+    known = note.read_text().split("\n") if note.is_file() else []
+    first = _size(part) if known[:1] == [url] else 0
+    if first:
+        headers["Range"] = f"bytes={first}-"
+        if known[1]:
+            headers["If-Range"] = known[1]
+    with closing(web.urlopen(Request(url, headers=headers))) as response:
+        kind = (response.headers.get("Content-Type") or _KINDS[0]).lower()
+        if not kind.startswith(_KINDS):
+            return False
+        is_rest = response.status == 206 and _begins_at(response) == first
+        if response.status == 206 and not is_rest:
+            part.unlink(missing_ok=True)
+            raise TransportError("the server sent another range than it was asked for")
+        note.write_text(f"{url}\n{_validator(response)}")
+        with part.open("ab" if is_rest else "wb") as file:
+            while piece := response.read(_PIECE_BYTES):
+                file.write(piece)
+        promised = response.headers.get("Content-Length") or ""
+        received = _size(part) - (first if is_rest else 0)
+        is_plain = (response.headers.get("Content-Encoding") or "identity").lower() == "identity"
+        if promised.isdigit() and is_plain and received < int(promised):
+            raise IncompleteRead(received, int(promised) - received)
+    if not _size(part):
+        raise TransportError("the server did not send any data")
+    return True
+
+
+def _begins_at(response: Response) -> int | None:
+    """Where the sent range begins, from `Content-Range: bytes 5-9/10`."""
+    first = (response.headers.get("Content-Range") or "").removeprefix("bytes ").partition("-")[0]
+    return int(first) if first.isdigit() else None
+
+
+def _validator(response: Response) -> str:
+    """What tells whether the server still has the same file: a strong ETag, or when it last changed."""
+    tag = response.headers.get("ETag") or ""
+    value = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified") or ""
+    return str(value).replace("\n", " ")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
