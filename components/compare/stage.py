@@ -12,6 +12,7 @@ from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_o
 from components.compare.table import table_csv
 from components.core.errors import AvisError
 from components.core.files import write_text
+from components.core.media_mirror import with_local_media
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations
 from components.core.tracking import continue_run
@@ -78,6 +79,7 @@ def _strips(
         return model.clip_scores["corrected"].get(name, {}).get("FSLA")
 
     chosen = choose([(name, clip_score(models[0], name) or 0.0) for name in videos], params.clips)
+    paths = with_local_media(paths, chosen)
     return [
         film_strip(
             videos[name],

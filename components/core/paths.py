@@ -6,9 +6,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders of `data/`, relative to the repository root unless `root` is given."""
+    """The folders of `data/`, relative to the repository root unless `root` is given.
+
+    `media_copy` takes the place of data/media where the media are stored elsewhere (media_mirror.py).
+    """
 
     root: Path = Path("data")
+    media_copy: Path | None = None
 
     @property
     def sample(self) -> Path:
@@ -24,7 +28,7 @@ class Paths:
 
     @property
     def media(self) -> Path:
-        return self.root / "media"
+        return self.media_copy or self.root / "media"
 
     @property
     def annotations(self) -> Path:

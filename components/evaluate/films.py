@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from components.core.engine import run_items
 from components.core.errors import AvisError
 from components.core.masks import Segmentation
+from components.core.media_mirror import with_local_media
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.params import EngineParams
 from components.core.paths import Paths
@@ -38,8 +39,9 @@ class Media:
     sounds: Path | None = None
 
 
-def pipeline_media(paths: Paths) -> Media:
-    """Return where the pipeline keeps its media."""
+def pipeline_media(paths: Paths, annotations: AnnotationSet) -> Media:
+    """Return where the pipeline keeps the media of these clips."""
+    paths = with_local_media(paths, [video.name for video in annotations.videos])
     return Media(paths.media / "frames", paths.media / "audio")
 
 

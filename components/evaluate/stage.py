@@ -57,7 +57,7 @@ def evaluate(
         title=variant,
         params=params,
         engine=engine,
-        source=FilmSource(annotations, index, pipeline_media(paths)),
+        source=FilmSource(annotations, index, pipeline_media(paths, annotations)),
     )
     _log(variant, folder, metrics, scores.failures, paths)
     _say(variant, metrics, intervals["corrected"], folder)

@@ -23,10 +23,12 @@ from components.core.errors import AvisError
 from components.core.files import replace_file, safe_name, write_bytes
 from components.core.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
 from components.core.media import read_sound
+from components.core.media_mirror import with_local_media
 from components.core.params import EngineParams
 from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
 from components.core.records import SPLITS, Video, read_annotations
+from components.core.storage import Store, open_store, read_storage
 from components.extract.media_files import SAMPLE_RATE_HZ, audio_file, features_file, frames_folder, write_wav
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -71,6 +73,8 @@ def export(
     paths = paths or Paths()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AvisError("the folder for the export is not empty", where=str(folder), fix="Name a new one.")
+    storage = read_storage()
+    paths = with_local_media(paths, storage=storage)
     items = []
     counts: dict[str, int] = {}
     for split in SPLITS:
@@ -83,8 +87,8 @@ def export(
         raise AvisError(
             "there is nothing to export", where=str(paths.annotations), fix="Run the annotate stage first."
         )
-    raw = _raw_paths(paths)
-    work = partial(_export_video, folder=folder, paths=paths, raw=raw, embed=embed)
+    raw = open_store(storage.raw, paths.raw)
+    work = partial(_export_video, folder=folder, paths=paths, raw=raw, names=_raw_names(paths), embed=embed)
     features = 0
     for outcome in run_items(work, items, engine=engine or EngineParams(), label="export"):
         if outcome.kind != "ok":
@@ -95,16 +99,22 @@ def export(
     return Exported(counts, features)
 
 
-def _raw_paths(paths: Paths) -> dict[str, Path]:
+def _raw_names(paths: Paths) -> dict[str, str]:
     """The raw file or folder of each video, where data/raw is there: its sound is better than 16 kHz mono."""
     index = paths.raw / "index.parquet"
     if not index.is_file():
         return {}
-    return {row.video_id: paths.raw / row.path for row in read_raw_index(index) if row.path is not None}
+    return {row.video_id: row.path for row in read_raw_index(index) if row.path is not None}
 
 
 def _export_video(
-    item: tuple[str, Video], *, folder: Path, paths: Paths, raw: dict[str, Path], embed: Embed | None
+    item: tuple[str, Video],
+    *,
+    folder: Path,
+    paths: Paths,
+    raw: Store,
+    names: dict[str, str],
+    embed: Embed | None,
 ) -> bool:
     """Export one video; return whether it got audio features."""
     split, video = item
@@ -122,21 +132,26 @@ def _export_video(
     for frame in found:
         link_or_copy(frame, target / frame.name)
     audio = folder / split / "WAVAudios" / f"{name}.wav"
-    source = raw.get(name, audio_file(paths.media, name))
-    if source.name.endswith(FRAMES_SUFFIX):
-        source = source / AUDIO_NAME
-    if not source.exists():
-        source = audio_file(paths.media, name)
     audio.parent.mkdir(parents=True, exist_ok=True)
+    with raw.workspace() as scratch:
+        source = raw.get(names[name], scratch) if name in names else audio_file(paths.media, name)
+        if source.name.endswith(FRAMES_SUFFIX):
+            source = source / AUDIO_NAME
+        if not source.exists():
+            source = audio_file(paths.media, name)
+        _export_sound(source, audio, video.length)
+    return _export_features(folder / split / "FEATAudios" / f"{name}.npy", paths, video, embed)
+
+
+def _export_sound(source: Path, audio: Path, length_s: int) -> None:
     if _is_published_kind(source):
         shutil.copyfile(source, audio)
     else:
         sound = read_sound(source, rate_hz=_RATE_HZ, channels=2)
-        samples = np.zeros((video.length * _RATE_HZ, 2), dtype=np.int16)
+        samples = np.zeros((length_s * _RATE_HZ, 2), dtype=np.int16)
         kept = min(len(sound), len(samples))
         samples[:kept] = sound[:kept]
         write_wav(audio, samples, _RATE_HZ)
-    return _export_features(folder / split / "FEATAudios" / f"{name}.npy", paths, video, embed)
 
 
 def _is_published_kind(path: Path) -> bool:

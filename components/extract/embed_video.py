@@ -10,8 +10,9 @@ from components.core.audio_features import embed_seconds
 from components.core.files import replace_file, sha256_file
 from components.core.media_folder import read_seconds
 from components.core.media_index import MediaEntry
+from components.core.media_store import all_names
 from components.core.records import Video
-from components.extract.media_files import features_file
+from components.core.storage import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +21,24 @@ class EmbedTask:
 
     row: MediaEntry  # of a video whose frames and sound are there
     weights: Path
-    media: Path
+    media: Store
 
 
 def embed_video(task: EmbedTask) -> str:
-    """Write data/media/features/<video_id>.npy, one embedding for each frame; return its SHA-256.
+    """Make features/<video_id>.npy, one embedding for each frame; return its SHA-256.
 
     Embedding k hears the sound that belongs to frame k, as a model that hears sound itself does.
     """
     torch.set_num_threads(1)  # the videos are what runs in parallel; and sums come out the same everywhere
     row = task.row
     video = Video(0, row.video_id, [], row.frames, row.height, row.width)
-    seconds = read_seconds(task.media, video, range(row.frames), row.frame_rate_hz)
-    features = np.stack(list(embed_seconds(seconds, weights=task.weights)))
-    target = features_file(task.media, row.video_id)
-    with replace_file(target, ".npy") as temporary:
-        np.save(temporary, features)
-    return sha256_file(target)
+    _, audio, features_name = all_names(row.video_id)
+    with task.media.workspace() as media:
+        (media / audio).parent.mkdir(parents=True, exist_ok=True)
+        task.media.get(audio, (media / audio).parent)
+        seconds = read_seconds(media, video, range(row.frames), row.frame_rate_hz)
+        features = np.stack(list(embed_seconds(seconds, weights=task.weights)))
+        with replace_file(media / features_name, ".npy") as temporary:
+            np.save(temporary, features)
+        task.media.put(media, features_name)
+        return sha256_file(media / features_name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,9 @@ from components.core.frame_folder import (
 )
 from components.core.media import ClipReader, MediaError, MediaProblem, read_sound
 from components.core.media_index import FEATURES_OF_SOURCE, MediaEntry
+from components.core.media_store import all_names, names
 from components.core.raw_index import RawEntry, Status
+from components.core.storage import Store
 from components.extract.media_files import (
     SAMPLE_RATE_HZ,
     audio_file,
@@ -39,12 +40,12 @@ _FEATURE_WIDTH = 128
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker needs for one video: `raw` and `media` are the stage's input and output folder."""
+    """What a worker needs for one video: `raw` has the video, `media` receives what is made of it."""
 
     entry: RawEntry
     params: ExtractParams
-    raw: Path
-    media: Path
+    raw: Store
+    media: Store
 
 
 def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
@@ -79,17 +80,29 @@ def extract_video(task: Task) -> MediaEntry:
 
     Raises:
         OSError: of this machine, such as a full disk.
+        StorageError: the video cannot be fetched, or the media cannot be stored.
     """
     entry = task.entry
     try:
         if entry.path is None:
             raise MediaError("the index names no file")
-        if is_frames(entry):
-            return _take_frames(task, task.raw / entry.path)
-        return _decode(task, task.raw / entry.path)
+        with task.raw.workspace() as scratch, task.media.workspace() as media:
+            source = task.raw.get(entry.path, scratch)
+            if not task.raw.is_local and _sha256(source) != entry.sha256:
+                raise MediaError("the store holds another file than the index says")
+            take = _take_frames if is_frames(entry) else _decode
+            row = take(task, source, media)
+            for name in names(row):
+                task.media.put(media, name)
+            task.media.remove(set(all_names(entry.video_id)) - set(names(row)))
+            return row
     except MediaError as error:
-        remove_media(task.media, entry.video_id)
+        task.media.remove(all_names(entry.video_id))
         return new_row(entry, task.params, Status(error.problem.value), error.what)
+
+
+def _sha256(path: Path) -> str:
+    return sha256_folder(path) if path.is_dir() else sha256_file(path)
 
 
 def is_frames(entry: RawEntry) -> bool:
@@ -97,14 +110,7 @@ def is_frames(entry: RawEntry) -> bool:
     return entry.path is not None and entry.path.endswith(FRAMES_SUFFIX)
 
 
-def remove_media(media: Path, video_id: str) -> None:
-    """Remove what an earlier run made of a video."""
-    shutil.rmtree(frames_folder(media, video_id), ignore_errors=True)
-    audio_file(media, video_id).unlink(missing_ok=True)
-    features_file(media, video_id).unlink(missing_ok=True)
-
-
-def _decode(task: Task, source: Path) -> MediaEntry:
+def _decode(task: Task, source: Path, media: Path) -> MediaEntry:
     params, video_id = task.params, task.entry.video_id
     reader = ClipReader(source, frame_rate_hz=params.frame_rate_hz, sample_rate_hz=SAMPLE_RATE_HZ, threads=1)
 
@@ -113,10 +119,9 @@ def _decode(task: Task, source: Path) -> MediaEntry:
             yield picture
 
     frames, width, height, frames_sha256 = write_frames(
-        frames_folder(task.media, video_id), pictures(), params.jpeg_quality
+        frames_folder(media, video_id), pictures(), params.jpeg_quality
     )
-    audio_sha256 = write_wav(audio_file(task.media, video_id), reader.audio, SAMPLE_RATE_HZ)
-    features_file(task.media, video_id).unlink(missing_ok=True)
+    audio_sha256 = write_wav(audio_file(media, video_id), reader.audio, SAMPLE_RATE_HZ)
     return replace(
         new_row(task.entry, params, Status.OK, ""),
         frames=frames,
@@ -129,7 +134,7 @@ def _decode(task: Task, source: Path) -> MediaEntry:
     )
 
 
-def _take_frames(task: Task, source: Path) -> MediaEntry:
+def _take_frames(task: Task, source: Path, media: Path) -> MediaEntry:
     """A folder that already holds one frame per second: its JPEGs are kept as they are."""
     params, video_id = task.params, task.entry.video_id
     if params.frame_rate_hz != 1.0:
@@ -141,7 +146,7 @@ def _take_frames(task: Task, source: Path) -> MediaEntry:
     count = len(frames) * SAMPLE_RATE_HZ
     samples = np.zeros(count, dtype=np.int16)
     samples[: min(len(sound), count)] = sound[:count]
-    folder = frames_folder(task.media, video_id)
+    folder = frames_folder(media, video_id)
     with replace_folder(folder) as temporary:
         for index, frame in enumerate(frames):
             link_or_copy(frame, temporary / f"{index:05d}.jpg")
@@ -153,15 +158,14 @@ def _take_frames(task: Task, source: Path) -> MediaEntry:
         audio_samples=count,
         duration_s=float(len(frames)),
         frames_sha256=sha256_folder(folder),
-        audio_sha256=write_wav(audio_file(task.media, video_id), samples, SAMPLE_RATE_HZ),
+        audio_sha256=write_wav(audio_file(media, video_id), samples, SAMPLE_RATE_HZ),
     )
-    return _take_features(task, source, row)
+    return _take_features(task, source, row, media)
 
 
-def _take_features(task: Task, source: Path, row: MediaEntry) -> MediaEntry:
+def _take_features(task: Task, source: Path, row: MediaEntry, media: Path) -> MediaEntry:
     """Keep features that came with the frames; a remark says if they do not fit."""
-    target = features_file(task.media, task.entry.video_id)
-    target.unlink(missing_ok=True)
+    target = features_file(media, task.entry.video_id)
     path = source / FEATURES_NAME
     if not path.is_file() or not task.params.keeps_features:
         return row

@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.files import replace_file, replace_folder, sha256_file
-from components.core.frame_folder import sha256_folder
-from components.core.media_index import MediaEntry
 
 SAMPLE_RATE_HZ = 16_000
-_WAV_HEADER_BYTES = 44
 
 
 def frames_folder(media: Path, video_id: str) -> Path:
@@ -67,31 +64,3 @@ def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> str:
         file.setframerate(rate_hz)
         file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
     return sha256_file(path)
-
-
-def has_features(media: Path, row: MediaEntry, checked_s: float) -> bool:
-    """Whether a video's audio features are as `row` says; hashed only if they changed since `checked_s`."""
-    path = features_file(media, row.video_id)
-    if not row.features_from:
-        return not path.exists()
-    if not path.is_file():
-        return False
-    return path.stat().st_mtime <= checked_s or sha256_file(path) == row.features_sha256
-
-
-def is_intact(media: Path, row: MediaEntry, checked_s: float) -> bool:
-    """Whether a video's frames and sound are as `row` says; hashed only if one changed since `checked_s`."""
-    folder, audio = frames_folder(media, row.video_id), audio_file(media, row.video_id)
-    if not folder.is_dir() or not audio.is_file():
-        return False
-    frames = sorted(folder.iterdir())
-    if [frame.name for frame in frames] != [f"{index:05d}.jpg" for index in range(row.frames)]:
-        return False
-    if audio.stat().st_size != _WAV_HEADER_BYTES + 2 * row.audio_samples:
-        return False
-    if (
-        any(frame.stat().st_mtime > checked_s for frame in frames)
-        and sha256_folder(folder) != row.frames_sha256
-    ):
-        return False
-    return audio.stat().st_mtime <= checked_s or sha256_file(audio) == row.audio_sha256

@@ -20,10 +20,12 @@ from components.core.media_index import (
     read_media_index,
     write_media_index,
 )
+from components.core.media_store import MediaFinder, all_names, names
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index
 from components.core.stage import run_stage
+from components.core.storage import StorageParams, Store, open_store, read_storage
 from components.core.tracking import data_run
 from components.extract.extract_video import (
     Task,
@@ -31,9 +33,7 @@ from components.extract.extract_video import (
     fingerprint,
     is_frames,
     new_row,
-    remove_media,
 )
-from components.extract.media_files import features_file, has_features, is_intact
 from components.extract.params import ExtractParams
 
 INDEX = "index.parquet"
@@ -52,7 +52,7 @@ def _run() -> None:
     paths = Paths()
     with data_run("extract", params=params.model_dump()) as run:
         start = time.monotonic()
-        rows = extract(params, engine, paths)
+        rows = extract(params, engine, paths, read_storage())
         statuses = Counter(row.status for row in rows)
         run.metrics({f"status.{name}": float(count) for name, count in sorted(statuses.items())})
         run.metrics(
@@ -68,7 +68,9 @@ def _run() -> None:
         check_share(rows, params.max_failed_share, paths.media / INDEX)
 
 
-def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[MediaEntry]:
+def extract(
+    params: ExtractParams, engine: EngineParams, paths: Paths, storage: StorageParams | None = None
+) -> list[MediaEntry]:
     """Make the media of every raw video that is ok, and write the index.
 
     Media of an earlier run that are whole stay as they are; what data/raw no longer holds is removed. Call
@@ -85,6 +87,9 @@ def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[M
     encoder = _fingerprint_of_encoder(params)  # first: are there such weights at all?
     media = paths.media
     media.mkdir(parents=True, exist_ok=True)
+    raw_store = open_store(storage.raw if storage else None, paths.raw)
+    store = open_store(storage.media if storage else None, media)
+    store.check()
     remove_leftovers(media)
     journal = Journal(media / _JOURNAL, "extract 1")
     rows = {
@@ -93,10 +98,10 @@ def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[M
         if entry.status is not Status.OK
     }
     available = [entry for entry in entries if entry.status is Status.OK]
-    _prune(media, {entry.video_id for entry in available})
-    rows |= _finished_before(available, params, media, journal)
+    _prune(media, store, {entry.video_id for entry in available})
+    rows |= _finished_before(available, params, media, store, journal)
     waiting = {entry.video_id: entry for entry in available if entry.video_id not in rows}
-    tasks = [(video_id, Task(entry, params, paths.raw, media)) for video_id, entry in waiting.items()]
+    tasks = [(video_id, Task(entry, params, raw_store, store)) for video_id, entry in waiting.items()]
     try:
         if tasks:
             for outcome in run_items(
@@ -107,11 +112,11 @@ def extract(params: ExtractParams, engine: EngineParams, paths: Paths) -> list[M
                 retries=1,
                 label="extract",
             ):
-                row = outcome.value or _failed(outcome, waiting[outcome.key], params, media)
+                row = outcome.value or _failed(outcome, waiting[outcome.key], params, store)
                 journal.record(row.video_id, asdict(row))
                 rows[row.video_id] = row
         had = {entry.video_id: entry for entry in available}
-        for row in _features(rows, had, params, encoder, engine, media):
+        for row in _features(rows, had, params, encoder, engine, store):
             journal.record(row.video_id, asdict(row))
             rows[row.video_id] = row
     finally:
@@ -147,20 +152,22 @@ def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) ->
     print(f"extract: {len(failed)} of {len(had)} videos failed: {numbers}; first {first}.", file=sys.stderr)
 
 
-def _failed(outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, media: Path) -> MediaEntry:
+def _failed(outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, store: Store) -> MediaEntry:
+    if outcome.error == "StorageError":
+        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}")
     if "No space left on device" in outcome.message:
         raise AvisError(
             "the disk is full",
-            where=f"{media}, {entry.video_id!r}",
+            where=entry.video_id,
             fix="Make room and run the stage again: what is finished is kept.",
         )
-    remove_media(media, entry.video_id)
+    store.remove(all_names(entry.video_id))
     status = Status.TIMEOUT if outcome.kind == "timeout" else Status.CORRUPT
     return new_row(entry, params, status, outcome.message)
 
 
 def _finished_before(
-    entries: list[RawEntry], params: ExtractParams, media: Path, journal: Journal
+    entries: list[RawEntry], params: ExtractParams, media: Path, store: Store, journal: Journal
 ) -> dict[str, MediaEntry]:
     """Rows whose media are whole and made from this raw file with these parameters."""
     index = media / INDEX
@@ -169,13 +176,14 @@ def _finished_before(
     for key, value in journal.finished.items():
         known[key] = (MediaEntry(**value), 0.0)
     kept: dict[str, MediaEntry] = {}
+    finder = MediaFinder(store)
     for entry in entries:
         row, seen_s = known.get(entry.video_id, (None, 0.0))
         if row is None or row.fingerprint != fingerprint(entry, params) or row.status != Status.OK:
             continue
-        if not is_intact(media, row, seen_s):
+        if not finder.has_media(row, seen_s):
             continue
-        if has_features(media, row, seen_s):
+        if finder.has_features(row, seen_s):
             kept[entry.video_id] = row
         elif row.features_from != FEATURES_OF_SOURCE and not is_frames(entry):
             kept[entry.video_id] = replace(row, features_from="", features_sha256=None)
@@ -188,7 +196,7 @@ def _features(
     params: ExtractParams,
     encoder: str,
     engine: EngineParams,
-    media: Path,
+    store: Store,
 ) -> Iterator[MediaEntry]:
     """Make the audio features that are still to be made, remove those that no encoder makes any more.
 
@@ -198,15 +206,15 @@ def _features(
     ours = [row for row in rows.values() if row.status == Status.OK]
     ours = [row for row in ours if row.features_from != FEATURES_OF_SOURCE]
     if params.audio_weights is None:
+        store.remove(all_names(row.video_id)[2] for row in ours if store.is_local or row.features_from)
         for row in ours:
-            features_file(media, row.video_id).unlink(missing_ok=True)
             if row.features_from:
                 yield replace(row, features_from="", features_sha256=None)
         return
     from components.extract.embed_video import EmbedTask, embed_video  # with it comes PyTorch
 
     tasks = [
-        (row.video_id, EmbedTask(row, Path(params.audio_weights), media))
+        (row.video_id, EmbedTask(row, Path(params.audio_weights), store))
         for row in ours
         if row.features_from != encoder
     ]
@@ -224,7 +232,7 @@ def _features(
             row = rows[outcome.key]
             yield replace(row, features_from=encoder, features_sha256=outcome.value)
         else:
-            yield _failed(outcome, entries[outcome.key], params, media)
+            yield _failed(outcome, entries[outcome.key], params, store)
 
 
 def _fingerprint_of_encoder(params: ExtractParams) -> str:
@@ -242,10 +250,21 @@ def _old_index(index: Path) -> dict[str, MediaEntry]:
         return {}  # none, or of another version: everything is looked at again
 
 
-def _prune(media: Path, wanted: set[str]) -> None:
-    """Remove the media of videos that are no longer wanted, and whatever else lies there."""
+def _prune(media: Path, store: Store, wanted: set[str]) -> None:
+    """Remove the media of videos that are no longer wanted.
+
+    In a folder of this machine also whatever else lies there; of a bucket only what earlier runs brought.
+    What lies on this machine when the store is elsewhere is moved there.
+    """
+    if not store.is_local:
+        known = [row for row in _old_index(media / INDEX).values() if row.status == Status.OK]
+        store.remove(name for row in known if row.video_id not in wanted for name in names(row))
+        here = [row for row in known if row.video_id in wanted and (media / names(row)[0]).is_dir()]
+        for name in (name for row in here for name in names(row)):
+            store.put(media, name)
+        wanted = set()
     for path in media.iterdir():
-        if path.name in _FOLDERS and path.is_dir():
+        if path.name in _FOLDERS and path.is_dir() and store.is_local:
             ending = _FOLDERS[path.name]
             for item in path.iterdir():
                 if not item.name.endswith(ending) or item.name.removesuffix(ending) not in wanted:

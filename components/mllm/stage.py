@@ -10,6 +10,7 @@ from statistics import fmean
 
 from components.core.errors import AvisError
 from components.core.files import write_json
+from components.core.media_mirror import with_local_media
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations, read_results
 from components.core.tracking import continue_run, training_run
@@ -47,6 +48,8 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
         metrics[variant] = {**score(truth, answers), "clips": len(truth)}
         with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
             run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
+    if params.models:  # who asks nobody needs no media
+        paths = with_local_media(paths, [video.name for video in annotations.videos])
     exam = Exam(
         clips=[
             Clip(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.media_folder import read_features, read_frame, read_seconds, resize
+from components.core.media_mirror import with_local_media
 from components.core.paths import Paths
 from components.core.records import Result, Video, read_annotations, write_results
 from components.core.tracking import continue_run
@@ -38,6 +39,7 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
             where=str(file),
             fix="Run `dvc repro`: it trains anew.",
         )
+    paths = with_local_media(paths, [video.name for video in annotations.videos])
     results: list[Result] = []
     frames = 0
     begin = time.monotonic()

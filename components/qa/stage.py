@@ -11,6 +11,7 @@ from components.core.engine import run_items
 from components.core.errors import AvisError
 from components.core.files import replace_file, write_json
 from components.core.media_index import read_media_index
+from components.core.media_mirror import with_local_media
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.records import SPLITS
@@ -92,6 +93,7 @@ def qa(params: QaParams, engine: EngineParams, paths: Paths, run: Run) -> Outcom
     (paths.qa / "gate.json").unlink(missing_ok=True)
     checks = chosen_checks(params)
     waivers = read_waivers(Path(params.waivers) if params.waivers else None, list(all_checks()))
+    paths = with_local_media(paths)
     media = read_media_index(paths.media / "index.parquet")
     documents = {
         split: read_split(paths.annotations / f"{split}.json", split, paths.media, media) for split in SPLITS

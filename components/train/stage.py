@@ -15,6 +15,7 @@ from components.core.errors import AvisError
 from components.core.files import replace_folder, sha256_file, write_json
 from components.core.masks import is_empty
 from components.core.media_index import common_features, common_frame_rate_hz
+from components.core.media_mirror import with_local_media
 from components.core.params import read_variant
 from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations
@@ -150,6 +151,7 @@ def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
 
 def _clips(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:
     """The examples of an annotation file, at the rate at which extract chose the frames."""
+    paths = with_local_media(paths, [video.name for video in annotations.videos])
     rate_hz = common_frame_rate_hz(paths.media / "index.parquet")
     return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)
 

@@ -27,6 +27,7 @@ from components.core.params import EngineParams
 from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
 from components.core.records import Video
+from components.core.storage import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.params import ExtractParams
 from components.extract.stage import check_share, extract
@@ -148,14 +149,14 @@ def test_sound_shorter_or_longer_than_the_frames(paths: Paths, weights: Path) ->
     row = extract(ExtractParams(), ENGINE, paths)[0]
     file = paths.media / "audio/a.wav"
     whole = read_sound(paths.media, Video(1, "a", [], 3, 64, 96))
-    embed_video(EmbedTask(row, weights, paths.media))
+    embed_video(EmbedTask(row, weights, FolderStore(paths.media)))
     usual = np.load(paths.media / "features/a.npy")
     for length in (1.25, 0.0, 5.0):
         samples = np.resize(whole, round(length * 16_000)) if length > 3 else whole[: round(length * 16_000)]
         with wave.open(str(file), "wb") as target:
             target.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
             target.writeframes((samples * 32768).astype("<i2").tobytes())
-        embed_video(EmbedTask(row, weights, paths.media))
+        embed_video(EmbedTask(row, weights, FolderStore(paths.media)))
         made = np.load(paths.media / "features/a.npy")
         assert made.shape == (3, 128)
         same = min(3, int(length))
@@ -284,7 +285,10 @@ def test_a_video_whose_features_cannot_be_made_stops_no_other(
     (paths.media / "audio/a.wav").write_bytes(b"RIFF")  # damaged after extract has looked at it
     params = ExtractParams(audio_weights=str(weights))
     entries = {x.video_id: x for x in stage.read_raw_index(paths.raw / "index.parquet")}
-    found = {row.video_id: row for row in stage._features(made, entries, params, "new", ENGINE, paths.media)}
+    found = {
+        row.video_id: row
+        for row in stage._features(made, entries, params, "new", ENGINE, FolderStore(paths.media))
+    }
     assert (found["a"].status, found["-b"].status) == ("corrupt", "ok")
     assert "the sound cannot be read" in found["a"].message
     check_share([made["came_with"], *found.values()], 0.5, paths.media / "index.parquet")

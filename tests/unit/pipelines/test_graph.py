@@ -84,9 +84,13 @@ QUIET = {
     "files",
     "journal",
     "lineage",
+    "media_mirror",
+    "media_store",
     "params",
     "paths",
+    "s3_store",
     "stage",
+    "storage",
     "tracking",
     "tracking_send",
 }

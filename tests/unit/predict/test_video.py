@@ -16,6 +16,7 @@ from components.core.media_folder import seconds_of_sound
 from components.core.media_index import MediaEntry
 from components.core.paths import Paths
 from components.core.records import Result
+from components.core.storage import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.media_files import audio_file, write_wav
 from components.predict.params import PredictParams
@@ -142,7 +143,7 @@ def test_a_model_of_features_hears_a_file_through_the_encoder(tmp_path: Path) ->
     whole = read_clip(video, frame_rate_hz=1.0)
     write_wav(audio_file(paths.media, "clip"), np.round(whole.audio * 32_768).astype(np.int16), 16_000)
     row = MediaEntry("clip", "ok", "", 2, 96, 64, len(whole.audio), 1.0, None, None, None)
-    embed_video(EmbedTask(row, weights, paths.media))
+    embed_video(EmbedTask(row, weights, FolderStore(paths.media)))
     clip = _VideoClip(video, 1.0, 64, hears=True, encoder=weights)
     heard = np.stack([sound for _, sound in clip() if sound is not None])
     np.testing.assert_allclose(heard, np.load(paths.media / "features/clip.npy"), rtol=1e-4, atol=1e-4)

@@ -10,6 +10,7 @@ from components.core.audio_features import encoder_fingerprint
 from components.core.errors import AvisError
 from components.core.media_index import read_media_index, write_media_index
 from components.core.paths import Paths
+from components.core.storage import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.train.params import TrainParams
 from components.train.stage import train
@@ -30,7 +31,7 @@ def test_a_model_learns_from_them(tmp_path: Path) -> None:
     made = encoder_fingerprint(weights)
     rows = list(read_media_index(index).values())
     for row in rows:
-        embed_video(EmbedTask(row, weights, paths.media))
+        embed_video(EmbedTask(row, weights, FolderStore(paths.media)))
     write_media_index(index, [replace(row, features_from=made) for row in rows])
     train("tiny", params, paths)
     model, card = load_model(paths.model("tiny"))
