@@ -60,9 +60,11 @@ class RawEntry:
     sha256: str | None = None  # of the file (of a folder: of its files in order)
     source_sha256: str | None = None  # of what was downloaded, before cutting
     size_bytes: int | None = None
-    license: str | None = None
+    license: str | None = None  # the manifest's word, else the site's
     uploader: str | None = None
     split: str | None = None
+    site_license: str | None = None  # what the site said when the video was downloaded
+    site_uploader: str | None = None
     time: str | None = None  # UTC, when it was fetched or last tried; None for local files, which may always
     # be fetched again, so that the same files give the same bytes of this index
 
@@ -70,7 +72,10 @@ class RawEntry:
 _WHOLE = {"attempts", "width", "height", "size_bytes"}
 _FLOATS = {"start_s", "end_s", "duration_s", "fps"}
 # Columns in which the same few texts stand again and again: held once each.
-_REPEATED = ("status", "message", "fingerprint", "video_codec", "audio_codec", "license", "uploader", "split")
+_REPEATED = (
+    *("status", "message", "fingerprint", "video_codec", "audio_codec"),
+    *("license", "uploader", "split", "site_license", "site_uploader"),
+)
 _REQUIRED = tuple(field.name for field in fields(RawEntry) if field.default is MISSING)
 ROWS_AT_ONCE = 20_000  # so that little is held twice
 

@@ -21,6 +21,7 @@ from components.core.media_index import (
     write_media_index,
 )
 from components.core.media_store import MediaFinder, all_names, names
+from components.core.output_folder import refuse_foreign_files
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index
@@ -86,6 +87,7 @@ def extract(
     entries = read_raw_index(paths.raw / INDEX)
     encoder = _fingerprint_of_encoder(params)  # first: are there such weights at all?
     media = paths.media
+    refuse_foreign_files(media, media / INDEX, media / _JOURNAL, stage="extract")
     media.mkdir(parents=True, exist_ok=True)
     raw_store = open_store(storage.raw if storage else None, paths.raw)
     store = open_store(storage.media if storage else None, media)

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import yt_dlp
 from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
 
+from components.core.errors import AvisError
 from components.core.raw_index import Status
 from components.ingest.direct import take_file
 from components.ingest.network_guard import guard_for, guarded
@@ -22,6 +24,16 @@ from components.ingest.status import classify, clean_message, retry_after_s
 
 _TIMEOUT_S = 30.0  # of one network operation
 _KEPT_DOWNLOADERS = 8
+_MOST_CHARACTERS = 200  # of what a site says about a video
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One file, or two where a site keeps pictures and sound apart; with what the site says about them."""
+
+    files: list[Path]
+    license: str | None = None
+    uploader: str | None = None
 
 
 class DownloadError(Exception):
@@ -34,30 +46,46 @@ class DownloadError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def download(source: Source, folder: Path, params: IngestParams) -> list[Path]:
+def download(source: Source, folder: Path, params: IngestParams) -> Download:
     """Download a video to an existing folder.
 
     What an earlier try left there is continued where the server allows it.
-
-    Returns:
-        One file, or two where a site keeps pictures and sound apart.
 
     Raises:
         DownloadError: with the status that says why.
     """
     if source.kind is SourceKind.S3:
-        return [_from_s3(source.url, folder)]
+        return Download([_from_s3(source.url, folder)])
     if source.path is not None:
         if not source.path.is_file():
             raise DownloadError(Status.REMOVED, f"there is no file {source.text}")
         if source.path.stat().st_size == 0:
             raise DownloadError(Status.CORRUPT, f"the file {source.text} is empty")
         # Whether it is a video, decoding will tell.
-        return [Path(shutil.copyfile(source.path, folder / f"copy{source.path.suffix}"))]
+        return Download([Path(shutil.copyfile(source.path, folder / f"copy{source.path.suffix}"))])
     return _from_web(source.url, folder, params)
 
 
-def _from_web(url: str, folder: Path, params: IngestParams) -> list[Path]:
+def check_format(selection: str | None) -> None:
+    """Refuse a selection of formats that yt-dlp would refuse for every single video.
+
+    Raises:
+        AvisError: it is no selection of formats.
+    """
+    if selection is None:
+        return
+    try:
+        with yt_dlp.YoutubeDL({"quiet": True, "logger": _Silent()}) as downloader:
+            downloader.build_format_selector(selection)
+    except SyntaxError as error:
+        raise AvisError(
+            f"{selection!r} selects no formats: {' '.join(str(error).split())[:200]}",
+            where="params.yaml, ingest.format",
+            fix="Write it as yt-dlp's -f has it, for example bv*[height<=480]+ba/b.",
+        ) from None
+
+
+def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
     refused_by_us: list[tuple[Status, str]] = []
 
     def accept(info: Mapping[str, Any], *, incomplete: bool) -> str | None:
@@ -73,9 +101,9 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> list[Path]:
             web = _downloader(params, guard.beyond_public, is_site=_is_site(url))
             file = take_file(web, url, folder)
             if file is not None:
-                return [file]
+                return Download([file])
             web.params |= {"paths": {"home": str(folder)}, "match_filter": accept}
-            web.extract_info(url, download=True)
+            info = web.extract_info(url, download=True)
     except Exception as error:  # extractors raise anything
         if os.strerror(errno.ENOSPC) in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
@@ -88,7 +116,19 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.suffix not in (".part", ".ytdl"))
     if not 1 <= len(files) <= 2:
         raise DownloadError(Status.UNSUPPORTED, f"yt-dlp left {len(files)} files instead of a video")
-    return files
+    return Download(files, _said(info, "license"), _said(info, "uploader", "channel", "creator"))
+
+
+def _said(info: object, *names: str) -> str | None:
+    """The first of these things that the site says about the one video it gave, in one line."""
+    entries = info.get("entries") if isinstance(info, dict) else None
+    if entries:
+        info = next((entry for entry in entries if entry), None)
+    for name in names:
+        value = info.get(name) if isinstance(info, dict) else None
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())[:_MOST_CHARACTERS]
+    return None
 
 
 _downloaders: dict[object, yt_dlp.YoutubeDL] = {}
@@ -109,6 +149,7 @@ def _downloader(params: IngestParams, allowed: object, *, is_site: bool) -> yt_d
 
 
 def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
+    height = f"height<=?{params.max_height_px}"
     options: dict[str, Any] = {
         "outtmpl": {"default": "%(format_id)s.%(ext)s"},
         "restrictfilenames": True,
@@ -117,7 +158,7 @@ def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
         "no_warnings": True,
         "noprogress": True,
         "color": "no_color",
-        "format": f"bv*[height<=?{params.max_height_px}]+ba/b[height<=?{params.max_height_px}]/bv*+ba/b",
+        "format": params.format or f"bv*[{height}]+ba/b[{height}]/bv*+ba/b",
         "format_sort": [f"res:{params.max_height_px}", "vcodec:h264", "acodec:m4a"],
         # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.settle.
         "ffmpeg_location": f"{os.devnull}/none",

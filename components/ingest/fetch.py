@@ -119,7 +119,8 @@ def _fetch_once(task: Task, source: Source, raw: Path, parts: Path) -> RawEntry:
     if source.kind is SourceKind.FRAMES:
         return _take_frames(task, source, raw)
     parts.mkdir(parents=True, exist_ok=True)
-    files = download(source, parts, params)
+    downloaded = download(source, parts, params)
+    files = downloaded.files
     source_sha256 = sha256_file(files[0]) if len(files) == 1 else None
     if entry.sha256 is not None and source_sha256 is not None and source_sha256 != entry.sha256:
         shutil.rmtree(parts)
@@ -133,7 +134,14 @@ def _fetch_once(task: Task, source: Source, raw: Path, parts: Path) -> RawEntry:
     with settled.path.open("rb+") as file:  # on disk before it gets its name
         os.fsync(file.fileno())
     settled.path.replace(target)
-    return _ok_row(task, settled, target, digest, source_sha256, target.stat().st_size)
+    row = _ok_row(task, settled, target, digest, source_sha256, target.stat().st_size)
+    return replace(
+        row,
+        site_license=downloaded.license,
+        site_uploader=downloaded.uploader,
+        license=entry.license or downloaded.license,
+        uploader=entry.uploader or downloaded.uploader,
+    )
 
 
 def _take_frames(task: Task, source: Source, raw: Path) -> RawEntry:

@@ -13,6 +13,8 @@ class IngestParams(Block):
 
     manifest: CSV or Parquet with video_id, source, and optional start_s, end_s, split, license, sha256.
     max_height_px: pictures of at most this height are asked for, where a site offers a choice.
+    format: which of a site's formats is taken, in the language of yt-dlp's -f; None: the best picture of at
+        most max_height_px and the best sound. Of several that it allows, that height is preferred.
     min_duration_s: a video shorter than this is too_short.
     max_failed_share: the stage fails when a larger share of the entries failed.
     attempts: tries of an entry that fails for a passing reason (network, timeout).
@@ -28,6 +30,7 @@ class IngestParams(Block):
 
     manifest: str = "data/sample/manifest.csv"
     max_height_px: int = Field(default=720, ge=16)
+    format: str | None = None
     min_duration_s: float = Field(default=1.0, gt=0)
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
     attempts: int = Field(default=3, ge=1)
@@ -47,5 +50,5 @@ class IngestParams(Block):
         """
         decisive: list[object] = [sha256, self.min_duration_s]
         if not is_local:
-            decisive += [self.max_height_px, self.cookies_file, self.proxy]
+            decisive += [self.max_height_px, self.format, self.cookies_file, self.proxy]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]

@@ -17,12 +17,14 @@ from components.core.errors import AvisError
 from components.core.files import remove_leftovers
 from components.core.journal import Journal
 from components.core.manifest_table import entries_of, read_manifest_table
+from components.core.output_folder import refuse_foreign_files, refuse_other_downloads
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.raw_index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
 from components.core.stage import run_stage
 from components.core.storage import StorageParams, open_store, read_storage
 from components.core.tracking import data_run
+from components.ingest.download import check_format
 from components.ingest.finished import NEW, are_local, equal, finished_before, positions_of
 from components.ingest.folder import INDEX, JOURNAL, Known, bring_along, known_rows, old_index, prune
 from components.ingest.params import IngestParams
@@ -71,12 +73,15 @@ def ingest(
         One row per entry, in the manifest's order.
 
     Raises:
-        AvisError: the manifest is not readable, the store is not reachable, or this machine's disk is full.
+        AvisError: the manifest is not readable, the output folder holds what is not ours or another
+            dataset's downloads, the store is not reachable, or this machine's disk is full.
     """
+    check_format(params.format)
     manifest = read_manifest_table(Path(params.manifest))
     raw = paths.raw
     local = are_local(manifest)
     _refuse_own_output(manifest.filter(pyarrow.array(local)), raw)
+    refuse_foreign_files(raw, raw / INDEX, raw / JOURNAL, stage="ingest")
     raw.mkdir(parents=True, exist_ok=True)
     store = open_store(storage.raw if storage else None, raw)
     store.check()
@@ -84,6 +89,8 @@ def ingest(
     journal = Journal(raw / JOURNAL, "ingest 1", in_memory=False)
     try:
         known = known_rows(raw, journal)
+        if (positions_of(manifest, known.table) == NEW).all():
+            refuse_other_downloads(raw, raw / INDEX, known.table)
         if not store.is_local:
             bring_along(raw, store, known.table)
         rows = finished_before(manifest, local, known.table, known.seen_s, params, store)
@@ -140,8 +147,11 @@ def _index(
         chosen = rows[begin : begin + ROWS_AT_ONCE]
         part = known.table.take(pyarrow.array(chosen))
         said = manifest.slice(begin, ROWS_AT_ONCE)
-        for name in ("license", "uploader", "split"):
-            part = part.set_column(part.schema.get_field_index(name), name, said.column(name))
+        for name in ("license", "uploader", "split"):  # where the manifest says nothing, the site is heard
+            value = said.column(name)
+            if name != "split":
+                value = pc.coalesce(value, part.column(f"site_{name}").cast(pyarrow.string()))
+            part = part.set_column(part.schema.get_field_index(name), name, value)
         if (chosen < known.journaled).any() and len(old):
             times = pyarrow.array(_times(part, old), pyarrow.string())
             part = part.set_column(part.schema.get_field_index("time"), "time", times)

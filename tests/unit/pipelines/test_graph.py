@@ -86,6 +86,7 @@ QUIET = {
     "lineage",
     "media_mirror",
     "media_store",
+    "output_folder",
     "params",
     "paths",
     "s3_store",
