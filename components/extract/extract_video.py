@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.disk_space import noticing_full_disk
 from components.core.files import replace_file, replace_folder, sha256_file
 from components.core.frame_folder import (
     AUDIO_NAME,
@@ -79,14 +80,19 @@ def extract_video(task: Task) -> MediaEntry:
     """Make the media of one video; what is wrong with it becomes a status.
 
     Raises:
-        OSError: of this machine, such as a full disk.
+        DiskFullError: this machine's disk is.
+        OSError: of this machine.
         StorageError: the video cannot be fetched, or the media cannot be stored.
     """
     entry = task.entry
     try:
         if entry.path is None:
             raise MediaError("the index names no file")
-        with task.raw.workspace() as scratch, task.media.workspace() as media:
+        with (
+            task.raw.workspace() as scratch,
+            task.media.workspace() as media,
+            noticing_full_disk(media, repr(entry.video_id), lambda: None),
+        ):
             source = task.raw.get(entry.path, scratch)
             if not task.raw.is_local and _sha256(source) != entry.sha256:
                 raise MediaError("the store holds another file than the index says")
@@ -119,7 +125,10 @@ def _decode(task: Task, source: Path, media: Path) -> MediaEntry:
             yield picture
 
     frames, width, height, frames_sha256 = write_frames(
-        frames_folder(media, video_id), pictures(), params.jpeg_quality
+        frames_folder(media, video_id),
+        pictures(),
+        params.jpeg_quality,
+        expected=round((task.entry.duration_s or 0.0) * params.frame_rate_hz),
     )
     audio_sha256 = write_wav(audio_file(media, video_id), reader.audio, SAMPLE_RATE_HZ)
     return replace(

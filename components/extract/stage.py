@@ -157,12 +157,8 @@ def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) ->
 def _failed(outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, store: Store) -> MediaEntry:
     if outcome.error == "StorageError":
         raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}")
-    if "No space left on device" in outcome.message:
-        raise AvisError(
-            "the disk is full",
-            where=entry.video_id,
-            fix="Make room and run the stage again: what is finished is kept.",
-        )
+    if outcome.error == "DiskFullError":
+        raise AvisError(f"{entry.video_id!r} could not be extracted: {outcome.message}")
     store.remove(all_names(entry.video_id))
     status = Status.TIMEOUT if outcome.kind == "timeout" else Status.CORRUPT
     return new_row(entry, params, status, outcome.message)

@@ -10,6 +10,7 @@ import yt_dlp
 from yt_dlp.networking.common import Request, Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
 
+from components.core.disk_space import make_sure_of_room, noticing_full_disk
 from components.ingest.settle import SUFFIXES
 
 _PIECE_BYTES = 1 << 14  # what a broken connection costs at most
@@ -29,6 +30,7 @@ def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path) -> Path | None:
 
     Raises:
         yt_dlp.networking.exceptions.RequestError: the server's answer, or none.
+        DiskFullError: the file will not fit.
     """
     suffix = Path(urlsplit(url).path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -72,11 +74,19 @@ def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path) -> bool:
         if response.status == 206 and not is_rest:
             part.unlink(missing_ok=True)
             raise TransportError("the server sent another range than it was asked for")
+        promised = response.headers.get("Content-Length") or ""
+        if not is_rest:
+            part.unlink(missing_ok=True)
+        if promised.isdigit():
+            make_sure_of_room(part.parent, url, int(promised))
         note.write_text(f"{url}\n{_validator(response)}")
-        with part.open("ab" if is_rest else "wb") as file:
+        end = (first if is_rest else 0) + int(promised) if promised.isdigit() else None
+        with (
+            noticing_full_disk(part.parent, url, lambda: None if end is None else end - _size(part)),
+            part.open("ab" if is_rest else "wb") as file,
+        ):
             while piece := response.read(_PIECE_BYTES):
                 file.write(piece)
-        promised = response.headers.get("Content-Length") or ""
         received = _size(part) - (first if is_rest else 0)
         is_plain = (response.headers.get("Content-Encoding") or "identity").lower() == "identity"
         if promised.isdigit() and is_plain and received < int(promised):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import yt_dlp
 from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
 
+from components.core.disk_space import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.errors import AvisError
 from components.core.raw_index import Status
 from components.ingest.direct import take_file
@@ -53,6 +53,7 @@ def download(source: Source, folder: Path, params: IngestParams) -> Download:
 
     Raises:
         DownloadError: with the status that says why.
+        DiskFullError: there is no room for it.
     """
     if source.kind is SourceKind.S3:
         return Download([_from_s3(source.url, folder)])
@@ -62,6 +63,7 @@ def download(source: Source, folder: Path, params: IngestParams) -> Download:
         if source.path.stat().st_size == 0:
             raise DownloadError(Status.CORRUPT, f"the file {source.text} is empty")
         # Whether it is a video, decoding will tell.
+        make_sure_of_room(folder, repr(source.text), source.path.stat().st_size)
         return Download([Path(shutil.copyfile(source.path, folder / f"copy{source.path.suffix}"))])
     return _from_web(source.url, folder, params)
 
@@ -104,9 +106,11 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
                 return Download([file])
             web.params |= {"paths": {"home": str(folder)}, "match_filter": accept}
             info = web.extract_info(url, download=True)
+    except DiskFullError:
+        raise
     except Exception as error:  # extractors raise anything
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+        if is_disk_full(error):
+            raise disk_full(folder, repr(url), None) from None
         if guard.refused:
             message = f"the source leads to the private address {guard.refused}, which is refused"
             raise DownloadError(Status.BAD_ENTRY, message) from None
@@ -167,7 +171,7 @@ def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
         "playlist_items": "1:2",
         "cachedir": False,
         "updatetime": False,
-        "allowed_extractors": ["default"] if is_site else ["generic"],
+        "allowed_extractors": ["default"] if is_site else ["generic", "html5"],
         "js_runtimes": {"deno": {}, "node": {}},
         "socket_timeout": _TIMEOUT_S,
         "retries": params.attempts,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components.core.disk_space import DiskFullError, noticing_full_disk
 from components.core.errors import AvisError
 from components.core.files import replace_folder, sha256_file
 from components.core.frame_folder import FRAMES_SUFFIX, sha256_folder
@@ -69,10 +70,12 @@ def fetch(task: Task) -> Fetched:
     """Bring one entry to data/raw, trying again after a passing failure. Every reason becomes a status.
 
     Raises:
-        OSError: of this machine, such as a full disk.
+        DiskFullError: this machine's disk is.
+        OSError: of this machine.
         StorageError: the store does not take the video.
     """
-    with task.store.workspace() as raw:
+    name = repr(task.entry.video_id)
+    with task.store.workspace() as raw, noticing_full_disk(raw, name, lambda: None):
         fetched = _fetch(task, raw)
         if fetched.row.path is not None:
             task.store.put(raw, fetched.row.path)
@@ -93,6 +96,8 @@ def _fetch(task: Task, raw: Path) -> Fetched:
             wait_s = failure.retry_after_s
         except MediaError as error:
             row = new_row(entry, params, Status(error.problem.value), error.what, attempt)
+        except DiskFullError:
+            raise
         except AvisError as error:
             row = new_row(entry, params, Status.BAD_ENTRY, str(error), attempt)
         if row.status not in RETRIED or attempt >= params.attempts:

@@ -94,12 +94,8 @@ def _fetched(outcome: Outcome[Fetched], entry: ManifestEntry, params: IngestPara
         return outcome.value
     if outcome.error == "StorageError":
         raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}")
-    if "No space left on device" in outcome.message:
-        raise AvisError(
-            "the disk is full",
-            where=f"{params.manifest}, {entry.video_id!r}",
-            fix="Make room and run the stage again: what is finished is kept.",
-        )
+    if outcome.error == "DiskFullError":
+        raise AvisError(f"{entry.video_id!r} could not be fetched: {outcome.message}")
     status = {"timeout": Status.TIMEOUT, "crash": Status.CORRUPT}.get(outcome.kind, Status.UNSUPPORTED)
     row = new_row(entry, params, status, outcome.message)
     return Fetched(replace(row, time=None) if is_local(entry) else row, None, time.time())

@@ -21,6 +21,7 @@ from PIL import Image
 from components.core.media import MediaError, decode
 from components.core.raw_index import RawEntry, Status
 from components.core.soundtrack import Soundtrack
+from components.core.storage import FolderStore
 from components.extract.extract_video import Task, extract_video
 from components.extract.params import ExtractParams
 from components.ingest.settle import Settled, settle
@@ -172,7 +173,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def extracted(settled: Settled, folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
     """Extract's JPEGs and its 16 kHz sound of the kept file."""
     entry = RawEntry("clip", Status.OK, "", 1, "somewhere", None, None, "x", path=settled.path.name)
-    row = extract_video(Task(entry, ExtractParams(), settled.path.parent, folder))
+    raw, media = FolderStore(settled.path.parent), FolderStore(folder)
+    row = extract_video(Task(entry, ExtractParams(), raw, media))
     assert (row.status, row.message) == ("ok", "")
     frames = [np.asarray(Image.open(file)) for file in sorted((folder / "frames" / "clip").iterdir())]
     with wave.open(str(folder / "audio" / "clip.wav")) as file:
