@@ -1,4 +1,4 @@
-"""`avis manifest from-aviseg` and `avis export aviseg`: in and out of AVISeg's published layout."""
+"""`avis export aviseg`: the pipeline's clips in AVISeg's published layout."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,23 +11,10 @@ from numpy.typing import NDArray
 from components.core.errors import AvisError
 from components.core.params import EngineParams, read_block, read_variant_names
 from components.core.paths import Paths
-from components.core.records import write_manifest
 from components.extract.aviseg_layout import export
-from components.ingest.from_aviseg import manifest_from_aviseg
 
 if TYPE_CHECKING:
     from models.networks import Network
-
-
-def write_aviseg_manifest(folder: Path, manifest: Path) -> None:
-    """Write the manifest of an AVISeg download and say how many videos it has.
-
-    Raises:
-        AvisError: the folder is no AVISeg download.
-    """
-    entries = manifest_from_aviseg(folder)
-    write_manifest(manifest, entries)
-    print(f"{manifest}: {len(entries)} videos")
 
 
 def export_aviseg(folder: Path, variant: str | None) -> None:

@@ -187,6 +187,12 @@ def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
     return options
 
 
+def listing_options(url: str, params: IngestParams) -> dict[str, Any]:
+    """For a downloader that lists the videos of a playlist and downloads none."""
+    options = _options(params, is_site=_is_site(url))
+    return options | {"extract_flat": "in_playlist", "noplaylist": False, "playlist_items": None}
+
+
 def _backoff(params: IngestParams) -> Any:
     return lambda n: params.backoff_s * 2.0 ** min(n, 6)
 

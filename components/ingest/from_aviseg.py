@@ -1,41 +1,54 @@
-"""The manifest of an AVISeg download: its frames and sound are there already, nothing is fetched."""
+"""The manifest of an AVISeg download: what is there is taken as it is, what is missing is fetched."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from components.core.errors import AvisError
-from components.core.files import safe_name
 from components.core.records import SPLITS, ManifestEntry
+from components.ingest.from_names import Named, manifest_from_names, read_names, video_id_of
 
 
-def manifest_from_aviseg(folder: Path) -> list[ManifestEntry]:
-    """One entry per folder `<split>/JPEGImages/<video>`, in the order of splits and names.
+def manifest_from_aviseg(folder: Path, *, local: Path | None = None, whole: bool = False) -> Named:
+    """One entry per video, in the order of splits and names.
 
-    The video id is the folder's name, with `_` for what a file name of ours may not hold.
+    A video with its folder `<split>/JPEGImages/<video>` is taken from there. One that only `<split>.json`
+    names is taken as manifest_from_names does it. The video id is the video's name, with `_` for what a file
+    name of ours may not hold.
+
+    Args:
+        folder: the download.
+        local, whole: as of manifest_from_names.
 
     Raises:
-        AvisError: there is no such folder, or two videos would have one id.
+        AvisError: there is no such folder, a JSON cannot be read, or two videos would have one id.
     """
-    entries: dict[str, ManifestEntry] = {}
+    made = Named()
+    seen: dict[str, str] = {}
     for split in SPLITS:
         images = folder / split / "JPEGImages"
-        if not images.is_dir():
-            continue
-        for video in sorted(path for path in images.iterdir() if path.is_dir()):
-            video_id = safe_name(re.sub(r"^\.|\.(?=\.)|[^A-Za-z0-9_.-]", "_", video.name)[:128])
-            if video_id in entries:
+        there = {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
+        document = folder / f"{split}.json"
+        named = {name for name, _ in read_names(document)} if document.is_file() else set()
+        missing = manifest_from_names(
+            [(name, split) for name in sorted(named - there)], local=local, whole=whole
+        )
+        made.local += missing.local + len(there)
+        made.left_out |= missing.left_out
+        entries = [ManifestEntry(video_id_of(name), str(images / name), split=split) for name in there]
+        for entry in sorted([*entries, *missing.entries], key=lambda entry: entry.video_id):
+            if entry.video_id in seen:
                 raise AvisError(
-                    f"two videos would have the id {video_id!r}",
-                    where=f"{entries[video_id].source} and {video}",
+                    f"two videos would have the id {entry.video_id!r}",
+                    where=f"{seen[entry.video_id]} and {entry.source}",
                     fix="Rename one, in its annotations too.",
                 )
-            entries[video_id] = ManifestEntry(video_id=video_id, source=str(video), split=split)
-    if not entries:
+            seen[entry.video_id] = entry.source
+            made.entries.append(entry)
+    if not made.entries and not made.left_out:
         raise AvisError(
             "this is no AVISeg download",
             where=str(folder),
             fix="It holds train/JPEGImages/<video>/*.jpg and train/WAVAudios/<video>.wav, or val, or test.",
         )
-    return list(entries.values())
+    return made

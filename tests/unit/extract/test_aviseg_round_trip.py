@@ -76,7 +76,7 @@ def test_round_trip(paths: Paths, tmp_path: Path) -> None:
         )
 
     manifest = tmp_path / "manifest.csv"
-    entries = manifest_from_aviseg(out)
+    entries = manifest_from_aviseg(out).entries
     assert {entry.video_id: entry.split for entry in entries} == NAMES
     write_manifest(manifest, entries)
     back = Paths(tmp_path / "data")
@@ -123,7 +123,7 @@ def test_bad_frame_folders(paths: Paths, tmp_path: Path) -> None:
     (images / "broken" / "0.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (out / "train" / "WAVAudios" / "broken.wav").write_bytes(b"RIFF")
     manifest = tmp_path / "manifest.csv"
-    write_manifest(manifest, manifest_from_aviseg(out))
+    write_manifest(manifest, manifest_from_aviseg(out).entries)
     rows = ingest(IngestParams(manifest=str(manifest)), ENGINE, Paths(tmp_path / "data"))
     found = {row.video_id: row.status.value for row in rows}
     assert found == dict.fromkeys(NAMES, "ok") | {
