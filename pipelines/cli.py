@@ -18,7 +18,9 @@ app = typer.Typer(
 
 manifest_app = typer.Typer(no_args_is_help=True, help="Write a manifest for ingest.")
 export_app = typer.Typer(no_args_is_help=True, help="Write clips and annotations for other programs.")
+ingest_app = typer.Typer(no_args_is_help=True, help="What became of the videos of the manifest.")
 app.add_typer(manifest_app, name="manifest")
+app.add_typer(ingest_app, name="ingest")
 app.add_typer(export_app, name="export")
 
 
@@ -272,6 +274,20 @@ def from_aviseg(
     from pipelines.manifest import write_aviseg_manifest
 
     write_aviseg_manifest(folder, out or folder / "manifest.csv", local=local, whole=whole)
+
+
+@ingest_app.command()
+def status(
+    status: Annotated[
+        str | None, typer.Option("--list", metavar="STATUS", help="Show the entries with this status.")
+    ] = None,
+    uploader: Annotated[str | None, typer.Option(help="Show the entries of this uploader.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the entries to this file instead.")] = None,
+) -> None:
+    """Count the entries by status, split and category, and say what to do."""
+    from pipelines.ingest_status import show_status
+
+    show_status(status=status, uploader=uploader, to_csv=csv)
 
 
 @export_app.command()

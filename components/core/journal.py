@@ -63,6 +63,13 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
+def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries of a journal, none if there is none; another process may be writing it."""
+    if path.exists():
+        for key, value, _ in _entries(path):
+            yield key, value
+
+
 def _begins_with(path: Path, header: bytes) -> bool:
     if not path.exists():
         return False

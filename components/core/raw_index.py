@@ -146,8 +146,9 @@ def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.
     if not path.is_file():
         raise AvisError("there is no index of raw videos", where=str(path), fix="Run the ingest stage first.")
     try:
-        with pyarrow.parquet.ParquetFile(path, read_dictionary=list(_REPEATED)) as file:
-            there = set(file.schema_arrow.names)
+        there = set(pyarrow.parquet.read_schema(path).names)
+        repeated = [name for name in _REPEATED if name in there]
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=repeated) as file:
             wanted = [field for field in raw_schema() if columns is None or field.name in set(columns)]
             lacking = [name for name in _REQUIRED if name not in there]
             if lacking:
