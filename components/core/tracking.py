@@ -191,6 +191,20 @@ def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRu
     return find_run(settings.uri, (paths or Paths()).tracking, settings.experiment, reference)
 
 
+def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, str | None]:
+    """A small artifact of every run of the experiment of models, None where a run has none.
+
+    Returns:
+        Texts by "<run id> (<name of the run>)"; nothing if MLflow is away or nothing is tracked.
+    """
+    settings = _settings()
+    if settings.uri == NO_TRACKING:
+        return {}
+    from components.core.tracking_send import run_files
+
+    return run_files(settings.uri, (paths or Paths()).tracking, settings.experiment, artifact)
+
+
 def pending(folder: Path) -> list[Path]:
     """The sessions under a tracking folder, oldest first."""
     return sorted(path.parent for path in folder.glob("[0-9]*/operations.jsonl"))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -148,6 +149,30 @@ def find_run(uri: str, folder: Path, experiment: str, reference: str) -> Tracked
         tags=dict(run.data.tags),
         datasets={entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs},
     )
+
+
+def run_files(uri: str, folder: Path, experiment: str, artifact: str) -> dict[str, str | None]:
+    """An artifact of each run of an experiment, None where there is none; nothing if MLflow is away."""
+    from mlflow.exceptions import MlflowException
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, str | None] = {}
+    try:
+        store = Store(uri, folder)
+        identity = store.experiment(experiment)
+        with store.errors():
+            runs = store.client.search_runs([identity], max_results=1000)
+        for run in runs:
+            name = f"{run.info.run_id} ({run.info.run_name})"
+            with TemporaryDirectory() as temporary:
+                try:
+                    file = store.client.download_artifacts(run.info.run_id, artifact, temporary)
+                    found[name] = Path(file).read_text()
+                except (MlflowException, OSError):
+                    found[name] = None
+    except (Away, MlflowException) as error:
+        _say(f"tracking: {error}.")
+    return found
 
 
 class Session:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from components.core.errors import AvisError
 from components.core.files import remove_leftovers
+from components.core.forgotten import ForgottenVideos
 from components.core.journal import Journal
 from components.core.manifest_table import entries_of, read_manifest_table
 from components.core.output_folder import refuse_foreign_files, refuse_other_downloads
@@ -78,6 +79,7 @@ def ingest(
     """
     check_format(params.format)
     manifest = read_manifest_table(Path(params.manifest))
+    manifest = _without_forgotten(manifest, paths)
     raw = paths.raw
     local = are_local(manifest)
     _refuse_own_output(manifest.filter(pyarrow.array(local)), raw)
@@ -173,6 +175,21 @@ def _times(fresh: pyarrow.Table, old: pyarrow.Table) -> list[str | None]:
     kept = pc.and_(pyarrow.array(same), lasting.combine_chunks())
     times: list[str | None] = pc.if_else(kept, before.column("time"), fresh.column("time")).to_pylist()
     return times
+
+
+def _without_forgotten(manifest: pyarrow.Table, paths: Paths) -> pyarrow.Table:
+    """The manifest without what was removed on request (`avis forget`)."""
+    forgotten = ForgottenVideos(paths.root / "forgotten.csv")
+    if not len(forgotten):
+        return manifest
+    ids, sources = manifest.column("video_id").to_pylist(), manifest.column("source").to_pylist()
+    kept = [not forgotten.has(*entry) for entry in zip(ids, sources, strict=True)]
+    if all(kept):
+        return manifest
+    print(f"ingest: {kept.count(False)} entries are left out: {forgotten.path} names them.", file=sys.stderr)
+    if not any(kept):
+        raise AvisError("every video of the manifest is forgotten", where=str(forgotten.path))
+    return manifest.filter(pyarrow.array(kept))
 
 
 def _refuse_own_output(local: pyarrow.Table, raw: Path) -> None:

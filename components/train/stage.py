@@ -144,7 +144,8 @@ def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
     metrics = _measure(plan.model, plan.params, fitted, plan.paths)
     run.metrics({f"train/{name}": value for name, value in metrics.items()})
     card = _card(plan)
-    _write(plan.paths.model(plan.variant), plan.model, card, fitted, metrics, run)
+    clips = sorted(video.name for video in plan.annotations.videos)
+    _write(plan.paths.model(plan.variant), plan.model, card, fitted, metrics, clips, run)
     plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
     plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
 
@@ -268,15 +269,23 @@ def _card(plan: Plan) -> ModelCard:
 
 
 def _write(
-    folder: Path, model: Network, card: ModelCard, fitted: Fitted, metrics: dict[str, float], run: Run
+    folder: Path,
+    model: Network,
+    card: ModelCard,
+    fitted: Fitted,
+    metrics: dict[str, float],
+    clips: list[str],
+    run: Run,
 ) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
         save_model(temporary, model, card)
         write_history(temporary / "history.csv", fitted.history)
         write_json(temporary / "metrics.json", metrics)
+        write_json(temporary / "clips.json", clips)  # so that it can be told which models saw a video
         write_json(temporary / "run.json", {"run_id": run.run_id, "trained": time.strftime("%Y-%m-%d")})
     run.artifact(folder / "history.csv", "training")
     run.artifact(folder / "config.json", "training")
+    run.artifact(folder / "clips.json", "training")
     validated = {name: value for name, value in metrics.items() if name == "validation_loss"}
     run.logged_model(card.name, folder / WEIGHTS, validated)

@@ -42,7 +42,7 @@ def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
     train("tiny", params, paths)
     folder = paths.model("tiny")
     assert sorted(file.name for file in folder.iterdir()) == [
-        *("config.json", "history.csv", "metrics.json", "model.safetensors", "run.json")
+        *("clips.json", "config.json", "history.csv", "metrics.json", "model.safetensors", "run.json")
     ]
     model, card = load_model(folder)
     assert card.categories == CATEGORIES

@@ -1,0 +1,80 @@
+"""data/forgotten.csv: the videos that were removed on request and must not come back. Git keeps it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from components.core.errors import AvisError
+from components.core.files import write_text
+from components.core.source import source_of
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """One clip that was removed; with a source, so is whatever else is cut from that video."""
+
+    video_id: str
+    source: str  # as source_of tells; empty: only this clip
+    time: str  # UTC
+    reason: str
+
+
+_COLUMNS = [field.name for field in fields(Forgotten)]
+
+
+class ForgottenVideos:
+    """Tells what must not be fetched.
+
+    Args:
+        path: the file; without it nothing is forgotten.
+
+    Raises:
+        AvisError: the file cannot be read: to guess would bring back what somebody wanted gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = _read(path)
+        self._ids = {row.video_id for row in self.rows}
+        self._sources = {row.source for row in self.rows if row.source}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def has(self, video_id: str, source: str | None) -> bool:
+        """Whether a clip, or the video that it is cut from, is forgotten."""
+        return video_id in self._ids or source_of(video_id, source) in self._sources
+
+    def add(self, rows: Iterable[Forgotten]) -> None:
+        """Write further ones to the file; those that are there already stay as they are."""
+        self.rows += [row for row in rows if row.video_id not in self._ids]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(astuple(row) for row in self.rows)
+        write_text(self.path, text.getvalue())
+        self.__init__(self.path)  # type: ignore[misc]
+
+
+def _read(path: Path) -> list[Forgotten]:
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if reader.fieldnames != _COLUMNS:
+                raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+            rows = [Forgotten(**row) for row in reader]
+            if any(None in astuple(row) for row in rows):
+                raise ValueError("a row has too few cells")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise AvisError(
+            f"the list of forgotten videos cannot be read: {error}",
+            where=str(path),
+            fix="Restore it: git checkout data/forgotten.csv",
+        ) from None
+    return rows
