@@ -290,7 +290,7 @@ def status(
     show_status(status=status, uploader=uploader, to_csv=csv)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # a YouTube id may begin with a dash
 def forget(
     video_ids: Annotated[list[str], typer.Argument(metavar="VIDEO_ID...", help="Or YouTube ids.")],
     reason: Annotated[str, typer.Option(help="Kept in data/forgotten.csv.")] = "",

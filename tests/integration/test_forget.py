@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -180,6 +181,19 @@ def test_looking_changes_nothing_and_a_question_is_asked(
     with pytest.raises(AvisError, match=r"there is no video '\.\./x'"):
         forget(["../x"], reason="", clip_only=False, yes=True, dry_run=False)
     assert everything(project) == before
+
+
+def test_ids_that_begin_with_a_dash_are_no_options(project: Path) -> None:
+    write_manifest(
+        Path("manifest.csv"), [ManifestEntry("-wgEIkAongk", "clips/x.mp4"), ManifestEntry("b", "y")]
+    )
+    command = [sys.executable, "-m", "pipelines.cli", "forget", "-wgEIkAongk", "--yes"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [entry.video_id for entry in read_manifest(Path("manifest.csv"))] == ["b"]
 
 
 def test_other_rows_of_a_manifest_stay_byte_for_byte(project: Path) -> None:
