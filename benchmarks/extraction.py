@@ -1,7 +1,7 @@
 """How long the extract stage takes, and how long FFmpeg's own program takes for the same on the same cores.
 
 Run from the repository root:
-    python benchmarks/extraction.py --ffmpeg PATH [--seconds 60] [--rounds 3] [--folder KEEP]
+    python benchmarks/extraction.py --ffmpeg PATH [--seconds 60] [--copies 4] [--rounds 3] [--folder KEEP]
 
 Both make one JPEG a second and a 16 kHz mono WAV of every clip, each in one decode. FFmpeg runs in two ways:
 clip after clip with all cores on each, and as many clips at a time as there are cores with one thread each.
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="length of a clip")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keep the clips here, and use them if they are there")
+    parser.add_argument("--copies", type=int, default=4, help="how often each clip stands in the list")
     parser.add_argument("--only", help="clips whose name begins so")
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
@@ -63,7 +64,11 @@ def main() -> None:
             if not (folder / name).is_file():
                 print(f"making {name}", file=sys.stderr)
                 make_clip(folder / name, number, arguments.seconds)
-        clips = [folder / name for name in CLIPS if name.startswith(arguments.only or "")]
+        clips = []
+        for copy in range(arguments.copies):
+            for name in (name for name in CLIPS if name.startswith(arguments.only or "")):
+                clips.append(Path(temporary) / f"{copy}_{name}")
+                clips[-1].symlink_to((folder / name).absolute())
         outputs = Path(temporary) / "outputs"
         ways: dict[str, Callable[[Path], None]] = {
             "extract": lambda target: ours(clips, target, cores),

@@ -46,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves one clip under every name."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as real servers do; else every second answer waits 40 ms
     clip = b""
 
     def log_message(self, *arguments: object) -> None: ...
