@@ -99,7 +99,7 @@ def _who(number: int) -> str:
 
 
 def _rows(count: int, there: set[int]) -> Iterator[RawEntry]:
-    fingerprint = IngestParams().fingerprint(None, is_local=False)
+    fingerprint = IngestParams().fingerprint(is_local=False)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for number in range(count):
         common = {

@@ -269,11 +269,14 @@ def from_aviseg(
     out: Annotated[Path | None, typer.Option(help="Instead of manifest.csv in that folder.")] = None,
     local: _Local = None,
     whole: _Whole = False,
+    add: _Add = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Replace a manifest that is there.")] = False,
 ) -> None:
     """Write the manifest of an AVISeg download: what it has is used as it is, what it lacks is fetched."""
     from pipelines.manifest import write_aviseg_manifest
 
-    write_aviseg_manifest(folder, out or folder / "manifest.csv", local=local, whole=whole)
+    manifest = out or folder / "manifest.csv"
+    write_aviseg_manifest(folder, manifest, local=local, whole=whole, anew=anew, add=add)
 
 
 @ingest_app.command()

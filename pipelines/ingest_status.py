@@ -5,6 +5,7 @@ import io
 import sys
 from pathlib import Path
 
+from components.core.errors import AvisError
 from components.core.files import write_text
 from components.core.params import read_block
 from components.core.paths import Paths
@@ -18,7 +19,7 @@ def show_status(
     """Print counts, losses and advice; or, with a status or an uploader, the entries themselves.
 
     Raises:
-        AvisError: the manifest cannot be read, or there is no such status.
+        AvisError: the manifest cannot be read, there is no such status, or the file is there already.
     """
     params = read_block("ingest", IngestParams, optional=True)
     attrition = read_attrition(params, Paths().raw)
@@ -27,6 +28,8 @@ def show_status(
         return
     rows = attrition.chosen(status=status, uploader=uploader)
     if to_csv is not None:
+        if to_csv.exists():
+            raise AvisError("the file is there already", where=str(to_csv), fix="Name a new one.")
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -20,14 +20,20 @@ _SHOWN = 10
 
 
 def write_aviseg_manifest(
-    folder: Path, manifest: Path, *, local: Path | None = None, whole: bool = False
+    folder: Path,
+    manifest: Path,
+    *,
+    local: Path | None = None,
+    whole: bool = False,
+    anew: bool = False,
+    add: bool = False,
 ) -> None:
-    """Write the manifest of an AVISeg download, anew, and say how many videos it has.
+    """Write the manifest of an AVISeg download and say how many videos it has.
 
     Raises:
         AvisError: the folder is no AVISeg download, or none of its videos can be had.
     """
-    _write_named(manifest_from_aviseg(folder, local=local, whole=whole), manifest, replace_it=True, add=False)
+    _write_named(manifest_from_aviseg(folder, local=local, whole=whole), manifest, replace_it=anew, add=add)
 
 
 def write_names_manifest(
@@ -77,24 +83,26 @@ def _with_split(entries: Iterable[ManifestEntry], split: str | None) -> list[Man
 
 
 def _write_named(made: Named, manifest: Path, *, replace_it: bool, add: bool) -> None:
-    reasons = manifest.with_name(f"{manifest.stem}.left-out.csv")
     if made.left_out:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "reason"])
-        writer.writerows(made.left_out.items())
-        write_text(reasons, text.getvalue())
         for name, reason in list(made.left_out.items())[:_SHOWN]:
             print(f"left out: {name!r}: {reason}.", file=sys.stderr)
-        print(f"{len(made.left_out)} videos are left out; all of them: {reasons}", file=sys.stderr)
     if not made.entries:
-        raise AvisError("no video can be had", where=str(manifest))
+        raise AvisError("none of these videos can be had", where=str(manifest))
     if replace_it:
         write_manifest(manifest, made.entries)
         print(f"{manifest}: {made}")
     else:
         _write(made.entries, manifest, add=add)
         print(made)
+    reasons = manifest.with_name(f"{manifest.stem}.left-out.csv")
+    reasons.unlink(missing_ok=True)
+    if made.left_out:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["name", "reason"])
+        writer.writerows(made.left_out.items())
+        write_text(reasons, text.getvalue())
+        print(f"{len(made.left_out)} videos are left out; all of them: {reasons}", file=sys.stderr)
 
 
 def _write(entries: list[ManifestEntry], manifest: Path, *, add: bool) -> None:

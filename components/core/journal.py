@@ -13,7 +13,8 @@ class Journal:
     """One line of JSON per finished item, appended and synced.
 
     The first line holds the fingerprint of what decides the items' results (the stage's parameters); a
-    journal with another fingerprint is started anew. A last line that was cut by a crash is dropped.
+    journal with another fingerprint is started anew. A last line that was cut by a crash is dropped; a line
+    that is damaged costs its item only.
 
     Args:
         path: the journal's file.
@@ -31,19 +32,14 @@ class Journal:
         header = (json.dumps({"fingerprint": fingerprint}) + "\n").encode()
         if _begins_with(path, header):
             kept = len(header)
-            for key, value, length in _entries(path):
+            for entry, length in _lines(path):
                 kept += length
-                if in_memory:
-                    self.finished[key] = value
+                if in_memory and entry is not None:
+                    self.finished[entry[0]] = entry[1]
             os.truncate(path, kept)
         else:
             write_bytes(path, header)
         self._file = path.open("ab")
-
-    def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """All entries as they were recorded, read from the file."""
-        for key, value, _ in _entries(self.path):
-            yield key, value
 
     def record(self, key: str, value: dict[str, Any]) -> None:
         """Note that an item is finished. On return the line is on disk."""
@@ -66,8 +62,9 @@ class Journal:
 def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The entries of a journal, none if there is none; another process may be writing it."""
     if path.exists():
-        for key, value, _ in _entries(path):
-            yield key, value
+        for entry, _ in _lines(path):
+            if entry is not None:
+                yield entry
 
 
 def _begins_with(path: Path, header: bytes) -> bool:
@@ -77,20 +74,20 @@ def _begins_with(path: Path, header: bytes) -> bool:
         return file.read(len(header)) == header
 
 
-def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Key, value and length in bytes of the lines after the first, up to one that is no entry."""
+def _lines(path: Path) -> Iterator[tuple[tuple[str, dict[str, Any]] | None, int]]:
+    """The lines after the first: entry, None if the line is damaged, and length in bytes.
+
+    A last line without its end was being written.
+    """
     with path.open("rb") as file:
         file.readline()
         for line in file:
-            entry = _entry(line)
-            if entry is None:
+            if not line.endswith(b"\n"):
                 return
-            yield *entry, len(line)
+            yield _entry(line), len(line)
 
 
 def _entry(line: bytes) -> tuple[str, dict[str, Any]] | None:
-    if not line.endswith(b"\n"):
-        return None
     try:
         key, value = json.loads(line)
     except ValueError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,12 @@ def refuse_foreign_files(folder: Path, index: Path, journal: Path, *, stage: str
     """
     if not folder.is_dir() or journal.is_file() or _is_our_index(index):
         return
+    if index.is_file():
+        raise AvisError(
+            "the index is damaged, and what lies beside it cannot be told without it",
+            where=str(index),
+            fix=f"`dvc checkout --force {folder}` brings back what DVC holds; else remove the folder.",
+        )
     first = _first_file(folder)
     if first is not None:
         raise AvisError(
@@ -40,6 +48,27 @@ def refuse_foreign_files(folder: Path, index: Path, journal: Path, *, stage: str
             where=str(folder),
             fix="It would remove them: move them elsewhere. Are they in no use? Then remove the folder.",
         )
+
+
+@contextmanager
+def alone_in(folder: Path, stage: str) -> Iterator[None]:
+    """Hold a folder; a second run of the stage, which would remove what the first is writing, is refused.
+
+    Raises:
+        AvisError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)  # children do not inherit it
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise AvisError(
+            f"another run of {stage} is at work there", where=str(folder), fix="Wait until it has ended."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def refuse_other_downloads(folder: Path, index: Path, known: pyarrow.Table) -> None:

@@ -166,7 +166,7 @@ def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.
         raise AvisError(
             f"the index of raw videos cannot be read: {error}",
             where=str(path),
-            fix="Delete it and run the ingest stage again.",
+            fix="`dvc checkout --force data/raw` brings back what DVC holds.",
         ) from None
     return table
 

@@ -16,7 +16,9 @@ _YOUTUBE = re.compile(
 )
 
 _YOUTUBE_ADDRESS = re.compile(
-    r"(?:youtube(?:-nocookie)?\.com/.*(?:v=|shorts/|embed/|live/)|youtu\.be/)([A-Za-z0-9_-]{11})"
+    r"^(?:https?://)?(?:[A-Za-z0-9-]+\.)*"
+    r"(?:youtube(?:-nocookie)?\.com/(?:watch\?(?:[^#]*&)?v=|shorts/|embed/|live/|v/)|youtu\.be/)"
+    r"([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])"
 )
 
 

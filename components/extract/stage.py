@@ -21,7 +21,7 @@ from components.core.media_index import (
     write_media_index,
 )
 from components.core.media_store import MediaFinder, all_names, names
-from components.core.output_folder import refuse_foreign_files
+from components.core.output_folder import alone_in, refuse_foreign_files
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index
@@ -89,6 +89,19 @@ def extract(
     media = paths.media
     refuse_foreign_files(media, media / INDEX, media / _JOURNAL, stage="extract")
     media.mkdir(parents=True, exist_ok=True)
+    with alone_in(media, "extract"):
+        return _extract(entries, params, engine, paths, encoder, storage)
+
+
+def _extract(
+    entries: list[RawEntry],
+    params: ExtractParams,
+    engine: EngineParams,
+    paths: Paths,
+    encoder: str,
+    storage: StorageParams | None,
+) -> list[MediaEntry]:
+    media = paths.media
     raw_store = open_store(storage.raw if storage else None, paths.raw)
     store = open_store(storage.media if storage else None, media)
     store.check()

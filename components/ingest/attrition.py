@@ -93,7 +93,7 @@ class Attrition:
         advice = {}
         for name in self.counts():
             if name == NOT_TRIED:
-                advice[name] = "run the stage: `dvc repro ingest`"
+                advice[name] = "run `dvc repro --force --single-item ingest`"
             elif name != _OK:
                 advice[name] = ADVICE[Status(name)] + self._again(name, params)
         return advice
@@ -120,6 +120,7 @@ def read_attrition(params: IngestParams, raw: Path) -> Attrition:
     known = pyarrow.concat_tables([journaled, _indexed(raw / INDEX)])
     positions = pc.index_in(manifest.column("video_id"), known.column("video_id").combine_chunks())
     found = known.take(positions)
+    found = _only_asked_for(found, manifest)
     columns = {name: found.column(name) for name in COLUMNS}
     columns["status"] = pc.fill_null(columns["status"], NOT_TRIED)
     for name in ("video_id", "source", "split"):
@@ -127,6 +128,16 @@ def read_attrition(params: IngestParams, raw: Path) -> Attrition:
     for name in ("license", "uploader"):
         columns[name] = pc.coalesce(manifest.column(name), columns[name])
     return Attrition(pyarrow.table(columns), len(journaled))
+
+
+def _only_asked_for(found: pyarrow.Table, manifest: pyarrow.Table) -> pyarrow.Table:
+    """Empty the rows that are about another source, or another part, than the manifest names now."""
+    same = pc.fill_null(pc.equal(found.column("source"), manifest.column("source")), False)
+    for name in ("start_s", "end_s"):
+        both = (pc.fill_null(table.column(name), -1.0) for table in (found, manifest))
+        same = pc.and_(same, pc.equal(*both))
+    columns = [pc.if_else(same, found.column(name), None) for name in found.column_names]
+    return pyarrow.table(columns, schema=found.schema)
 
 
 def annotated_categories(source: Path) -> dict[str, set[str]]:
@@ -165,15 +176,16 @@ def _losses(labels: Iterable[str], statuses: Iterable[str]) -> dict[str, Loss]:
 def _indexed(path: Path) -> pyarrow.Table:
     if not path.is_file():
         return _SCHEMA.empty_table()
-    return read_raw_table(path, COLUMNS).select(COLUMNS).cast(_SCHEMA)
+    return read_raw_table(path, _SCHEMA.names).select(_SCHEMA.names).cast(_SCHEMA)
 
 
 def _journaled(path: Path) -> pyarrow.Table:
     """Each video's last line of a journal, which another process may be writing."""
-    rows = {key: {name: value.get(name) for name in COLUMNS} for key, value in read_journal(path)}
+    rows = {key: {name: value.get(name) for name in _SCHEMA.names} for key, value in read_journal(path)}
     return pyarrow.Table.from_pylist(list(rows.values()), _SCHEMA)
 
 
+_KINDS = {"attempts": pyarrow.int64(), "start_s": pyarrow.float64(), "end_s": pyarrow.float64()}
 _SCHEMA = pyarrow.schema(
-    [(name, pyarrow.int64() if name == "attempts" else pyarrow.string()) for name in COLUMNS]
+    [(name, _KINDS.get(name, pyarrow.string())) for name in (*COLUMNS, "start_s", "end_s")]
 )

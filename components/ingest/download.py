@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yt_dlp
+from yt_dlp.cookies import YoutubeDLCookieJar
 from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
 
 from components.core.disk_space import DiskFullError, disk_full, is_disk_full, make_sure_of_room
@@ -85,6 +87,28 @@ def check_format(selection: str | None) -> None:
             where="params.yaml, ingest.format",
             fix="Write it as yt-dlp's -f has it, for example bv*[height<=480]+ba/b.",
         ) from None
+
+
+def check_cookies(path: str | None) -> None:
+    """Refuse a file of cookies that would be of no use to any video.
+
+    Raises:
+        AvisError: it is missing, or holds no cookies.
+    """
+    if path is None:
+        return
+    try:
+        cookies = YoutubeDLCookieJar(path)
+        cookies.load()
+        problem = None if len(cookies) else "it holds none"
+    except (OSError, http.cookiejar.LoadError, ValueError) as error:
+        problem = " ".join(str(error).split())[:200]
+    if problem is not None:
+        raise AvisError(
+            f"the file of cookies cannot be used: {problem}",
+            where=f"params.yaml, ingest.cookies_file: {path}",
+            fix="Export it in Netscape format from a logged-in browser.",
+        )
 
 
 def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
@@ -227,8 +251,8 @@ def _from_s3(url: str, folder: Path) -> Path:
         }.get(code, Status.NETWORK)
         raise DownloadError(status, f"S3 answers: {clean_message(error)}") from None
     except NoCredentialsError:
-        raise DownloadError(
-            Status.LOGIN_REQUIRED, "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        raise DownloadError(  # of this machine, not of the video: asked for again in the next run
+            Status.NETWORK, "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from None
     except BotoCoreError as error:
         raise DownloadError(Status.NETWORK, f"S3: {clean_message(error)}") from None

@@ -58,7 +58,11 @@ def new_row(
         source=entry.source,
         start_s=entry.start_s,
         end_s=entry.end_s,
-        fingerprint=params.fingerprint(entry.sha256, is_local=is_local(entry)),
+        fingerprint=(
+            params.fingerprint(is_local=is_local(entry))
+            if status is Status.OK
+            else params.failure_fingerprint(entry.sha256, is_local=is_local(entry))
+        ),
         license=entry.license,
         uploader=entry.uploader,
         split=entry.split,

@@ -32,8 +32,8 @@ def finished_before(
     seen_s: NDArray[np.float64],
     params: IngestParams,
     store: Store,
-) -> NDArray[np.int64]:
-    """Find the entries that need no new try.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the entries that need no new try, and those that had better keep what they have if it fails.
 
     Args:
         manifest: MANIFEST_SCHEMA.
@@ -44,28 +44,36 @@ def finished_before(
         store: where the videos are.
 
     Returns:
-        For each entry of the manifest the number of its row in `known`, -1 where it must be tried, [N].
+        For each entry of the manifest the number of its row in `known`, -1 where it must be tried, [N]; and
+        for those that must be tried only since the settings changed, the number of the row that is there.
     """
     positions = positions_of(manifest, known)
+    spare = np.full_like(positions, NEW)
     known = known.select(_DECISIVE)
     find = store.finder()
     for begin in range(0, len(manifest) if len(known) else 0, ROWS_AT_ONCE):
         chosen = slice(begin, begin + ROWS_AT_ONCE)
         found = known.take(pyarrow.array(np.maximum(positions[chosen], 0)))
-        same = positions[chosen] != NEW
-        same &= _same(found, manifest.slice(begin, ROWS_AT_ONCE), params, local[chosen])
+        part = manifest.slice(begin, ROWS_AT_ONCE)
+        asked = (positions[chosen] != NEW) & _is_asked_for(found, part)
         ok = _numpy(pc.equal(found.column("status"), Status.OK.value))
-        kept = same & ~ok & ~local[chosen] & _rests(found, params)
-        candidates = np.flatnonzero(same & ok)
+        same = _has_fingerprint(found, part, ok, local[chosen], params)
+        kept = asked & same & ~ok & ~local[chosen] & _rests(found, params)
+        candidates = np.flatnonzero(asked & ok)
         seen = seen_s[positions[chosen][candidates]].tolist()
         rows = found.take(pyarrow.array(candidates)).to_pylist()
         for number, row, row_seen_s in zip(candidates.tolist(), rows, seen, strict=True):
             stored = find(row["path"] or "")
-            kept[number] = _is_intact(row, stored, row_seen_s, store) and (
-                not local[begin + number] or _source_is_the_same(row, stored)
-            )
+            if not _is_intact(row, stored, row_seen_s, store):
+                continue
+            if local[begin + number] and not _source_is_the_same(row, stored):
+                continue
+            if same[number]:
+                kept[number] = True
+            else:
+                spare[begin + number] = positions[begin + number]
         positions[chosen][~kept] = NEW
-    return positions
+    return positions, spare
 
 
 def positions_of(manifest: pyarrow.Table, known: pyarrow.Table) -> NDArray[np.int64]:
@@ -94,23 +102,40 @@ def _is_local(source: str, here: set[str]) -> bool:
     return source in here or not _YOUTUBE_ID.fullmatch(source)
 
 
-def _same(
-    found: pyarrow.Table, manifest: pyarrow.Table, params: IngestParams, local: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Whether a row is about what the entry asks for, with these parameters, [N]."""
-    common = {is_local: params.fingerprint(None, is_local=is_local) for is_local in (True, False)}
-    hashes = manifest.column("sha256").to_pylist()
-    wanted = [
-        common[is_local] if digest is None else params.fingerprint(digest, is_local=is_local)
-        for digest, is_local in zip(hashes, local.tolist(), strict=True)
-    ]
-    same = _numpy(pc.equal(found.column("fingerprint"), pyarrow.array(wanted)))
-    same &= _numpy(pc.equal(found.column("source"), manifest.column("source")))
+def _is_asked_for(found: pyarrow.Table, manifest: pyarrow.Table) -> NDArray[np.bool_]:
+    """Whether a row is about what the entry asks for, [N]."""
+    sha256, wanted = found.column("source_sha256"), manifest.column("sha256")
+    ok = pc.equal(found.column("status"), Status.OK.value)
+    right = pc.or_(pc.invert(ok), pc.fill_null(pc.equal(sha256, wanted), True))  # unknown is no contradiction
     return (
-        same
+        _numpy(right)
+        & equal(found.column("source"), manifest.column("source"))
         & equal(found.column("start_s"), manifest.column("start_s"))
         & equal(found.column("end_s"), manifest.column("end_s"))
     )
+
+
+def _has_fingerprint(
+    found: pyarrow.Table,
+    manifest: pyarrow.Table,
+    ok: NDArray[np.bool_],
+    local: NDArray[np.bool_],
+    params: IngestParams,
+) -> NDArray[np.bool_]:
+    """Whether a row was made with settings that decide as these do, [N]."""
+    good = {is_local: params.fingerprint(is_local=is_local) for is_local in (True, False)}
+    bad = {is_local: params.failure_fingerprint(None, is_local=is_local) for is_local in (True, False)}
+    wanted = [
+        good[is_local]
+        if is_ok
+        else bad[is_local]
+        if sha256 is None
+        else params.failure_fingerprint(sha256, is_local=is_local)
+        for is_ok, is_local, sha256 in zip(
+            ok.tolist(), local.tolist(), manifest.column("sha256").to_pylist(), strict=True
+        )
+    ]
+    return _numpy(pc.equal(found.column("fingerprint"), pyarrow.array(wanted)))
 
 
 def equal(one: pyarrow.ChunkedArray, other: pyarrow.ChunkedArray) -> NDArray[np.bool_]:

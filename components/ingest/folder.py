@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.core.engine import progress_bar
 from components.core.errors import AvisError
-from components.core.journal import Journal
+from components.core.journal import read_journal
 from components.core.raw_index import RawEntry, Status, raw_table, read_raw_table
 from components.core.storage import Store
 from components.ingest.fetch import PARTS
@@ -48,9 +48,9 @@ class Known:
         return seen
 
 
-def known_rows(raw: Path, journal: Journal) -> Known:
+def known_rows(raw: Path) -> Known:
     """The rows of the journal and, for other videos, of the index."""
-    journaled = raw_table(_last_of_each(journal))
+    journaled = raw_table(_last_of_each(raw / JOURNAL))
     index = raw / INDEX
     old = old_index(raw)
     if len(journaled):
@@ -68,9 +68,9 @@ def old_index(raw: Path) -> pyarrow.Table:
         return raw_table([])  # everything is looked at again
 
 
-def _last_of_each(journal: Journal) -> Iterator[RawEntry]:
-    last = {key: number for number, (key, _) in enumerate(journal.entries())}
-    for number, (key, value) in enumerate(journal.entries()):
+def _last_of_each(journal: Path) -> Iterator[RawEntry]:
+    last = {key: number for number, (key, _) in enumerate(read_journal(journal))}
+    for number, (key, value) in enumerate(read_journal(journal)):
         if last[key] == number:
             kept: dict[str, Any] = {name: value[name] for name in value if name in _FIELDS}
             yield RawEntry(**{**kept, "status": Status(kept["status"])})

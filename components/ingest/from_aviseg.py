@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.core.errors import AvisError
 from components.core.records import SPLITS, ManifestEntry
-from components.ingest.from_names import Named, manifest_from_names, read_names, video_id_of
+from components.ingest.from_names import Named, manifest_from_names, read_names, source_text, video_id_of
 
 
 def manifest_from_aviseg(folder: Path, *, local: Path | None = None, whole: bool = False) -> Named:
@@ -27,15 +27,19 @@ def manifest_from_aviseg(folder: Path, *, local: Path | None = None, whole: bool
     seen: dict[str, str] = {}
     for split in SPLITS:
         images = folder / split / "JPEGImages"
-        there = {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
+        folders = {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
         document = folder / f"{split}.json"
         named = {name for name, _ in read_names(document)} if document.is_file() else set()
+        # What nobody names, or is whole. Ingest says what is wrong with the others of nobody's.
+        there = {name for name in folders if name not in named or _is_whole(folder / split, name)}
         missing = manifest_from_names(
             [(name, split) for name in sorted(named - there)], local=local, whole=whole
         )
         made.local += missing.local + len(there)
         made.left_out |= missing.left_out
-        entries = [ManifestEntry(video_id_of(name), str(images / name), split=split) for name in there]
+        entries = [
+            ManifestEntry(video_id_of(name), source_text(images / name), split=split) for name in there
+        ]
         for entry in sorted([*entries, *missing.entries], key=lambda entry: entry.video_id):
             if entry.video_id in seen:
                 raise AvisError(
@@ -52,3 +56,10 @@ def manifest_from_aviseg(folder: Path, *, local: Path | None = None, whole: bool
             fix="It holds train/JPEGImages/<video>/*.jpg and train/WAVAudios/<video>.wav, or val, or test.",
         )
     return made
+
+
+def _is_whole(split: Path, name: str) -> bool:
+    """Whether a download has a clip's pictures and its sound."""
+    pictures = (split / "JPEGImages" / name).iterdir()
+    sound = split / "WAVAudios" / f"{name}.wav"
+    return sound.is_file() and any(file.suffix.lower() in (".jpg", ".jpeg") for file in pictures)

@@ -66,7 +66,7 @@ def video_id_of_address(address: str) -> str:
 def _entry(words: list[str], place: str) -> ManifestEntry:
     text, *times = words
     youtube_id = youtube_id_of(text)
-    if youtube_id is None and urlsplit(text).scheme.lower() not in _SCHEMES:
+    if youtube_id is None and not _is_address(text):
         raise AvisError(f"{text[:100]!r} is neither a YouTube id (11 characters) nor an address", where=place)
     if len(times) not in (0, 2):
         raise AvisError(
@@ -80,6 +80,14 @@ def _entry(words: list[str], place: str) -> ManifestEntry:
     if start_s is not None and end_s is not None:
         video_id = clip_name(video_id, start_s, end_s)
     return ManifestEntry(video_id, source, start_s, end_s)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme.lower() in _SCHEMES and bool(parts.netloc or parts.path)
 
 
 def _seconds(text: str, place: str) -> float:

@@ -75,7 +75,9 @@ def manifest_from_names(
     if local is not None and not local.is_dir():
         raise AvisError("the folder of media does not exist", where=str(local))
     files = {
-        file.stem: file for file in sorted(local.iterdir() if local else []) if file.suffix.lower() in _MEDIA
+        file.stem: file
+        for file in sorted(local.iterdir() if local else [], reverse=True)  # of a.mp4 and a.webm the first
+        if file.suffix.lower() in _MEDIA and file.is_file()
     }
     made = Named()
     seen: dict[str, str] = {}
@@ -91,7 +93,7 @@ def manifest_from_names(
         clip = parse_clip_name(name)
         start_s, end_s = clip.start_s, clip.end_s
         if name in files:
-            made.entries.append(ManifestEntry(video_id, str(files[name]), split=split))
+            made.entries.append(ManifestEntry(video_id, source_text(files[name]), split=split))
             made.local += 1
         elif clip.youtube_id is None:
             made.left_out[name] = "its name holds no YouTube id: put the file into the folder of --local"
@@ -101,13 +103,18 @@ def manifest_from_names(
                 " --local, or take the whole video with --whole"
             )
         elif clip.youtube_id in files:
-            source = str(files[clip.youtube_id])
+            source = source_text(files[clip.youtube_id])
             made.entries.append(ManifestEntry(video_id, source, start_s, end_s, split))
             made.local += 1
         else:
             source = f"https://www.youtube.com/watch?v={clip.youtube_id}"
             made.entries.append(ManifestEntry(video_id, source, start_s, end_s, split))
     return made
+
+
+def source_text(path: Path) -> str:
+    """A path as ingest, which runs in the repository, understands it."""
+    return str(path if Path("params.yaml").is_file() else path.absolute())
 
 
 def video_id_of(name: str) -> str:

@@ -10,7 +10,7 @@ import yt_dlp
 from components.core.errors import AvisError
 from components.core.records import ManifestEntry
 from components.core.source import youtube_id_of
-from components.ingest.download import listing_options
+from components.ingest.download import check_cookies, listing_options
 from components.ingest.from_ids import address_of, video_id_of_address
 from components.ingest.network_guard import guard_for, guarded
 from components.ingest.params import IngestParams
@@ -30,11 +30,16 @@ def manifest_from_playlist(
     Raises:
         AvisError: there is no such list, it is empty, or leads to a private address.
     """
-    guard = guard_for(url, params.proxy)
+    check_cookies(params.cookies_file)
+    try:
+        guard = guard_for(url, params.proxy)
+    except ValueError as error:
+        raise AvisError(f"this is no address: {error}", where=url) from None
     options = listing_options(url, params) | ({"playlistend": limit} if limit else {})
     try:
         with guarded(guard), yt_dlp.YoutubeDL(options) as downloader:
             found = downloader.extract_info(url, download=False)
+            downloader.params["cookiefile"] = None  # the user's file is read, not written
     except Exception as error:  # extractors raise anything
         reason = f"it leads to the private address {guard.refused}" if guard.refused else clean_message(error)
         raise AvisError(f"the list cannot be read: {reason}", where=url) from None

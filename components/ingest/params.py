@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 from pydantic import Field
 
@@ -43,12 +44,27 @@ class IngestParams(Block):
     cookies_file: str | None = None
     proxy: str | None = None
 
-    def fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
-        """Changes when what was made of an entry, with its expected hash, no longer holds.
+    def fingerprint(self, *, is_local: bool) -> str:
+        """Changes when a video that is there would be another one now.
 
-        What is asked of a site decides nothing about a file of this machine.
+        What is asked of a site decides nothing about a file of this machine, and how one gets there (cookies,
+        a proxy) nothing about the video.
         """
-        decisive: list[object] = [sha256, self.min_duration_s]
-        if not is_local:
-            decisive += [self.max_height_px, self.format, self.cookies_file, self.proxy]
-        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+        site = [] if is_local else [self.max_height_px, self.format]
+        return _hash([self.min_duration_s, *site])
+
+    def failure_fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
+        """Changes when an entry that failed may fare better now; sha256 is what the manifest expects."""
+        way = [] if is_local else [self.proxy, self.cookies_file, self._cookies()]
+        return _hash([self.fingerprint(is_local=is_local), sha256, *way])
+
+    def _cookies(self) -> str | None:
+        try:
+            content = Path(self.cookies_file).read_bytes() if self.cookies_file else None
+        except OSError:
+            return None
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _hash(decisive: list[object]) -> str:
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]

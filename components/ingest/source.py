@@ -40,8 +40,16 @@ def parse_source(text: str) -> Source:
     """Tell what a source stands for: a URL (http, https, file, s3), a YouTube id or a path.
 
     Raises:
-        AvisError: for another scheme, or a file URL of another machine.
+        AvisError: for another scheme, a file URL of another machine, or what is no address or path at all.
     """
+    try:
+        return _parse(text)
+    except (ValueError, OSError) as error:  # a host in half a bracket, a name of 300 letters
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise AvisError(f"the source {text[:200]!r} is no address and no path: {reason}") from None
+
+
+def _parse(text: str) -> Source:
     scheme = urlsplit(text).scheme.lower() if "://" in text or text.startswith("file:") else ""
     if scheme == "s3":
         return Source(SourceKind.S3, text, text)

@@ -18,14 +18,14 @@ from components.core.files import remove_leftovers
 from components.core.forgotten import ForgottenVideos
 from components.core.journal import Journal
 from components.core.manifest_table import entries_of, read_manifest_table
-from components.core.output_folder import refuse_foreign_files, refuse_other_downloads
+from components.core.output_folder import alone_in, refuse_foreign_files, refuse_other_downloads
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.raw_index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
 from components.core.stage import run_stage
-from components.core.storage import StorageParams, open_store, read_storage
+from components.core.storage import StorageParams, Store, open_store, read_storage
 from components.core.tracking import data_run
-from components.ingest.download import check_format
+from components.ingest.download import check_cookies, check_format
 from components.ingest.finished import NEW, are_local, equal, finished_before, positions_of
 from components.ingest.folder import INDEX, JOURNAL, Known, bring_along, known_rows, old_index, prune
 from components.ingest.params import IngestParams
@@ -78,6 +78,7 @@ def ingest(
             dataset's downloads, the store is not reachable, or this machine's disk is full.
     """
     check_format(params.format)
+    check_cookies(params.cookies_file)
     manifest = read_manifest_table(Path(params.manifest))
     manifest = _without_forgotten(manifest, paths)
     raw = paths.raw
@@ -85,33 +86,59 @@ def ingest(
     _refuse_own_output(manifest.filter(pyarrow.array(local)), raw)
     refuse_foreign_files(raw, raw / INDEX, raw / JOURNAL, stage="ingest")
     raw.mkdir(parents=True, exist_ok=True)
-    store = open_store(storage.raw if storage else None, raw)
-    store.check()
-    remove_leftovers(raw)
-    journal = Journal(raw / JOURNAL, "ingest 1", in_memory=False)
-    try:
-        known = known_rows(raw, journal)
+    with alone_in(raw, "ingest"):
+        store = open_store(storage.raw if storage else None, raw)
+        store.check()
+        remove_leftovers(raw)
+        known = known_rows(raw)
         if (positions_of(manifest, known.table) == NEW).all():
             refuse_other_downloads(raw, raw / INDEX, known.table)
-        if not store.is_local:
-            bring_along(raw, store, known.table)
-        rows = finished_before(manifest, local, known.table, known.seen_s, params, store)
-        todo = manifest.filter(pyarrow.array(rows == NEW))
-        parts = set(todo.column("video_id").to_pylist())
-        prune(
-            raw, store, known.table.column("path").take(pyarrow.array(rows[rows != NEW])), parts, known.table
-        )
+        after = _fetch_missing(manifest, local, known, params, engine, raw, store)
+        before = old_index(raw) if after is not known or known.journaled else known.table
+        rows = positions_of(manifest, after.table)
+        prune(raw, store, after.table.column("path").take(pyarrow.array(rows)), set(), known.table)
+        write_raw_index(raw / INDEX, _index(manifest, rows, after, before))
+        (raw / JOURNAL).unlink(missing_ok=True)
+    return RawIndex(raw / INDEX)
+
+
+def _fetch_missing(
+    manifest: pyarrow.Table,
+    local: NDArray[np.bool_],
+    known: Known,
+    params: IngestParams,
+    engine: EngineParams,
+    raw: Path,
+    store: Store,
+) -> Known:
+    """Fetch what earlier runs have not; returns the rows of all."""
+    if not store.is_local:
+        bring_along(raw, store, known.table)
+    rows, spare = finished_before(manifest, local, known.table, known.seen_s, params, store)
+    todo = manifest.filter(pyarrow.array(rows == NEW))
+    there = np.concatenate((rows[rows != NEW], spare[spare != NEW]))
+    kept = known.table.column("path").take(pyarrow.array(there))
+    prune(raw, store, kept, set(todo.column("video_id").to_pylist()), known.table)
+    if not len(todo):
+        return known
+    had = set(manifest.filter(pyarrow.array(spare != NEW)).column("video_id").to_pylist())
+    stayed = 0
+    journal = Journal(raw / JOURNAL, "ingest 1", in_memory=False)
+    try:
         for row in fetch_all(entries_of(todo), len(todo), params, engine, store):
-            journal.record(row.video_id, {**asdict(row), "status": row.status.value})
-        before = old_index(raw) if len(todo) or known.journaled else known.table
-        after = known_rows(raw, journal) if len(todo) else known
+            if row.status is not Status.OK and row.video_id in had:
+                stayed += 1  # better the video of other settings than none
+            else:
+                journal.record(row.video_id, {**asdict(row), "status": row.status.value})
     finally:
         journal.close()
-    rows = positions_of(manifest, after.table)
-    prune(raw, store, after.table.column("path").take(pyarrow.array(rows)), set(), known.table)
-    write_raw_index(raw / INDEX, _index(manifest, rows, after, before))
-    journal.remove()
-    return RawIndex(raw / INDEX)
+    if stayed:
+        print(
+            f"ingest: {stayed} videos could not be fetched anew with the changed settings; they stay as they"
+            " were.",
+            file=sys.stderr,
+        )
+    return known_rows(raw)
 
 
 def check_share(index: RawIndex, max_failed_share: float) -> None:

@@ -18,17 +18,18 @@ RETRIED = frozenset({Status.NETWORK, Status.TIMEOUT})
 # The site wants a rest: going on would burn through the whole list.
 PAUSING = frozenset({Status.RATE_LIMITED, Status.BOT_CHECK})
 
+_AGAIN = "run `dvc repro --force --single-item ingest`"  # DVC sees no change that would run it
 ADVICE = {
     Status.PRIVATE: "only the owner can share them",
     Status.REMOVED: "they are gone: drop them from the manifest, or mend the source",
     Status.GEO_BLOCKED: "set ingest.proxy to one in an allowed country",
     Status.LOGIN_REQUIRED: "set ingest.cookies_file to the cookies of a logged-in browser",
     Status.BOT_CHECK: "wait some hours, or set ingest.cookies_file; raise ingest.sleep_s",
-    Status.RATE_LIMITED: "run the stage again in an hour; raise ingest.sleep_s",
-    Status.LIVE_OR_UPCOMING: "run the stage again after the broadcast",
+    Status.RATE_LIMITED: f"{_AGAIN} in an hour; raise ingest.sleep_s",
+    Status.LIVE_OR_UPCOMING: f"{_AGAIN} after the broadcast",
     Status.UNSUPPORTED: "the source leads to no video that can be got and read: check it, or upgrade yt-dlp",
-    Status.NETWORK: "run the stage again; what is finished is kept",
-    Status.TIMEOUT: "run the stage again, or raise ingest.item_timeout_s",
+    Status.NETWORK: f"{_AGAIN}; what is finished is kept",
+    Status.TIMEOUT: f"{_AGAIN}, or raise ingest.item_timeout_s",
     Status.CORRUPT: "the files do not decode: get them again from elsewhere",
     Status.NO_AUDIO: "use videos with sound",
     Status.NO_VIDEO: "use videos with pictures",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,13 @@ ENTRIES = [
 
 
 def row(video_id: str, status: Status, **values: object) -> RawEntry:
-    common = {"attempts": 1, "source": "s", "start_s": None, "end_s": None, "fingerprint": "f"}
+    common = {
+        "attempts": 1,
+        "source": f"https://x.org/{video_id}",
+        "start_s": None,
+        "end_s": None,
+        "fingerprint": "f",
+    }
     time = "2026-11-01T00:00:00+00:00"
     return RawEntry(video_id=video_id, status=status, message="why", time=time, **{**common, **values})
 
@@ -58,7 +65,7 @@ def write_index() -> None:
 def test_before_the_first_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_status()
     said = capsys.readouterr().out
-    assert "m.csv: 4 entries" in said and "not_tried" in said and "dvc repro ingest" in said
+    assert "m.csv: 4 entries" in said and "not_tried" in said and "run `dvc repro --force" in said
 
 
 def test_after_a_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,16 +78,18 @@ def test_after_a_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_status()
     said = capsys.readouterr().out
     assert "removed: they are gone" in said and "(asked for again from 2026-12-01 on)" in said
-    assert "network: run the stage again" in said and "asked for again in the next run" in said
+    assert (
+        "network: run `dvc repro --force --single-item ingest`" in said
+        and "asked for again in the next run" in said
+    )
     assert any(line.split() == ["dog", "3", "1", "66.7%"] for line in said.splitlines())
 
 
 def test_during_a_run_the_journal_counts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_index()
     journal = Journal(Paths().raw / ".journal", "ingest 1")
-    journal.record("c", {"video_id": "c", "status": "network", "message": "first"})
-    journal.record("c", {"video_id": "c", "status": "ok", "message": ""})
-    journal.record("d", {"video_id": "d", "status": "private", "message": "theirs"})
+    for name, status in (("c", "network"), ("c", "ok"), ("d", "private")):
+        journal.record(name, {"video_id": name, "status": status, "source": f"https://x.org/{name}"})
     with (Paths().raw / ".journal").open("ab") as file:
         file.write(b'["e", {"half')  # being written
     attrition = read_attrition(IngestParams(manifest="m.csv"), Paths().raw)
@@ -105,8 +114,22 @@ def test_entries_are_listed_and_written(project: Path, capsys: pytest.CaptureFix
             "network",
             "not_tried",
         ]
+    with pytest.raises(AvisError, match="there already"):
+        show_status(to_csv=Path("m.csv"))
     with pytest.raises(AvisError, match=r"'gone' is no status.*Allowed: ok, private"):
         show_status(status="gone")
+
+
+def test_a_row_about_another_source_or_part_does_not_count(project: Path) -> None:
+    write_index()
+    changed = [
+        replace(ENTRIES[0], source="https://x.org/new"),
+        replace(ENTRIES[1], start_s=3.0),
+        *ENTRIES[2:],
+    ]
+    write_manifest(project / "m.csv", changed)
+    counts = read_attrition(IngestParams(manifest="m.csv"), Paths().raw).counts()
+    assert counts == {"not_tried": 3, "network": 1}
 
 
 def test_without_a_manifest_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

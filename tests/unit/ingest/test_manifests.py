@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.core.errors import AvisError
 from components.core.records import ManifestEntry, read_manifest
-from components.core.source import clip_name, parse_clip_name, source_of
+from components.core.source import clip_name, parse_clip_name, source_of, youtube_id_of
 from components.ingest.from_aviseg import manifest_from_aviseg
 from components.ingest.from_ids import manifest_from_ids
 from components.ingest.from_names import manifest_from_names, read_names
@@ -74,6 +74,21 @@ def test_any_name_is_an_entry_or_has_a_reason(name: str) -> None:
     assert len(made.entries) + len(made.left_out) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "identity"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=3", "dQw4w9WgXcQ"),
+        ("https://m.youtube.com/watch?list=x&v=dQw4w9WgXcQ", "dQw4w9WgXcQ"),
+        ("youtu.be/dQw4w9WgXcQ?t=3", "dQw4w9WgXcQ"),
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQTOOLONG", None),
+        ("https://example.org/?next=youtube.com/embed/abcdefghijk", None),
+        ("https://notyoutube.com/embed/abcdefghijk", None),
+    ],
+)
+def test_ids_in_addresses(text: str, identity: str | None) -> None:
+    assert youtube_id_of(text) == identity
+
+
 def test_lists_of_ids_and_addresses() -> None:
     lines = ["# songs", "", "-wgEIkAongk", "dQw4w9WgXcQ 12.5 0:40", "https://youtu.be/9h7btHpA52U?t=3"]
     lines += ["https://example.org/films/cat.mp4", "https://example.org/other/cat.mp4,1:00:00,1:00:10.5"]
@@ -103,6 +118,7 @@ def test_lists_of_ids_and_addresses() -> None:
         (["dQw4w9WgXcQ -5 3"], "'-5' is no time"),
         (["dQw4w9WgXcQ 0 nan"], "'nan' is no time"),
         (["# nothing"], "the list is empty"),
+        (["http://[::1/x.mp4"], "neither a YouTube id"),
     ],
 )
 def test_wrong_lines_are_named(lines: list[str], said: str) -> None:
@@ -133,6 +149,10 @@ def test_a_manifest_grows_and_is_not_overwritten(tmp_path: Path, capsys: pytest.
 def download(folder: Path) -> None:
     """An AVISeg download of which only one video has come."""
     (folder / "train" / "JPEGImages" / WHOLE).mkdir(parents=True)
+    (folder / "train" / "JPEGImages" / WHOLE / "00000.jpg").touch()
+    (folder / "train" / "WAVAudios").mkdir()
+    (folder / "train" / "WAVAudios" / f"{WHOLE}.wav").touch()
+    (folder / "train" / "JPEGImages" / RANGE).mkdir()  # came without its pictures and sound
     for split, names in {"train": [WHOLE, RANGE, EDIT], "test": [NUMBER, "dQw4w9WgXcQ"]}.items():
         videos = [{"id": k, "file_names": [f"{name}/00000.jpg"]} for k, name in enumerate(names)]
         (folder / f"{split}.json").write_text(json.dumps({"videos": videos}))

@@ -45,7 +45,7 @@ def test_they_stay_and_the_manifest_has_the_last_word(tmp_path: Path) -> None:
         source=URL,
         start_s=None,
         end_s=None,
-        fingerprint=params.fingerprint(None, is_local=False),
+        fingerprint=params.fingerprint(is_local=False),
         path="a.mp4",
         size_bytes=4,
         time="2026-11-25T00:00:00+00:00",
@@ -71,5 +71,5 @@ def test_formats_are_checked_before_anything_is_asked_for() -> None:
         check_format("(best")
     wanted = IngestParams(format="worst")
     assert _options(wanted, is_site=True)["format"] == "worst"
-    assert wanted.fingerprint(None, is_local=False) != IngestParams().fingerprint(None, is_local=False)
-    assert wanted.fingerprint(None, is_local=True) == IngestParams().fingerprint(None, is_local=True)
+    assert wanted.fingerprint(is_local=False) != IngestParams().fingerprint(is_local=False)
+    assert wanted.fingerprint(is_local=True) == IngestParams().fingerprint(is_local=True)
