@@ -11,7 +11,15 @@ import pytest
 from components.core import s3_store
 from components.core.errors import AvisError
 from components.core.frame_folder import sha256_folder
-from components.core.storage import FolderStore, Store, open_store, scratch_folder
+from components.core.params import EngineParams
+from components.core.paths import Paths
+from components.core.records import ManifestEntry, write_manifest
+from components.core.storage import FolderStore, StorageParams, Store, open_store, scratch_folder
+from components.extract.params import ExtractParams
+from components.extract.stage import extract
+from components.ingest.params import IngestParams
+from components.ingest.stage import ingest
+from tests.clips import make_clip
 from tests.s3_server import environment, make_bucket, s3_server
 
 pytestmark = pytest.mark.integration
@@ -151,3 +159,33 @@ def test_scratch_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: p
 
 def test_without_a_url_the_folder_is_the_store(tmp_path: Path) -> None:
     assert open_store(None, tmp_path) == FolderStore(tmp_path)
+
+
+def test_what_lies_here_moves_to_the_bucket_and_is_not_made_again(bucket: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", seconds=2, size=(96, 64))
+    write_manifest(tmp_path / "m.csv", [ManifestEntry(name, str(clip)) for name in ("a", "b")])
+    params, engine, paths = (
+        IngestParams(manifest=str(tmp_path / "m.csv")),
+        EngineParams(workers=1),
+        Paths(tmp_path / "data"),
+    )
+    before = list(ingest(params, engine, paths)), extract(ExtractParams(), engine, paths)
+    storage = StorageParams(raw=f"s3://{bucket}/moved/raw", media=f"s3://{bucket}/moved/media")
+    foreign = "moved/raw/not_ours.mp4"
+    boto3.client("s3").put_object(Bucket=bucket, Key=foreign, Body=b"theirs")
+    files = {path: path.read_bytes() for path in paths.root.rglob("*") if path.is_file()}
+    after = list(ingest(params, engine, paths, storage)), extract(ExtractParams(), engine, paths, storage)
+    assert after == before
+    assert [path.name for path in paths.root.rglob("*") if path.is_file()] == ["index.parquet"] * 2
+    store = open_store(f"s3://{bucket}/moved", tmp_path)
+    (tmp_path / "got").mkdir()
+    for path, content in files.items():
+        if path.name != "index.parquet":
+            name = path.relative_to(paths.root).as_posix()
+            assert store.get(name, tmp_path / "got").read_bytes() == content, name
+
+    write_manifest(tmp_path / "m.csv", [ManifestEntry("b", str(clip))])  # what goes is ours, and nothing else
+    ingest(params, engine, paths, storage)
+    extract(ExtractParams(), engine, paths, storage)
+    assert set(store.listing("raw")) == {"b.mp4", "not_ours.mp4"}
+    assert set(store.listing("media/frames")) == {"b"}
