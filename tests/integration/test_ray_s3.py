@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import boto3
@@ -33,7 +34,8 @@ from components.ingest.stage import ingest
 from tests.clips import make_clip
 from tests.s3_server import environment, make_bucket, s3_server
 
-pytest.importorskip("ray", reason="Ray is not installed: uv pip install -e '.[ray]'")
+if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
+    pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import yaml
 from components.train.stage import train
 from tests.integration.test_train_distributed import ENVIRONMENT, Project, assert_same_curve
 
-pytest.importorskip("ray", reason="Ray is not installed: uv pip install -e '.[ray]'")
+if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
+    pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
