@@ -39,6 +39,9 @@ class ForgottenVideos:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = _read(path)
+        self._look_up()
+
+    def _look_up(self) -> None:
         self._ids = {row.video_id for row in self.rows}
         self._sources = {row.source for row in self.rows if row.source}
 
@@ -50,14 +53,16 @@ class ForgottenVideos:
         return video_id in self._ids or source_of(video_id, source) in self._sources
 
     def add(self, rows: Iterable[Forgotten]) -> None:
-        """Write further ones to the file; those that are there already stay as they are."""
-        self.rows += [row for row in rows if row.video_id not in self._ids]
+        """Write further ones to the file; what it says already stays as it is."""
+        for row in rows:
+            if row.video_id not in self._ids or (row.source and row.source not in self._sources):
+                self.rows.append(row)
+        self._look_up()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(astuple(row) for row in self.rows)
         write_text(self.path, text.getvalue())
-        self.__init__(self.path)  # type: ignore[misc]
 
 
 def _read(path: Path) -> list[Forgotten]:

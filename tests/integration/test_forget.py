@@ -14,7 +14,7 @@ import pytest
 
 from components.core import masks
 from components.core.errors import AvisError
-from components.core.forgotten import ForgottenVideos
+from components.core.forgotten import Forgotten, ForgottenVideos
 from components.core.params import EngineParams
 from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
@@ -161,7 +161,8 @@ def test_it_does_not_come_back_and_can_be_repeated(project: Path, capsys: pytest
     forget([FIRST], reason="again", clip_only=True, yes=True, dry_run=False)
     forget(["dQw4w9WgXcQ"], reason="all of it", clip_only=False, yes=True, dry_run=False)
     assert [row.video_id for row in ingest(PARAMS, ENGINE, Paths())] == [OTHER]
-    assert [row.reason for row in ForgottenVideos(Path("data/forgotten.csv")).rows] == ["", "all of it"]
+    reasons = [row.reason for row in ForgottenVideos(Path("data/forgotten.csv")).rows]
+    assert reasons == ["", "all of it", "all of it"]
 
 
 def everything(folder: Path) -> dict[Path, bytes]:
@@ -181,6 +182,15 @@ def test_looking_changes_nothing_and_a_question_is_asked(
     with pytest.raises(AvisError, match=r"there is no video '\.\./x'"):
         forget(["../x"], reason="", clip_only=False, yes=True, dry_run=False)
     assert everything(project) == before
+
+
+def test_a_clip_and_later_its_whole_video(tmp_path: Path) -> None:
+    forgotten = ForgottenVideos(tmp_path / "forgotten.csv")
+    forgotten.add([Forgotten("abc", "", "now", "")])
+    assert not forgotten.has("other", "clips/abc.mp4")
+    forgotten.add([Forgotten("abc", "clips/abc.mp4", "now", "")])
+    for found in (forgotten, ForgottenVideos(tmp_path / "forgotten.csv")):
+        assert found.has("other", "clips/abc.mp4") and len(found) == 2
 
 
 def test_ids_that_begin_with_a_dash_are_no_options(project: Path) -> None:
