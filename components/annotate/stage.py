@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.annotate.categories import map_categories, read_category_map, unite_categories
@@ -246,9 +246,7 @@ def _part(sets: list[AnnotationSet], categories: dict[int, str], names: set[str]
         )
         for track in tracks:
             track_id = track.id if keep_tracks else len(part.tracks) + 1
-            part.tracks.append(
-                Track(track_id, video_id, track.category_id, track.segmentations, track.iscrowd)
-            )
+            part.tracks.append(replace(track, id=track_id, video_id=video_id))
     return part
 
 

@@ -47,13 +47,20 @@ class Video:
 
 @dataclass(slots=True)
 class Track:
-    """One sounding object through a clip: per frame polygons, RLE (string or list counts) or None."""
+    """One sounding object through a clip: per frame polygons, RLE (string or list counts) or None.
+
+    sounding: when it is heard, (start, end) in seconds of the clip, ascending and apart; None where nobody
+        labelled the sound by itself, so that the masks alone tell it.
+    annotator: who drew it; "" where the source does not tell.
+    """
 
     id: int
     video_id: int
     category_id: int
     segmentations: list[dict[str, Any] | list[list[float]] | None]
     iscrowd: int = 0
+    sounding: list[tuple[float, float]] | None = None
+    annotator: str = ""
 
 
 @dataclass(slots=True)
@@ -296,6 +303,9 @@ def write_annotations(path: Path, annotations: AnnotationSet) -> None:
                 "segmentations": track.segmentations,
                 "bboxes": boxes,
                 "areas": areas,
+                # beyond AVISeg, and only where they are known
+                **({} if track.sounding is None else {"sounding": track.sounding}),
+                **({"annotator": track.annotator} if track.annotator else {}),
             }
         )
     document = {
@@ -369,7 +379,46 @@ def _track(
         if problem:
             raise AvisError(problem, where=f"{where}, frame {frame}")
     crowd = row.get("iscrowd", 0) if isinstance(row, dict) else 0
-    return Track(identity, video_id, category_id, segmentations, int(bool(crowd)))
+    annotator = row.get("annotator") if isinstance(row, dict) else None
+    return Track(
+        identity,
+        video_id,
+        category_id,
+        segmentations,
+        int(bool(crowd)),
+        _sounding(row, where),
+        annotator if isinstance(annotator, str) else "",
+    )
+
+
+def _sounding(row: object, where: str) -> list[tuple[float, float]] | None:
+    """The field `sounding`; None where it is missing."""
+    value = row.get("sounding") if isinstance(row, dict) else None
+    if value is None:
+        return None
+    problem = intervals_problem(value)
+    if problem is not None:
+        raise AvisError(problem, where=f"{where}, field sounding", fix="Give [[start, end], …] in seconds.")
+    return [(float(start), float(end)) for start, end in value]
+
+
+def intervals_problem(value: object) -> str | None:
+    """Return what is wrong with intervals in seconds, [[start, end], …]; None where nothing is."""
+    if not isinstance(value, list):
+        return f"{reprlib.repr(value)} is no list of intervals"
+    last = 0.0
+    for interval in value:
+        if (
+            not isinstance(interval, list | tuple)
+            or len(interval) != 2
+            or not all(type(time) in (int, float) and abs(time) <= sys.float_info.max for time in interval)
+        ):
+            return f"{reprlib.repr(interval)} is no interval of two numbers"
+        start, end = interval
+        if start < last or end <= start:
+            return f"the interval {start:g} to {end:g} s ends before it starts or overlaps the one before"
+        last = end
+    return None
 
 
 # --- results ---

@@ -182,3 +182,24 @@ def test_bad_results_name_row_and_field(tmp_path: Path, text: str, message: str)
     path.write_text(text)
     with pytest.raises(AvisError, match=message):
         read_results(path)
+
+
+def test_sounding_intervals_and_annotator_survive(tmp_path: Path) -> None:
+    video = Video(1, "clip", ["clip/00000.jpg"], length=1, height=4, width=4)
+    track = Track(1, 1, 1, [None], sounding=[(0.0, 0.5), (0.5, 1.0)], annotator="Ada")
+    write_annotations(tmp_path / "a.json", AnnotationSet({1: "dog"}, [video], [track]))
+    assert read_annotations(tmp_path / "a.json").tracks == [track]
+
+
+@pytest.mark.parametrize(
+    "sounding", ["0-1", [[1]], [[2, 1]], [[0, 2], [1, 3]], [[-1, 1]], [[0, float("inf")]]]
+)
+def test_wrong_sounding_intervals_are_refused(tmp_path: Path, sounding: object) -> None:
+    video = Video(1, "clip", ["clip/00000.jpg"], length=1, height=4, width=4)
+    write_annotations(tmp_path / "a.json", AnnotationSet({1: "dog"}, [video], [Track(1, 1, 1, [None])]))
+    document = json.loads((tmp_path / "a.json").read_text())
+    document["annotations"][0]["sounding"] = sounding
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    with pytest.raises(AvisError, match="interval") as caught:
+        read_annotations(tmp_path / "a.json")
+    assert "annotation 1" in str(caught.value) and "sounding" in str(caught.value)
