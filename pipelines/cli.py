@@ -22,6 +22,8 @@ ingest_app = typer.Typer(no_args_is_help=True, help="What became of the videos o
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(ingest_app, name="ingest")
 app.add_typer(export_app, name="export")
+qa_app = typer.Typer(help="Check annotations and media, as the qa stage does.")
+app.add_typer(qa_app, name="qa")
 
 
 @app.command()
@@ -133,6 +135,43 @@ def avsbench(
     from pipelines.avsbench import evaluate_avsbench
 
     evaluate_avsbench(folder, layout.value, split.value, model, predictions, categories, json)
+
+
+@qa_app.callback(invoke_without_command=True)
+def qa(
+    context: typer.Context,
+    list_checks: Annotated[
+        bool, typer.Option("--list", help="List the checks with their thresholds, and end.")
+    ] = False,
+) -> None:
+    """Check annotations and media, as the qa stage does, and write data/qa/report.html."""
+    if context.invoked_subcommand is not None:
+        return
+    from components.qa.stage import list_all_checks
+    from components.qa.stage import main as run
+
+    if list_checks:
+        list_all_checks()
+    else:
+        run()
+
+
+@qa_app.command()
+def fix(
+    source: Annotated[
+        Path | None, typer.Argument(help="AVISeg JSON, or a folder of it; else annotate.source.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The repaired file or folder; else beside the source.")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="specks, pinholes: repairs that change what is labelled.")
+    ] = None,
+) -> None:
+    """Apply the repairs that need no judgement, and write what was done."""
+    from pipelines.qa import fix
+
+    fix(source, out, also or [])
 
 
 @app.command()

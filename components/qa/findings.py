@@ -17,6 +17,8 @@ class Finding:
         clip with one frame per second.
     value: what the check compared with its threshold.
     waived: why somebody accepts it; "" where nobody does.
+    category, annotator: of the track; "" where there is none or it is not known.
+    source: the source video that the clip was cut from, read off its name; "" for the whole set.
     """
 
     check: str
@@ -29,6 +31,9 @@ class Finding:
     last_frame: int | None = None
     value: float | None = None
     waived: str = ""
+    category: str = ""
+    annotator: str = ""
+    source: str = ""
 
     @property
     def place(self) -> str:

@@ -18,6 +18,7 @@ from components.qa.pictures import Drawing, Request, draw
 from components.qa.reading import ClipItem
 from components.qa.waivers import Waiver
 
+_GROUPS_SHOWN = 12  # annotators, categories or sources in a table of the report
 _SHOWN_PER_CHECK = 24  # so that one noisy check does not push out the others
 
 
@@ -62,6 +63,8 @@ def write_report(
         unused_waivers=unused_waivers,
         previews=[(facts[place], preview_drawings[place]) for place in previews if place in preview_drawings],
         links={name: _link(paths, name) for _, name in clips},
+        start_s={finding: _start_s(clips, finding) for _, finding in shown},
+        groups_of={kind: _counts(open_findings, kind) for kind in ("annotator", "category", "source")},
     )
     write_text(paths.qa / "report.html", page)
 
@@ -130,6 +133,27 @@ def _categories(dataset: Dataset) -> list[tuple[str, dict[str, int], int]]:
         sounding.update(clip.sounding)
     names = sorted(sounding, key=lambda name: (-sum(tracks[split].get(name, 0) for split in SPLITS), name))
     return [(name, {split: tracks[split].get(name, 0) for split in SPLITS}, sounding[name]) for name in names]
+
+
+def _start_s(clips: Mapping[tuple[str, str], ClipItem], finding: Finding) -> float:
+    """Where in the clip's video file a finding begins, in seconds."""
+    item = clips.get((finding.split, finding.video))
+    rate_hz = item.entry.frame_rate_hz if item is not None and item.entry is not None else 1.0
+    return round((finding.frame or 0) / rate_hz, 3)
+
+
+def _counts(findings: Sequence[Finding], kind: str) -> list[tuple[str, dict[str, int]]]:
+    """Findings by severity for each annotator, category or source that has any; the most first."""
+    counts: dict[str, Counter[str]] = {}
+    for finding in findings:
+        name = getattr(finding, kind)
+        if name:
+            counts.setdefault(name, Counter())[finding.severity] += 1
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1].total(), entry[0]))
+    return [
+        (name, {severity: of_severity[severity] for severity in SEVERITIES})
+        for name, of_severity in ordered[:_GROUPS_SHOWN]
+    ]
 
 
 def _link(paths: Paths, name: str) -> str | None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from components.core.media_mirror import with_local_media
 from components.core.params import EngineParams, read_block
 from components.core.paths import Paths
 from components.core.records import SPLITS
+from components.core.source import source_of
 from components.core.stage import run_stage
 from components.core.tracking import Run, data_run
 from components.qa.checks import Check, all_checks, chosen_checks
@@ -67,17 +68,19 @@ def main() -> None:
 
 
 def list_all_checks() -> None:
-    """Print every check with its severity, threshold and meaning."""
-    from rich.console import Console
-    from rich.table import Table
+    """Print every check: severity and threshold, what it finds, what to do about it."""
+    import textwrap
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("check", "group", "severity", "threshold", "finds"):
-        table.add_column(column, overflow="fold")
+    group = ""
     for name, check in all_checks().items():
-        threshold = "" if check.threshold is None else f"{check.threshold:g} {check.unit}"
-        table.add_row(name, check.group, check.severity, threshold, check.explanation)
-    Console().print(table)
+        if check.group != group:
+            group = check.group
+            print(f"{group.upper()}\n")
+        threshold = "" if check.threshold is None else f", threshold {check.threshold:g} {check.unit}"
+        print(f"{name}  ({check.severity}{threshold})")
+        for text in (check.explanation, f"To do: {check.fix}"):
+            print(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    "))
+        print()
 
 
 def qa(params: QaParams, engine: EngineParams, paths: Paths, run: Run) -> Outcome:
@@ -101,6 +104,7 @@ def qa(params: QaParams, engine: EngineParams, paths: Paths, run: Run) -> Outcom
     dataset = Dataset(documents, media)
     findings = _check_clips(dataset, checks, params, engine)
     findings += [finding for check in checks for finding in check.check_set(dataset)]
+    findings = _attributed(findings, dataset)
     findings, unused = apply_waivers(findings, waivers)
     outcome = Outcome(dataset, sorted(findings, key=_order), unused)
     metrics = outcome.metrics(checks)
@@ -140,6 +144,32 @@ def check_clip(item: ClipItem, checks: Sequence[Check]) -> tuple[list[Finding], 
     """All findings in one clip, and its facts. Runs in a worker."""
     clip = Clip(item)
     return [finding for check in checks for finding in check.check(clip)], facts_of(clip)
+
+
+def _attributed(findings: Sequence[Finding], dataset: Dataset) -> list[Finding]:
+    """The findings with their track's category and annotator and their clip's source."""
+    tracks: dict[tuple[str, str, int], tuple[str, str]] = {}
+    annotators: dict[tuple[str, str], str] = {}
+    for document in dataset.documents.values():
+        for clip in document.clips:
+            people = set()
+            for row in clip.tracks:
+                annotator = row.get("annotator")
+                annotator = annotator if isinstance(annotator, str) else ""
+                category = clip.categories.get(row.get("category_id", -1), "")
+                tracks[clip.split, clip.name, row["id"]] = category, annotator
+                people.add(annotator)
+            annotators[clip.split, clip.name] = people.pop() if len(people) == 1 else ""
+    attributed = []
+    for finding in findings:
+        category, annotator = "", annotators.get((finding.split, finding.video), "")
+        if finding.track is not None:
+            category, annotator = tracks.get(
+                (finding.split, finding.video, finding.track), (category, annotator)
+            )
+        source = source_of(finding.video) if finding.video else ""
+        attributed.append(replace(finding, category=category, annotator=annotator, source=source))
+    return attributed
 
 
 def _order(finding: Finding) -> tuple[bool, int]:

@@ -14,11 +14,15 @@ from components.qa.findings import Finding
 
 
 class Waiver(Block):
-    """One accepted finding. Without `video` it holds for all clips, without `track` for all tracks."""
+    """One accepted finding. Without `video` it holds for all clips, without `track` for all tracks.
+
+    frame: the finding's first frame; without it the waiver holds for all frames.
+    """
 
     check: str
     video: str | None = None
     track: int | None = None
+    frame: int | None = None
     reason: str = Field(min_length=1)
     author: str = Field(min_length=1)
 
@@ -28,6 +32,7 @@ class Waiver(Block):
             finding.check == self.check
             and self.video in (None, finding.video)
             and self.track in (None, finding.track)
+            and self.frame in (None, finding.frame)
         )
 
 
@@ -58,7 +63,9 @@ def read_waivers(path: Path | None, known_checks: Collection[str]) -> list[Waive
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the entry"
             raise AvisError(
-                f"{place}: {first['msg']}", where=where, fix="Allowed: check, video, track, reason, author."
+                f"{place}: {first['msg']}",
+                where=where,
+                fix="Allowed: check, video, track, frame, reason, author.",
             ) from None
         if waiver.check not in known_checks:
             raise AvisError(
