@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
-from components.core.masks import decode
+from components.core.masks import compress_all
+from components.qa.jpeg import jpeg_size
 from components.qa.reading import ClipItem
 
 SAMPLE_RATE_HZ = 16_000
@@ -25,7 +25,7 @@ _SMALL_WIDTH_PX = 320
 _INT16_FULL_SCALE = 32768.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Crop:
     """A mask cut to its box: pixels [h, w] with the upper left corner at column x, row y of the frame."""
 
@@ -33,6 +33,13 @@ class Crop:
     y: int
     pixels: NDArray[np.bool_]
     area: int
+
+    @cached_property
+    def pieces(self) -> tuple[int, int]:
+        """How many islands (8-connected) and how many holes (4-connected) the mask has."""
+        _, ranks = cv2.findContours(self.pixels.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        holes = int(np.count_nonzero(ranks[0, :, 3] >= 0))
+        return len(ranks[0]) - holes, holes
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -82,6 +89,18 @@ class Track:
         return [k for k, crop in enumerate(self.crops) if crop is not None]
 
 
+def _crop(code: dict[str, Any]) -> Crop | None:
+    """The mask of a checked code; None where it is empty."""
+    from pycocotools import mask as coco
+
+    x, y, w, h = (int(value) for value in coco.toBbox(code))
+    if w == 0 or h == 0:
+        return None
+    # Decoded column by column; only the box is brought into rows. A view would keep the whole frame.
+    pixels = np.ascontiguousarray(coco.decode(code)[y : y + h, x : x + w]).view(np.bool_)
+    return Crop(x, y, pixels, int(coco.area(code)))
+
+
 class Clip:
     """One clip."""
 
@@ -92,6 +111,7 @@ class Clip:
         self.frame_rate_hz = item.entry.frame_rate_hz if item.entry else 1.0
         self.frame_folder = item.media / "frames" / item.name
         self.audio_path = item.media / "audio" / f"{item.name}.wav"
+        self._pictures: dict[int, NDArray[np.uint8] | None] = {}
 
     @cached_property
     def tracks(self) -> list[Track]:
@@ -106,23 +126,10 @@ class Clip:
             boxes=row.get("bboxes") if isinstance(row.get("bboxes"), list) else None,
             areas=row.get("areas") if isinstance(row.get("areas"), list) else None,
         )
-        track.crops = [None] * self.length
-        for k, segmentation in enumerate(track.segmentations[: self.length]):
-            try:
-                track.crops[k] = self._crop(segmentation)
-            except AvisError as error:
-                track.undecodable[k] = error.what
+        codes, track.undecodable = compress_all(track.segmentations[: self.length], self.height, self.width)
+        codes += [None] * (self.length - len(codes))
+        track.crops = [None if code is None else _crop(code) for code in codes]
         return track
-
-    def _crop(self, segmentation: Any) -> Crop | None:
-        if not segmentation:
-            return None
-        mask = decode(segmentation, self.height, self.width)
-        x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
-        if w == 0:
-            return None
-        pixels = mask[y : y + h, x : x + w].copy()  # a view would keep the whole frame in memory
-        return Crop(x, y, pixels, int(np.count_nonzero(pixels)))
 
     @cached_property
     def labelled(self) -> NDArray[np.intp]:
@@ -135,11 +142,22 @@ class Clip:
         return self.frame_folder / f"{k:05d}.jpg"
 
     @cached_property
+    def frame_sizes(self) -> list[tuple[int, int] | None]:
+        """Width and height of each JPEG after its markers; None where it is missing, cut off or none."""
+        return [jpeg_size(self.frame_path(k)) for k in range(self.length)]
+
+    @property
     def pictures(self) -> list[NDArray[np.uint8] | None]:
         """The frames, gray and small, [h, w] each; None where a file is missing or unreadable."""
-        return [self._picture(k) for k in range(self.length)]
+        return [self.picture(k) for k in range(self.length)]
 
-    def _picture(self, k: int) -> NDArray[np.uint8] | None:
+    def picture(self, k: int) -> NDArray[np.uint8] | None:
+        """One of `pictures`: decoding is what costs most, and few checks need every frame."""
+        if k not in self._pictures:
+            self._pictures[k] = self._read_picture(k)
+        return self._pictures[k]
+
+    def _read_picture(self, k: int) -> NDArray[np.uint8] | None:
         if not self.frame_path(k).is_file():  # imread would print a warning
             return None
         # The decoder halves and quarters a JPEG for less than it costs to decode it whole.

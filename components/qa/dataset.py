@@ -1,6 +1,7 @@
 """The whole set as checks and the report see it: small facts of every clip."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from components.core.media_index import MediaEntry
 from components.core.records import SPLITS
@@ -8,13 +9,14 @@ from components.qa.clip import Clip
 from components.qa.reading import SplitDocument
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClipFacts:
     """What is remembered of a clip after its checks.
 
     categories: of each track.
     sources: masks on each frame.
     sounding: frames with a mask, by category.
+    remembered: what checks keep of the clip until they see the whole set, by the check's name.
     """
 
     split: str
@@ -24,6 +26,7 @@ class ClipFacts:
     categories: list[str]
     sources: list[int]
     sounding: dict[str, int]
+    remembered: dict[str, Any] = field(default_factory=dict)
 
 
 def facts_of(clip: Clip) -> ClipFacts:

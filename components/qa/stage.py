@@ -143,7 +143,12 @@ def _check_clips(
 def check_clip(item: ClipItem, checks: Sequence[Check]) -> tuple[list[Finding], ClipFacts]:
     """All findings in one clip, and its facts. Runs in a worker."""
     clip = Clip(item)
-    return [finding for check in checks for finding in check.check(clip)], facts_of(clip)
+    findings = [finding for check in checks for finding in check.check(clip)]
+    facts = facts_of(clip)
+    facts.remembered = {
+        check.name: memory for check in checks if (memory := check.remember(clip)) is not None
+    }
+    return findings, facts
 
 
 def _attributed(findings: Sequence[Finding], dataset: Dataset) -> list[Finding]:

@@ -4,7 +4,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from components.core.errors import AvisError
 from components.qa.clip import Clip
@@ -40,6 +40,10 @@ class Check:
     def check(self, clip: Clip) -> list[Finding]:
         """What is wrong with one clip."""
         return []
+
+    def remember(self, clip: Clip) -> Any:
+        """What `check_set` needs of this clip: small and pickled, since the clip itself is not kept."""
+        return None
 
     def check_set(self, dataset: Dataset) -> list[Finding]:
         """What is wrong with the whole set."""

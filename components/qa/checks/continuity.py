@@ -203,7 +203,7 @@ def _change_under(clip: Clip, crop: Crop, first: int, last: int) -> float:
     """Median over the frames of the mean change, in gray levels, between neighbours inside the mask."""
     changes = []
     for k in range(first, last):
-        before, after = clip.pictures[k], clip.pictures[k + 1]
+        before, after = clip.picture(k), clip.picture(k + 1)
         if before is None or after is None or before.shape != after.shape:
             continue
         mask = np.zeros((clip.height, clip.width), dtype=np.uint8)

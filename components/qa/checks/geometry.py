@@ -8,7 +8,7 @@ from components.qa.checks import Check, runs
 from components.qa.clip import Clip, Crop, intersection
 from components.qa.findings import Finding, Severity
 
-_BLACK = 16  # of 255: video black with some noise
+_ONE_COLOUR = 16  # gray levels from the darkest to the brightest pixel: one colour with a codec's noise
 
 
 class BoxMismatch(Check):
@@ -130,6 +130,8 @@ class Specks(Check):
             for k in track.present:
                 crop = track.crops[k]
                 assert crop is not None  # noqa: S101
+                if crop.pieces[0] == 1:
+                    continue
                 count = self._count(crop)
                 if count:
                     message = f"{count} tiny {'island' if count == 1 else 'islands'} away from the object"
@@ -184,6 +186,8 @@ class Pinholes(Check):
         return findings
 
     def _count(self, crop: Crop) -> int:
+        if crop.pieces[1] == 0:
+            return 0
         background = np.pad(~crop.pixels, 1, constant_values=True).view(np.uint8)
         _, _, statistics, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
         return int(np.count_nonzero(statistics[1:, cv2.CC_STAT_AREA] < self.largest * crop.area))
@@ -195,17 +199,20 @@ class MaskOnBar(Check):
     severity: Severity = "warning"
     threshold = 0.1
     unit = "share of the mask"
-    explanation = "The mask lies on a black bar at the frame's edge (letterbox), where no object can be."
+    explanation = (
+        "The mask lies on a bar of one colour along the frame's edge (letterbox, pillarbox), where no object "
+        "can be: rows or columns that show one gray level, the same in all frames."
+    )
     fix = "Shift or redraw the mask; a whole clip of these was annotated on a differently cropped video."
+    glances = 5  # frames that are looked at first: most clips have no bars
 
     def check(self, clip: Clip) -> list[Finding]:
-        pictures = [picture for picture in clip.pictures if picture is not None]
-        if not pictures:
+        glance = np.linspace(0, clip.length - 1, min(self.glances, clip.length)).round().astype(int)
+        whole = 0, 0, clip.width, clip.height
+        if _inside_bars(clip, glance.tolist()) == whole:
             return []
-        brightest = np.max(pictures, axis=0)
-        top, bottom = _bars(brightest.max(axis=1), clip.height)
-        left, right = _bars(brightest.max(axis=0), clip.width)
-        if top == left == 0 and bottom == clip.height and right == clip.width:
+        left, top, right, bottom = _inside_bars(clip, list(range(clip.length)))
+        if (left, top, right, bottom) == whole:
             return []
         findings = []
         for track in clip.tracks:
@@ -218,18 +225,29 @@ class MaskOnBar(Check):
                 ]
                 share = 1 - np.count_nonzero(inside) / crop.area
                 if share > self.limit:
-                    message = f"{share:.0%} of the mask lies on a black bar"
+                    message = f"{share:.0%} of the mask lies on a bar at the frame's edge"
                     findings.append(self.found(message, clip, track=track.id, frame=k, value=share))
         return findings
 
 
-def _bars(brightest: NDArray[np.uint8], size: int) -> tuple[int, int]:
-    """First and last + 1 row (or column) that is ever brighter than black, in pixels of the masks."""
-    bright = np.flatnonzero(brightest > _BLACK)
-    if not len(bright):
-        return 0, size  # a black clip has no bars; black_frame says so
-    scale = size / len(brightest)
-    first, last = int(bright[0]), int(bright[-1]) + 1
+def _inside_bars(clip: Clip, frames: list[int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom (exclusive) of what lies inside the bars, in pixels of the masks."""
+    pictures = [picture for k in frames if (picture := clip.picture(k)) is not None]
+    if not pictures or len({picture.shape for picture in pictures}) > 1:
+        return 0, 0, clip.width, clip.height
+    brightest, darkest = np.max(pictures, axis=0), np.min(pictures, axis=0)
+    top, bottom = _lively(brightest.max(axis=1) - darkest.min(axis=1), clip.height)
+    left, right = _lively(brightest.max(axis=0) - darkest.min(axis=0), clip.width)
+    return left, top, right, bottom
+
+
+def _lively(spread: NDArray[np.uint8], size: int) -> tuple[int, int]:
+    """First and last + 1 row (or column) that shows more than one gray level, in pixels of the masks."""
+    lively = np.flatnonzero(spread > _ONE_COLOUR)
+    if not len(lively):
+        return 0, size  # a clip of one colour has no bars; black_frame says so
+    scale = size / len(spread)
+    first, last = int(lively[0]), int(lively[-1]) + 1
     return (round(first * scale) if first > 1 else 0), (
-        round(last * scale) if last < len(brightest) - 1 else size
+        round(last * scale) if last < len(spread) - 1 else size
     )

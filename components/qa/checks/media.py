@@ -9,6 +9,25 @@ from components.qa.clip import Clip
 from components.qa.findings import Finding, Severity
 
 
+class UnreadableFrame(Check):
+    name = "unreadable_frame"
+    group = "media"
+    severity: Severity = "blocking"
+    explanation = (
+        "The frame's JPEG has a beginning and an end, and between them nothing that shows a picture."
+    )
+    fix = "Delete the file; the extract stage makes it again."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        unreadable = [
+            k for k, size in enumerate(clip.frame_sizes) if size is not None and clip.picture(k) is None
+        ]
+        return [
+            self.found(f"{clip.frame_path(first).name} cannot be decoded", clip, frame=first, last_frame=last)
+            for first, last in runs(unreadable)
+        ]
+
+
 class BlackFrame(Check):
     name = "black_frame"
     group = "media"
@@ -75,7 +94,7 @@ class FrozenFrames(Check):
         same = [
             k
             for k in range(1, clip.length)
-            if self._change(clip.pictures[k - 1], clip.pictures[k]) < self.limit
+            if self._change(clip.picture(k - 1), clip.picture(k)) < self.limit
         ]
         return [
             self.found(

@@ -62,7 +62,10 @@ class MissingMedia(Check):
     name = "missing_media"
     group = "structure"
     severity: Severity = "blocking"
-    explanation = "The clip has no extracted media, or frames are missing or cannot be read."
+    explanation = (
+        "The clip has no extracted media, or frames are missing, are cut off or are no JPEG (their markers "
+        "are read; unreadable_frame looks at the picture)."
+    )
     fix = "Run ingest and extract for this clip, or take it out of the annotations."
 
     def check(self, clip: Clip) -> list[Finding]:
@@ -71,9 +74,9 @@ class MissingMedia(Check):
             reason = "not in the media index" if entry is None else f"{entry.status}: {entry.message}"
             return [self.found(f"the clip has no media ({reason})", clip)]
         findings = []
-        missing = [k for k, picture in enumerate(clip.pictures) if picture is None]
+        missing = [k for k, size in enumerate(clip.frame_sizes) if size is None]
         for first, last in runs(missing):
-            message = f"{clip.frame_path(first).name} is missing or unreadable"
+            message = f"{clip.frame_path(first).name} is missing or cut off"
             findings.append(self.found(message, clip, frame=first, last_frame=last))
         if clip.frame_path(clip.length).exists():
             message = f"there are more frames than the {clip.length} that are annotated"
@@ -123,6 +126,31 @@ class FrameSize(Check):
             return []
         message = f"masks are {clip.width}x{clip.height}, frames {entry.width}x{entry.height}"
         return [self.found(message, clip, value=difference)]
+
+
+class MixedFrameSizes(Check):
+    name = "mixed_frame_sizes"
+    group = "structure"
+    severity: Severity = "blocking"
+    explanation = "A frame's JPEG has another size than the clip's index entry says: frames of two videos."
+    fix = "Delete the clip's media and run the extract stage again."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        entry = clip.item.entry
+        if entry is None or entry.status != "ok":
+            return []  # said by missing_media
+        other = [
+            k for k, size in enumerate(clip.frame_sizes) if size not in (None, (entry.width, entry.height))
+        ]
+        return [
+            self.found(
+                f"the frame is {clip.frame_sizes[first]}, the index says {entry.width, entry.height}",
+                clip,
+                frame=first,
+                last_frame=last,
+            )
+            for first, last in runs(other)
+        ]
 
 
 class SegmentationLength(Check):

@@ -51,6 +51,24 @@ def one_frame_more(s: Any) -> None:
     s.frame("t1", 12).write_bytes(s.frame("t1", 11).read_bytes())
 
 
+@plant("missing_media", ("t1", None, 4))
+def cut_off_jpeg(s: Any) -> None:
+    s.frame("t1", 4).write_bytes(s.frame("t1", 4).read_bytes()[:-200])
+
+
+@plant("unreadable_frame", ("t1", None, 4))
+def jpeg_without_picture(s: Any) -> None:
+    content = bytearray(s.frame("t1", 4).read_bytes())
+    at = content.index(b"\xff\xdb")  # the quantization tables are gone
+    content[at + 1] = 0xE5
+    s.frame("t1", 4).write_bytes(bytes(content))
+
+
+@plant("mixed_frame_sizes", ("t1", None, 4))
+def frame_of_another_size(s: Any) -> None:
+    s.edit_frame("t1", 4, lambda picture: picture[:100])
+
+
 @plant("audio_length", ("t1", None, None))
 def short_sound(s: Any) -> None:
     s.edit_sound("t1", lambda sound: sound[: -RATE_HZ // 2])
@@ -192,6 +210,16 @@ def letterbox(s: Any) -> None:
 
     for k in range(FRAMES):
         s.edit_frame("t4", k, darken)
+
+
+@plant("mask_on_bar", *[("t4", 10, k) for k in range(3, 10)])
+def white_letterbox(s: Any) -> None:
+    def whiten(picture: np.ndarray) -> np.ndarray:
+        picture[105:] = 250
+        return picture
+
+    for k in range(FRAMES):
+        s.edit_frame("t4", k, whiten)
 
 
 @plant("forgotten_frame", ("t1", 3, 1))
