@@ -56,6 +56,24 @@ def map_categories(annotations: AnnotationSet, mapping: CategoryMap) -> Annotati
     )
 
 
+def map_all(
+    sets: list[AnnotationSet], path: Path, setting: str = "annotate.category_map"
+) -> list[AnnotationSet]:
+    """The sets, categories renamed as the file says; raises AvisError where it names one that none has."""
+    mapping = read_category_map(path, setting)
+    unknown = set(mapping)
+    for annotations in sets:
+        unknown -= set(annotations.categories.values())
+    if unknown:
+        known = sorted({name for annotations in sets for name in annotations.categories.values()})
+        raise AvisError(
+            f"The category map names categories that no source has: {', '.join(sorted(unknown))}",
+            where=str(path),
+            fix=f"They have: {', '.join(known)}.",
+        )
+    return [map_categories(annotations, mapping) for annotations in sets]
+
+
 def unite_categories(sets: list[AnnotationSet]) -> dict[int, str]:
     """One numbering for all sets: the first set's, then the names that only later ones have.
 

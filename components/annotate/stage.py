@@ -1,13 +1,12 @@
 """The annotate stage: import, keep what has media, split, write."""
 
 import sys
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.annotate.categories import map_categories, read_category_map, unite_categories
-from components.annotate.formats import detect_format, find_format
+from components.annotate.categories import map_all, unite_categories
 from components.annotate.params import AnnotateParams
+from components.annotate.sources import Source, read_sources
 from components.annotate.splits import (
     count_splits,
     settle_shared_sources,
@@ -15,6 +14,7 @@ from components.annotate.splits import (
     split_of_file,
     split_of_manifest,
 )
+from components.annotate.union import refuse_twice, unite
 from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.media_index import MediaEntry, read_media_index
@@ -33,8 +33,6 @@ from components.core.source import source_of
 from components.core.stage import run_stage
 from components.core.tracking import Run, data_run
 
-FILE_ENDINGS = (".json", ".xml")
-
 
 @dataclass
 class Imported:
@@ -44,6 +42,7 @@ class Imported:
     tracks: dict[str, int]  # by split
     categories: list[str]
     formats: dict[str, str]  # by source file: the format and why it was taken for that
+    notes: list[str]  # what reading found worth saying: missing frames, pixels left out
     dropped: dict[str, str] = field(default_factory=dict)  # annotated clips left out: reason by name
     unlabelled: list[str] = field(default_factory=list)  # clips with media that no source annotates
 
@@ -78,21 +77,16 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     """
     manifest = _manifest(params)
     media = read_media_index(paths.media / "index.parquet")
-    files = _files(Path(params.source))
-    sets, formats = _read_files(files, params)
+    sizes = {name: (entry.height, entry.width) for name, entry in media.items() if entry.status == "ok"}
+    sources = read_sources(Path(params.source), params.format, sizes=sizes)
+    sets = _mapped(sources, params)
     categories = unite_categories(sets)
     dropped: dict[str, str] = {}
     splits: dict[str, str] = {}
     origin: dict[str, str] = {}
-    for source, annotations in zip(map(str, files), sets, strict=True):
+    for source, annotations in zip([source.name for source in sources], sets, strict=True):
         for video in annotations.videos:
-            if video.name in origin:
-                raise AvisError(
-                    f"The video {video.name!r} is annotated twice",
-                    where=f"{origin[video.name]} and {source}",
-                    fix="Keep one of the two.",
-                )
-            origin[video.name] = source
+            refuse_twice(origin, video.name, source)
             reason = _why_no_media(media.get(video.name))
             if reason is not None:
                 dropped[video.name] = reason
@@ -122,25 +116,13 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         clips=count_splits(splits.values()),
         tracks=tracks,
         categories=list(categories.values()),
-        formats=formats,
+        formats={source.name: f"{source.format.name} ({source.reason})" for source in sources},
+        notes=[f"{source.name}: {note}" for source in sources for note in source.reading.notes],
         dropped=dropped,
         unlabelled=[name for name, entry in media.items() if entry.status == "ok" and name not in origin],
     )
     _report(imported, paths, run)
     return imported
-
-
-def convert(source: Path, target: Path, *, target_format: str, source_format: str = "auto") -> list[str]:
-    """Convert an annotation file; returns what the target format could not hold, a sentence each.
-
-    Raises:
-        AvisError: the source cannot be read, or the target format can only be read.
-    """
-    reader = detect_format(source)[0] if source_format == "auto" else find_format(source_format)
-    writer = find_format(target_format)
-    if writer.write is None:
-        raise AvisError(f"The format {writer.name} can only be read", fix="Convert to aviseg.")
-    return writer.write(target, reader.read(source))
 
 
 def _manifest(params: AnnotateParams) -> dict[str, ManifestEntry]:
@@ -155,40 +137,12 @@ def _manifest(params: AnnotateParams) -> dict[str, ManifestEntry]:
     return {entry.video_id: entry for entry in read_manifest(Path(params.splits.manifest))}
 
 
-def _files(source: Path) -> list[Path]:
-    """The annotation files that are meant: the file itself, or those in the folder."""
-    if not source.is_dir():
-        return [source]
-    files = sorted(
-        file for file in source.iterdir() if file.suffix.lower() in FILE_ENDINGS and file.is_file()
-    )
-    if not files:
-        raise AvisError(
-            f"The folder has no annotation file ({', '.join(FILE_ENDINGS)})",
-            where=str(source),
-            fix="Correct annotate.source in params.yaml.",
-        )
-    return files
-
-
-def _read_files(files: list[Path], params: AnnotateParams) -> tuple[list[AnnotationSet], dict[str, str]]:
-    mapping = read_category_map(Path(params.category_map)) if params.category_map else {}
-    sets, formats = [], {}
-    unknown = set(mapping)
-    for file in files:
-        entry, reason = detect_format(file)
-        if params.format != "auto":
-            entry, reason = find_format(params.format), "set in params.yaml"
-        formats[str(file)] = f"{entry.name} ({reason})"
-        annotations = entry.read(file)
-        unknown -= set(annotations.categories.values())
-        sets.append(map_categories(annotations, mapping))
-    if unknown:
-        raise AvisError(
-            f"The category map names categories that no source has: {', '.join(sorted(unknown))}",
-            where=str(params.category_map),
-        )
-    return sets, formats
+def _mapped(sources: list[Source], params: AnnotateParams) -> list[AnnotationSet]:
+    """What was read, with categories named as the map says."""
+    sets = [source.reading.annotations for source in sources]
+    if params.category_map is None:
+        return sets
+    return map_all(sets, Path(params.category_map))
 
 
 def _why_no_media(entry: MediaEntry | None) -> str | None:
@@ -223,30 +177,10 @@ def _split(name: str, source: str, manifest: dict[str, ManifestEntry], params: A
 
 
 def _part(sets: list[AnnotationSet], categories: dict[int, str], names: set[str]) -> AnnotationSet:
-    """One split. Ids stay as they are in the sources (results files refer to them) unless two would clash."""
-    tracks_of: dict[tuple[int, int], list[Track]] = defaultdict(list)
-    for number, annotations in enumerate(sets):
-        for track in annotations.tracks:
-            tracks_of[number, track.video_id].append(track)
-    pairs = [
-        (video, tracks_of[number, video.id])
-        for number, annotations in enumerate(sets)
-        for video in annotations.videos
-        if video.name in names
-    ]
-    keep_videos = len({video.id for video, _ in pairs}) == len(pairs)
-    track_ids = [track.id for _, tracks in pairs for track in tracks]
-    keep_tracks = len(set(track_ids)) == len(track_ids)
-    part = AnnotationSet(categories=categories, videos=[], tracks=[], info={})
-    for video, tracks in pairs:
-        video_id = video.id if keep_videos else len(part.videos) + 1
-        files = [f"{video.name}/{k:05d}.jpg" for k in range(video.length)]
-        part.videos.append(
-            Video(video_id, video.name, files, length=video.length, height=video.height, width=video.width)
-        )
-        for track in tracks:
-            track_id = track.id if keep_tracks else len(part.tracks) + 1
-            part.tracks.append(replace(track, id=track_id, video_id=video_id))
+    """One split, its pictures named as extract names them."""
+    part = unite(sets, categories, names)
+    for video in part.videos:
+        video.file_names = [f"{video.name}/{k:05d}.jpg" for k in range(video.length)]
     return part
 
 
@@ -262,5 +196,7 @@ def _report(imported: Imported, paths: Paths, run: Run) -> None:
         f"{len(imported.unlabelled)} clips without annotations",
         file=sys.stderr,
     )
+    for note in imported.notes:
+        print(f"  {note}", file=sys.stderr)
     for name, reason in imported.dropped.items():
         print(f"  dropped {name}: {reason}", file=sys.stderr)

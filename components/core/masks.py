@@ -113,6 +113,17 @@ def compress(segmentation: Segmentation, height: int | None, width: int | None) 
     return code
 
 
+def compact(segmentation: Any, height: int, width: int) -> Any:
+    """Return a checked segmentation with run lengths as a string instead of a list, a tenth of the memory."""
+    from pycocotools import mask as coco
+
+    if not isinstance(segmentation, dict) or not isinstance(segmentation["counts"], list):
+        return segmentation
+    size = [height, width]
+    code = coco.frPyObjects({"size": size, "counts": segmentation["counts"]}, height, width)
+    return {"size": size, "counts": code["counts"].decode("ascii")}
+
+
 def compress_all(
     segmentations: Sequence[Segmentation], height: int, width: int
 ) -> tuple[list[dict[str, Any] | None], dict[int, str]]:

@@ -15,6 +15,7 @@ from typing import Any
 from components.core import masks
 from components.core.errors import AvisError
 from components.core.files import replace_file, safe_name, write_text
+from components.core.json_rows import read_object
 
 SPLITS = ("train", "val", "test")
 
@@ -236,37 +237,31 @@ def _entry(row: dict[str, Any], path: Path, number: int) -> ManifestEntry:
 
 
 def read_annotations(path: Path) -> AnnotationSet:
-    """Read AVISeg JSON.
+    """Read AVISeg JSON, row by row; uncompressed RLE comes back compressed.
 
     Raises:
         AvisError: if it is missing or malformed; it names the file, the annotation, the video and the frame.
     """
-    document = _read_json(path, "annotations")
-    if not isinstance(document, dict):
-        raise AvisError("annotations must be a JSON object", where=str(path))
-    for key in ("categories", "videos", "annotations"):
-        if not isinstance(document.get(key), list):
-            raise AvisError(f"the list {key!r} is missing", where=str(path))
+    document = read_object(path, "annotations")
     categories: dict[int, str] = {}
-    for index, row in enumerate(document["categories"]):
-        where = f"{path}, categories[{index}]"
+    for where, row in document.rows("categories"):
         identity, name = _integer(row, "id", where), _text(row, "name", where)
         if identity in categories:
             raise AvisError(f"category id {identity} stands twice", where=where)
         categories[identity] = name
     videos: dict[int, Video] = {}
-    for index, row in enumerate(document["videos"]):
-        video = _video(row, f"{path}, videos[{index}]")
+    for where, row in document.rows("videos"):
+        video = _video(row, where)
         if video.id in videos:
-            raise AvisError(f"video id {video.id} stands twice", where=f"{path}, videos[{index}]")
+            raise AvisError(f"video id {video.id} stands twice", where=where)
         videos[video.id] = video
     tracks: dict[int, Track] = {}
-    for index, row in enumerate(document["annotations"]):
-        track = _track(row, f"{path}, annotations[{index}]", path, videos, categories)
+    for where, row in document.rows("annotations"):
+        track = _track(row, where, path, videos, categories)
         if track.id in tracks:
-            raise AvisError(f"annotation id {track.id} stands twice", where=f"{path}, annotations[{index}]")
+            raise AvisError(f"annotation id {track.id} stands twice", where=where)
         tracks[track.id] = track
-    info = document.get("info")
+    info = document.value("info")
     return AnnotationSet(
         categories, list(videos.values()), list(tracks.values()), info if isinstance(info, dict) else {}
     )
@@ -378,6 +373,7 @@ def _track(
         problem = masks.check(segmentation, video.height, video.width)
         if problem:
             raise AvisError(problem, where=f"{where}, frame {frame}")
+        segmentations[frame] = masks.compact(segmentation, video.height, video.width)
     crowd = row.get("iscrowd", 0) if isinstance(row, dict) else 0
     annotator = row.get("annotator") if isinstance(row, dict) else None
     return Track(

@@ -1,45 +1,97 @@
-"""The annotation formats that can be imported. Adding one is adding a module here with a `FORMAT`."""
+"""The annotation formats that can be read and written. Adding one is adding a module here with a `FORMAT`."""
 
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from components.core.errors import AvisError
 from components.core.records import AnnotationSet
 
-HEAD_BYTES = 64 * 1024
+
+@dataclass(frozen=True)
+class Look:
+    """What a format may recognise a source by.
+
+    path: the file or folder.
+    head: a file's first 64 KiB; nothing of a folder.
+    keys: a JSON file's top names: of its object, or, after "[]", of its list's first row.
+    names: what lies in a folder, relative to it, in order and at most some thousands; nothing for a file.
+    """
+
+    path: Path
+    head: bytes = b""
+    keys: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a reader may need and the source may not tell.
+
+    name: what a video is called that has no name in the source: the file's or the archive's.
+    sizes: height and width of frames, in pixels, by video name.
+    """
+
+    name: str = "video"
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+NO_HINTS = Hints()
+
+
+@dataclass
+class Reading:
+    """What was read.
+
+    notes: what a person should know, a sentence each: missing frames, boxes without masks, pixels left out.
+    """
+
+    annotations: AnnotationSet
+    notes: list[str] = field(default_factory=list)
+
+
+class Reader(Protocol):
+    """Reads a file or folder; raises AvisError naming what is wrong and where."""
+
+    def __call__(self, path: Path, hints: Hints = NO_HINTS) -> Reading: ...
 
 
 @dataclass(frozen=True)
 class Format:
     """One annotation format.
 
-    recognise: gets a file's first 64 KiB and says why it looks like this format, or None.
-    read: reads a file; raises AvisError naming what is wrong and where.
-    write: writes a file and returns what the format could not hold, a sentence each; None where the
-        format is only read.
+    recognise: says why a source looks like this format, or None.
+    read: None where the format is only written.
+    write: writes a file or folder, completely or not at all, and returns what was lost in ways that
+        `cannot_hold` does not tell, a sentence each; None where the format is only read.
+    in_zip: the path that a single file has in an archive of this format; "" for folders.
+    holds: what of an AnnotationSet comes back, names of `holds.PARTS`; masks and category names always do.
     """
 
     name: str
     description: str
-    recognise: Callable[[bytes], str | None]
-    read: Callable[[Path], AnnotationSet]
+    recognise: Callable[[Look], str | None]
+    read: Reader | None = None
     write: Callable[[Path, AnnotationSet], list[str]] | None = None
+    in_zip: str = ""
+    holds: frozenset[str] = frozenset()
 
 
 def formats() -> dict[str, Format]:
     """Every format by name."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        entry: Format = importlib.import_module(f"{__name__}.{module.name}").FORMAT
-        found[entry.name] = entry
+        entry: Format | None = getattr(importlib.import_module(f"{__name__}.{module.name}"), "FORMAT", None)
+        if entry is not None:
+            found[entry.name] = entry
     return found
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str, where: str = "annotate.format") -> Format:
     """The format called `name`; raises AvisError listing the known ones."""
     known = formats()
     if name not in known:
@@ -47,30 +99,7 @@ def find_format(name: str) -> Format:
         hint = f"Did you mean {near[0]}? " if near else ""
         raise AvisError(
             f"Unknown annotation format {name!r}",
-            where="annotate.format",
+            where=where,
             fix=f"{hint}Known: auto, {', '.join(sorted(known))}.",
         )
     return known[name]
-
-
-def detect_format(path: Path) -> tuple[Format, str]:
-    """The format of the file at `path` and why it was taken for that; raises AvisError."""
-    if not path.is_file():
-        raise AvisError(
-            "There is no such annotation file",
-            where=str(path),
-            fix="Correct annotate.source in params.yaml.",
-        )
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if not head.strip():
-        raise AvisError("The annotation file is empty", where=str(path), fix="Export the annotations again.")
-    for entry in formats().values():
-        reason = entry.recognise(head)
-        if reason is not None:
-            return entry, reason
-    raise AvisError(
-        "The annotation format was not recognised",
-        where=str(path),
-        fix=f"Set annotate.format to one of {', '.join(sorted(formats()))}.",
-    )

@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
-from components.annotate.formats import Format
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.holds import PARTS
 from components.core.records import AnnotationSet, read_annotations, write_annotations
 
 
-def _recognise(head: bytes) -> str | None:
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+def _recognise(look: Look) -> str | None:
+    if "[]" in look.keys or {"images", "items", "masklet"} & set(look.keys):
         return None
-    for key in (b'"videos"', b'"annotations"', b'"categories"', b'"info"'):
-        if key in head:
-            return f"a JSON object with {key.decode()}"
-    return None
+    found = [key for key in ("videos", "annotations", "categories", "info") if key in look.keys]
+    return f"a JSON object with {', '.join(found)}" if found else None
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    return Reading(read_annotations(path))
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
@@ -22,8 +25,10 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
 
 FORMAT = Format(
     name="aviseg",
-    description="AVISeg / YouTube-VIS JSON (polygons, RLE, null)",
+    description="AVISeg / YouTube-VIS JSON: an object with videos, and segmentations of all frames per track",
     recognise=_recognise,
-    read=read_annotations,
+    read=_read,
     write=_write,
+    in_zip="annotations.json",
+    holds=frozenset(PARTS),
 )

@@ -1,139 +1,186 @@
-"""CVAT for video 1.1 XML: one task, tracks of polygons or masks with `outside`.
+"""CVAT for video 1.1 XML: a task, a job or a project of several tasks; tracks of polygons or masks.
 
-A shape without `outside` holds until the track's next shape, as CVAT's own interpolation of masks does.
+CVAT tracks polygons, never masks (cvat-ai/cvat#6264): a mask is exported as a track of one frame, and what
+tells that several are one object is their `group_id`, or an attribute `track_id` of the label. Frames are
+numbered as in the video: frame i of a task is `start_frame` + i times the step of `frame_filter`.
+
 CVAT's mask RLE runs row by row inside the mask's box and begins with background; COCO's runs column by
 column over the whole frame.
 """
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
-from xml.etree.ElementTree import Element, ElementTree, ParseError, SubElement, indent  # builds; never parses
+from typing import Any
+from xml.etree.ElementTree import Element  # builds; never parses
 
 import numpy as np
 
-from components.annotate.formats import Format
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.formats.cvat_writer import write
+from components.annotate.gathering import Gathering
+from components.annotate.holds import count
+from components.annotate.xml_files import parse_xml, whole_attribute
 from components.core.errors import AvisError
-from components.core.files import replace_file
-from components.core.masks import decode, encode, is_empty
-from components.core.records import AnnotationSet, Track, Video
+from components.core.masks import encode
+from components.core.records import Video
+
+_VIDEO_ENDINGS = {".mp4", ".mkv", ".webm", ".mov", ".avi"}
 
 
-def _recognise(head: bytes) -> str | None:
-    if b"<annotations" in head and (b"<version>1.1" in head or b"<track" in head):
+@dataclass
+class _Task:
+    """A task of the export. frames: numbered first, first + step, …"""
+
+    id: str
+    video: Video
+    first: int
+    step: int
+    assignee: str
+    repeated: int = 0  # frames without a shape between two of a polygon track
+
+
+def _recognise(look: Look) -> str | None:
+    if b"<annotations" not in look.head:
+        return None
+    if b"<version>1.1" in look.head or b"<track" in look.head:
         return "an XML file with <annotations> of version 1.1"
     return None
 
 
-def _read(path: Path) -> AnnotationSet:
-    root = _parse(path)
-    task = root.find("meta/task")
-    if task is None:
-        task = root.find("meta/job")
-    if task is None:
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    root = parse_xml(path)
+    if root.find("image") is not None:
         raise AvisError(
-            "There is no <task> in <meta>", where=str(path), fix="Export one task as 'CVAT for video 1.1'."
-        )
-    length = _integer(task.findtext("size"), "task/size", path)
-    width = _integer(task.findtext("original_size/width"), "task/original_size/width", path)
-    height = _integer(task.findtext("original_size/height"), "task/original_size/height", path)
-    first = _integer(task.findtext("start_frame", "0"), "task/start_frame", path)
-    name = _video_name(task, path)
-    labels = [str(label.findtext("name")) for label in task.iterfind("labels/label")]
-    category_ids = {label: number for number, label in enumerate(labels, start=1)}
-    tracks: list[Track] = []
-    for element in root.iterfind("track"):
-        label = element.get("label", "")
-        category = category_ids.setdefault(label, len(category_ids) + 1)
-        where = f"{path}, track {element.get('id')} ({label})"
-        shapes = _segmentations(element, first=first, length=length, height=height, width=width, where=where)
-        tracks.append(Track(id=len(tracks) + 1, video_id=1, category_id=category, segmentations=shapes))
-    video = Video(
-        id=1,
-        name=name,
-        file_names=[f"{name}/{k:05d}.jpg" for k in range(length)],
-        length=length,
-        height=height,
-        width=width,
-    )
-    return AnnotationSet(
-        categories={number: label for label, number in category_ids.items()},
-        videos=[video],
-        tracks=tracks,
-        info={},
-    )
-
-
-def _parse(path: Path) -> Element:
-    import defusedxml.ElementTree
-    from defusedxml.common import DefusedXmlException
-
-    try:
-        return cast(Element, defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot())
-    except DefusedXmlException as error:
-        raise AvisError(
-            "The XML declares a document type or entities, which annotations never need",
+            "This is an export of 'CVAT for images', which forgets the tracks",
             where=str(path),
-            fix="Export the task again; do not trust where this file came from.",
-        ) from error
-    except ParseError as error:
-        raise AvisError(
-            f"The XML is broken: {error}", where=str(path), fix="Export the task again."
-        ) from error
-
-
-def _video_name(task: Element, path: Path) -> str:
-    """The task's name; an ending as of a file (clip.mp4) goes."""
-    name = task.findtext("name") or task.findtext("source") or ""
-    stem = name[: -len(Path(name).suffix)] if Path(name).suffix in {".mp4", ".mkv", ".webm", ".mov"} else name
-    if not stem:
-        raise AvisError(
-            "The task has no name", where=str(path), fix="Name the CVAT task after the video's id."
+            fix="Export as 'CVAT for video 1.1', 'COCO 1.0' or 'Datumaro 1.0'.",
         )
-    return stem
+    gathering = Gathering()
+    tasks = {task.id: task for task in _tasks(root, path, hints, gathering)}
+    for number, element in enumerate(root.iterfind("track")):
+        label = element.get("label") or ""
+        where = f"{path}, track {element.get('id')} ({label})"
+        task = next(iter(tasks.values())) if len(tasks) == 1 else tasks.get(element.get("task_id", ""))
+        if task is None:
+            raise AvisError(
+                f"The track belongs to no task of the project (task_id {element.get('task_id')!r})",
+                where=where,
+            )
+        if not label:
+            raise AvisError("The track has no label", where=where)
+        _add_track(gathering, task, element, gathering.category(label), number, where)
+    notes = [
+        f"{count(task.repeated, 'frame')} of {task.video.name!r} between two polygons of a track repeat the "
+        "first one; CVAT itself writes what it interpolates there"
+        for task in tasks.values()
+        if task.repeated
+    ]
+    return Reading(gathering.finish(str(path)), notes)
 
 
-def _integer(text: str | None, field: str, where: Path | str) -> int:
-    try:
-        return int(text or "")
-    except ValueError:
-        raise AvisError(f"{field} is {text!r}, not a whole number", where=str(where)) from None
+def _tasks(root: Element, path: Path, hints: Hints, gathering: Gathering) -> Iterator[_Task]:
+    elements = root.findall("meta/project/tasks/task") or [
+        element for element in (root.find("meta/task"), root.find("meta/job")) if element is not None
+    ]
+    if not elements:
+        raise AvisError(
+            "There is no <task>, <job> or <project> in <meta>",
+            where=str(path),
+            fix="Export as 'CVAT for video 1.1'.",
+        )
+    for label in root.iterfind("meta//labels/label/name"):
+        gathering.category(label.text or "")
+    for element in elements:
+        where = f"{path}, {element.tag} {element.findtext('id', '')}".rstrip()
+        name = element.findtext("name") or element.findtext("source") or hints.name
+        if Path(name).suffix.lower() in _VIDEO_ENDINGS:
+            name = name[: -len(Path(name).suffix)]
+        step = re.fullmatch(r"\s*step\s*=\s*(\d{1,6})\s*", element.findtext("frame_filter") or "step=1")
+        if step is None or int(step[1]) == 0:
+            raise AvisError(
+                f"The frame filter {element.findtext('frame_filter')!r} is not 'step=N'", where=where
+            )
+        height, width = _size(element, name, hints, where)
+        video = gathering.video(
+            name,
+            height=height,
+            width=width,
+            length=whole_attribute(element.findtext("size"), "size", where),
+            where=where,
+        )
+        first = whole_attribute(element.findtext("start_frame") or "0", "start_frame", where)
+        assignee = element.findtext("assignee/username") or ""
+        yield _Task(element.findtext("id", ""), video, first, int(step[1]), assignee)
 
 
-def _segmentations(
-    track: Element, *, first: int, length: int, height: int, width: int, where: str
-) -> list[Any]:
-    """One polygon list, RLE or None per frame."""
+def _size(task: Element, name: str, hints: Hints, where: str) -> tuple[int, int]:
+    if task.find("original_size") is None:
+        if name in hints.sizes:
+            return hints.sizes[name]
+        raise AvisError(
+            "The export does not tell the frames' size (original_size)",
+            where=where,
+            fix="CVAT writes it for tasks that are made of a video file, not of pictures. Export as "
+            "'COCO 1.0' or 'Datumaro 1.0' instead.",
+        )
+    return (
+        whole_attribute(task.findtext("original_size/height"), "original_size/height", where),
+        whole_attribute(task.findtext("original_size/width"), "original_size/width", where),
+    )
+
+
+def _add_track(
+    gathering: Gathering, task: _Task, element: Element, category_id: int, number: int, where: str
+) -> None:
+    video = task.video
     by_frame: dict[int, list[Element]] = {}
-    for shape in track:
+    attributes: dict[str, str] = {}
+    for shape in element:
         if shape.tag not in ("polygon", "mask"):
             raise AvisError(
                 f"The track is made of <{shape.tag}>",
                 where=where,
-                fix="Only polygons and masks are imported.",
+                fix="Only polygons and masks are imported: draw one, or delete the track. `avis preannotate` "
+                "can make masks of boxes.",
             )
-        frame = _integer(shape.get("frame"), "frame", where) - first
-        if not 0 <= frame < length:
-            raise AvisError(f"Frame {frame + first} lies outside the task's {length} frames", where=where)
-        by_frame.setdefault(frame, []).append(shape)
-    segmentations: list[Any] = [None] * length
-    for start, end in pairwise([*sorted(by_frame), length]):
+        frame = whole_attribute(shape.get("frame"), "frame", where)
+        position, rest = divmod(frame - task.first, task.step)
+        if rest or not 0 <= position < video.length:
+            raise AvisError(
+                f"Frame {frame} lies outside the task's {video.length} frames, from {task.first} in steps of "
+                f"{task.step}",
+                where=where,
+            )
+        by_frame.setdefault(position, []).append(shape)
+        for attribute in shape.iterfind("attribute"):
+            attributes.setdefault(attribute.get("name", ""), (attribute.text or "").strip())
+    key = _key(element, attributes, number)
+    gathering.track(video, key, category_id, where, attributes.get("annotator") or task.assignee)
+    for start, end in pairwise([*sorted(by_frame), video.length]):
         shapes = [shape for shape in by_frame[start] if shape.get("outside", "0") != "1"]
-        if not shapes:
-            continue
-        at = f"{where}, frame {start + first}"
-        if all(shape.tag == "polygon" for shape in shapes):
-            segmentation: Any = [_polygon(shape, at) for shape in shapes]
-        else:
-            mask = np.zeros((height, width), dtype=bool)
-            for shape in shapes:
-                if shape.tag == "mask":
-                    _draw_mask(mask, shape, at)
-                else:
-                    mask |= decode([_polygon(shape, at)], height, width)
-            segmentation = encode(mask)
-        segmentations[start:end] = [segmentation] * (end - start)
-    return segmentations
+        if end < video.length and all(shape.get("outside", "0") != "1" for shape in by_frame[end]):
+            task.repeated += (end - start - 1) * any(shape.tag == "polygon" for shape in shapes)
+        for shape in shapes:
+            at = f"{where}, frame {start * task.step + task.first}"
+            segmentation = (
+                [_polygon(shape, at)] if shape.tag == "polygon" else encode(_mask(shape, video, at))
+            )
+            for frame in range(start, end):
+                gathering.add(video, frame, key, segmentation, at)
+
+
+def _key(track: Element, attributes: dict[str, str], number: int) -> object:
+    """What several tracks of the export that are one object have in common."""
+    own = attributes.get("track_id", "")
+    if own:
+        return int(own) if re.fullmatch(r"[1-9]\d{0,14}", own) else f"track_id {own}"
+    group = track.get("group_id", "0")
+    if group != "0" and all(shape.tag == "mask" for shape in track):
+        return f"group {group} {track.get('label')}"
+    return f"track {number}"
 
 
 def _polygon(shape: Element, where: str) -> list[float]:
@@ -146,10 +193,10 @@ def _polygon(shape: Element, where: str) -> list[float]:
     return [value for point in points for value in point]
 
 
-def _draw_mask(mask: np.ndarray[Any, np.dtype[np.bool_]], shape: Element, where: str) -> None:
-    """Sets the shape's pixels in mask [H, W]."""
+def _mask(shape: Element, video: Video, where: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The shape's pixels, [H, W] of the frame."""
     left, top, width, height = (
-        _integer(shape.get(field), field, where) for field in ("left", "top", "width", "height")
+        whole_attribute(shape.get(field), field, where) for field in ("left", "top", "width", "height")
     )
     try:
         runs = [int(run) for run in (shape.get("rle") or "").split(",")]
@@ -157,75 +204,27 @@ def _draw_mask(mask: np.ndarray[Any, np.dtype[np.bool_]], shape: Element, where:
         raise AvisError("A mask's rle is not a list of whole numbers", where=where) from None
     if sum(runs) != width * height or min(runs) < 0:
         raise AvisError(f"A mask's rle covers {sum(runs)} pixels, its box has {width * height}", where=where)
-    if left < 0 or top < 0 or left + width > mask.shape[1] or top + height > mask.shape[0]:
+    if left < 0 or top < 0 or left + width > video.width or top + height > video.height:
         raise AvisError(
-            f"A mask's box reaches outside the frame of {mask.shape[1]}x{mask.shape[0]}", where=where
+            f"A mask's box reaches outside the frame of {video.width}x{video.height}", where=where
         )
+    mask = np.zeros((video.height, video.width), dtype=bool)
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    mask[top : top + height, left : left + width] |= values
-
-
-def _write(path: Path, annotations: AnnotationSet) -> list[str]:
-    """One task holds one video."""
-    if len(annotations.videos) != 1:
-        raise AvisError(
-            f"A CVAT task holds one video, the annotations have {len(annotations.videos)}",
-            fix="Export one video at a time.",
-        )
-    video = annotations.videos[0]
-    root = Element("annotations")
-    SubElement(root, "version").text = "1.1"
-    task = SubElement(SubElement(root, "meta"), "task")
-    for tag, text in (
-        ("name", video.name), ("size", video.length), ("mode", "interpolation"),
-        ("start_frame", 0), ("stop_frame", video.length - 1),
-    ):  # fmt: skip
-        SubElement(task, tag).text = str(text)
-    labels = SubElement(task, "labels")
-    for label in annotations.categories.values():
-        SubElement(SubElement(labels, "label"), "name").text = label
-    size = SubElement(task, "original_size")
-    SubElement(size, "width").text = str(video.width)
-    SubElement(size, "height").text = str(video.height)
-    for number, track in enumerate(annotations.tracks):
-        element = SubElement(root, "track", id=str(number), label=annotations.categories[track.category_id])
-        shown = False
-        for k, segmentation in enumerate(track.segmentations):
-            if not is_empty(segmentation):
-                _add_mask(element, k, decode(segmentation, video.height, video.width), outside=False)
-                shown = True
-            elif shown:
-                _add_mask(element, k, np.ones((1, 1), dtype=bool), outside=True)
-                shown = False
-    indent(root)
-    with replace_file(path) as temporary:
-        ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
-    return (
-        ["polygons became masks"]
-        if any(isinstance(s, list) for track in annotations.tracks for s in track.segmentations)
-        else []
-    )
-
-
-def _add_mask(
-    element: Element, frame: int, mask: np.ndarray[Any, np.dtype[np.bool_]], *, outside: bool
-) -> None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    inside = mask[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
-    changes = np.flatnonzero(np.diff(inside.ravel(), prepend=False))  # background first, as CVAT wants it
-    runs = np.diff([0, *changes, inside.size])
-    SubElement(
-        element, "mask", frame=str(frame), keyframe="1", outside=str(int(outside)), occluded="0",
-        rle=", ".join(str(run) for run in runs), left=str(left), top=str(top),
-        width=str(inside.shape[1]), height=str(inside.shape[0]), z_order="0",
-    )  # fmt: skip
+    mask[top : top + height, left : left + width] = values
+    return mask
 
 
 FORMAT = Format(
     name="cvat",
-    description="CVAT for video 1.1 XML (one task; tracks of polygons and masks)",
+    description="CVAT for video 1.1: XML with <track>s of polygons or masks, of a task, a job or a project",
     recognise=_recognise,
     read=_read,
-    write=_write,
-)
+    write=write,
+    in_zip="annotations.xml",
+    holds=frozenset(
+        {
+            "categories", "polygons", "lengths", "videos without masks", "unused categories", "annotator",
+            "track ids",
+        }
+    ),
+)  # fmt: skip

@@ -1,0 +1,103 @@
+"""Zip archives of annotations, unpacked so that nothing lands outside, and no more than fits."""
+
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from components.core.errors import AvisError
+
+MOST_FILES = 300_000
+MOST_BYTES = 8 * 2**30  # of all files together, unpacked
+_ENDINGS = (".json", ".xml", ".png", ".txt", ".eaf")
+_PICTURES = {"images", "JPEGImages", "JPEGImages_24fps"}  # of the videos: nothing to import, and large
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as zip archives do."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder with what an archive holds of annotations.
+
+    Raises:
+        AvisError: the archive is broken, encrypted, too large, or an entry would land outside the folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="avis-") as name:
+        folder = Path(name)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                _unpack(archive, folder, str(path))
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, zlib.error) as error:
+            raise AvisError(
+                f"The archive cannot be read: {error}", where=str(path), fix="Export it again."
+            ) from error
+        yield folder
+
+
+def write_zip(path: Path, content: Path) -> None:
+    """Pack a folder's files into `path`, in order and with no times: equal files give equal bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(file for file in content.rglob("*") if file.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(content).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                while chunk := source.read(1 << 20):
+                    target.write(chunk)
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path, where: str) -> None:
+    entries = archive.infolist()
+    declared = sum(entry.file_size for entry in entries)
+    if len(entries) > MOST_FILES or declared > MOST_BYTES:
+        raise AvisError(
+            f"The archive is refused: {len(entries)} files of {declared / 2**30:.1f} GiB together, "
+            f"at most {MOST_FILES} and {MOST_BYTES / 2**30:.0f} GiB are unpacked",
+            where=where,
+            fix="Is this an export? Then unpack it yourself and name the folder.",
+        )
+    for entry in entries:
+        _refuse_escape(entry, where)
+    left = MOST_BYTES
+    for entry in entries:
+        name = PurePosixPath(entry.filename)
+        if entry.is_dir() or name.suffix.lower() not in _ENDINGS or _PICTURES & set(name.parts[:-1]):
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as source, target.open("xb") as file:
+            while chunk := source.read(1 << 20):
+                left -= len(chunk)
+                if left < 0:  # the sizes that it declares are false
+                    raise AvisError(
+                        f"The archive is refused: it holds more than {MOST_BYTES / 2**30:.0f} GiB",
+                        where=where,
+                        fix="Do not trust where this file came from.",
+                    )
+                file.write(chunk)
+
+
+def _refuse_escape(entry: zipfile.ZipInfo, where: str) -> None:
+    name = entry.filename
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    problem = None
+    if name.startswith(("/", "\\")) or ":" in name.split("/")[0] or "\\" in name:
+        problem = "is no relative path"
+    elif ".." in PurePosixPath(name).parts:
+        problem = "leads out of it"
+    elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        problem = "is a link or a device"
+    elif entry.flag_bits & 1:
+        problem = "is encrypted"
+    if problem is not None:
+        raise AvisError(
+            f"The archive is refused: its entry {name[:160]!r} {problem}",
+            where=where,
+            fix="Export it again; do not trust where this file came from.",
+        )

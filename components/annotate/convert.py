@@ -1,0 +1,99 @@
+"""From one annotation format to another, telling what the other cannot hold."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.annotate.archives import write_zip
+from components.annotate.categories import map_all
+from components.annotate.formats import Format, find_format, formats
+from components.annotate.frame_rate import one_frame_a_second
+from components.annotate.holds import PARTS, cannot_hold
+from components.annotate.sources import Source, read_sources
+from components.annotate.union import unite_all
+from components.core.errors import AvisError
+from components.core.files import replace_file
+from components.core.records import AnnotationSet
+
+
+@dataclass
+class Conversion:
+    """What was read and written.
+
+    notes: what was found while reading, a sentence each.
+    lost: what the target cannot hold, a sentence each.
+    """
+
+    sources: list[Source]
+    annotations: AnnotationSet
+    notes: list[str]
+    lost: list[str]
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    target_format: str,
+    source_format: str = "auto",
+    category_map: Path | None = None,
+    frame_rate_hz: float | None = None,
+) -> Conversion:
+    """Read `source`, a file, folder or archive of any format, and write `target` in another.
+
+    Args:
+        target: a file or a new folder, as the format has it; or a .zip of the same.
+        category_map: a YAML file `name in the source: name in the target`; null drops a category.
+        frame_rate_hz: of the annotated frames: then one a second is kept.
+
+    Raises:
+        AvisError: the source cannot be read, or the target cannot be written.
+    """
+    writer = find_format(target_format, "--to")
+    if writer.write is None:
+        raise AvisError(f"The format {writer.name} can only be read", where="--to", fix="Convert to aviseg.")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise AvisError("Source and target are the same", where=str(target), fix="Name another target.")
+    sources = read_sources(source, source_format, setting="the path")
+    notes = [f"{one.name}: {note}" for one in sources for note in one.reading.notes]
+    sets = [one.reading.annotations for one in sources]
+    if category_map is not None:
+        sets = map_all(sets, category_map, "--categories")
+    annotations = unite_all(sets, [one.name for one in sources])
+    if frame_rate_hz is not None:
+        annotations, said = one_frame_a_second(annotations, frame_rate_hz)
+        notes += said
+    lost = cannot_hold(writer, annotations)
+    lost += write_target(target, annotations, writer)
+    return Conversion(sources, annotations, notes, lost)
+
+
+def write_target(target: Path, annotations: AnnotationSet, writer: Format) -> list[str]:
+    """Write a file, a new folder or a .zip; returns what was lost, as `Format.write` tells it."""
+    if writer.write is None:
+        raise AvisError(f"The format {writer.name} can only be read")
+    if target.suffix.lower() != ".zip":
+        return writer.write(target, annotations)
+    with tempfile.TemporaryDirectory(prefix="avis-") as name:
+        content = Path(name) / "content"
+        inside = content / writer.in_zip if writer.in_zip else content
+        if writer.in_zip.endswith(".xml") and len(annotations.videos) != 1:
+            inside = content
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        lost = writer.write(inside, annotations)
+        with replace_file(target) as temporary:
+            write_zip(temporary, content)
+    return lost
+
+
+def describe_formats() -> str:
+    """A paragraph for each format: whether it is read and written, what it looks like, what it holds not."""
+    paragraphs = []
+    for entry in formats().values():
+        does = " and ".join(word for word, can in (("read", entry.read), ("written", entry.write)) if can)
+        lines = [f"{entry.name} ({does})", f"  {entry.description}"]
+        if entry.write is not None:
+            missing = [part for part in PARTS if part not in entry.holds]
+            lines.append(f"  holds not: {', '.join(missing)}" if missing else "  holds everything")
+        paragraphs.append("\n".join(lines))
+    return "\n".join(paragraphs)

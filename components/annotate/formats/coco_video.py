@@ -1,0 +1,266 @@
+"""COCO video JSON (TAO, COCO-VID, CVAT's and Datumaro's COCO exports): an annotation per image and track.
+
+What differs between writers is all taken: the frame as `frame_id`, `frame_index` or the number in
+`file_name`; the track as `track_id`, `instance_id` or `attributes.track_id`; the video as `video_id` or as
+the folder in `file_name`. CVAT and Datumaro mark every RLE with `iscrowd`: theirs is not taken for a crowd.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.annotate.fields import mapping, text, whole
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.gathering import Gathering, missing_frames, same_size
+from components.annotate.holds import count
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.files import write_text
+from components.core.json_rows import JsonObject, read_object
+from components.core.records import AnnotationSet, Video
+
+
+@dataclass
+class _Frames:
+    """A video's images while they are gathered: file name by frame, and what the file says of the video."""
+
+    name: str
+    identity: int | None = None
+    length: int | None = None
+    size: tuple[int, int] = (0, 0)
+    files: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """The number that the first frame has in the file: 1 where they end with the video's length."""
+        return int(bool(self.files) and min(self.files) == 1 and self.length == max(self.files))
+
+
+def _recognise(look: Look) -> str | None:
+    if "[]" in look.keys or not {"images", "annotations"} <= set(look.keys):
+        return None
+    return "a JSON object with images and annotations"
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    document = read_object(path, "annotations")
+    gathering = Gathering()
+    for where, row in document.rows("categories"):
+        row = mapping(row, where)
+        name, identity = text(row, "name", where), whole(row, "id", where)
+        if name in gathering.categories.values() or identity in gathering.categories:
+            raise AvisError(f"The category {name!r} ({identity}) stands twice", where=where)
+        gathering.category(name, identity)
+    images = _images(document, path, hints)
+    videos: dict[object, Video] = {}
+    for key, frames in images.videos.items():
+        videos[key], notes = _video(gathering, frames, path)
+        gathering.notes += notes
+    _note_tracks(document, gathering, videos)
+    boxes = 0
+    for where, row in document.rows("annotations"):
+        row = mapping(row, where)
+        where = f"{where}, annotation {row.get('id')}"
+        image = images.by_id.get(row.get("image_id"))
+        if image is None:
+            raise AvisError(f"image_id {row.get('image_id')!r} is not among the images", where=where)
+        video = videos[image[0]]
+        category_id = whole(row, "category_id", where)
+        if category_id not in gathering.categories:
+            raise AvisError(f"category_id {category_id} is not among the categories", where=where)
+        key, by_attribute = _track_key(row, where)
+        attributes = row.get("attributes")
+        annotator = attributes.get("annotator") if isinstance(attributes, Mapping) else None
+        crowd = int(bool(row.get("iscrowd"))) if not by_attribute else 0
+        gathering.track(
+            video, key, category_id, where, annotator if isinstance(annotator, str) else "", crowd
+        )
+        segmentation = row.get("segmentation")
+        boxes += not segmentation and bool(row.get("bbox"))
+        gathering.add(video, image[1] - images.videos[image[0]].first, key, segmentation or None, where)
+    if boxes:
+        gathering.notes.append(
+            f"{count(boxes, 'annotation')} with a box but no mask, taken as frames without a mask"
+        )
+    annotations = gathering.finish(str(path))
+    info = document.value("info")
+    annotations.info = dict(info) if isinstance(info, Mapping) else {}
+    return Reading(annotations, gathering.notes)
+
+
+@dataclass
+class _Images:
+    """by_id: (video's key, frame number in the file)."""
+
+    by_id: dict[object, tuple[object, int]] = field(default_factory=dict)
+    videos: dict[object, _Frames] = field(default_factory=dict)
+
+
+def _images(document: JsonObject, path: Path, hints: Hints) -> _Images:
+    images = _Images()
+    if "videos" in document:
+        for where, row in document.rows("videos"):
+            row = mapping(row, where)
+            identity = whole(row, "id", where)
+            if identity in images.videos:
+                raise AvisError(f"The video id {identity} stands twice", where=where)
+            name = row.get("name") or row.get("file_name") or f"video_{identity}"
+            length = whole(row, "length", where) if row.get("length") is not None else None
+            frames = _Frames(str(name), identity, length)
+            if type(row.get("height")) is int and type(row.get("width")) is int:
+                frames.size = (row["height"], row["width"])
+            images.videos[identity] = frames
+    sizes: dict[str, tuple[tuple[int, int], str]] = {}
+    for where, row in document.rows("images"):
+        row = mapping(row, where)
+        file_name = str(row.get("file_name") or "")
+        key: object = row.get("video_id")
+        if key is None:
+            key = file_name.rpartition("/")[0] or hints.name
+            images.videos.setdefault(key, _Frames(str(key)))
+        if not isinstance(key, str | int) or key not in images.videos:
+            raise AvisError(f"video_id {key!r} is not among the videos", where=where)
+        frame = _frame_number(row, file_name, where)
+        frames = images.videos[key]
+        if frame in frames.files:
+            raise AvisError(
+                f"Frame {frame} of the video {frames.name!r} stands twice, "
+                f"{frames.files[frame]!r} and {file_name!r}",
+                where=where,
+            )
+        frames.files[frame] = file_name
+        frames.size = (whole(row, "height", where), whole(row, "width", where))
+        same_size(sizes, frames.name, frames.size, file_name or f"frame {frame}", where)
+        image_id = row.get("id")
+        if not isinstance(image_id, str | int) or image_id in images.by_id:
+            raise AvisError(f"The image id {image_id!r} is none, or stands twice", where=where)
+        images.by_id[image_id] = (key, frame)
+    return images
+
+
+def _frame_number(row: Mapping[str, Any], file_name: str, where: str) -> int:
+    for key in ("frame_id", "frame_index"):
+        if row.get(key) is not None:
+            number = whole(row, key, where)
+            break
+    else:
+        digits = re.search(r"(\d{1,9})\D*$", Path(file_name).stem)
+        if digits is None:
+            raise AvisError(
+                f"The image {file_name!r} tells no frame", where=where, fix="It needs frame_id or a number."
+            )
+        number = int(digits[1])
+    if not 0 <= number <= 10_000_000:
+        raise AvisError(f"Frame {number} is none", where=where)
+    return number
+
+
+def _video(gathering: Gathering, frames: _Frames, path: Path) -> tuple[Video, list[str]]:
+    where = f"{path}, video {frames.name!r}"
+    present = {frame - frames.first: name for frame, name in frames.files.items()}
+    length = max([*(frame + 1 for frame in present), frames.length or 0])
+    video = gathering.video(
+        frames.name, height=frames.size[0], width=frames.size[1], length=length, where=where,
+        identity=frames.identity,
+    )  # fmt: skip
+    names = [present.get(k, "") for k in range(length)]
+    if all(name.startswith(f"{video.name}/") and ".." not in name.split("/") for name in names):
+        video.file_names = names
+    return video, missing_frames(video.name, set(present), length) if present else []
+
+
+def _note_tracks(document: JsonObject, gathering: Gathering, videos: Mapping[object, Video]) -> None:
+    """The tracks that the file lists by themselves, as TAO does; those without a mask stand only there."""
+    for where, row in document.rows("tracks") if "tracks" in document else ():
+        row = mapping(row, where)
+        video = videos.get(whole(row, "video_id", where))
+        category_id = whole(row, "category_id", where)
+        if video is None or category_id not in gathering.categories:
+            raise AvisError("video_id or category_id is not in the file", where=where)
+        gathering.track(video, whole(row, "id", where), category_id, where)
+
+
+def _track_key(row: Mapping[str, Any], where: str) -> tuple[int, bool]:
+    """The annotation's track, and whether it stands in its attributes."""
+    for key in ("track_id", "instance_id"):
+        if row.get(key) is not None:
+            return whole(row, key, where), False
+    attributes = row.get("attributes")
+    if isinstance(attributes, Mapping) and attributes.get("track_id") is not None:
+        value = attributes["track_id"]
+        if isinstance(value, str) and re.fullmatch(r"\d{1,15}", value):
+            return int(value), True
+        return whole(attributes, "track_id", f"{where}, field attributes"), True
+    raise AvisError(
+        "The annotation belongs to no track: it has no track_id, instance_id or attributes.track_id",
+        where=where,
+        fix="Draw tracks, not shapes of single frames, and export again.",
+    )
+
+
+def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    images: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    image_ids: dict[tuple[int, int], int] = {}
+    for video in annotations.videos:
+        for frame, file_name in enumerate(video.file_names):
+            image_ids[video.id, frame] = len(images) + 1
+            images.append(
+                {
+                    "id": len(images) + 1, "video_id": video.id, "frame_id": frame, "frame_index": frame,
+                    "file_name": file_name, "height": video.height, "width": video.width,
+                }
+            )  # fmt: skip
+    videos = {video.id: video for video in annotations.videos}
+    for track in annotations.tracks:
+        video = videos[track.video_id]
+        attributes = {"annotator": track.annotator} if track.annotator else {}
+        for frame, segmentation in enumerate(track.segmentations):
+            if not segmentation or masks.is_empty(segmentation):
+                continue
+            rows.append(
+                {
+                    "id": len(rows) + 1, "image_id": image_ids[video.id, frame], "video_id": video.id,
+                    "category_id": track.category_id, "track_id": track.id, "instance_id": track.id,
+                    "segmentation": segmentation, "iscrowd": track.iscrowd,
+                    "bbox": masks.bounding_box(segmentation, video.height, video.width),
+                    "area": masks.area(segmentation, video.height, video.width),
+                    "attributes": {"track_id": track.id, **attributes},
+                }
+            )  # fmt: skip
+    document = {
+        "info": annotations.info,
+        "categories": [{"id": number, "name": name} for number, name in annotations.categories.items()],
+        "videos": [
+            {"id": v.id, "name": v.name, "length": v.length, "height": v.height, "width": v.width}
+            for v in annotations.videos
+        ],
+        "images": images,
+        "tracks": [
+            {"id": track.id, "video_id": track.video_id, "category_id": track.category_id}
+            for track in annotations.tracks
+        ],
+        "annotations": rows,
+    }
+    write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
+    return []
+
+
+FORMAT = Format(
+    name="coco_video",
+    description="COCO video JSON (TAO, COCO-VID, CVAT's 'COCO 1.0'): images, and annotations with a track_id",
+    recognise=_recognise,
+    read=_read,
+    write=_write,
+    in_zip="annotations/instances_default.json",
+    holds=frozenset(
+        {
+            "categories", "polygons", "lengths", "videos without masks", "tracks without masks",
+            "unused categories", "annotator", "crowd", "track ids", "category ids", "video ids",
+            "frame names", "info",
+        }
+    ),
+)  # fmt: skip

@@ -1,0 +1,191 @@
+"""Annotations gathered frame by frame, as most formats have them, into tracks."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.annotate.holds import are, count
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.files import safe_name
+from components.core.records import AnnotationSet, Track, Video
+
+MOST_PIXELS = 2**27  # of a frame: four times 8K
+
+
+def video_name(name: str, where: str) -> str:
+    """The name that a video gets here: folders in it are joined by "-".
+
+    Raises:
+        AvisError: it leads out of its folder, or cannot be a file name.
+    """
+    parts = name.split("/")
+    if "" in parts or "." in parts or ".." in parts or "\\" in name:
+        raise AvisError(f"The video name {name[:160]!r} leads to another folder", where=where)
+    try:
+        return safe_name("-".join(parts))
+    except AvisError as error:
+        raise AvisError(error.what, where=where, fix=error.fix) from None
+
+
+@dataclass
+class _Seen:
+    """A track while it is gathered; key: what the source calls it within its video."""
+
+    key: object
+    video: str
+    category_id: int
+    annotator: str
+    iscrowd: int
+    frames: dict[int, Any] = field(default_factory=dict)
+
+
+class Gathering:
+    """Collects videos, categories and segmentations; `finish` makes an AnnotationSet of them."""
+
+    def __init__(self) -> None:
+        self.categories: dict[int, str] = {}
+        self.notes: list[str] = []
+        self._category_ids: dict[str, int] = {}
+        self._videos: dict[str, Video] = {}
+        self._tracks: dict[tuple[str, object], _Seen] = {}
+
+    def category(self, name: str, identity: int | None = None) -> int:
+        """The id of a category, which is known from now on; ids are numbered from 1 where none is given."""
+        if name not in self._category_ids:
+            number = max(self.categories, default=0) + 1 if identity is None else identity
+            self._category_ids[name] = number
+            self.categories[number] = name
+        return self._category_ids[name]
+
+    def video(
+        self,
+        name: str,
+        *,
+        height: int,
+        width: int,
+        length: int,
+        where: str,
+        identity: int | None = None,
+        file_names: list[str] | None = None,
+    ) -> Video:
+        """Add a video; raises AvisError where its name, size or length is none, or the name is taken."""
+        name = video_name(name, where)
+        if name in self._videos:
+            raise AvisError(f"The video {name!r} stands there twice", where=where, fix="Rename one of them.")
+        if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= length <= 1_000_000:
+            raise AvisError(
+                f"The video {name!r} has {width}x{height} pixels and {length} frames", where=where
+            )
+        number = len(self._videos) + 1 if identity is None else identity
+        names = file_names or [f"{name}/{k:05d}.jpg" for k in range(length)]
+        self._videos[name] = Video(number, name, names, length=length, height=height, width=width)
+        return self._videos[name]
+
+    def track(
+        self, video: Video, key: object, category_id: int, where: str, annotator: str = "", iscrowd: int = 0
+    ) -> None:
+        """Note a track of a video; raises AvisError where it has another category already."""
+        seen = self._tracks.setdefault(
+            (video.name, key), _Seen(key, video.name, category_id, annotator, iscrowd)
+        )
+        if seen.category_id != category_id:
+            one, two = self.categories[seen.category_id], self.categories[category_id]
+            raise AvisError(
+                f"Track {key} of the video {video.name!r} has two categories, {one!r} and {two!r}",
+                where=where,
+                fix="A track is one object: give it one category, or make it two tracks.",
+            )
+        seen.annotator = seen.annotator or annotator
+        seen.iscrowd |= iscrowd
+
+    def add(self, video: Video, frame: int, key: object, segmentation: Any, where: str) -> None:
+        """Add a segmentation to a track that was noted; two of one track in one frame are united.
+
+        Raises:
+            AvisError: the frame is none of the video's, or the segmentation is malformed or of another size.
+        """
+        if not 0 <= frame < video.length:
+            raise AvisError(
+                f"Frame {frame} is not among the {video.length} frames of the video {video.name!r}",
+                where=where,
+            )
+        problem = masks.check(segmentation, video.height, video.width)
+        if problem is not None:
+            raise AvisError(problem, where=where)
+        segmentation = masks.compact(segmentation, video.height, video.width)
+        if not segmentation:
+            return
+        try:
+            segmentation = united(
+                self._tracks[video.name, key].frames.get(frame), segmentation, video.height, video.width
+            )
+        except AvisError as error:
+            raise AvisError(error.what, where=where, fix=error.fix) from None
+        self._tracks[video.name, key].frames[frame] = segmentation
+
+    def finish(self, where: str) -> AnnotationSet:
+        """Everything gathered. Tracks keep their keys as ids where these are whole numbers and differ.
+
+        Raises:
+            AvisError: there is no video, or a mask does not decode.
+        """
+        if not self._videos:
+            raise AvisError("There is no video in it", where=where, fix="Export the annotations again.")
+        keys = [seen.key for seen in self._tracks.values()]
+        keep = all(type(key) is int and key > 0 for key in keys) and len(set(keys)) == len(keys)
+        tracks = []
+        for number, seen in enumerate(self._tracks.values(), start=1):
+            video = self._videos[seen.video]
+            segmentations = [seen.frames.get(k) for k in range(video.length)]
+            _, problems = masks.compress_all(segmentations, video.height, video.width)
+            for frame, problem in problems.items():
+                raise AvisError(
+                    problem, where=f"{where}, video {video.name!r}, track {seen.key}, frame {frame}"
+                )
+            identity = seen.key if keep and isinstance(seen.key, int) else number
+            tracks.append(
+                Track(
+                    identity,
+                    video.id,
+                    seen.category_id,
+                    segmentations,
+                    seen.iscrowd,
+                    annotator=seen.annotator,
+                )
+            )
+        return AnnotationSet(dict(self.categories), list(self._videos.values()), tracks, {})
+
+
+def united(first: Any, second: Any, height: int, width: int) -> Any:
+    """The union of two segmentations: polygons stay polygons."""
+    if not first or not second:
+        return first or second
+    if isinstance(first, list) and isinstance(second, list):
+        return first + second
+    return masks.encode(masks.decode(first, height, width) | masks.decode(second, height, width))
+
+
+def same_size(
+    sizes: dict[str, tuple[tuple[int, int], str]], video: str, size: tuple[int, int], frame: str, where: str
+) -> None:
+    """Note a frame's (height, width); raises AvisError naming both frames where another's differs."""
+    known, first = sizes.setdefault(video, (size, frame))
+    if known != size:
+        raise AvisError(
+            f"Frames of the video {video!r} differ in size: {first} has {known[1]}x{known[0]} pixels, "
+            f"{frame} has {size[1]}x{size[0]}",
+            where=where,
+            fix="All frames of a video must have one size: export it again, or make it two videos.",
+        )
+
+
+def missing_frames(video: str, present: set[int], length: int) -> list[str]:
+    """A sentence about the frames of a video that the source does not have, if any."""
+    missing = [k for k in range(length) if k not in present]
+    if not missing:
+        return []
+    first = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+    return [
+        f"{count(len(missing), 'frame')} of the video {video!r} {are(len(missing))} missing "
+        f"({first}), taken as without a mask"
+    ]

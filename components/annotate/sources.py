@@ -1,0 +1,218 @@
+"""Where annotations come from: files, folders and archives; which format each is taken for, and why."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.annotate.archives import is_zip, unpacked
+from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
+from components.core.errors import AvisError
+from components.core.json_rows import first_keys
+
+HEAD_BYTES = 64 * 1024
+MOST_NAMES = 20_000  # of a folder, for recognising it
+FILE_ENDINGS = (".json", ".xml", ".zip")
+
+
+@dataclass
+class Source:
+    """One file, or one folder that is a data set, and what was read from it.
+
+    name: what it is called in messages: its path, or the archive's with the path inside.
+    """
+
+    name: str
+    format: Format
+    reason: str
+    reading: Reading
+
+
+def read_sources(
+    path: Path,
+    format_name: str = "auto",
+    *,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+    setting: str = "annotate.source",
+) -> list[Source]:
+    """Read a file, an archive, a folder of files, or a folder that is one data set.
+
+    Args:
+        format_name: `auto`, or the format that all of it has.
+        sizes: height and width of frames by video name, for formats that do not tell them.
+        setting: what named the path, for the message when it does not exist.
+
+    Raises:
+        AvisError: nothing is there, a format is not recognised, or what it holds is malformed.
+    """
+    forced = None if format_name == "auto" else find_format(format_name)
+    if not path.exists():
+        raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
+    hints = Hints(name=_plain_name(path), sizes=sizes or {})
+    return [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
+
+
+@dataclass
+class _Piece:
+    path: Path
+    name: str
+    hints: Hints
+    shown_as: tuple[str, str]  # a folder's path in messages, and what it stands for
+    found: tuple[Format, str] | None = None
+
+
+def _walk(
+    path: Path, name: str, hints: Hints, forced: Format | None, shown_as: tuple[str, str]
+) -> Iterator[_Piece]:
+    """The pieces that a path holds, one after the other: an archive is unpacked only while it is read."""
+    if path.is_file() and is_zip(path):
+        with unpacked(path) as folder:
+            inside = replace(hints, name=_plain_name(path))
+            yield from _walk_folder(folder, name, inside, forced, (str(folder), name), deep=True)
+        return
+    if path.is_file():
+        yield _Piece(path, name, hints, shown_as)
+        return
+    yield from _walk_folder(path, name, hints, forced, shown_as, deep=False)
+
+
+def _walk_folder(
+    path: Path, name: str, hints: Hints, forced: Format | None, shown_as: tuple[str, str], *, deep: bool
+) -> Iterator[_Piece]:
+    look = look_at(path)
+    found = _recognise(look)
+    if found is not None and (forced is None or found[0] is forced):
+        yield _Piece(path, name, hints, shown_as, found)
+        return
+    files = _annotation_files(path, deep)
+    if not files:
+        if forced is not None:
+            yield _Piece(path, name, hints, shown_as)
+            return
+        raise _unknown_folder(look, name)
+    for file in files:
+        inside = f"{name}/{file.relative_to(path).as_posix()}"
+        own = hints if deep and len(files) == 1 else replace(hints, name=_plain_name(file))
+        yield from _walk(file, inside, own, forced, shown_as)
+
+
+def _annotation_files(folder: Path, deep: bool) -> list[Path]:
+    """The files that are meant: those in the folder itself, failing that (or in an archive) at any depth."""
+    for pattern in ("**/*",) if deep else ("*", "**/*"):
+        files = sorted(
+            file for file in folder.glob(pattern) if file.suffix.lower() in FILE_ENDINGS and file.is_file()
+        )
+        if files:
+            return files
+    return []
+
+
+def _read(piece: _Piece, forced: Format | None) -> Source:
+    folder, stands_for = piece.shown_as
+    try:
+        if forced is not None:
+            found, reason = forced, "as you said"
+        else:
+            found, reason = piece.found or detect_format(piece.path)
+    except AvisError as error:
+        raise _renamed(error, folder, stands_for) from None
+    if found.read is None:
+        raise AvisError(f"The format {found.name} can only be written", where=piece.name)
+    try:
+        reading = found.read(piece.path, piece.hints)
+    except AvisError as error:
+        guess = (
+            ""
+            if forced is not None
+            else f" It was taken for {found.name} because it is {reason}; if that is wrong, name the format."
+        )
+        fix = f"{error.fix or ''}{guess}".strip() or None
+        raise _renamed(
+            AvisError(error.what, where=error.where or piece.name, fix=fix), folder, stands_for
+        ) from None
+    return Source(piece.name, found, reason, reading)
+
+
+def _renamed(error: AvisError, folder: str, stands_for: str) -> AvisError:
+    """The error with the archive's name instead of the folder that it was unpacked to."""
+    if not folder:
+        return error
+    where = (error.where or stands_for).replace(folder, stands_for)
+    return AvisError(error.what.replace(folder, stands_for), where=where, fix=error.fix)
+
+
+def detect_format(path: Path) -> tuple[Format, str]:
+    """The format of a file or folder and why it was taken for that; raises AvisError."""
+    if not path.exists():
+        raise AvisError("There is no such annotation file", where=str(path))
+    look = look_at(path)
+    if path.is_file() and not look.head.strip():
+        raise AvisError("The annotation file is empty", where=str(path), fix="Export the annotations again.")
+    found = _recognise(look)
+    if found is None:
+        raise _unknown_folder(look, str(path)) if path.is_dir() else _unknown_file(look)
+    return found
+
+
+def look_at(path: Path) -> Look:
+    """What recognising a file or folder needs."""
+    if path.is_dir():
+        return Look(path, names=tuple(_names(path)))
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    keys: tuple[str, ...] = ()
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        keys = first_keys(path)
+        if not keys:  # broken or cut off: what its beginning names tells what it was
+            found = [match.decode() for match in re.findall(rb'"(\w{1,40})"\s*:', head)]
+            keys = tuple(dict.fromkeys(found))
+    return Look(path, head=head, keys=keys)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    number = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield (Path(place) / name).relative_to(folder).as_posix()
+                number += 1
+                if number == MOST_NAMES:
+                    return
+
+
+def _recognise(look: Look) -> tuple[Format, str] | None:
+    for entry in formats().values():
+        reason = entry.recognise(look)
+        if reason is not None:
+            return entry, reason
+    return None
+
+
+def _unknown_file(look: Look) -> AvisError:
+    if look.keys:
+        seen = f"a JSON file with {', '.join(look.keys[:8])}"
+    else:
+        seen = f"it begins with {look.head[:40].decode(errors='replace')!r}"
+    return AvisError(
+        f"The annotation format was not recognised: {seen}",
+        where=str(look.path),
+        fix=f"Name one of {', '.join(sorted(formats()))}. `avis convert --list` shows what they look like.",
+    )
+
+
+def _unknown_folder(look: Look, name: str) -> AvisError:
+    endings = Counter(Path(file).suffix.lower() or "without ending" for file in look.names)
+    seen = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(5)) or "nothing"
+    return AvisError(
+        f"The folder has no annotation file ({', '.join(FILE_ENDINGS)}) and no known layout; it holds {seen}",
+        where=name,
+        fix="`avis convert --list` says what each format looks like.",
+    )
+
+
+def _plain_name(path: Path) -> str:
+    """A file's name without its ending, with signs that a video's name cannot have replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem if path.is_file() else path.name).lstrip(".") or "video"

@@ -1,0 +1,129 @@
+"""Large JSON files row by row: the file is mapped into memory and only the row at hand is decoded."""
+
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from components.core.errors import AvisError
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class JsonObject:
+    """A JSON file that holds one object. Its fields are decoded when they are asked for, lists row by row."""
+
+    def __init__(self, path: Path, fields: dict[str, msgspec.Raw]) -> None:
+        self._path = path
+        self._fields = fields
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._fields
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of its fields."""
+        return tuple(self._fields)
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """One field, decoded as a whole; raises AvisError where it is no valid JSON."""
+        if key not in self._fields:
+            return default
+        return _decode(self._fields[key], f"{self._path}, field {key}")
+
+    def rows(self, key: str) -> Iterator[tuple[str, Any]]:
+        """Each row of the list `key`, decoded, with its place for messages ("a.json, videos[3]").
+
+        Raises:
+            AvisError: there is no such list, or a row is no valid JSON.
+        """
+        raw = self._fields.get(key)
+        if raw is None or bytes(memoryview(raw)[:1]) != b"[":
+            raise AvisError(f"the list {key!r} is missing", where=str(self._path))
+        return _rows(raw, self._path, key)
+
+
+def read_object(path: Path, what: str) -> JsonObject:
+    """Open a JSON file that holds an object; `what` says what is in it ("annotations"), for messages.
+
+    Raises:
+        AvisError: it is missing, cut off, no JSON, or no object.
+    """
+    buffer = _map(path, what)
+    if bytes(buffer[:1024]).lstrip()[:1] == b"{":
+        return JsonObject(path, _decode(buffer, str(path), dict[str, msgspec.Raw]))
+    _decode(buffer, str(path), msgspec.Raw)  # no JSON at all is said first
+    raise AvisError(f"{what} must be a JSON object", where=str(path))
+
+
+def read_list(path: Path, what: str) -> Iterator[tuple[str, Any]]:
+    """Each row of a JSON file that holds a list, decoded, with its place for messages ("a.json, row 3").
+
+    Raises:
+        AvisError: it is missing, cut off, no JSON, or no list; a row is no valid JSON.
+    """
+    raw = _decode(_map(path, what), str(path), msgspec.Raw)
+    if bytes(memoryview(raw)[:1]) != b"[":
+        raise AvisError(f"{what} must be a JSON list", where=str(path))
+    return _rows(raw, path, None)
+
+
+def first_keys(path: Path) -> tuple[str, ...]:
+    """The names in a file's object, or, after "[]", in the first row of its list; () where it is broken."""
+    try:
+        raw = _decode(_map(path, "rows"), str(path), msgspec.Raw)
+        if bytes(memoryview(raw)[:1]) == b"{":
+            return tuple(_decode(raw, str(path), dict[str, msgspec.Raw]))
+        rows = list_rows(raw, str(path))
+        return ("[]", *(_decode(rows[0], str(path), dict[str, msgspec.Raw]) if rows else ()))
+    except AvisError:
+        return ()
+
+
+def list_rows(raw: msgspec.Raw, where: str) -> list[msgspec.Raw]:
+    """The rows of a list that is not decoded yet, neither being decoded; raises AvisError."""
+    rows: list[msgspec.Raw] = _decode(raw, where, list[msgspec.Raw])
+    return rows
+
+
+def _map(path: Path, what: str) -> memoryview:
+    """The file's bytes, of which only what is read takes memory; the rows keep it open."""
+    try:
+        with path.open("rb") as file:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError:
+        raise AvisError(f"there are no {what}", where=str(path)) from None
+    except ValueError:  # an empty file has nothing to map
+        content = memoryview(b"")
+    return content[len(_BYTE_ORDER_MARK) :] if content[:3] == _BYTE_ORDER_MARK else content
+
+
+def _rows(raw: msgspec.Raw, path: Path, key: str | None) -> Iterator[tuple[str, Any]]:
+    place = f"{path}, row {{}}" if key is None else f"{path}, {key}[{{}}]"
+    for index, row in enumerate(list_rows(raw, str(path))):
+        where = place.format(index)
+        yield where, _decode(row, where)
+
+
+def _decode(raw: memoryview | msgspec.Raw, where: str, kind: Any = Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of too many digits, too deep
+        raise AvisError(
+            f"not valid JSON: {error}{_near(raw, error)}",
+            where=where,
+            fix="Perhaps the file is cut off: make it again.",
+        ) from None
+
+
+def _near(raw: memoryview | msgspec.Raw, error: Exception) -> str:
+    """What stands around the byte that an error names: it tells the row and the field."""
+    at = re.search(r"\(byte (\d+)\)", str(error))
+    if at is None:
+        return ""
+    text = bytes(memoryview(raw)[max(0, int(at[1]) - 40) : int(at[1]) + 20])
+    hint = ", and NaN or Infinity is no number in JSON" if re.search(rb"[:,[\s-](NaN|Infinity)", text) else ""
+    return f" near {text.decode(errors='replace')!r}{hint}"
