@@ -175,6 +175,57 @@ def fix(
 
 
 @app.command()
+def preannotate(
+    out: Annotated[Path, typer.Argument(help="A new folder for the drafts.")],
+    to: Annotated[list[str] | None, typer.Option(help="Formats, by default cvat and label_studio.")] = None,
+    video: Annotated[
+        list[str] | None, typer.Option(help="A clip; by default those without annotations.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All clips with media.")] = False,
+    model: Annotated[str | None, typer.Option(help="A variant or a model's folder; else the first.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score drafted.")] = None,
+    sam: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A SAM 2 or SAM 3 model of transformers: draws the masks."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of boxes and points, which --sam follows; docs/preannotation.md."),
+    ] = None,
+) -> None:
+    """Write drafts of masks, so that people correct instead of draw."""
+    from pipelines.preannotate import preannotate
+
+    preannotate(
+        out,
+        formats=to or ["cvat", "label_studio"],
+        names=video or [],
+        every=every,
+        model=model,
+        threshold=threshold,
+        sam=sam,
+        prompts=prompts,
+    )
+
+
+@app.command()
+def corrections(
+    draft: Annotated[Path, typer.Argument(help="draft.json of avis preannotate, or any AVISeg JSON.")],
+    corrected: Annotated[
+        Path, typer.Argument(help="A file or folder of any format that avis convert reads.")
+    ],
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="For a page and tables.")] = None,
+    categories: Annotated[
+        Path | None, typer.Option(help="YAML lines `name in the corrected ones: name in the draft`.")
+    ] = None,
+) -> None:
+    """Show what people changed of a draft: the model's errors by category."""
+    from pipelines.preannotate import corrections
+
+    corrections(draft, corrected, report, categories)
+
+
+@app.command()
 def pretrain(
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the settings' own.")] = None,

@@ -1,26 +1,21 @@
 """The predict stage: a trained variant on the test clips, results in the official format."""
 
 import time
-from collections.abc import Iterator
 from functools import partial
-from itertools import repeat
-from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components.core.errors import AvisError
 from components.core.files import write_json
-from components.core.media_folder import read_features, read_frame, read_seconds, resize
 from components.core.media_mirror import with_local_media
 from components.core.paths import Paths
-from components.core.records import Result, Video, read_annotations, write_results
+from components.core.records import Result, read_annotations, write_results
 from components.core.tracking import continue_run
 from components.predict.clips import Predictor
+from components.predict.media_clips import clip_moments
 from components.predict.params import PredictParams
-from models.moments import ClipError, Moment
+from models.moments import ClipError
 
 
 def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> None:
@@ -44,7 +39,7 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
     frames = 0
     begin = time.monotonic()
     for video in tqdm(annotations.videos, desc=f"predict {variant}", unit="clip", mininterval=1.0):
-        clip = partial(_moments, predictor, paths.media, video)
+        clip = partial(clip_moments, predictor, paths.media, video)
         try:
             results += predictor.predict(video.id, clip, height=video.height, width=video.width)
         except ClipError as error:
@@ -72,15 +67,3 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
                 "predict/tracks": float(len(results)),
             }
         )
-
-
-def _moments(predictor: Predictor, media: Path, video: Video) -> Iterator[Moment]:
-    """Frames and sound of a test clip, read as they are asked for."""
-    audio = predictor.model.config.audio
-    sounds: Iterator[NDArray[np.float32] | None] = repeat(None, video.length)
-    if audio == "features":
-        sounds = iter(read_features(media, video))
-    elif audio == "vggish":
-        sounds = read_seconds(media, video, range(video.length), predictor.card.frame_rate_hz)
-    for index, sound in enumerate(sounds):
-        yield resize(read_frame(media, video, index), predictor.card.short_side_px), sound

@@ -1,0 +1,1 @@
+"""preannotate: drafts that people correct instead of drawing, and what they changed of them."""
