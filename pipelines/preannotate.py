@@ -67,8 +67,11 @@ def preannotate(
             "The folder is not empty", where=str(out), fix="Name a new one; drafts are kept apart."
         )
     given = read_prompts(prompts) if prompts else None
+    for name in names if given is not None else ():
+        if name not in given:
+            raise AvisError(f"There is no box or point for the clip {name!r}", where=str(prompts))
     paths = Paths()
-    entries = _entries(paths, list(given) if given and not names else names, every=every or given is not None)
+    entries = _entries(paths, names or list(given or ()), every=every)
     paths = with_local_media(paths, [entry.video_id for entry in entries])
     videos = [video_of(number, entry) for number, entry in enumerate(entries, start=1)]
     drafts = _drafts(
@@ -218,8 +221,21 @@ def corrections(draft: Path, corrected: Path, report: Path | None, category_map:
 
 
 def _read_any(path: Path) -> AnnotationSet:
-    return detect_format(path)[0].read(path)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return _united([detect_format(file)[0].read(file) for file in files])
 
 
 def _first_names(annotations: AnnotationSet) -> str:
     return ", ".join(video.name for video in annotations.videos[:3]) or "nothing"
+
+
+def _united(sets: list[AnnotationSet]) -> AnnotationSet:
+    from components.annotate.categories import unite_categories
+    from dataclasses import replace
+    categories = unite_categories(sets)
+    videos, tracks = [], []
+    for s in sets:
+        for v in s.videos:
+            videos.append(replace(v, id=len(videos)+1))
+            tracks += [replace(t, id=len(tracks)+1+i, video_id=len(videos)) for i, t in enumerate(t for t in s.tracks if t.video_id == v.id)]
+    return AnnotationSet(categories, videos, tracks)

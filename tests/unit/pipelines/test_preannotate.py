@@ -1,0 +1,106 @@
+"""`avis preannotate` and `avis corrections`: the way to an annotation tool and back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.core.errors import AvisError
+from components.core.paths import Paths
+from components.core.records import read_annotations
+from pipelines.preannotate import corrections, preannotate
+from tests.tiny_model import write_finder, write_square_set
+from tests.tiny_sam import write_sam
+
+PROMPTS = "video_id,track,category,frame,left,top,right,bottom,x,y,inside\n"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three clips with media and no annotations, and a model that covers every frame."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(
+        "predict: {score_threshold: 0.0, most_tracks: 2}\nvariants: {tiny: {}}\nstorage: {}\n"
+    )
+    paths = Paths()
+    write_square_set(paths, "train")
+    (paths.annotations / "train.json").unlink()
+    write_finder(paths.model("tiny"))
+    return tmp_path
+
+
+def draft(out: str, **options: Any) -> None:
+    settings = {"names": [], "every": False, "model": None, "threshold": None, "sam": None, "prompts": None}
+    preannotate(Path(out), **{"formats": ["cvat"], **settings, **options})
+
+
+def test_a_draft_goes_out_comes_back_and_what_was_changed_is_told(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft("out")
+    tracks = read_annotations(Path("out/draft.json")).tracks
+    assert len(tracks) == 6 and {track.category_id for track in tracks} <= {3, 7}
+    files = sorted(Path("out/cvat").iterdir())
+    assert [file.name for file in files] == ["train_bells.xml", "train_horn.xml", "train_quiet.xml"]
+    # somebody deletes the first track of one clip
+    text = files[0].read_text()
+    start, end = text.index("<track"), text.index("</track>") + len("</track>")
+    files[0].write_text(text[:start] + text[end:])
+    files[2].unlink()
+    capsys.readouterr()
+    corrections(Path("out/draft.json"), Path("out/cvat"), Path("report"), None)
+    said = capsys.readouterr().out
+    assert "2 videos compared, 1 of the draft not corrected yet" in said
+    rows = Path("report/corrections.csv").read_text().splitlines()[1:]
+    assert sorted(row.split(",")[1] for row in rows) == ["kept", "kept", "kept", "removed"]
+    assert Path("report/report.html").is_file()
+
+
+def test_a_sam_model_draws_what_the_model_found_and_what_people_point_at(workspace: Path) -> None:
+    sam = write_sam(Path("sam"))
+    draft("out", sam=sam, names=["train_horn"], formats=[])
+    assert len(read_annotations(Path("out/draft.json")).tracks) == 2
+    Path("prompts.csv").write_text(PROMPTS + "train_horn,a,horn,0,2,3,30,40,,,\ntrain_horn,b,drum,1,,,,,20,20,1\n")
+    draft("prompted", sam=sam, prompts=Path("prompts.csv"), formats=[])
+    annotations = read_annotations(Path("prompted/draft.json"))
+    assert [annotations.categories[track.category_id] for track in annotations.tracks] == ["horn", "drum"]
+    Path("prompts.csv").write_text(PROMPTS + "train_horn,a,horn,0,2,3,300,40,,,\n")
+    with pytest.raises(AvisError, match="outside the picture of 56x48") as caught:
+        draft("again", sam=sam, prompts=Path("prompts.csv"))
+    assert "prompts.csv, video train_horn, track a, frame 0" in str(caught.value)
+    assert not Path("again").exists()
+
+
+def test_clips_that_are_annotated_are_left_out(workspace: Path) -> None:
+    write = Paths().annotations / "train.json"
+    write.parent.mkdir(exist_ok=True)
+    files = [f"train_horn/{k:05d}.jpg" for k in range(2)]
+    video = {"id": 1, "file_names": files, "length": 2, "height": 48, "width": 56}
+    write.write_text(json.dumps({"categories": [], "videos": [video], "annotations": []}))
+    draft("out", formats=[])
+    assert {video.name for video in read_annotations(Path("out/draft.json")).videos} == {"train_bells", "train_quiet"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"names": ["nobody"]}, "'nobody' is not in the media index"),
+        ({"prompts": Path("p.csv")}, "need a model that follows them"),
+        ({"formats": ["cvta"]}, "Did you mean cvat"),
+        ({"model": "other"}, "neither a folder nor a variant"),
+    ],
+)
+def test_what_cannot_be_drafted_is_refused_with_nothing_written(
+    workspace: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AvisError, match=message):
+        draft("out", **options)
+    assert not Path("out").exists()
+
+
+def test_files_with_no_common_video_are_refused(workspace: Path) -> None:
+    draft("out", names=["train_horn"])
+    draft("other", names=["train_quiet"])
+    with pytest.raises(AvisError, match="no video in common"):
+        corrections(Path("out/draft.json"), Path("other/cvat"), None, None)
