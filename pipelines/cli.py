@@ -102,6 +102,14 @@ def evaluate(
     )
 
 
+class Split(StrEnum):
+    """Of the data set."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
 class AvsLayout(StrEnum):
     """Of a download of AVSBench."""
 
@@ -226,6 +234,35 @@ def corrections(
 
 
 @app.command()
+def agree(
+    second: Annotated[
+        Path, typer.Argument(help="AVISeg JSON: some clips annotated again, a file or folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="For qa.agreements in params.yaml.")] = Path(
+        "data/agreements.csv"
+    ),
+) -> None:
+    """Show how well people agree, and write it for the qa stage to show."""
+    from pipelines.agree import agree
+
+    agree(second, out)
+
+
+@app.command()
+def suspect(
+    split: Annotated[list[Split] | None, typer.Option(help="By default train, val and test.")] = None,
+    model: Annotated[str | None, typer.Option(help="A variant or a model's folder; else the first.")] = None,
+    out: Annotated[Path, typer.Option(help="For qa.suspicions in params.yaml.")] = Path(
+        "data/suspicions.csv"
+    ),
+) -> None:
+    """Write which labels a trained model doubts, for the qa stage to show."""
+    from pipelines.suspect import suspect
+
+    suspect(model, [chosen.value for chosen in split or list(Split)], out)
+
+
+@app.command()
 def pretrain(
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the settings' own.")] = None,
@@ -300,14 +337,6 @@ _Whole = Annotated[
 ]
 _Add = Annotated[bool, typer.Option(help="Add to a manifest that is there.")]
 _Out = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A .csv or .parquet file.")]
-
-
-class Split(StrEnum):
-    """Of the data set."""
-
-    train = "train"
-    val = "val"
-    test = "test"
 
 
 @manifest_app.command("from-ids")

@@ -67,8 +67,8 @@ def preannotate(
             "The folder is not empty", where=str(out), fix="Name a new one; drafts are kept apart."
         )
     given = read_prompts(prompts) if prompts else None
-    for name in names if given is not None else ():
-        if name not in given:
+    for name in names:
+        if given is not None and name not in given:
             raise AvisError(f"There is no box or point for the clip {name!r}", where=str(prompts))
     paths = Paths()
     entries = _entries(paths, names or list(given or ()), every=every)
@@ -230,12 +230,17 @@ def _first_names(annotations: AnnotationSet) -> str:
 
 
 def _united(sets: list[AnnotationSet]) -> AnnotationSet:
-    from components.annotate.categories import unite_categories
     from dataclasses import replace
+
+    from components.annotate.categories import unite_categories
+
     categories = unite_categories(sets)
     videos, tracks = [], []
     for s in sets:
         for v in s.videos:
-            videos.append(replace(v, id=len(videos)+1))
-            tracks += [replace(t, id=len(tracks)+1+i, video_id=len(videos)) for i, t in enumerate(t for t in s.tracks if t.video_id == v.id)]
+            videos.append(replace(v, id=len(videos) + 1))
+            tracks += [
+                replace(t, id=len(tracks) + 1 + i, video_id=len(videos))
+                for i, t in enumerate(t for t in s.tracks if t.video_id == v.id)
+            ]
     return AnnotationSet(categories, videos, tracks)

@@ -5,8 +5,10 @@ from typing import Any
 
 from components.core.media_index import MediaEntry
 from components.core.records import SPLITS
+from components.qa.agreements import Agreement
 from components.qa.clip import Clip
 from components.qa.reading import SplitDocument
+from components.qa.suspicions import Suspicion
 
 
 @dataclass(slots=True)
@@ -47,12 +49,18 @@ def facts_of(clip: Clip) -> ClipFacts:
 
 @dataclass(slots=True)
 class Dataset:
-    """All splits. `clips` lacks those that could not be checked; `failed` holds why, by (split, name)."""
+    """All splits. `clips` lacks those that could not be checked; `failed` holds why, by (split, name).
+
+    agreements: of clips that were annotated twice, and of all of them together.
+    suspicions: what a trained model doubts.
+    """
 
     documents: dict[str, SplitDocument]
     media: dict[str, MediaEntry]
     clips: list[ClipFacts] = field(default_factory=list)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    agreements: list[Agreement] = field(default_factory=list)
+    suspicions: list[Suspicion] = field(default_factory=list)
 
     def tracks_of(self, split: str) -> dict[str, int]:
         """Number of tracks by category, of the categories that have any."""

@@ -14,6 +14,8 @@ class QaParams(Block):
     severities: a check's name to the severity that replaces its own; blocking findings fail the stage.
     skip: names of checks not to run.
     waivers: a YAML file of findings that somebody looked at and accepts.
+    agreements: the CSV of `avis agree`, how well people agree on clips that were annotated twice.
+    suspicions: the CSV of `avis suspect`, labels that a trained model doubts.
     clip_timeout_s: longest time for one clip.
     findings_shown: most findings drawn in the report; the table of findings holds all.
     previews: clean clips shown with their masks at the report's end.
@@ -23,6 +25,8 @@ class QaParams(Block):
     severities: dict[str, Literal["blocking", "warning", "info"]] = Field(default={})
     skip: list[str] = Field(default=[])
     waivers: str | None = "data/qa-waivers.yaml"
+    agreements: str | None = None
+    suspicions: str | None = None
     clip_timeout_s: float = Field(default=120.0, gt=0)
     findings_shown: int = Field(default=120, ge=0)
     previews: int = Field(default=8, ge=0)

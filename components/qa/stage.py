@@ -18,6 +18,7 @@ from components.core.records import SPLITS
 from components.core.source import source_of
 from components.core.stage import run_stage
 from components.core.tracking import Run, data_run
+from components.qa.agreements import read_agreements
 from components.qa.checks import Check, all_checks, chosen_checks
 from components.qa.clip import Clip
 from components.qa.dataset import ClipFacts, Dataset, facts_of
@@ -25,6 +26,7 @@ from components.qa.findings import SEVERITIES, Finding
 from components.qa.params import QaParams
 from components.qa.reading import ClipItem, read_split
 from components.qa.report import write_report
+from components.qa.suspicions import read_suspicions
 from components.qa.waivers import Waiver, apply_waivers, read_waivers
 
 _NAMED_IN_ERROR = 3
@@ -51,6 +53,13 @@ class Outcome:
         for severity in SEVERITIES:
             numbers[f"findings_{severity}"] = sum(finding.severity == severity for finding in open_findings)
         numbers["findings_waived"] = len(self.findings) - len(open_findings)
+        for agreement in self.dataset.agreements:
+            if not agreement.video:  # all clips together
+                numbers |= {
+                    f"agreement_{name}": value
+                    for name, value in (("hota", agreement.hota), ("fsla", agreement.fsla))
+                    if value is not None
+                }
         for check in checks:
             numbers[f"check_{check.name}"] = sum(finding.check == check.name for finding in open_findings)
         return numbers
@@ -102,6 +111,10 @@ def qa(params: QaParams, engine: EngineParams, paths: Paths, run: Run) -> Outcom
         split: read_split(paths.annotations / f"{split}.json", split, paths.media, media) for split in SPLITS
     }
     dataset = Dataset(documents, media)
+    if params.agreements is not None:
+        dataset.agreements = read_agreements(Path(params.agreements))
+    if params.suspicions is not None:
+        dataset.suspicions = read_suspicions(Path(params.suspicions))
     findings = _check_clips(dataset, checks, params, engine)
     findings += [finding for check in checks for finding in check.check_set(dataset)]
     findings = _attributed(findings, dataset)

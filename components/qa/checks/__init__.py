@@ -12,8 +12,8 @@ from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity
 from components.qa.params import QaParams
 
-Group = Literal["structure", "geometry", "time", "sound", "media", "set"]
-GROUPS: tuple[Group, ...] = ("structure", "geometry", "time", "sound", "media", "set")
+Group = Literal["structure", "geometry", "time", "sound", "media", "set", "people"]
+GROUPS: tuple[Group, ...] = ("structure", "geometry", "time", "sound", "media", "set", "people")
 
 
 class Check:

@@ -9,7 +9,9 @@ import pytest
 from components.core.errors import AvisError
 from components.core.paths import Paths
 from components.core.records import read_annotations
+from components.qa.suspicions import read_suspicions
 from pipelines.preannotate import corrections, preannotate
+from pipelines.suspect import suspect
 from tests.tiny_model import write_finder, write_square_set
 from tests.tiny_sam import write_sam
 
@@ -61,7 +63,9 @@ def test_a_sam_model_draws_what_the_model_found_and_what_people_point_at(workspa
     sam = write_sam(Path("sam"))
     draft("out", sam=sam, names=["train_horn"], formats=[])
     assert len(read_annotations(Path("out/draft.json")).tracks) == 2
-    Path("prompts.csv").write_text(PROMPTS + "train_horn,a,horn,0,2,3,30,40,,,\ntrain_horn,b,drum,1,,,,,20,20,1\n")
+    Path("prompts.csv").write_text(
+        PROMPTS + "train_horn,a,horn,0,2,3,30,40,,,\ntrain_horn,b,drum,1,,,,,20,20,1\n"
+    )
     draft("prompted", sam=sam, prompts=Path("prompts.csv"), formats=[])
     annotations = read_annotations(Path("prompted/draft.json"))
     assert [annotations.categories[track.category_id] for track in annotations.tracks] == ["horn", "drum"]
@@ -79,7 +83,10 @@ def test_clips_that_are_annotated_are_left_out(workspace: Path) -> None:
     video = {"id": 1, "file_names": files, "length": 2, "height": 48, "width": 56}
     write.write_text(json.dumps({"categories": [], "videos": [video], "annotations": []}))
     draft("out", formats=[])
-    assert {video.name for video in read_annotations(Path("out/draft.json")).videos} == {"train_bells", "train_quiet"}
+    assert {video.name for video in read_annotations(Path("out/draft.json")).videos} == {
+        "train_bells",
+        "train_quiet",
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,3 +111,17 @@ def test_files_with_no_common_video_are_refused(workspace: Path) -> None:
     draft("other", names=["train_quiet"])
     with pytest.raises(AvisError, match="no video in common"):
         corrections(Path("out/draft.json"), Path("other/cvat"), None, None)
+
+
+def test_the_losses_of_labels_go_into_the_file_that_qa_reads(workspace: Path) -> None:
+    write_square_set(Paths(), "test")
+    suspect(None, ["test"], Path("doubts.csv"))
+    found = read_suspicions(Path("doubts.csv"))
+    tracks = {track.id for track in read_annotations(Path("data/annotations/test.json")).tracks}
+    assert tracks and {one.track for one in found if one.track is not None} == tracks
+    assert {one.split for one in found} == {"test"}
+    document = json.loads(Path("data/annotations/test.json").read_text())
+    document["categories"].append({"id": 99, "name": "drum"})
+    Path("data/annotations/test.json").write_text(json.dumps(document))
+    with pytest.raises(AvisError, match="does not know the category 'drum'"):
+        suspect(None, ["test"], Path("doubts.csv"))

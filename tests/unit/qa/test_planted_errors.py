@@ -383,5 +383,6 @@ def test_a_planted_error_is_found_where_it_is_and_nowhere_else(labelled_set: Any
 
 
 def test_every_check_is_planted() -> None:
-    # unchecked_clip needs a worker that dies: tested with the stage
-    assert {planted.split(":")[0] for planted in PLANTED} == set(all_checks()) - {"unchecked_clip"}
+    # unchecked_clip needs a worker that dies: tested with the stage; test_people.py plants the last two
+    elsewhere = {"unchecked_clip", "annotators_disagree", "model_doubts"}
+    assert {planted.split(":")[0] for planted in PLANTED} == set(all_checks()) - elsewhere

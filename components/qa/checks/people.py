@@ -1,0 +1,61 @@
+"""People: where two annotators, or an annotator and a trained model, do not agree."""
+
+from components.qa.checks import Check
+from components.qa.dataset import Dataset
+from components.qa.findings import Finding, Severity
+
+
+class AnnotatorsDisagree(Check):
+    name = "annotators_disagree"
+    group = "people"
+    severity: Severity = "warning"
+    threshold = 60.0
+    unit = "HOTA, percent"
+    explanation = (
+        "The clip was annotated twice (`avis agree` compares, qa.agreements names its file), and the two "
+        "agree less than the threshold: HOTA of the one against the other. FSLA, by seconds, is in the "
+        "message. No model can be expected to do better than people agree."
+    )
+    fix = "Look at the clip together, settle what sounds, and write it into the guidelines."
+
+    def check_set(self, dataset: Dataset) -> list[Finding]:
+        findings = []
+        for agreement in dataset.agreements:
+            if not agreement.video or agreement.hota is None or agreement.hota >= self.limit:
+                continue
+            people = " and ".join(name or "somebody" for name in (agreement.first, agreement.second))
+            fsla = "" if agreement.fsla is None else f", FSLA {agreement.fsla:.0f}"
+            message = f"{people} agree to HOTA {agreement.hota:.0f}{fsla}"
+            findings.append(
+                self.found(message, split=agreement.split, video=agreement.video, value=agreement.hota)
+            )
+        return findings
+
+
+class ModelDoubts(Check):
+    name = "model_doubts"
+    group = "people"
+    severity: Severity = "info"
+    threshold = 3.0
+    unit = "nats of loss"
+    explanation = (
+        "The label surprises a trained model (`avis suspect` computes the losses, qa.suspicions names "
+        "them): another category, a track that it does not see, or an object that it is sure of and nobody "
+        "labelled. As good as the model is: read them in the order of the loss."
+    )
+    fix = "Look and listen; correct the label, or accept it: rare things surprise a model, too."
+
+    def check_set(self, dataset: Dataset) -> list[Finding]:
+        return [
+            self.found(
+                f"{doubt.message}, loss {doubt.loss:.1f}",
+                split=doubt.split,
+                video=doubt.video,
+                track=doubt.track,
+                frame=doubt.frame,
+                last_frame=doubt.last_frame,
+                value=doubt.loss,
+            )
+            for doubt in sorted(dataset.suspicions, key=lambda doubt: -doubt.loss)
+            if doubt.loss >= self.limit
+        ]

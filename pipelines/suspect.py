@@ -1,0 +1,70 @@
+"""`avis suspect`: labels that a trained model doubts, for the qa stage."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from components.core.errors import AvisError
+from components.core.media_mirror import with_local_media
+from components.core.params import read_block
+from components.core.paths import Paths
+from components.core.records import Track, read_annotations
+from components.qa.suspicions import Suspicion, write_suspicions
+
+
+def suspect(model: str | None, splits: Sequence[str], out: Path) -> None:
+    """Write how much each track of the given splits surprises a model.
+
+    Args:
+        model: a variant's name or a model's folder; by default the first variant.
+        splits: train, val, test.
+        out: a CSV file.
+
+    Raises:
+        AvisError: no model, no annotations, or categories that the model does not know.
+    """
+    from components.predict.clips import Predictor
+    from components.predict.media_clips import clip_moments
+    from components.predict.params import PredictParams
+    from components.qa.losses import CANDIDATES
+    from components.qa.losses import suspect as suspicions_of
+    from models.moments import ClipError
+    from pipelines.prediction import model_folder
+
+    # A score of 1 is reached by nobody: what is returned are the CANDIDATES, whatever their score.
+    override = {"score_threshold": 1.0, "most_tracks": CANDIDATES}
+    predictor = Predictor.load(model_folder(model), read_block("predict", PredictParams, override=override))
+    ids = {name: number for number, name in predictor.card.categories.items()}
+    found: list[Suspicion] = []
+    for split in splits:
+        file = Paths().annotations / f"{split}.json"
+        annotations = read_annotations(file)
+        unknown = [name for name in annotations.categories.values() if name not in ids]
+        if unknown:
+            raise AvisError(
+                f"The model does not know the category {unknown[0]!r}",
+                where=str(file),
+                fix="Use a model that was trained on these categories.",
+            )
+        paths = with_local_media(Paths(), [video.name for video in annotations.videos])
+        tracks: dict[int, list[Track]] = defaultdict(list)
+        for track in annotations.tracks:
+            track.category_id = ids[annotations.categories[track.category_id]]
+            tracks[track.video_id].append(track)
+        for video in tqdm(annotations.videos, desc=f"suspect {split}", unit="clip", mininterval=1.0):
+            clip = partial(clip_moments, predictor, paths.media, video)
+            try:
+                candidates = predictor.predict(
+                    video.id, clip, height=video.height, width=video.width, least=CANDIDATES
+                )
+            except ClipError as error:
+                raise AvisError(f"the clip cannot be predicted: {error}", where=video.name) from error
+            found += suspicions_of(split, video, tracks[video.id], candidates, predictor.card.categories)
+    write_suspicions(out, found)
+    print(f"{len(found)} losses of tracks and of objects that nobody labelled: {out}")
+    for suspicion in sorted(found, key=lambda one: -one.loss)[:5]:
+        print(f"  {suspicion.loss:5.2f}  {suspicion.split}/{suspicion.video}: {suspicion.message}")
+    print(f"Set qa.suspicions in params.yaml to {out}, then `dvc repro qa` shows them in the report.")
