@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from components.annotate.formats import detect_format, find_format
+from components.annotate.formats import find_format
+from components.annotate.sources import read_sources
+from components.annotate.union import unite_all
 from components.core.errors import AvisError
 from components.core.media_index import MediaEntry, read_media_index
 from components.core.media_mirror import with_local_media
@@ -221,26 +223,9 @@ def corrections(draft: Path, corrected: Path, report: Path | None, category_map:
 
 
 def _read_any(path: Path) -> AnnotationSet:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return _united([detect_format(file)[0].read(file) for file in files])
+    sources = read_sources(path, setting="the path")
+    return unite_all([source.reading.annotations for source in sources], [source.name for source in sources])
 
 
 def _first_names(annotations: AnnotationSet) -> str:
     return ", ".join(video.name for video in annotations.videos[:3]) or "nothing"
-
-
-def _united(sets: list[AnnotationSet]) -> AnnotationSet:
-    from dataclasses import replace
-
-    from components.annotate.categories import unite_categories
-
-    categories = unite_categories(sets)
-    videos, tracks = [], []
-    for s in sets:
-        for v in s.videos:
-            videos.append(replace(v, id=len(videos) + 1))
-            tracks += [
-                replace(t, id=len(tracks) + 1 + i, video_id=len(videos))
-                for i, t in enumerate(t for t in s.tracks if t.video_id == v.id)
-            ]
-    return AnnotationSet(categories, videos, tracks)
