@@ -20,7 +20,7 @@ from components.core import masks
 from components.core.errors import AvisError
 from components.core.files import write_text
 from components.core.json_rows import JsonObject, read_object
-from components.core.records import AnnotationSet, Video
+from components.core.records import AnnotationSet, Track, Video
 
 
 @dataclass
@@ -72,12 +72,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if category_id not in gathering.categories:
             raise AvisError(f"category_id {category_id} is not among the categories", where=where)
         key, by_attribute = _track_key(row, where)
-        attributes = row.get("attributes")
-        annotator = attributes.get("annotator") if isinstance(attributes, Mapping) else None
         crowd = int(bool(row.get("iscrowd"))) if not by_attribute else 0
-        gathering.track(
-            video, key, category_id, where, annotator if isinstance(annotator, str) else "", crowd
-        )
+        gathering.track(video, key, category_id, where, _annotator(row), crowd)
         segmentation = row.get("segmentation")
         boxes += not segmentation and bool(row.get("bbox"))
         gathering.add(video, image[1] - images.videos[image[0]].first, key, segmentation or None, where)
@@ -180,7 +176,14 @@ def _note_tracks(document: JsonObject, gathering: Gathering, videos: Mapping[obj
         category_id = whole(row, "category_id", where)
         if video is None or category_id not in gathering.categories:
             raise AvisError("video_id or category_id is not in the file", where=where)
-        gathering.track(video, whole(row, "id", where), category_id, where)
+        crowd = int(bool(row.get("iscrowd")))
+        gathering.track(video, whole(row, "id", where), category_id, where, _annotator(row), crowd)
+
+
+def _annotator(row: Mapping[str, Any]) -> str:
+    attributes = row.get("attributes")
+    name = attributes.get("annotator") if isinstance(attributes, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def _track_key(row: Mapping[str, Any], where: str) -> tuple[int, bool]:
@@ -217,7 +220,7 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     videos = {video.id: video for video in annotations.videos}
     for track in annotations.tracks:
         video = videos[track.video_id]
-        attributes = {"annotator": track.annotator} if track.annotator else {}
+        attributes = _attributes(track)
         for frame, segmentation in enumerate(track.segmentations):
             if not segmentation or masks.is_empty(segmentation):
                 continue
@@ -228,7 +231,7 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
                     "segmentation": segmentation, "iscrowd": track.iscrowd,
                     "bbox": masks.bounding_box(segmentation, video.height, video.width),
                     "area": masks.area(segmentation, video.height, video.width),
-                    "attributes": {"track_id": track.id, **attributes},
+                    "attributes": attributes,
                 }
             )  # fmt: skip
     document = {
@@ -240,13 +243,24 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
         ],
         "images": images,
         "tracks": [
-            {"id": track.id, "video_id": track.video_id, "category_id": track.category_id}
+            {
+                "id": track.id,
+                "video_id": track.video_id,
+                "category_id": track.category_id,
+                "iscrowd": track.iscrowd,
+                "attributes": _attributes(track),
+            }
             for track in annotations.tracks
         ],
         "annotations": rows,
     }
     write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
     return []
+
+
+def _attributes(track: Track) -> dict[str, Any]:
+    """What CVAT and Datumaro have in an annotation's attributes."""
+    return {"track_id": track.id, **({"annotator": track.annotator} if track.annotator else {})}
 
 
 FORMAT = Format(

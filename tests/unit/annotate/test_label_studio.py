@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.annotate.convert import convert
+from components.annotate.formats.label_studio_writer import tasks, write_tasks
+from components.annotate.label_studio_rle import decode_brush, encode_brush
+from components.annotate.sources import read_sources
+from components.core.errors import AvisError
+from components.core.masks import decode, encode
+from components.core.records import AnnotationSet, Track, Video
+
+# What label-studio-sdk 2.1.2 makes of MASK, and of a picture that is not only black and white.
+OF_SDK = [0, 0, 0, 96, 57, 27, 254, 27, 0, 183, 255, 124, 2, 63, 252, 62, 1, 31, 248]
+RAW_OF_SDK = [0, 0, 0, 24, 57, 27, 252, 96, 0, 5, 0, 40, 0, 240, 12, 145, 128, 68, 18, 1, 68, 96, 0, 0, 128]
+RAW_OF_SDK += [4, 0, 24, 7, 128]
+MASK = np.zeros((4, 6), dtype=bool)
+MASK[1, 1:4] = MASK[2, 2] = MASK[3, 5] = True
+
+
+def region(kind: str, value: dict[str, Any], name: str = "") -> dict[str, Any]:
+    return {"id": "r1", "from_name": name or kind, "to_name": "image", "type": kind, "original_width": 6,
+            "original_height": 4, "image_rotation": 0, "value": value}  # fmt: skip
+
+
+def brush() -> dict[str, Any]:
+    return region("brushlabels", {"format": "rle", "rle": OF_SDK, "brushlabels": ["犬"]})
+
+
+def task(frame: int, *result: dict[str, Any], **more: Any) -> dict[str, Any]:
+    annotation = {"id": 9, "completed_by": {"id": 1, "email": "ann@example.org"}, "result": list(result),
+                  "was_cancelled": False, "updated_at": "2026-01-02"}  # fmt: skip
+    address = f"/data/local-files/?d=frames/clip/{frame:05d}.jpg"
+    return {"id": 70 + frame, "data": {"image": address}, "annotations": [annotation], **more}
+
+
+def write(path: Path, document: object) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_brush_codes_are_those_of_label_studio() -> None:
+    assert encode_brush(MASK) == OF_SDK
+    assert np.array_equal(decode_brush(OF_SDK, 4, 6), MASK)
+    alpha = decode_brush(RAW_OF_SDK, 2, 3)  # 100, 60 and 40, of which 100 and 60 are above the half
+    assert np.argwhere(alpha).tolist() == [[0, 1], [1, 2]]
+    large = np.zeros((300, 400), dtype=bool)  # runs that need several chunks
+    large[200:] = True
+    assert np.array_equal(decode_brush(encode_brush(large), 300, 400), large)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ([1, 2], "not for 6x4"), (OF_SDK[:-3], "cut off"), ("x", "no list of bytes"), ([300], "no list"),
+        ([0, 0, 1, *OF_SDK[3:]], "not for 6x4"), ([*OF_SDK[:6], *[255] * 12], "cut off or too long"),
+    ],
+)  # fmt: skip
+def test_a_bad_brush_code_is_one_message(code: object, message: str) -> None:
+    with pytest.raises(AvisError, match=message):
+        decode_brush(code, 4, 6)
+
+
+def test_tasks_of_frames_become_a_video_and_what_is_odd_is_said(tmp_path: Path) -> None:
+    number = region("number", {"number": 3}, "track")
+    points = [[50.0, 0.0], [100.0, 0.0], [100.0, 100.0], [50.0, 100.0]]
+    polygon = region("polygonlabels", {"points": points, "closed": True, "polygonlabels": ["犬"]})
+    early = {"id": 1, "result": [], "updated_at": "2026-01-01", "completed_by": 4}
+    document = [
+        task(0, brush(), number),
+        task(2, polygon, region("textarea", {"text": ["track 3"]}, "track")),
+        task(3, region("rectanglelabels", {"x": 1, "y": 1, "width": 3, "height": 2})),
+    ]
+    document[0]["annotations"].insert(0, early)
+    document.append({"id": 9, "data": {"image": "x/clip/00004.jpg"}, "annotations": [], "predictions": [{}]})
+    source = read_sources(write(tmp_path / "export.json", document))[0]
+    annotations = source.reading.annotations
+    assert source.format.name == "label_studio"
+    assert [(v.name, v.length, v.height, v.width) for v in annotations.videos] == [("clip", 5, 4, 6)]
+    track = annotations.tracks[0]
+    assert (track.id, track.annotator, annotations.categories) == (3, "ann@example.org", {1: "犬"})
+    assert np.array_equal(decode(track.segmentations[0], 4, 6), MASK)
+    assert track.segmentations[1:] == [None, [[3.0, 0, 6, 0, 6, 4, 3, 4]], None, None]
+    assert source.reading.notes == [
+        "1 frame of the video 'clip' is missing (1), taken as without a mask",
+        "1 annotation of tasks that were annotated again later, left out",
+        "1 task with predictions that nobody has annotated, taken as without masks",
+        "1 region of the kind 'rectanglelabels', no masks, left out",
+    ]
+
+
+def test_boxes_of_a_video_move_between_keyframes_and_end_where_they_are_disabled(tmp_path: Path) -> None:
+    def key(frame: int, x: float, enabled: bool) -> dict[str, Any]:
+        return {"frame": frame, "enabled": enabled, "x": x, "y": 0, "width": 50, "height": 50, "rotation": 0}
+
+    value = {
+        "framesCount": 7,
+        "labels": ["dog"],
+        "sequence": [key(1, 0, True), key(3, 50, False), key(6, 50, True)],
+    }
+    document = [
+        {"id": 1, "data": {"video": "/data/upload/1/clip.mp4", "width": 10, "height": 4},
+         "annotations": [{"completed_by": 4, "result": [region("videorectangle", value)]}]}
+    ]  # fmt: skip
+    source = read_sources(write(tmp_path / "a.json", document))[0]
+    track = source.reading.annotations.tracks[0]
+    assert [s and s[0] for s in track.segmentations] == [  # type: ignore[index]
+        [0, 0, 5, 0, 5, 2, 0, 2], [2.5, 0, 7.5, 0, 7.5, 2, 2.5, 2], [5, 0, 10, 0, 10, 2, 5, 2], None, None,
+        [5, 0, 10, 0, 10, 2, 5, 2], [5, 0, 10, 0, 10, 2, 5, 2],
+    ]  # fmt: skip
+    assert track.annotator == "4"
+    assert source.reading.notes == ["the boxes of 1 track became rectangles: there are no masks of them"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[0]["data"].update(image="a/b/c.jpg"), "tells no frame"),
+        (lambda t: t[0]["data"].update(image=3), "neither an image nor a video"),
+        (lambda t: t[0]["data"].update(video_id="../x"), "leads to another folder"),
+        (lambda t: t.append(t[0]), "Frame 0 of 'clip' has two tasks"),
+        (
+            lambda t: t[0]["annotations"][0].update(result=[brush(), {**brush(), "id": "r2"}]),
+            "Two regions of '犬'",
+        ),
+        (lambda t: t[0]["annotations"][0]["result"][0].update(image_rotation=90), "was rotated"),
+        (
+            lambda t: t[0]["annotations"][0]["result"][0].update(original_width=8),
+            "frame 0 has 8x4|not for 8x4",
+        ),
+        (
+            lambda t: t[0]["annotations"][0]["result"][0]["value"].pop("brushlabels"),
+            "has no label.*region r1",
+        ),
+        (lambda t: t.insert(0, 3), r"3 is no object .*row 0"),
+        (lambda t: t[0]["annotations"].clear(), "No task tells the size"),
+    ],
+)
+def test_a_bad_export_is_one_message(tmp_path: Path, change: Any, message: str) -> None:
+    document = [task(0, brush())]
+    change(document)
+    source = write(tmp_path / "a.json", document)
+    with pytest.raises(AvisError, match=message) as caught:
+        convert(source, tmp_path / "b.json", target_format="aviseg", source_format="label_studio")
+    assert "a.json" in str(caught.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_models_tracks_become_predictions_to_correct(tmp_path: Path) -> None:
+    video = Video(1, "clip", ["clip/00000.jpg"], length=1, height=4, width=6)
+    annotations = AnnotationSet({1: "dog"}, [video], [Track(5, 1, 1, [encode(MASK)])], {})
+    write_tasks(tmp_path / "a.json", tasks(annotations, model="avism", image_root="s3://bucket/frames/"))
+    row = json.loads((tmp_path / "a.json").read_text())[0]
+    assert row["data"]["image"] == "s3://bucket/frames/clip/00000.jpg"
+    assert row["data"]["labels"] == [{"value": "dog"}]
+    assert row["predictions"][0]["model_version"] == "avism"
+    assert row["predictions"][0]["result"][0]["value"]["rle"] == OF_SDK
+    reading = read_sources(tmp_path / "a.json")[0].reading
+    assert reading.annotations.tracks == [] and "1 task with predictions" in reading.notes[0]
