@@ -89,4 +89,4 @@ def decode_brush(code: object, height: int, width: int) -> NDArray[np.bool_]:
 def _take(stream: bytes, at: int, bits: int) -> int:
     """`bits` bits, at most 32, from bit `at` on; zeros after the end."""
     eight = int.from_bytes(stream[at // 8 : at // 8 + 8].ljust(8, b"\0"), "big")
-    return eight >> (64 - at % 8 - bits) & (2**bits - 1)
+    return eight >> (64 - at % 8 - bits) & ((1 << bits) - 1)

@@ -149,7 +149,7 @@ def _sizes(data: Mapping[str, Any], regions: list[Any], where: str) -> list[tupl
 def _frames_count(region: Any) -> int:
     value = region.get("value") if isinstance(region, Mapping) else None
     number = value.get("framesCount", value.get("frameCount")) if isinstance(value, Mapping) else None
-    return int(number) if type(number) in (int, float) and 0 < number < 1_000_000 else 0
+    return int(number) if isinstance(number, int | float) and 0 < number < 1_000_000 else 0
 
 
 def _results(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Any], int]:
