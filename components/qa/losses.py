@@ -3,8 +3,8 @@
 For each track the candidates of the model (query and category, whatever their score) are looked through for
 the one under which the track is least surprising: its loss is -ln(score) + 1 - IoU, with the intersection
 over union of all pixels of the clip. An object that the model is sure of and nobody labelled has the loss
--ln(1 - score). After Northcutt et al., "Confident Learning" (2021), with the loss of masks in place of that
-of classes.
+-ln(1 - score) + 1: no label overlaps it. After Northcutt et al., "Confident Learning" (2021), with the loss
+of masks in place of that of classes.
 """
 
 import math
@@ -78,7 +78,9 @@ def suspect(
         first, last = _extent(seen[place])
         name = categories[candidates[place].category_id]
         message = f"the model sees and hears a {name} that nobody labelled (score {score:.2f})"
-        found.append(Suspicion(split, video.name, None, first, last, round(-math.log(1 - score), 4), message))
+        found.append(
+            Suspicion(split, video.name, None, first, last, round(1 - math.log(1 - score), 4), message)
+        )
     return found
 
 

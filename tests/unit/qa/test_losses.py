@@ -60,7 +60,7 @@ def test_an_object_that_nobody_labelled_is_told_once() -> None:
     candidates = [Result(1, 1, 0.9, LEFT), Result(1, 2, 0.99, RIGHT), Result(1, 1, 0.3, RIGHT)]
     found = suspect("train", VIDEO, [Track(7, 1, 1, LEFT)], candidates, NAMES)
     unlabelled = [one for one in found if one.track is None]
-    assert [one.loss for one in unlabelled] == [pytest.approx(-math.log(0.01), abs=1e-3)]
+    assert [one.loss for one in unlabelled] == [pytest.approx(1 - math.log(0.01), abs=1e-3)]
     assert "cello that nobody labelled (score 0.99)" in unlabelled[0].message
 
 
