@@ -60,7 +60,7 @@ def main() -> None:
 
     clean = losses()
     print(
-        f"{len(annotations.videos)} clips, {len(annotations.tracks)} tracks, {len(chosen)} errors of each kind"
+        f"{len(annotations.videos)} clips, {len(annotations.tracks)} tracks, {len(chosen)} errors of a kind"
     )
     print("| loss above | clean: findings | category: precision | recall | unlabelled: precision | recall |")
     print("|---|---|---|---|---|---|")
