@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.masks import compress_all
+from components.core.records import intervals_problem
 from components.qa.jpeg import jpeg_size
 from components.qa.reading import ClipItem
 
 SAMPLE_RATE_HZ = 16_000
 SILENCE_DBFS = -120.0
 INAUDIBLE_DBFS = -60.0
+ENVELOPE_S = 0.02
 _WINDOW_S = 0.05
+_BANDS, _LOWEST_BAND_HZ = 24, 100.0
 _SMALL_WIDTH_PX = 320
 _INT16_FULL_SCALE = 32768.0
 
@@ -33,6 +36,12 @@ class Crop:
     y: int
     pixels: NDArray[np.bool_]
     area: int
+
+    @cached_property
+    def centre(self) -> NDArray[np.float64]:
+        """The mean of the pixels' places, x and y, [2]."""
+        rows, columns = np.nonzero(self.pixels)
+        return np.array([self.x + columns.mean(), self.y + rows.mean()])
 
     @cached_property
     def pieces(self) -> tuple[int, int]:
@@ -66,13 +75,15 @@ def iou(one: Crop | None, other: Crop | None) -> float:
     return common / (one.area + other.area - common)
 
 
-@dataclass(slots=True)
+@dataclass
 class Track:
     """One annotation of the clip.
 
     segmentations, boxes, areas: as in the file, whatever their lengths.
     crops: the mask on each of the T frames, None where there is none or it cannot be decoded.
     undecodable: frame to reason.
+    sounding: when the object is heard, (start, end) in seconds; None where the file does not say, or says
+        something that cannot be (`sounding_problem`).
     """
 
     id: int
@@ -82,8 +93,10 @@ class Track:
     areas: list[Any] | None
     crops: list[Crop | None] = field(default_factory=list)
     undecodable: dict[int, str] = field(default_factory=dict)
+    sounding: list[tuple[float, float]] | None = None
+    sounding_problem: str | None = None
 
-    @property
+    @cached_property
     def present(self) -> list[int]:
         """Frames with a mask."""
         return [k for k, crop in enumerate(self.crops) if crop is not None]
@@ -126,6 +139,10 @@ class Clip:
             boxes=row.get("bboxes") if isinstance(row.get("bboxes"), list) else None,
             areas=row.get("areas") if isinstance(row.get("areas"), list) else None,
         )
+        if row.get("sounding") is not None:
+            track.sounding_problem = intervals_problem(row["sounding"])
+            if track.sounding_problem is None:
+                track.sounding = [(float(start), float(end)) for start, end in row["sounding"]]
         codes, track.undecodable = compress_all(track.segmentations[: self.length], self.height, self.width)
         codes += [None] * (self.length - len(codes))
         track.crops = [None if code is None else _crop(code) for code in codes]
@@ -190,6 +207,32 @@ class Clip:
     def usual_level_dbfs(self) -> NDArray[np.float64] | None:
         """What half of the 50 ms pieces of each frame's second reach, [T], in dB of full scale."""
         return None if self._windows_dbfs is None else np.median(self._windows_dbfs, axis=1)
+
+    @cached_property
+    def spectrum_db(self) -> NDArray[np.float64] | None:
+        """Power in 24 bands of each frame's second, [T, 24], in dB against the second's mean band."""
+        if self.sound is None:
+            return None
+        per_frame = max(1, round(SAMPLE_RATE_HZ / self.frame_rate_hz))
+        samples = np.zeros(self.length * per_frame, dtype=np.float32)
+        available = self.sound[: len(samples)]
+        samples[: len(available)] = available / _INT16_FULL_SCALE
+        power = np.abs(np.fft.rfft(samples.reshape(self.length, per_frame), axis=1)) ** 2
+        edges = np.geomspace(_LOWEST_BAND_HZ, SAMPLE_RATE_HZ / 2, _BANDS + 1) / SAMPLE_RATE_HZ * per_frame
+        edges = np.maximum.accumulate(np.minimum(edges.astype(int), power.shape[1] - 1))
+        bands = 10 * np.log10(np.add.reduceat(power, edges[:-1].tolist(), axis=1) + 1e-6)
+        return np.asarray(bands - bands.mean(axis=1, keepdims=True))
+
+    @cached_property
+    def envelope_dbfs(self) -> NDArray[np.float64] | None:
+        """Root mean square of each 20 ms, [windows], in dB of full scale."""
+        if self.sound is None:
+            return None
+        window = round(ENVELOPE_S * SAMPLE_RATE_HZ)
+        count = len(self.sound) // window
+        samples = self.sound[: count * window].astype(np.float64) / _INT16_FULL_SCALE
+        power = np.mean(samples.reshape(count, window) ** 2, axis=1)
+        return np.asarray(10 * np.log10(np.maximum(power, 10 ** (SILENCE_DBFS / 10))))
 
     def silent(self, drop_db: float) -> NDArray[np.bool_]:
         """Seconds [T] in which nothing is heard but the recording's own noise.

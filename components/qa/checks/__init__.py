@@ -37,6 +37,13 @@ class Check:
         if "name" in cls.__dict__:  # a shared base has none
             Check.known[cls.name] = cls
 
+    def configure(self, params: QaParams) -> None:
+        """Take what a check needs beyond its threshold and severity.
+
+        Raises:
+            AvisError: params.yaml names something that cannot be used.
+        """
+
     def check(self, clip: Clip) -> list[Finding]:
         """What is wrong with one clip."""
         return []
@@ -126,5 +133,6 @@ def chosen_checks(params: QaParams) -> list[Check]:
                 raise AvisError(f"The check {name} has no threshold", where="params.yaml, qa.thresholds")
             check.threshold = params.thresholds[name]
         check.severity = params.severities.get(name, check.severity)
+        check.configure(params)
         chosen.append(check)
     return chosen

@@ -1,12 +1,15 @@
 """Time: what a track does from frame to frame."""
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 
 import cv2
 import numpy as np
 
-from components.qa.checks import Check
+from components.qa.appearance import Colours
+from components.qa.checks import Check, runs
 from components.qa.clip import Clip, Crop, Track, iou
 from components.qa.findings import Finding, Severity
 
@@ -126,29 +129,143 @@ class IdentitySwitch(Check):
     name = "identity_switch"
     group = "time"
     severity: Severity = "warning"
-    threshold = 0.3
-    unit = "likeness gained by exchanging the two"
+    threshold = 0.4
+    unit = "gained in place, shape and colour by exchanging the two; 3 at most"
     explanation = (
-        "From one frame to the next two tracks seem to change places: exchanged, their masks would be "
-        "more like those before, in place and shape. Needs both tracks on both frames."
+        "Two tracks seem to change places, from one frame to the next or across a pause: exchanged, the "
+        "masks would lie nearer to those before, with a shape and colours more like theirs."
     )
     fix = "Exchange the two tracks' masks from this frame on."
+    farthest = 10  # frames from the last masks before to the first after; then place and shape mean little
 
     def check(self, clip: Clip) -> list[Finding]:
+        colours = Colours(clip)
         findings = []
         for one, other in combinations(clip.tracks, 2):
-            both = sorted(set(one.present) & set(other.present))
-            for k, after in pairwise(both):
-                if after != k + 1:
+            gains = self._gains(colours, one, other)
+            for first, last in runs(sorted(gains)):
+                k = max(range(first, last + 1), key=lambda frame: gains[frame])
+                message = f"seems to change places with track {one.id}"
+                findings.append(self.found(message, clip, track=other.id, frame=k, value=gains[k]))
+        return findings
+
+    def _gains(self, colours: Colours, one: Track, other: Track) -> dict[int, float]:
+        """By frame: what is gained if both tracks' masks from there on were exchanged, where it is enough."""
+        gains = {}
+        for k in sorted({*one.present, *other.present}):
+            mine, theirs = _step(one, k), _step(other, k)
+            if mine is None or theirs is None:
+                continue
+            (a, b), (c, d) = mine, theirs
+            if max(b, d) - min(a, c) > self.farthest or k != min(b, d):
+                continue
+            gain = _exchange_gain(colours, (one, a, b), (other, c, d), self.limit)
+            if gain > self.limit:
+                gains[k] = gain
+        return gains
+
+
+def _step(track: Track, k: int) -> tuple[int, int] | None:
+    """The last frame with a mask before k, and the first from k on."""
+    number = bisect_left(track.present, k)
+    return (track.present[number - 1], track.present[number]) if 0 < number < len(track.present) else None
+
+
+def _exchange_gain(
+    colours: Colours, one: tuple[Track, int, int], other: tuple[Track, int, int], limit: float
+) -> float:
+    """How much better two tracks' steps go together when what comes after is exchanged: -3 to 3."""
+    before = [(track.crops[k], k) for track, k, _ in (one, other)]
+    after = [(track.crops[k], k) for track, _, k in (one, other)]
+    kept, exchanged = [(0, 0), (1, 1)], [(0, 1), (1, 0)]
+
+    def total(pairs: list[tuple[int, int]], measure: Callable[[Crop, int, Crop, int], float]) -> float:
+        crops = [(*before[i], *after[j]) for i, j in pairs]
+        return sum(measure(a, k, b, j) for a, k, b, j in crops if a is not None and b is not None)
+
+    def relative(measure: Callable[[Crop, int, Crop, int], float], least: float) -> float:
+        mine, theirs = total(kept, measure), total(exchanged, measure)
+        return (mine - theirs) / (mine + theirs + least)
+
+    def alike(a: Crop, k: int, b: Crop, j: int) -> float:
+        return iou(replace(a, x=0, y=0), replace(b, x=0, y=0))
+
+    place = relative(lambda a, k, b, j: float(np.linalg.norm(a.centre - b.centre)), 1e-9)
+    gain = place + (total(exchanged, alike) - total(kept, alike)) / 2
+    if gain + 1 <= limit:
+        return gain  # colours, which cost decoding, could not change it
+    return gain + relative(lambda a, k, b, j: colours.distance(a, k, b, j) or 0.0, 0.1)
+
+
+class IdentityHandover(Check):
+    name = "identity_handover"
+    group = "time"
+    severity: Severity = "warning"
+    threshold = 0.3
+    unit = "distance of the colours under the masks"
+    explanation = (
+        "A track ends and within three frames another of the same category begins where it was, with "
+        "the same shape and colours: one object with two identities, one after the other."
+    )
+    fix = "Join the two tracks."
+    farthest_frames = 3
+    farthest = 1.0  # square roots of the area between the centres, for one frame
+    least_alike = 0.45  # intersection over union of the shapes
+
+    def check(self, clip: Clip) -> list[Finding]:
+        colours = Colours(clip)
+        findings = []
+        for one, other in permutations(clip.tracks, 2):
+            if not one.present or not other.present or one.category != other.category:
+                continue
+            k, j = one.present[-1], other.present[0]
+            a, b = one.crops[k], other.crops[j]
+            if a is None or b is None or not 0 < j - k <= self.farthest_frames:
+                continue
+            away = float(np.linalg.norm(a.centre - b.centre)) / np.sqrt(min(a.area, b.area))
+            alike = iou(replace(a, x=0, y=0), replace(b, x=0, y=0))
+            if away > self.farthest * np.sqrt(j - k) or alike < self.least_alike:
+                continue
+            distance = colours.distance(a, k, b, j)
+            if distance is not None and distance < self.limit:
+                message = f"begins where track {one.id} of the same category ends"
+                findings.append(self.found(message, clip, track=other.id, frame=j, value=distance))
+        return findings
+
+
+class Gap(Check):
+    name = "gap"
+    group = "time"
+    severity: Severity = "warning"
+    threshold = 6.0
+    unit = "dB"
+    explanation = (
+        "The only labelled object has no mask for two to five frames, and what is heard there sounds as on "
+        "both sides: as loud (to within the threshold) and with the same spectrum."
+    )
+    fix = "Draw the masks of these frames, unless another source sounds there."
+    longest = 5  # frames
+    farthest_db = 4.0  # mean difference of the bands, their loudness taken out
+
+    def check(self, clip: Clip) -> list[Finding]:
+        if clip.level_dbfs is None or clip.spectrum_db is None:
+            return []
+        findings = []
+        for track in clip.tracks:
+            for before, after in pairwise(track.present):
+                first, last = before + 1, after - 1
+                labelled = clip.labelled[before : after + 1]
+                if not 1 < last - first + 1 <= self.longest or labelled.sum() != 2 or labelled[0] != 1:
                     continue
-                kept = _likeness(one.crops[k], one.crops[after])
-                kept += _likeness(other.crops[k], other.crops[after])
-                exchanged = _likeness(one.crops[k], other.crops[after])
-                exchanged += _likeness(other.crops[k], one.crops[after])
-                gain = (exchanged - kept) / 2
-                if gain > self.limit:
-                    message = f"seems to change places with track {one.id}"
-                    findings.append(self.found(message, clip, track=other.id, frame=after, value=gain))
+                sides = min(clip.level_dbfs[before], clip.level_dbfs[after])
+                drop = float(np.max(sides - clip.level_dbfs[first : last + 1]))
+                usual = (clip.spectrum_db[before] + clip.spectrum_db[after]) / 2
+                spread = np.abs(clip.spectrum_db[first : last + 1] - usual).mean(axis=1).max()
+                if drop < self.limit and spread < self.farthest_db:
+                    message = f"no mask for {last - first + 1} frames, though the same sound goes on"
+                    findings.append(
+                        self.found(message, clip, track=track.id, frame=first, last_frame=last, value=drop)
+                    )
         return findings
 
 

@@ -8,6 +8,7 @@ from components.qa.checks import Check, runs
 from components.qa.clip import Clip, Crop, intersection
 from components.qa.findings import Finding, Severity
 
+_EDGES_AT_ONCE = 512  # against all of a polygon
 _ONE_COLOUR = 16  # gray levels from the darkest to the brightest pixel: one colour with a codec's noise
 
 
@@ -191,6 +192,123 @@ class Pinholes(Check):
         background = np.pad(~crop.pixels, 1, constant_values=True).view(np.uint8)
         _, _, statistics, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
         return int(np.count_nonzero(statistics[1:, cv2.CC_STAT_AREA] < self.largest * crop.area))
+
+
+class SuddenHole(Check):
+    name = "sudden_hole"
+    group = "geometry"
+    severity: Severity = "info"
+    threshold = 0.05
+    unit = "share of the mask with its hole"
+    explanation = (
+        "The mask has a large hole in one frame that it has neither before nor after, and no other labelled "
+        "object lies there: a click that cut something out. Something in front of the object looks the same."
+    )
+    fix = "Fill the hole, unless something covers the object there."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            holes = [None if crop is None else _largest_hole(crop) for crop in track.crops]
+            for k in range(1, clip.length - 1):
+                before, here, after = holes[k - 1 : k + 2]
+                crop = track.crops[k]
+                if crop is None or here is None or before is None or after is None:
+                    continue
+                share = here.area / (crop.area + here.area)
+                if share <= self.limit or 4 * max(before.area, after.area) > here.area:
+                    continue
+                if _covered(clip, track.id, k, here):
+                    continue
+                message = f"a hole of {share:.0%} of the mask, on this frame only"
+                findings.append(self.found(message, clip, track=track.id, frame=k, value=share))
+        return findings
+
+
+def _largest_hole(crop: Crop) -> Crop:
+    """The pixels of the largest hole."""
+    if crop.pieces[1] == 0:
+        return Crop(crop.x, crop.y, np.zeros((1, 1), dtype=bool), 0)
+    background = np.pad(~crop.pixels, 1, constant_values=True).view(np.uint8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
+    areas = statistics[:, cv2.CC_STAT_AREA].copy()
+    areas[[0, labels[0, 0]]] = 0  # the mask itself, and what lies outside
+    largest = int(areas.argmax())
+    return Crop(crop.x, crop.y, (labels == largest)[1:-1, 1:-1], int(areas[largest]))
+
+
+class SelfIntersection(Check):
+    name = "self_intersection"
+    group = "geometry"
+    severity: Severity = "warning"
+    threshold = 10.0
+    unit = "square pixels of the smaller loop"
+    explanation = (
+        "The outline of a polygon crosses itself: what lies inside depends on who fills it. Outlines that "
+        "only touch themselves, as around holes, do not count."
+    )
+    fix = "Draw the outline again from where it crosses, or save the mask as a run-length code."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        findings = []
+        for track in clip.tracks:
+            for k, segmentation in enumerate(track.segmentations[: clip.length]):
+                if not isinstance(segmentation, list) or k in track.undecodable:
+                    continue
+                area = max((largest_loop(polygon) for polygon in segmentation), default=0.0)
+                if area > self.limit:
+                    message = f"the outline crosses itself; the smaller loop has {area:.0f} square pixels"
+                    findings.append(self.found(message, clip, track=track.id, frame=k, value=area))
+        return findings
+
+
+def largest_loop(polygon: list[float]) -> float:
+    """The area of the largest loop that a polygon [x0, y0, …] cuts off by crossing itself; 0 for none.
+
+    Of the two sides of a crossing the smaller is its loop. Crossings are found in whole thousandths of a
+    pixel, without rounding in between; edges that touch or run along each other do not cross.
+    """
+    points = np.round(np.asarray(polygon, dtype=np.float64).reshape(-1, 2) * 1000).astype(np.int64)
+    points = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
+    ends = np.roll(points, -1, axis=0)
+    largest = 0.0
+    for i, j in zip(*_near_edges(points, ends), strict=True):
+        sides = [_side(points[j], ends[j], points[i]), _side(points[j], ends[j], ends[i])]
+        sides += [_side(points[i], ends[i], points[j]), _side(points[i], ends[i], ends[j])]
+        if 0 in sides or (sides[0] > 0) == (sides[1] > 0) or (sides[2] > 0) == (sides[3] > 0):
+            continue
+        where = points[i] + (ends[i] - points[i]) * (sides[0] / (sides[0] - sides[1]))
+        loop = np.vstack([where, points[i + 1 : j + 1]]) / 1000
+        rest = np.vstack([where, points[j + 1 :], points[: i + 1]]) / 1000
+        largest = max(largest, min(_area(loop), _area(rest)))
+    return largest
+
+
+def _near_edges(points: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+    """Pairs of edges i < j that have no point in common and whose boxes overlap."""
+    low, high = np.minimum(points, ends), np.maximum(points, ends)
+    first: list[int] = []
+    second: list[int] = []
+    for start in range(0, len(points), _EDGES_AT_ONCE):
+        some = slice(start, start + _EDGES_AT_ONCE)
+        near = (low[None, :, 0] <= high[some, None, 0]) & (high[None, :, 0] >= low[some, None, 0])
+        near &= (low[None, :, 1] <= high[some, None, 1]) & (high[None, :, 1] >= low[some, None, 1])
+        i, j = np.nonzero(near)
+        i += start
+        apart = (j > i + 1) & ~((i == 0) & (j == len(points) - 1))
+        first += i[apart].tolist()
+        second += j[apart].tolist()
+    return first, second
+
+
+def _side(a: NDArray[np.int64], b: NDArray[np.int64], point: NDArray[np.int64]) -> int:
+    (ax, ay), (bx, by), (x, y) = a.tolist(), b.tolist(), point.tolist()
+    return int((bx - ax) * (y - ay) - (by - ay) * (x - ax))
+
+
+def _area(points: NDArray[np.float64]) -> float:
+    x, y = points.T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
 class MaskOnBar(Check):

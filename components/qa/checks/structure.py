@@ -279,3 +279,28 @@ class EmptyTrack(Check):
             for track in clip.tracks
             if not track.present and not track.undecodable
         ]
+
+
+class InvalidSounding(Check):
+    name = "invalid_sounding"
+    group = "structure"
+    severity: Severity = "blocking"
+    threshold = 0.5
+    unit = "seconds past the clip's end"
+    explanation = (
+        "The field `sounding` must hold intervals [start, end] in seconds, ascending, apart from each other, "
+        "within the clip."
+    )
+    fix = "Correct the intervals, or leave the field out: then the masks tell when the object is heard."
+
+    def check(self, clip: Clip) -> list[Finding]:
+        duration_s = clip.length / clip.frame_rate_hz
+        findings = []
+        for track in clip.tracks:
+            if track.sounding_problem is not None:
+                findings.append(self.found(track.sounding_problem, clip, track=track.id))
+            elif track.sounding and track.sounding[-1][1] - duration_s > self.limit:
+                end_s = track.sounding[-1][1]
+                message = f"an interval ends at {end_s:.1f} s, the clip at {duration_s:.1f} s"
+                findings.append(self.found(message, clip, track=track.id, value=end_s - duration_s))
+        return findings

@@ -1,11 +1,17 @@
 """Set: what only shows when all clips are looked at together."""
 
+import math
 from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from components.core.source import source_of
 from components.qa.checks import Check
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity
+from components.qa.params import QaParams
+from components.qa.reference import read_reference
 
 
 class SourceLeakage(Check):
@@ -112,3 +118,71 @@ class RareCategory(Check):
         listed = ", ".join(f"{category} {count}" for count, category in rare)
         message = f"few tracks in train: {listed}"
         return [self.found(message, split="train", value=float(rare[0][0]))]
+
+
+class CategoryBalance(Check):
+    name = "category_balance"
+    group = "set"
+    severity: Severity = "info"
+    threshold = 4.0
+    unit = "standard errors between the shares in train and test"
+    explanation = (
+        "A category has another share of the tracks in train than in test, by more than chance explains and "
+        "more than twice as large: what is rarely trained is often tested, or the other way round."
+    )
+    fix = "Draw the splits anew (annotate.splits), or say so beside the scores. Published splits stay."
+    factor = 2.0
+
+    def check_set(self, dataset: Dataset) -> list[Finding]:
+        train, test = dataset.tracks_of("train"), dataset.tracks_of("test")
+        all_train, all_test = sum(train.values()), sum(test.values())
+        findings = []
+        for category in sorted(train.keys() & test.keys()):  # else untrained_category, or nothing to test
+            shares = train[category] / all_train, test[category] / all_test
+            common = (train[category] + test[category]) / (all_train + all_test)
+            error = math.sqrt(common * (1 - common) * (1 / all_train + 1 / all_test))
+            if error == 0 or max(shares) < self.factor * min(shares):
+                continue
+            difference = abs(shares[0] - shares[1]) / error
+            if difference > self.limit:
+                message = f"tracks of {category}: {shares[0]:.1%} of train, {shares[1]:.1%} of test"
+                findings.append(self.found(message, value=difference))
+        return findings
+
+
+class ReferenceCounts(Check):
+    name = "reference_counts"
+    group = "set"
+    severity: Severity = "warning"
+    threshold = 0.0
+    unit = "share of the reference"
+    explanation = (
+        "The set has more or fewer clips, frames, tracks or masks than the file qa.reference says; "
+        "without such a file nothing is compared."
+    )
+    fix = "Look in the raw index and annotations/summary.json for what was lost, or correct the reference."
+    reference: Mapping[str, Any] | None = None
+
+    def configure(self, params: QaParams) -> None:
+        self.reference = read_reference(Path(params.reference)) if params.reference else None
+
+    def check_set(self, dataset: Dataset) -> list[Finding]:
+        numbers = dataset.metrics()
+        findings = []
+        for split, expected in (self.reference or {}).items():
+            categories = dataset.tracks_of(split)
+            counts = [
+                (name, value, int(numbers[f"{name}_{split}"]))
+                for name, value in expected.items()
+                if name != "categories"
+            ]
+            counts += [
+                (f"tracks of {name}", value, categories.get(name, 0))
+                for name, value in expected.get("categories", {}).items()
+            ]
+            for name, value, there in counts:
+                difference = abs(there - value) / max(value, 1)
+                if difference > self.limit:
+                    message = f"{there} {name} in {split}, the reference says {value}"
+                    findings.append(self.found(message, split=split, value=difference))
+        return findings

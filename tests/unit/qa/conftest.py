@@ -5,6 +5,7 @@ import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ def disc(track: int, k: int) -> np.ndarray:
 
 def paint(name: str, k: int) -> np.ndarray:
     """Frame k [H, W, 3]: each clip has its own texture, and each frame its own light."""
-    random = np.random.default_rng(sum(map(ord, name)))
+    random = np.random.default_rng(crc32(name.encode()))
     texture = cv2.resize(random.integers(30, 226, (36, 64, 3), dtype=np.uint8), (WIDTH, HEIGHT))
     picture = np.roll(texture, 3 * k, axis=1)
     for track in (0, 1):
@@ -47,11 +48,12 @@ def paint(name: str, k: int) -> np.ndarray:
     return picture
 
 
-def hum(seconds: set[int], frequency_hz: float) -> np.ndarray:
-    """A tone in the given seconds, silence in the others: [FRAMES * RATE_HZ]."""
+def hum(seconds: set[int], frequency_hz: float, name: str) -> np.ndarray:
+    """A tone and a hiss of the clip's own in the given seconds, silence in the others: [FRAMES * RATE_HZ]."""
     on = np.repeat([k in seconds for k in range(FRAMES)], RATE_HZ)
     time_s = np.arange(FRAMES * RATE_HZ) / RATE_HZ
-    return on * 0.2 * np.sin(2 * np.pi * frequency_hz * time_s)
+    hiss = np.random.default_rng(crc32(name.encode())).normal(0, 0.05, len(time_s))
+    return on * (0.2 * np.sin(2 * np.pi * frequency_hz * time_s) + hiss)
 
 
 def write_sound(path: Path, sound: np.ndarray) -> None:
@@ -150,7 +152,7 @@ def compose(root: Path) -> LabelledSet:
             made.sound(name).parent.mkdir(exist_ok=True)
             for k in range(FRAMES):
                 cv2.imwrite(str(made.frame(name, k)), paint(name, k))
-            write_sound(made.sound(name), hum(FIRST, 330) + hum(SECOND, 500))
+            write_sound(made.sound(name), hum(FIRST, 330, name) + hum(SECOND, 500, name))
             files = [f"{name}/{k:05d}.jpg" for k in range(FRAMES)]
             videos.append(Video(number, name, files, length=FRAMES, height=HEIGHT, width=WIDTH))
             for index, seconds in enumerate((FIRST, SECOND)):
