@@ -81,7 +81,7 @@ class NearDuplicateVideo(_NearDuplicate):
     name = "near_duplicate_video"
     group = "media"
     severity: Severity = "warning"
-    threshold = 0.14
+    threshold = 0.18
     unit = "share of 64 bits of each frame that differ"
     explanation = (
         "Two clips of different sources show the same pictures, perhaps re-encoded, a little cropped, "

@@ -157,7 +157,7 @@ class Pinholes(Check):
     name = "pinholes"
     group = "geometry"
     severity: Severity = "info"
-    threshold = 3.0
+    threshold = 7.0
     unit = "holes more than usual"
     explanation = (
         "Tiny holes (each under 0.2 % of the mask), more than twice as many as the track usually has: noise "

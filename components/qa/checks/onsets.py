@@ -59,7 +59,8 @@ class OnsetWithoutLabel(Check):
     unit = "dB above the 0.3 s before"
     explanation = (
         "A sound sets in suddenly and nothing is labelled in this second, the one before or the one after: a "
-        "bark, a horn or a blow that was overheard, or one from off screen."
+        "bark, a horn or a blow that was overheard, or one from off screen. It finds 3 of 4 planted ones: a "
+        "sound that swells has no onset."
     )
     fix = "Look who made it. Off-screen sounds stay unlabelled."
     quietest_dbfs = -45.0

@@ -213,7 +213,7 @@ def stray_click(s: Any) -> None:
 @plant("pinholes", ("t1", 3, 5))
 def noisy_mask(s: Any) -> None:
     def punch(mask: np.ndarray) -> np.ndarray:
-        for x in range(50, 80, 5):
+        for x in range(50, 80, 3):
             mask[45, x] = False
         return mask
 
