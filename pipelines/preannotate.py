@@ -206,7 +206,7 @@ def corrections(draft: Path, corrected: Path, report: Path | None, category_map:
         )
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("category")
-    columns = (*KINDS, "s added", "s removed", "s redrawn", "overlap")
+    columns = (*KINDS, "+s", "-s", "~s", "overlap")
     for column in columns:
         table.add_column(column, justify="right")
     for name, changes in found.by_category().items():
@@ -214,6 +214,7 @@ def corrections(draft: Path, corrected: Path, report: Path | None, category_map:
         counts = (changes.frames_added, changes.frames_removed, changes.frames_redrawn)
         table.add_row(name, *(str(changes.tracks[kind]) for kind in KINDS), *map(str, counts), overlap)
     Console().print(table)
+    print("+s: seconds in which the draft was silent; -s: in which nothing sounds; ~s: with a redrawn mask.")
     print(f"{found.videos} videos compared, {len(found.pending)} of the draft not corrected yet.")
     if found.unknown:
         print(f"Not in the draft: {', '.join(found.unknown[:5])}{' …' if len(found.unknown) > 5 else ''}")

@@ -8,7 +8,7 @@ from components.core.params import Block
 
 
 class QaParams(Block):
-    """What to check and how strictly; `python -m components.qa --list` shows every check.
+    """What to check and how strictly; `avis qa --list` shows every check.
 
     thresholds: a check's name to the threshold that replaces its own.
     severities: a check's name to the severity that replaces its own; blocking findings fail the stage.
