@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from components.annotate.convert import write_target
@@ -96,6 +96,7 @@ def round_trip(name: str, annotations: AnnotationSet, folder: Path, suffix: str)
 def test_what_a_format_holds_comes_back(name: str, annotations: AnnotationSet, zipped: bool) -> None:
     entry = find_format(name)
     lost = " ".join(cannot_hold(entry, annotations))
+    assume(name != "mots_txt" or any(pixels(annotations).values()))  # it holds nothing else
     with tempfile.TemporaryDirectory() as folder:
         ending = ".json" if entry.in_zip.endswith(".json") else ""  # else a folder
         back = round_trip(name, annotations, Path(folder), ".zip" if zipped else ending)

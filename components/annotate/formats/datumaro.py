@@ -1,0 +1,207 @@
+"""Datumaro JSON, which CVAT exports too: an item per frame, masks and polygons with attributes.track_id."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.annotate.fields import mapping, numbers, text, whole
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.gathering import Gathering, missing_frames, same_size, video_name
+from components.annotate.holds import count
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.files import write_text
+from components.core.json_rows import read_object
+from components.core.records import AnnotationSet
+
+
+def _recognise(look: Look) -> str | None:
+    return "a JSON object with items and categories" if {"items", "categories"} <= set(look.keys) else None
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    document = read_object(path, "annotations")
+    gathering = Gathering()
+    labels = _labels(document.value("categories"), path)
+    for label in labels:
+        gathering.category(label)
+    frames: dict[str, dict[int, str]] = {}
+    sizes: dict[str, tuple[tuple[int, int], str]] = {}
+    for where, row in document.rows("items"):
+        item = mapping(row, where)
+        name, frame, picture = _place(item, hints, where)
+        if frame in frames.setdefault(name, {}):
+            raise AvisError(f"Frame {frame} of the video {name!r} stands twice", where=where)
+        frames[name][frame] = picture
+        size = _size(item, where)
+        if size is not None:
+            same_size(sizes, name, size, f"frame {frame}", where)
+    videos = {}
+    for name, pictures in frames.items():
+        size = sizes[name][0] if name in sizes else hints.sizes.get(name)
+        if size is None:
+            raise AvisError(
+                f"The size of the frames of {name!r} is not in the file", where=str(path),
+                fix="Export with the pictures' sizes (image.size), or extract the video's media first.",
+            )  # fmt: skip
+        video = gathering.video(
+            name, height=size[0], width=size[1], length=max(pictures) + 1, where=f"{path}, video {name!r}"
+        )
+        names = [pictures.get(k, "") for k in range(video.length)]
+        if all(file.startswith(f"{video.name}/") and ".." not in file.split("/") for file in names):
+            video.file_names = names
+        videos[name] = video
+        gathering.notes += missing_frames(video.name, set(pictures), video.length)
+    other = loose = 0
+    for where, row in document.rows("items"):
+        name, frame, _ = _place(mapping(row, where), hints, where)
+        shapes = row.get("annotations")
+        for number, shape in enumerate(shapes if isinstance(shapes, list) else ()):
+            at = f"{where}, annotations[{number}]"
+            shape = mapping(shape, at)
+            if shape.get("type") not in ("mask", "polygon"):
+                other += 1
+                continue
+            attributes = shape.get("attributes")
+            key = attributes.get("track_id") if isinstance(attributes, Mapping) else None
+            if key is None:
+                loose += 1
+                continue
+            if isinstance(key, str) and re.fullmatch(r"\d{1,15}", key):
+                key = int(key)
+            if type(key) is not int:
+                raise AvisError(f"{key!r} is no track_id", where=at)
+            label_id = whole(shape, "label_id", at)
+            if not 0 <= label_id < len(labels):
+                raise AvisError(f"label_id {label_id} is not among the {len(labels)} labels", where=at)
+            annotator = attributes.get("annotator") if isinstance(attributes, Mapping) else ""
+            gathering.track(
+                videos[name], key, gathering.category(labels[label_id]), at,
+                annotator if isinstance(annotator, str) else "",
+            )  # fmt: skip
+            gathering.add(videos[name], frame, key, _segmentation(shape, at), at)
+    if other:
+        gathering.notes.append(f"{count(other, 'annotation')} left out: neither a mask nor a polygon")
+    if loose:
+        gathering.notes.append(
+            f"{count(loose, 'shape')} without attributes.track_id belong to no track: left out"
+        )
+    return Reading(gathering.finish(str(path)), gathering.notes)
+
+
+def _labels(value: object, path: Path) -> list[str]:
+    where = f"{path}, categories.label.labels"
+    label = value.get("label") if isinstance(value, Mapping) else None
+    rows = label.get("labels") if isinstance(label, Mapping) else None
+    if not isinstance(rows, list):
+        raise AvisError("The list of labels is missing", where=where)
+    names = [text(mapping(row, f"{where}[{n}]"), "name", f"{where}[{n}]") for n, row in enumerate(rows)]
+    if len(set(names)) < len(names):
+        raise AvisError("A label stands twice", where=where)
+    return names
+
+
+def _place(item: Mapping[str, Any], hints: Hints, where: str) -> tuple[str, int, str]:
+    """The item's video, frame and picture."""
+    identity = text(item, "id", where)
+    folder, _, last = identity.rpartition("/")
+    attributes = item.get("attr")
+    if isinstance(attributes, Mapping) and attributes.get("frame") is not None:
+        frame = whole(attributes, "frame", f"{where}, attr")
+    else:
+        digits = re.search(r"(\d{1,9})\D*$", last)
+        if digits is None:
+            raise AvisError(
+                f"The item {identity[:160]!r} tells no frame", where=where, fix="It needs attr.frame."
+            )
+        frame = int(digits[1])
+    if not 0 <= frame < 1_000_000:
+        raise AvisError(f"Frame {frame} is none", where=where)
+    image = item.get("image")
+    picture = image.get("path") if isinstance(image, Mapping) else None
+    return video_name(folder or hints.name, where), frame, picture if isinstance(picture, str) else ""
+
+
+def _size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    image = item.get("image")
+    size = image.get("size") if isinstance(image, Mapping) else None
+    if size is None:
+        return None
+    values = numbers(size, f"{where}, image.size")
+    if len(values) != 2:
+        raise AvisError("The size is not [height, width]", where=f"{where}, image.size")
+    return int(values[0]), int(values[1])
+
+
+def _segmentation(shape: Mapping[str, Any], where: str) -> Any:
+    if shape["type"] == "polygon":
+        return [numbers(shape.get("points"), f"{where}, points")]
+    code = mapping(shape.get("rle"), f"{where}, rle")
+    return {"size": code.get("size"), "counts": code.get("counts")}
+
+
+def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    ids = {category: number for number, category in enumerate(annotations.categories)}
+    items = []
+    for video in annotations.videos:
+        tracks = [track for track in annotations.tracks if track.video_id == video.id]
+        for k in range(video.length):
+            shapes: list[dict[str, Any]] = []
+            for group, track in enumerate(tracks, start=1):
+                segmentation = track.segmentations[k]
+                if masks.is_empty(segmentation):
+                    continue
+                shape = {
+                    "id": track.id, "group": group, "label_id": ids[track.category_id], "z_order": 0,
+                    "attributes": {
+                        "track_id": track.id, **({"annotator": track.annotator} if track.annotator else {}),
+                    },
+                }  # fmt: skip
+                if isinstance(segmentation, list):
+                    shapes += [{**shape, "type": "polygon", "points": polygon} for polygon in segmentation]
+                else:
+                    mask = masks.decode(segmentation, video.height, video.width)
+                    shapes.append({**shape, "type": "mask", "rle": masks.encode(mask)})
+            items.append(
+                {
+                    "id": f"{video.name}/{k:05d}",
+                    "annotations": shapes,
+                    "attr": {"frame": k},
+                    "image": {"path": video.file_names[k], "size": [video.height, video.width]},
+                }
+            )
+    document = {
+        "dm_format_version": "1.0",
+        "media_type": 2,
+        "infos": {},
+        "categories": {
+            "label": {
+                "labels": [
+                    {"name": name, "parent": "", "attributes": []} for name in annotations.categories.values()
+                ],
+                "label_groups": [],
+                "attributes": ["annotator", "track_id"],
+            }
+        },
+        "items": items,
+    }
+    write_text(path, json.dumps(document, separators=(",", ":")) + "\n")
+    return []
+
+
+FORMAT = Format(
+    name="datumaro",
+    description="Datumaro JSON (CVAT's 'Datumaro' too): items, with shapes that have attributes.track_id",
+    recognise=_recognise,
+    read=_read,
+    write=_write,
+    in_zip="annotations/default.json",
+    holds=frozenset(
+        {
+            "categories", "polygons", "lengths", "videos without masks", "unused categories", "annotator",
+            "track ids", "frame names",
+        }
+    ),
+)  # fmt: skip

@@ -1,0 +1,112 @@
+"""DAVIS PNG: a folder per video, a palette picture per frame, pixel n belongs to object n.
+
+Layouts: <video>/00000.png, below Annotations/480p/ or the like, too. There are no categories: all objects are
+of the category "object", which a category map renames. 255 is "void": left out.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.gathering import Gathering, missing_frames, same_size
+from components.annotate.holds import count
+from components.annotate.painting import by_video, frame_number, painted, picture_mode, read_numbers
+from components.core.errors import AvisError
+from components.core.files import replace_folder
+from components.core.masks import encode
+from components.core.records import AnnotationSet
+
+CATEGORY = "object"
+_VOID, _MOST_OBJECTS = 255, 254
+
+
+def _recognise(look: Look) -> str | None:
+    pictures = [name for name in look.names if name.lower().endswith(".png")]
+    if not pictures or "instances" in Path(pictures[0]).parts:
+        return None
+    if picture_mode(look.path / pictures[0]) not in ("P", "L", "1"):
+        return None
+    folders = by_video(pictures)
+    # an SA-V folder has one more level, a folder for each object
+    if any(len(Path(folder).parts) > 1 and Path(folder).name.isdigit() for folder in folders):
+        return None
+    return f"a folder with PNG pictures of 8 bits, first {pictures[0]}"
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    gathering = Gathering()
+    category = gathering.category(CATEGORY)
+    void = 0
+    names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    for folder, pictures in by_video(names).items():
+        name = Path(folder).name or hints.name
+        sizes: dict[str, tuple[tuple[int, int], str]] = {}
+        frames: dict[int, str] = {}
+        for picture in pictures:
+            number = frame_number(Path(picture))
+            if number in frames:
+                raise AvisError(f"Frame {number} is there twice", where=f"{path}/{folder}")
+            frames[number] = picture
+        where = f"{path}/{folder}" if folder else str(path)
+        shape = read_numbers(path / pictures[0]).shape
+        video = gathering.video(name, height=shape[0], width=shape[1], length=max(frames) + 1, where=where)
+        for k, picture in sorted(frames.items()):
+            numbers = read_numbers(path / picture)
+            same_size(sizes, video.name, (numbers.shape[0], numbers.shape[1]), picture, where)
+            for number in np.unique(numbers).tolist():
+                if number == _VOID:
+                    void += 1
+                elif number:
+                    gathering.track(video, number, category, f"{path}/{picture}")
+                    gathering.add(video, k, number, encode(numbers == number), f"{path}/{picture}")
+        gathering.notes += missing_frames(video.name, set(frames), video.length)
+    if void:
+        gathering.notes.append(f"the void (255) of {count(void, 'picture')} is left out")
+    return Reading(gathering.finish(str(path)), gathering.notes)
+
+
+def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    numbers: dict[int, int] = {}
+    for video in annotations.videos:
+        ids = [track.id for track in annotations.tracks if track.video_id == video.id]
+        if len(ids) > _MOST_OBJECTS:
+            raise AvisError(
+                f"The video {video.name!r} has {len(ids)} tracks, the format holds {_MOST_OBJECTS}",
+                where=str(path),
+            )
+        numbers |= {track_id: number for number, track_id in enumerate(ids, start=1)}
+    lost: list[str] = []
+    with replace_folder(path) as folder:
+        for video, k, canvas in painted(annotations, numbers, lost):
+            picture = Image.fromarray(canvas.astype(np.uint8), mode="P")
+            picture.putpalette(_palette())
+            (folder / video.name).mkdir(exist_ok=True)
+            picture.save(folder / video.name / f"{k:05d}.png")
+    return lost
+
+
+def _palette() -> list[int]:
+    """The colours of PASCAL VOC, which DAVIS takes too: the number's bits, dealt out to red, green, blue."""
+    colours = []
+    for number in range(256):
+        red = green = blue = 0
+        rest = number
+        for bit in range(7, -1, -1):
+            red |= (rest & 1) << bit
+            green |= (rest >> 1 & 1) << bit
+            blue |= (rest >> 2 & 1) << bit
+            rest >>= 3
+        colours += [red, green, blue]
+    return colours
+
+
+FORMAT = Format(
+    name="davis",
+    description="DAVIS: a folder of <video>/00000.png, palette pictures in which pixel n belongs to object n",
+    recognise=_recognise,
+    read=_read,
+    write=_write,
+    holds=frozenset({"lengths", "videos without masks"}),
+)

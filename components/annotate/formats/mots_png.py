@@ -1,0 +1,86 @@
+"""MOTS PNG: a folder per video, a 16 bit picture per frame, pixel = class * 1000 + instance.
+
+10000 is an "ignore" region: left out, said. The classes' names stand in labels.txt, a line each, the first is
+class 1; without it they are those of KITTI MOTS, 1 car and 2 pedestrian. Layouts: <video>/000000.png (KITTI's
+instances/), and <subset>/instances/*.png with labels.txt beside the pictures (Datumaro, CVAT), one video.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.gathering import Gathering, missing_frames, same_size
+from components.annotate.holds import count
+from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
+from components.annotate.painting import by_video, frame_number, painted, picture_mode, read_numbers
+from components.core.errors import AvisError
+from components.core.files import replace_folder
+from components.core.masks import encode
+from components.core.records import AnnotationSet
+
+
+def _recognise(look: Look) -> str | None:
+    pictures = [name for name in look.names if name.lower().endswith(".png")]
+    if not pictures or not picture_mode(look.path / pictures[0]).startswith("I"):
+        return None
+    return f"a folder with PNG pictures of 16 bits, first {pictures[0]}"
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    gathering = Gathering()
+    ignored = 0
+    names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    for folder, pictures in by_video(names).items():
+        labels = read_labels(path / folder, path)
+        for number, label in labels.items():
+            gathering.category(label, None if label in gathering.categories.values() else number)
+        plain = [part for part in Path(folder).parts if part != "instances"]
+        name = plain[-1] if plain else hints.name
+        where = f"{path}/{folder}" if folder else str(path)
+        sizes: dict[str, tuple[tuple[int, int], str]] = {}
+        frames: dict[int, str] = {}
+        for picture in pictures:
+            number = frame_number(Path(picture))
+            if number in frames:
+                raise AvisError(f"Frame {number} is there twice", where=where)
+            frames[number] = picture
+        shape = read_numbers(path / pictures[0]).shape
+        video = gathering.video(name, height=shape[0], width=shape[1], length=max(frames) + 1, where=where)
+        for k, picture in sorted(frames.items()):
+            pixels = read_numbers(path / picture)
+            same_size(sizes, video.name, (pixels.shape[0], pixels.shape[1]), picture, where)
+            for number in np.unique(pixels).tolist():
+                if number == IGNORED:
+                    ignored += 1
+                elif number:
+                    at = f"{path}/{picture}"
+                    category = gathering.category(class_name(number // 1000, labels, at))
+                    gathering.track(video, number, category, at)
+                    gathering.add(video, k, number, encode(pixels == number), at)
+        gathering.notes += missing_frames(video.name, set(frames), video.length)
+    if ignored:
+        gathering.notes.append(f"the regions to ignore (10000) of {count(ignored, 'picture')} are left out")
+    return Reading(gathering.finish(str(path)), gathering.notes)
+
+
+def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    numbers = number_tracks(annotations, path)
+    lost: list[str] = []
+    with replace_folder(path) as folder:
+        write_labels(folder / LABELS, annotations)
+        for video, k, canvas in painted(annotations, numbers, lost):
+            (folder / video.name).mkdir(exist_ok=True)
+            Image.fromarray(canvas.astype(np.uint16)).save(folder / video.name / f"{k:06d}.png")
+    return lost
+
+
+FORMAT = Format(
+    name="mots_png",
+    description="MOTS PNG: a folder of <video>/000000.png, 16 bits of class * 1000 + instance; labels.txt",
+    recognise=_recognise,
+    read=_read,
+    write=_write,
+    holds=frozenset({"categories", "lengths", "videos without masks", "unused categories"}),
+)

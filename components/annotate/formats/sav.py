@@ -1,0 +1,156 @@
+"""SA-V: a JSON file per video of the training set, `<video>_manual.json` or `<video>_auto.json`.
+
+`masklet` has a list of COCO run lengths per annotated frame (6 a second), one for each of `masklet_id`. The
+folders of SA-V's val and test sets, <video>/<object>/00000.png, are read too. There are no categories.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.annotate.fields import mapping, text, whole
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.gathering import Gathering, same_size
+from components.annotate.painting import by_video, frame_number, picture_mode, read_numbers
+from components.core import masks
+from components.core.errors import AvisError
+from components.core.files import replace_folder, write_text
+from components.core.json_rows import read_object
+from components.core.records import AnnotationSet
+
+CATEGORY = "object"
+
+
+def _recognise(look: Look) -> str | None:
+    if {"masklet", "masklet_id"} <= set(look.keys):
+        return "a JSON object with masklet"
+    pictures = [name for name in look.names if name.lower().endswith(".png")]
+    if not pictures or picture_mode(look.path / pictures[0]) not in ("P", "L", "1"):
+        return None
+    parts = Path(pictures[0]).parts
+    if len(parts) >= 3 and parts[-2].isdigit():
+        return f"a folder with a folder of PNG pictures for each object, first {pictures[0]}"
+    return None
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    return _read_folder(path) if path.is_dir() else _read_file(path)
+
+
+def _read_file(path: Path) -> Reading:
+    document = read_object(path, "annotations")
+    row = {key: document.value(key) for key in ("video_id", "video_height", "video_width", "masklet_id")}
+    ids = row["masklet_id"]
+    if (
+        not isinstance(ids, list)
+        or any(type(number) is not int for number in ids)
+        or len(set(ids)) < len(ids)
+    ):
+        raise AvisError("These are no ids, or one stands twice", where=f"{path}, field masklet_id")
+    gathering = Gathering()
+    category = gathering.category(CATEGORY)
+    frames = list(document.rows("masklet"))
+    video = gathering.video(
+        text(row, "video_id", str(path)),
+        height=whole(row, "video_height", str(path)),
+        width=whole(row, "video_width", str(path)),
+        length=len(frames),
+        where=str(path),
+    )
+    for number in ids:
+        gathering.track(video, number, category, str(path))
+    for k, (where, of_frame) in enumerate(frames):
+        if not isinstance(of_frame, list) or len(of_frame) != len(ids):
+            raise AvisError(f"The frame has no mask for each of the {len(ids)} masklets", where=where)
+        for number, code in zip(ids, of_frame, strict=True):
+            at = f"{where}, masklet {number}"
+            if code is not None and not masks.is_empty(_checked(code, video.height, video.width, at)):
+                gathering.add(video, k, number, code, at)
+    return Reading(gathering.finish(str(path)), gathering.notes)
+
+
+def _checked(code: Any, height: int, width: int, where: str) -> Any:
+    """A run-length code that decodes."""
+    mapping(code, where)
+    try:
+        return masks.compress(code, height, width)
+    except AvisError as error:
+        raise AvisError(error.what, where=where, fix=error.fix) from None
+
+
+def _read_folder(path: Path) -> Reading:
+    gathering = Gathering()
+    category = gathering.category(CATEGORY)
+    names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    objects: dict[str, dict[int, dict[int, str]]] = {}  # pictures by video, object and frame
+    for folder, pictures in by_video(names).items():
+        parts = Path(folder).parts
+        if len(parts) < 2 or not parts[-1].isdigit():
+            raise AvisError("The folder is not <video>/<object>", where=f"{path}/{folder}")
+        objects.setdefault(parts[-2], {})[int(parts[-1])] = {
+            frame_number(Path(picture)): picture for picture in pictures
+        }
+    for name, tracks in objects.items():
+        frames = sorted({number for pictures in tracks.values() for number in pictures})
+        where = f"{path}/{name}"
+        sizes: dict[str, tuple[tuple[int, int], str]] = {}
+        first = next(iter(next(iter(tracks.values())).values()))
+        height, width = read_numbers(path / first).shape
+        video = gathering.video(name, height=height, width=width, length=len(frames), where=where)
+        step = (
+            f", numbered {frames[0]}, {frames[1]}, …" if len(frames) > 1 and frames[1] - frames[0] > 1 else ""
+        )
+        if step:
+            gathering.notes.append(f"the video {name!r} has {len(frames)} annotated frames{step}")
+        for number, shown in sorted(tracks.items()):
+            gathering.track(video, number, category, where)
+            for k, frame in enumerate(frames):
+                if frame not in shown:
+                    continue
+                pixels = read_numbers(path / shown[frame])
+                same_size(sizes, name, (pixels.shape[0], pixels.shape[1]), shown[frame], where)
+                if pixels.any():
+                    gathering.add(video, k, number, masks.encode(pixels > 0), f"{path}/{shown[frame]}")
+    return Reading(gathering.finish(str(path)), gathering.notes)
+
+
+def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    with replace_folder(path) as folder:
+        for video in annotations.videos:
+            tracks = [track for track in annotations.tracks if track.video_id == video.id]
+            masklet = []
+            for k in range(video.length):
+                codes = []
+                for track in tracks:
+                    mask = masks.decode(track.segmentations[k], video.height, video.width)
+                    codes.append(masks.encode(mask))
+                masklet.append(codes)
+            shown = [
+                [k for k, mask in enumerate(t.segmentations) if not masks.is_empty(mask)] for t in tracks
+            ]
+            document = {
+                "video_id": video.name,
+                "video_frame_count": float(video.length),
+                "video_height": float(video.height),
+                "video_width": float(video.width),
+                "video_resolution": float(video.height * video.width),
+                "masklet": masklet,
+                "masklet_id": [track.id for track in tracks],
+                "masklet_first_appeared_frame": [frames[0] if frames else 0 for frames in shown],
+                "masklet_frame_count": [video.length] * len(tracks),
+                "masklet_type": ["manual"] * len(tracks),
+                "masklet_num": len(tracks),
+            }
+            target = folder / f"{video.name}_manual.json"
+            write_text(target, json.dumps(document, separators=(",", ":")) + "\n")
+    return []
+
+
+FORMAT = Format(
+    name="sav",
+    description="SA-V: a folder of <video>_manual.json with masklet; <video>/<object>/00000.png is read",
+    recognise=_recognise,
+    read=_read,
+    write=_write,
+    holds=frozenset({"lengths", "videos without masks", "tracks without masks", "track ids"}),
+)

@@ -1,0 +1,80 @@
+"""What both MOTS formats share: the numbers of objects, and the names of their classes."""
+
+from pathlib import Path
+
+from components.core.errors import AvisError
+from components.core.files import write_text
+from components.core.records import AnnotationSet
+
+IGNORED = 10_000
+LABELS = "labels.txt"
+_KITTI = {1: "car", 2: "pedestrian"}
+_MOST_INSTANCES, _MOST_CLASSES = 999, 64  # 16 bits hold 65,535
+_LONGEST_LABELS = 1 << 20  # bytes
+
+
+def read_labels(folder: Path, root: Path) -> dict[int, str]:
+    """Class names by number, of labels.txt beside the pictures or in `root`; else KITTI's.
+
+    Raises:
+        AvisError: the file is no text, or a name stands twice.
+    """
+    for file in (folder / LABELS, root / LABELS):
+        if file.is_file():
+            if file.stat().st_size > _LONGEST_LABELS:
+                raise AvisError("The file of class names is too large", where=str(file))
+            try:
+                names = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
+            except UnicodeDecodeError:
+                raise AvisError("The class names are not UTF-8 text", where=str(file)) from None
+            names = [name for name in names if name]
+            if len(set(names)) < len(names):
+                raise AvisError("A class name stands twice", where=str(file))
+            return dict(enumerate(names, start=1))
+    return _KITTI
+
+
+def class_name(number: int, labels: dict[int, str], where: str) -> str:
+    """The name of a class; raises AvisError where none has this number."""
+    if number not in labels:
+        raise AvisError(
+            f"There is no class {number}: known are {', '.join(f'{n} {name}' for n, name in labels.items())}",
+            where=where,
+            fix="Write the classes' names into labels.txt, a line each; the first is class 1.",
+        )
+    return labels[number]
+
+
+def number_tracks(annotations: AnnotationSet, where: Path) -> dict[int, int]:
+    """class * 1000 + instance by track id; instances are counted by video and class, from 1.
+
+    Raises:
+        AvisError: there are more classes or instances than the format holds.
+    """
+    if len(annotations.categories) > _MOST_CLASSES:
+        raise AvisError(
+            f"There are {len(annotations.categories)} categories, the format holds {_MOST_CLASSES}",
+            where=str(where),
+        )
+    classes = {category: number for number, category in enumerate(annotations.categories, start=1)}
+    used: dict[tuple[int, int], int] = {}
+    numbers = {}
+    for track in annotations.tracks:
+        key = track.video_id, track.category_id
+        used[key] = used.get(key, 0) + 1
+        number = classes[track.category_id] * 1000 + used[key]
+        if used[key] > _MOST_INSTANCES or number == IGNORED:
+            raise AvisError(
+                f"A video has over {_MOST_INSTANCES} tracks of {annotations.categories[track.category_id]}",
+                where=str(where),
+            )
+        numbers[track.id] = number
+    return numbers
+
+
+def write_labels(path: Path, annotations: AnnotationSet) -> None:
+    """Write labels.txt; raises AvisError where a name does not fit into a line."""
+    for name in annotations.categories.values():
+        if name != name.strip() or len(name.splitlines()) != 1:
+            raise AvisError(f"The category {name!r} does not fit into a line", where=str(path))
+    write_text(path, "".join(f"{name}\n" for name in annotations.categories.values()))

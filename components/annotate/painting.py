@@ -1,0 +1,100 @@
+"""Label pictures (PNG, a number per pixel), as DAVIS and MOTS have them: one object per pixel."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.annotate.holds import count
+from components.core.errors import AvisError
+from components.core.masks import decode
+from components.core.records import AnnotationSet, Track, Video
+
+MOST_PIXELS = 100_000_000  # of one picture: far beyond any video, far below what fills the memory
+_NUMBER = re.compile(r"(\d{1,9})\D*$")
+
+
+def frame_number(file: Path) -> int:
+    """The number in a picture's name; raises AvisError where there is none."""
+    match = _NUMBER.search(file.stem)
+    if match is None:
+        raise AvisError("The picture's name tells no frame", where=str(file), fix="Name it 00000.png.")
+    return int(match[1])
+
+
+def picture_mode(file: Path) -> str:
+    """How a PNG holds its pixels: "P", "L", "I;16", …; "" where it is no picture."""
+    try:
+        with Image.open(file) as picture:
+            return picture.mode if picture.format == "PNG" else ""
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
+
+
+def read_numbers(file: Path) -> NDArray[np.int64]:
+    """The number of each pixel, [H, W].
+
+    Raises:
+        AvisError: it is no PNG with one number per pixel, or too large.
+    """
+    try:
+        with Image.open(file) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise AvisError(f"The picture has {picture.width}x{picture.height} pixels", where=str(file))
+            if picture.format != "PNG" or picture.mode not in ("P", "L", "1", "I;16", "I"):
+                raise AvisError(
+                    f"The picture is no PNG with one number per pixel ({picture.format}, {picture.mode})",
+                    where=str(file),
+                    fix="Save it with a palette, in gray levels, or with 16 bits.",
+                )
+            return np.asarray(picture).astype(np.int64)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise AvisError(f"The picture cannot be read: {error}", where=str(file)) from None
+
+
+def painted(
+    annotations: AnnotationSet, numbers: dict[int, int], overlaps: list[str]
+) -> Iterator[tuple[Video, int, NDArray[np.int64]]]:
+    """Each frame of each video with the tracks' numbers painted on it, [H, W]; 0 is background.
+
+    Where masks overlap, the smaller one is taken to be in front.
+
+    Args:
+        numbers: by track id.
+        overlaps: gets a sentence if pixels were given to one of several tracks.
+    """
+    lost = frames = 0
+    for video in annotations.videos:
+        tracks = [track for track in annotations.tracks if track.video_id == video.id]
+        for k in range(video.length):
+            canvas = np.zeros((video.height, video.width), dtype=np.int64)
+            masks = [(_mask(track, k, video), track) for track in tracks if track.segmentations[k]]
+            covered = 0
+            for mask, track in sorted(masks, key=lambda entry: -int(np.count_nonzero(entry[0]))):
+                covered += int(np.count_nonzero(mask))
+                canvas[mask] = numbers[track.id]
+            missing = covered - int(np.count_nonzero(canvas))
+            lost, frames = lost + missing, frames + bool(missing)
+            yield video, k, canvas
+    if lost:
+        overlaps.append(
+            f"masks overlap in {count(frames, 'frame')}: {count(lost, 'pixel')} went to the smaller alone"
+        )
+
+
+def _mask(track: Track, k: int, video: Video) -> NDArray[np.bool_]:
+    segmentation: Any = track.segmentations[k]
+    return decode(segmentation, video.height, video.width)
+
+
+def by_video(names: Sequence[str], endings: Sequence[str] = (".png",)) -> dict[str, list[str]]:
+    """Names of pictures by the folder that they lie in, in order."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if name.lower().endswith(tuple(endings)):
+            found.setdefault(name.rpartition("/")[0], []).append(name)
+    return found
