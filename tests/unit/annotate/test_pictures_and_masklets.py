@@ -88,7 +88,8 @@ def test_sav_files_and_folders(tmp_path: Path) -> None:
     square[1:4, 2:4] = True
     document = {
         "video_id": "sav_000001", "video_duration": 1.0, "video_frame_count": 5.0, "masklet_num": 2,
-        "video_height": float(HEIGHT), "video_width": float(WIDTH), "masklet": [[encode(square), encode(nothing)], [encode(square), encode(square)]],
+        "video_height": float(HEIGHT), "video_width": float(WIDTH),
+        "masklet": [[encode(square), encode(nothing)], [encode(square), encode(square)]],
         "masklet_id": [0, 4],
     }  # fmt: skip
     (tmp_path / "sav_000001_manual.json").write_text(json.dumps(document))
@@ -113,7 +114,8 @@ def of_cvat() -> dict[str, Any]:
         "items": [
             {"id": "frame_000000", "attr": {"frame": 0}, "image": {"path": "f0.PNG", "size": [HEIGHT, WIDTH]},
              "annotations": [
-                 {**shape, "type": "polygon", "points": [1.0, 1, 5, 1, 5, 4, 1, 4], "attributes": {"track_id": 3}},
+                 {**shape, "type": "polygon", "points": [1.0, 1, 5, 1, 5, 4, 1, 4],
+                  "attributes": {"track_id": 3}},
                  {**shape, "type": "bbox", "bbox": [1, 1, 2, 2], "attributes": {"track_id": 4}},
                  {**shape, "type": "mask", "rle": code, "attributes": {}},
              ]},
@@ -187,5 +189,5 @@ def test_classes_without_a_name_and_pictures_that_are_none_are_named(tmp_path: P
     (tmp_path / "labels.txt").write_text("dog\ncow\nhorse\n")
     assert read(tmp_path)[1] == [("horse", [6])]
     (tmp_path / "a" / "000001.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    with pytest.raises(AvisError, match="picture cannot be read.*000001"):
+    with pytest.raises(AvisError, match=r"picture cannot be read.*000001"):
         read(tmp_path)
