@@ -459,6 +459,10 @@ def convert(
         float | None,
         typer.Option(metavar="HZ", help="Annotated frames a second of the source: one a second is kept."),
     ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(help="Sound labels of Audacity, ELAN or Label Studio: a file per video, or a folder."),
+    ] = None,
     show_formats: Annotated[
         bool, typer.Option("--list", help="Show the formats, what each holds and what not.")
     ] = False,
@@ -471,7 +475,7 @@ def convert(
         return
     if source is None or target is None or to is None:
         raise typer.BadParameter("give SOURCE, TARGET and --to FORMAT, or --list")
-    convert(source, target, to, from_, categories=categories, frame_rate_hz=frame_rate)
+    convert(source, target, to, from_, categories=categories, frame_rate_hz=frame_rate, sound=sound)
 
 
 @app.command()

@@ -15,6 +15,7 @@ def convert(
     *,
     categories: Path | None = None,
     frame_rate_hz: float | None = None,
+    sound: Path | None = None,
 ) -> None:
     """Convert and print what the source was taken for, counts, and what was lost; raises AvisError."""
     done = convert_annotations(
@@ -24,6 +25,7 @@ def convert(
         source_format=source_format,
         category_map=categories,
         frame_rate_hz=frame_rate_hz,
+        sound=sound,
     )
     for one in done.sources:
         print(f"{one.name}: {one.format.name} ({one.reason})")

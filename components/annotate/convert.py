@@ -9,6 +9,7 @@ from components.annotate.categories import map_all
 from components.annotate.formats import Format, find_format, formats
 from components.annotate.frame_rate import one_frame_a_second
 from components.annotate.holds import PARTS, cannot_hold
+from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
 from components.annotate.sources import Source, read_sources
 from components.annotate.union import unite_all
 from components.core.errors import AvisError
@@ -38,6 +39,7 @@ def convert(
     source_format: str = "auto",
     category_map: Path | None = None,
     frame_rate_hz: float | None = None,
+    sound: Path | None = None,
 ) -> Conversion:
     """Read `source`, a file, folder or archive of any format, and write `target` in another.
 
@@ -45,6 +47,7 @@ def convert(
         target: a file or a new folder, as the format has it; or a .zip of the same.
         category_map: a YAML file `name in the source: name in the target`; null drops a category.
         frame_rate_hz: of the annotated frames: then one a second is kept.
+        sound: a file or folder of sound labels; a second of the clip is a frame then.
 
     Raises:
         AvisError: the source cannot be read, or the target cannot be written.
@@ -63,6 +66,8 @@ def convert(
     if frame_rate_hz is not None:
         annotations, said = one_frame_a_second(annotations, frame_rate_hz)
         notes += said
+    if sound is not None:
+        notes += [f"{sound}: {note}" for note in apply_sound_labels(annotations, read_sound_labels(sound))]
     lost = cannot_hold(writer, annotations)
     lost += write_target(target, annotations, writer)
     return Conversion(sources, annotations, notes, lost)
@@ -92,7 +97,9 @@ def describe_formats() -> str:
     for entry in formats().values():
         does = " and ".join(word for word, can in (("read", entry.read), ("written", entry.write)) if can)
         lines = [f"{entry.name} ({does})", f"  {entry.description}"]
-        if entry.write is not None:
+        if entry.read is None:
+            lines.append("  holds only when tracks sound, and comes back with --sound")
+        elif entry.write is not None:
             missing = [part for part in PARTS if part not in entry.holds]
             lines.append(f"  holds not: {', '.join(missing)}" if missing else "  holds everything")
         paragraphs.append("\n".join(lines))

@@ -36,12 +36,15 @@ class SplitParams(Block):
 class AnnotateParams(Block):
     """What to import.
 
-    source: an annotation file, or a folder whose .json and .xml files are all taken (DVC watches this path).
+    source: an annotation file, an archive, or a folder of them (DVC watches this path).
     format: `auto`, or the name of a format.
     category_map: a YAML file `name in the source: name here`; null as the name here drops its tracks.
+    sound: a file or folder of sound labels (Audacity, ELAN, Label Studio): when each track is heard. Masks of
+        frames in which it is not are taken away.
     """
 
     source: str = Field(default="data/sample/annotations.json", min_length=1)
     format: str = "auto"
     category_map: str | None = None
+    sound: str | None = None
     splits: SplitParams = SplitParams()

@@ -1,11 +1,13 @@
 """The annotate stage: import, keep what has media, split, write."""
 
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.annotate.categories import map_all, unite_categories
 from components.annotate.params import AnnotateParams
+from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
 from components.annotate.sources import Source, read_sources
 from components.annotate.splits import (
     count_splits,
@@ -105,6 +107,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         dropped[name] = reason
         del splits[name]
     tracks = {}
+    sound_notes = _apply_sound(sets, splits, params, media)
     for split in SPLITS:
         part = _part(sets, categories, {name for name in splits if splits[name] == split})
         tracks[split] = len(part.tracks)
@@ -117,7 +120,8 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         tracks=tracks,
         categories=list(categories.values()),
         formats={source.name: f"{source.format.name} ({source.reason})" for source in sources},
-        notes=[f"{source.name}: {note}" for source in sources for note in source.reading.notes],
+        notes=[f"{source.name}: {note}" for source in sources for note in source.reading.notes]
+        + [f"{params.sound}: {note}" for note in sound_notes],
         dropped=dropped,
         unlabelled=[name for name, entry in media.items() if entry.status == "ok" and name not in origin],
     )
@@ -143,6 +147,25 @@ def _mapped(sources: list[Source], params: AnnotateParams) -> list[AnnotationSet
     if params.category_map is None:
         return sets
     return map_all(sets, Path(params.category_map))
+
+
+def _apply_sound(
+    sets: list[AnnotationSet], names: Collection[str], params: AnnotateParams, media: Mapping[str, MediaEntry]
+) -> list[str]:
+    """Lay the sound labels of kept clips on their tracks; returns what is worth saying."""
+    if params.sound is None:
+        return []
+    labels = read_sound_labels(Path(params.sound))
+    notes = []
+    for annotations in sets:
+        for video in annotations.videos:
+            if video.name in names and video.name in labels:
+                rate_hz = media[video.name].frame_rate_hz
+                notes += apply_sound_labels(annotations, {video.name: labels[video.name]}, rate_hz)
+    unused = [name for name in labels if name not in names]
+    if unused:
+        notes.append(f"labels of clips that are not imported: {', '.join(unused[:5])}")
+    return notes
 
 
 def _why_no_media(entry: MediaEntry | None) -> str | None:
