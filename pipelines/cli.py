@@ -213,6 +213,7 @@ def preannotate(
         threshold=threshold,
         sam=sam,
         prompts=prompts,
+        image_root=image_root,
     )
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from components.annotate.formats import find_format
+from components.annotate.formats.label_studio_writer import tasks, write_tasks
 from components.annotate.sources import read_sources
 from components.annotate.union import unite_all
 from components.core.errors import AvisError
@@ -42,6 +43,7 @@ def preannotate(
     threshold: float | None,
     sam: Path | None,
     prompts: Path | None,
+    image_root: str,
 ) -> None:
     """Write drafts of clips to `out`: draft.json, and a folder with a file per clip for each format.
 
@@ -54,6 +56,7 @@ def preannotate(
         threshold: a score between 0 and 1 instead of predict.score_threshold.
         sam: folder of a SAM-family model: redraws the AVIS model's masks, or follows prompts.
         prompts: a CSV of boxes and points; needs `sam`.
+        image_root: of Label Studio's tasks: put before <clip>/00000.jpg.
 
     Raises:
         AvisError: no clip, no model, or one of them cannot be used.
@@ -89,7 +92,11 @@ def preannotate(
                 [video],
                 [track for track in annotations.tracks if track.video_id == video.id],
             )
-            write(out / name / f"{video.name}.{_ENDINGS.get(name, 'json')}", part)
+            target = out / name / f"{video.name}.{_ENDINGS.get(name, 'json')}"
+            if name == "label_studio":  # there a draft is a prediction, which people turn into an annotation
+                write_tasks(target, tasks(part, model=model or "avis", image_root=image_root))
+            else:
+                write(target, part)
     write_annotations(out / DRAFT, annotations)
     print(f"{len(annotations.tracks)} tracks in {len(videos)} clips: {out / DRAFT}")
     for name in formats:

@@ -35,6 +35,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def draft(out: str, **options: Any) -> None:
     settings = {"names": [], "every": False, "model": None, "threshold": None, "sam": None, "prompts": None}
+    settings["image_root"] = "frames/"
     preannotate(Path(out), **{"formats": ["cvat"], **settings, **options})
 
 
@@ -125,3 +126,13 @@ def test_the_losses_of_labels_go_into_the_file_that_qa_reads(workspace: Path) ->
     Path("data/annotations/test.json").write_text(json.dumps(document))
     with pytest.raises(AvisError, match="does not know the category 'drum'"):
         suspect(None, ["test"], Path("doubts.csv"))
+
+
+def test_label_studio_gets_predictions_of_each_frame(workspace: Path) -> None:
+    draft("out", names=["train_horn"], formats=["label_studio"])
+    first, second = json.loads(Path("out/label_studio/train_horn.json").read_text())
+    assert [task["data"]["image"] for task in (first, second)] == [
+        "frames/train_horn/00000.jpg",
+        "frames/train_horn/00001.jpg",
+    ]
+    assert first["predictions"][0]["model_version"] == "avis" and first["predictions"][0]["result"]
