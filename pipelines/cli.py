@@ -200,6 +200,9 @@ def preannotate(
         Path | None,
         typer.Option(help="A CSV of boxes and points, which --sam follows; docs/preannotation.md."),
     ] = None,
+    image_root: Annotated[
+        str, typer.Option(metavar="URL", help="Where Label Studio finds the folders of the clips' frames.")
+    ] = "/data/local-files/?d=",
 ) -> None:
     """Write drafts of masks, so that people correct instead of draw."""
     from pipelines.preannotate import preannotate
