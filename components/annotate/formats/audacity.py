@@ -8,13 +8,14 @@ from pathlib import Path
 from components.annotate.formats import Format
 from components.annotate.holds import PARTS
 from components.annotate.sound_labels import sounding_of
-from components.core.files import replace_folder, write_text
+from components.annotate.targets import new_folder
+from components.core.files import write_text
 from components.core.records import AnnotationSet
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     intervals, lost = sounding_of(annotations)
-    with replace_folder(path) as folder:
+    with new_folder(path) as folder:
         for video in annotations.videos:
             rows = sorted(
                 (start, end, f"{annotations.categories[track.category_id]} {track.id}")

@@ -13,8 +13,8 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.gathering import Gathering, missing_frames, same_size
 from components.annotate.holds import count
 from components.annotate.painting import by_video, frame_number, painted, picture_mode, read_numbers
+from components.annotate.targets import new_folder
 from components.core.errors import AvisError
-from components.core.files import replace_folder
 from components.core.masks import encode
 from components.core.records import AnnotationSet
 
@@ -78,7 +78,7 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
             )
         numbers |= {track_id: number for number, track_id in enumerate(ids, start=1)}
     lost: list[str] = []
-    with replace_folder(path) as folder:
+    with new_folder(path) as folder:
         for video, k, canvas in painted(annotations, numbers, lost):
             picture = Image.fromarray(canvas.astype(np.uint8), mode="P")
             picture.putpalette(_palette())

@@ -9,13 +9,13 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # bu
 from components.annotate.formats import Format
 from components.annotate.holds import PARTS
 from components.annotate.sound_labels import sounding_of
-from components.core.files import replace_folder
+from components.annotate.targets import new_folder
 from components.core.records import AnnotationSet, Video
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     intervals, lost = sounding_of(annotations)
-    with replace_folder(path) as folder:
+    with new_folder(path) as folder:
         for video in annotations.videos:
             root = _document(video, annotations, intervals)
             indent(root)

@@ -15,8 +15,8 @@ from components.annotate.gathering import Gathering, missing_frames, same_size
 from components.annotate.holds import count
 from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
 from components.annotate.painting import by_video, frame_number, painted, picture_mode, read_numbers
+from components.annotate.targets import new_folder
 from components.core.errors import AvisError
-from components.core.files import replace_folder
 from components.core.masks import encode
 from components.core.records import AnnotationSet
 
@@ -68,7 +68,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     numbers = number_tracks(annotations, path)
     lost: list[str] = []
-    with replace_folder(path) as folder:
+    with new_folder(path) as folder:
         write_labels(folder / LABELS, annotations)
         for video, k, canvas in painted(annotations, numbers, lost):
             (folder / video.name).mkdir(exist_ok=True)

@@ -12,9 +12,10 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.gathering import Gathering, same_size
 from components.annotate.holds import count
 from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
+from components.annotate.targets import new_folder
 from components.core import masks
 from components.core.errors import AvisError
-from components.core.files import replace_folder, write_text
+from components.core.files import write_text
 from components.core.records import AnnotationSet
 
 _LINE = re.compile(r"(\d{1,9}) (\d{1,9}) (\d{1,6}) (\d{1,6}) (\d{1,6}) (\S+)")
@@ -87,7 +88,7 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     if all(masks.is_empty(mask) for track in annotations.tracks for mask in track.segmentations):
         raise AvisError("There is no mask, and this format holds nothing else", where=str(path))
     classes = {category: number for number, category in enumerate(annotations.categories, start=1)}
-    with replace_folder(path) as folder:
+    with new_folder(path) as folder:
         write_labels(folder / LABELS, annotations)
         for video in annotations.videos:
             tracks = [track for track in annotations.tracks if track.video_id == video.id]

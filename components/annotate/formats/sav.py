@@ -12,9 +12,10 @@ from components.annotate.fields import mapping, text, whole
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.gathering import Gathering, same_size
 from components.annotate.painting import by_video, frame_number, picture_mode, read_numbers
+from components.annotate.targets import new_folder
 from components.core import masks
 from components.core.errors import AvisError
-from components.core.files import replace_folder, write_text
+from components.core.files import write_text
 from components.core.json_rows import read_object
 from components.core.records import AnnotationSet
 
@@ -115,7 +116,7 @@ def _read_folder(path: Path) -> Reading:
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
-    with replace_folder(path) as folder:
+    with new_folder(path) as folder:
         for video in annotations.videos:
             tracks = [track for track in annotations.tracks if track.video_id == video.id]
             masklet = []

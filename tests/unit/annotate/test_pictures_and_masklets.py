@@ -191,3 +191,14 @@ def test_classes_without_a_name_and_pictures_that_are_none_are_named(tmp_path: P
     (tmp_path / "a" / "000001.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     with pytest.raises(AvisError, match=r"picture cannot be read.*000001"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["davis", "mots_png", "mots_txt", "sav", "audacity", "elan"])
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    video = Video(1, "v", ["v/00000.jpg"], 1, HEIGHT, WIDTH)
+    track = Track(1, 1, 1, [encode(np.ones((HEIGHT, WIDTH), bool))])
+    with pytest.raises(AvisError, match="out"):
+        write_target(tmp_path / "out", AnnotationSet({1: "dog"}, [video], [track]), find_format(name))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
