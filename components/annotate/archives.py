@@ -34,7 +34,14 @@ def unpacked(path: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, folder, str(path))
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, zlib.error) as error:
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            EOFError,
+            FileExistsError,
+            ValueError,
+            zlib.error,
+        ) as error:
             raise AvisError(
                 f"The archive cannot be read: {error}", where=str(path), fix="Export it again."
             ) from error

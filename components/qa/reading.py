@@ -1,6 +1,7 @@
 """Annotation files read with patience: what is wrong in them becomes findings, not an exception."""
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 from components.core.errors import AvisError
 from components.core.files import safe_name
 from components.core.media_index import MediaEntry
+
+_MOST_FRAMES, _MOST_PIXELS = 1_000_000, 2**30  # of a clip, of a frame: beyond any video
+_LARGEST_ID = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,9 @@ def read_split(path: Path, split: str, media: Path, index: Mapping[str, MediaEnt
     content = _read_object(path)
     document = SplitDocument(split=split, categories={}, clips=[])
     for number, row in enumerate(content["categories"]):
-        try:
-            document.categories[int(row["id"])] = str(row["name"])
-        except (KeyError, TypeError, ValueError):
+        if isinstance(row, dict) and _is_id(row.get("id")) and isinstance(row.get("name"), str):
+            document.categories[row["id"]] = row["name"]
+        else:
             document.problems.append(Problem("malformed_entry", f"categories[{number}] has no id and name"))
     by_id: dict[Any, ClipItem] = {}
     names: set[str] = set()
@@ -108,9 +112,11 @@ def _clip(
         values = [row[key] for key in ("id", "length", "height", "width")]
     except (KeyError, TypeError, IndexError, AttributeError, AvisError):
         return None
-    if any(type(value) is not int or value < 1 for value in values[1:]) or type(values[0]) is not int:
+    if any(type(value) is not int or value < 1 for value in values[1:]) or not _is_id(values[0]):
         return None
     _, length, height, width = values
+    if length > _MOST_FRAMES or height * width > _MOST_PIXELS:
+        return None
     return ClipItem(split, name, length, height, width, [], categories, media, index.get(name))
 
 
@@ -118,19 +124,26 @@ def _hand_out_tracks(rows: list[Any], by_id: Mapping[Any, ClipItem], document: S
     seen: set[int] = set()
     for number, row in enumerate(rows):
         track_id = row.get("id") if isinstance(row, dict) else None
-        if type(track_id) is not int or not isinstance(row.get("segmentations"), list):
+        if not _is_id(track_id) or not isinstance(row.get("segmentations"), list):
             problem = Problem("malformed_entry", f"annotations[{number}] has no whole id and segmentations")
             document.problems.append(problem)
             continue
-        clip = by_id.get(row.get("video_id"))
+        video_id = row.get("video_id")
+        clip = by_id.get(video_id) if _is_id(video_id) else None
         if clip is None:
-            message = (
-                f"the annotation {track_id} names the video {row.get('video_id')!r}, which is not listed"
-            )
+            named = reprlib.repr(video_id)
+            message = f"the annotation {track_id} names the video {named}, which is not listed"
             document.problems.append(Problem("unknown_video", message, track=track_id))
             continue
+        if not _is_id(row.get("category_id")):
+            row = {**row, "category_id": -1}  # none: said by unknown_category
         if track_id in seen:
             message = f"the annotation id {track_id} is given twice"
             document.problems.append(Problem("duplicate_id", message, video=clip.name, track=track_id))
         seen.add(track_id)
         clip.tracks.append(row)
+
+
+def _is_id(value: object) -> bool:
+    """Whether it is a whole number that any tool can hold."""
+    return type(value) is int and abs(value) <= _LARGEST_ID

@@ -25,7 +25,13 @@ class BoxMismatch(Check):
         findings = []
         for track in clip.tracks:
             for k, (crop, box) in enumerate(zip(track.crops, track.boxes or [], strict=False)):
-                if crop is None or not isinstance(box, list) or len(box) != 4:
+                if crop is None or not isinstance(box, list) or not box:
+                    continue
+                if len(box) != 4 or not all(
+                    type(value) in (int, float) and abs(value) < 1e9 for value in box
+                ):
+                    message = "the box is not four numbers: left, top, width, height"
+                    findings.append(self.found(message, clip, track=track.id, frame=k))
                     continue
                 given = box[0], box[1], box[0] + box[2], box[1] + box[3]
                 distance = max(abs(a - b) for a, b in zip(given, crop.box, strict=True))

@@ -205,3 +205,27 @@ def test_the_process_ends_with_one_message_and_exit_code_1(labelled_set: Any, tm
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert ended.stderr.rstrip().splitlines()[-1].startswith("qa: 1 blocking finding: missing_media")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "check"),
+    [
+        (("annotations", 2, "video_id"), [], "unknown_video"),
+        (("annotations", 2, "category_id"), {}, "unknown_category"),
+        (("annotations", 2, "id"), 10**30, "malformed_entry"),
+        (("annotations", 2, "bboxes", 1), ["a", 0, 1, 1], "box_mismatch"),
+        (("categories", 1, "id"), float("inf"), "malformed_entry"),
+        (("videos", 1, "length"), 10**30, "malformed_entry"),
+    ],
+)
+def test_values_of_other_types_become_findings(
+    labelled_set: Any, place: tuple[Any, ...], value: Any, check: str
+) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        target: Any = document
+        for key in place[:-1]:
+            target = target[key]
+        target[place[-1]] = value
+
+    labelled_set.edit("train", edit)
+    assert check in {finding.check for finding in labelled_set.findings()}
