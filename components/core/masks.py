@@ -167,6 +167,9 @@ def _unchecked(
             return None, f"a mask's RLE has no valid size: {reprlib.repr(size)}"
         height, width = size
     elif height is None or width is None:
+        problem = check(segmentation, 1, 1)  # of polygons, or of what is neither: the size does not matter
+        if problem:
+            return None, f"a mask does not decode: {problem}"
         flat = [polygon for polygon in segmentation if len(polygon) >= 2]
         height = int(max((max(polygon[1::2]) for polygon in flat), default=0)) + 2
         width = int(max((max(polygon[0::2]) for polygon in flat), default=0)) + 2

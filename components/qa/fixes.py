@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from components.core.errors import AvisError
 from components.core.files import write_text
-from components.core.masks import area, bounding_box, decode, encode, is_empty
+from components.core.masks import area, bounding_box, decode, encode
 from components.core.records import intervals_problem
 
 _LARGEST_PART = 0.002  # of the mask: what the checks `specks` and `pinholes` call tiny
 _FARTHEST = 0.5  # of the square root of the area, as in `specks`
+_MOST_PIXELS = 2**30  # of a frame
 _BOX_TOLERANCE_PX = 2.0  # as in `box_mismatch`
 
 
@@ -68,7 +69,7 @@ def null_empty_masks(row: Row, size: Size) -> Iterator[tuple[int | None, str]]:
         if segmentation is None:
             continue
         try:
-            empty = is_empty(segmentation)
+            empty = area(segmentation, size.height, size.width) == 0
         except AvisError:
             continue  # undecodable: somebody has to look
         if empty:
@@ -111,7 +112,12 @@ def _boxes_fit(given: list[Any], boxes: list[list[float] | None]) -> bool:
         if expected is None or not box:
             if bool(expected) != bool(box):
                 return False
-        elif len(box) != 4 or any(abs(a - b) > _BOX_TOLERANCE_PX for a, b in zip(box, expected, strict=True)):
+        elif (
+            not isinstance(box, list)
+            or len(box) != 4
+            or not all(type(value) in (int, float) for value in box)
+            or any(not abs(a - b) <= _BOX_TOLERANCE_PX for a, b in zip(box, expected, strict=True))
+        ):
             return False
     return True
 
@@ -218,8 +224,8 @@ def fix_file(source: Path, target: Path, also: list[str]) -> list[Repair]:
     ordered = sorted(fixes, key=lambda name: name == "box_mismatch")
     repairs: list[Repair] = []
     for row in document["annotations"]:
-        size = videos.get(row.get("video_id")) if isinstance(row, dict) else None
-        if size is None or not isinstance(row.get("segmentations"), list) or type(row.get("id")) is not int:
+        size = _video_of(row, videos)
+        if size is None:
             continue  # the checks say so
         for name in ordered:
             for frame, what in fixes[name](row, size):
@@ -238,8 +244,8 @@ def _fix_tracks(document: Row, videos: dict[Any, Size]) -> list[Repair]:
     seen_masks: dict[str, int] = {}
     kept, repairs = [], []
     for row in document["annotations"]:
-        size = videos.get(row.get("video_id")) if isinstance(row, dict) else None
-        if size is None or not isinstance(row.get("segmentations"), list) or type(row.get("id")) is not int:
+        size = _video_of(row, videos)
+        if size is None:
             kept.append(row)
             continue
         if not any(row["segmentations"]):
@@ -260,6 +266,13 @@ def _fix_tracks(document: Row, videos: dict[Any, Size]) -> list[Repair]:
         kept.append(row)
     document["annotations"] = kept
     return repairs
+
+
+def _video_of(row: Any, videos: dict[Any, Size]) -> Size | None:
+    """The video of an annotation; None where the row is none, or names none."""
+    if not isinstance(row, dict) or type(row.get("video_id")) is not int or type(row.get("id")) is not int:
+        return None
+    return videos.get(row["video_id"]) if isinstance(row.get("segmentations"), list) else None
 
 
 def _read(source: Path) -> Row:
@@ -287,10 +300,12 @@ def _size(row: Any) -> Size | None:
     try:
         length, height, width = row["length"], row["height"], row["width"]
         name = str(row["file_names"][0]).split("/")[0]
-        hash(row["id"])
+        identity = row["id"]
     except (KeyError, TypeError, IndexError):
         return None
-    if any(type(value) is not int or value < 1 for value in (length, height, width)):
+    if any(type(value) is not int or not 1 <= value < 1_000_000 for value in (length, height, width)):
+        return None
+    if type(identity) is not int or height * width > _MOST_PIXELS:
         return None
     return Size(name, length, height, width)
 

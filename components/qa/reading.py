@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from components.core.errors import AvisError
 from components.core.files import safe_name
@@ -144,6 +144,6 @@ def _hand_out_tracks(rows: list[Any], by_id: Mapping[Any, ClipItem], document: S
         clip.tracks.append(row)
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int]:
     """Whether it is a whole number that any tool can hold."""
     return type(value) is int and abs(value) <= _LARGEST_ID

@@ -7,6 +7,7 @@ the folder in `file_name`. CVAT and Datumaro mark every RLE with `iscrowd`: thei
 
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +65,10 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for where, row in document.rows("annotations"):
         row = mapping(row, where)
         where = f"{where}, annotation {row.get('id')}"
-        image = images.by_id.get(row.get("image_id"))
+        image_id = row.get("image_id")
+        image = images.by_id.get(image_id) if isinstance(image_id, int | str) else None
         if image is None:
-            raise AvisError(f"image_id {row.get('image_id')!r} is not among the images", where=where)
+            raise AvisError(f"image_id {reprlib.repr(image_id)} is not among the images", where=where)
         video = videos[image[0]]
         category_id = whole(row, "category_id", where)
         if category_id not in gathering.categories:
