@@ -79,3 +79,9 @@ def test_no_mask_has_three_forms(nothing: object) -> None:
 def test_a_malformed_mask_says_why(segmentation: object, reason: str) -> None:
     with pytest.raises(AvisError, match=reason):
         masks.decode(segmentation, 4, 4)
+
+
+@pytest.mark.parametrize("segmentation", [[None], [1.5], [["a", 1, 2, 3, 4, 5]], [[1, 2, [], 3, 4, 5]], "x"])
+def test_malformed_polygons_without_a_size_are_one_error(segmentation: object) -> None:
+    with pytest.raises(AvisError, match="does not decode"):
+        masks.is_empty(segmentation)  # type: ignore[arg-type]
