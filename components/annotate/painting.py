@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.annotate.gathering import Gathering, missing_frames, same_size
 from components.annotate.holds import count
 from components.core.errors import AvisError
 from components.core.masks import decode
@@ -98,3 +99,36 @@ def by_video(names: Sequence[str], endings: Sequence[str] = (".png",)) -> dict[s
         if name.lower().endswith(tuple(endings)):
             found.setdefault(name.rpartition("/")[0], []).append(name)
     return found
+
+
+def read_pictures(
+    gathering: Gathering, root: Path, folder: str, pictures: Sequence[str], name: str
+) -> tuple[Video, Iterator[tuple[int, str, NDArray[np.int64]]]]:
+    """A video of label pictures, added to the gathering, and (frame, place, numbers [H, W]) of each picture.
+
+    Args:
+        pictures: their names, relative to `root`.
+        name: of the video.
+
+    Raises:
+        AvisError: two pictures are of one frame, or of two sizes.
+    """
+    where = f"{root}/{folder}" if folder else str(root)
+    frames: dict[int, str] = {}
+    for picture in pictures:
+        number = frame_number(Path(picture))
+        if number in frames:
+            raise AvisError(f"Frame {number} is there twice", where=where)
+        frames[number] = picture
+    height, width = read_numbers(root / pictures[0]).shape
+    video = gathering.video(name, height=height, width=width, length=max(frames) + 1, where=where)
+    gathering.notes += missing_frames(video.name, set(frames), video.length)
+
+    def read() -> Iterator[tuple[int, str, NDArray[np.int64]]]:
+        sizes: dict[str, tuple[tuple[int, int], str]] = {}
+        for k, picture in sorted(frames.items()):
+            numbers = read_numbers(root / picture)
+            same_size(sizes, video.name, (numbers.shape[0], numbers.shape[1]), picture, where)
+            yield k, f"{root}/{picture}", numbers
+
+    return video, read()

@@ -151,6 +151,32 @@ def compress_all(
     return codes, problems
 
 
+def seen_codes(segmentations: Sequence[Segmentation], height: int, width: int) -> list[dict[str, Any] | None]:
+    """Compressed codes of a track's frames, None where no pixel is set.
+
+    Raises:
+        AvisError: if one is malformed or of another size; it names the frame.
+    """
+    from pycocotools import mask as coco
+
+    codes, problems = compress_all(segmentations, height, width)
+    for frame, problem in problems.items():
+        raise AvisError(problem, where=f"frame {frame}")
+    return [code if code is not None and coco.area(code) else None for code in codes]
+
+
+def clip_overlap(one: Sequence[dict[str, Any] | None], other: Sequence[dict[str, Any] | None]) -> float:
+    """Intersection over union of two tracks' codes, their pixels counted over all frames."""
+    from pycocotools import mask as coco
+
+    common = union = 0
+    for mine, theirs in zip(one, other, strict=True):
+        areas = (int(coco.area(mine)) if mine else 0) + (int(coco.area(theirs)) if theirs else 0)
+        both = int(coco.area(coco.merge([mine, theirs], intersect=True))) if mine and theirs else 0
+        common, union = common + both, union + areas - both
+    return common / union if union else 0.0
+
+
 def _unchecked(
     segmentation: Segmentation, height: int | None, width: int | None
 ) -> tuple[dict[str, Any] | None, str | None]:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from components.core.errors import AvisError
-from components.core.masks import compress
+from components.core.masks import clip_overlap, seen_codes
 from components.core.records import AnnotationSet, Track, Video
 
 Kind = Literal["kept", "redrawn", "relabelled", "removed", "added"]
@@ -136,7 +136,7 @@ def _compare_video(
     video: Video, before: Sequence[tuple[Track, str]], after: Sequence[tuple[Track, str]]
 ) -> list[Change]:
     codes = [_codes(track, video) for track, _ in before], [_codes(track, video) for track, _ in after]
-    overlaps = np.array([[_clip_overlap(one, other) for other in codes[1]] for one in codes[0]])
+    overlaps = np.array([[clip_overlap(one, other) for other in codes[1]] for one in codes[0]])
     pairs: dict[int, int] = {}
     if overlaps.size:
         # The category decides only between equal overlaps: what people relabelled stays one track.
@@ -201,31 +201,13 @@ def _change(
 
 def _codes(track: Track, video: Video) -> list[Any]:
     """Compressed codes of a track; None where there is no pixel."""
-    from pycocotools import mask as coco
-
-    codes = []
-    for k, segmentation in enumerate(track.segmentations):
-        try:
-            code = compress(segmentation, video.height, video.width)
-        except AvisError as error:
-            raise AvisError(error.what, where=f"{video.name}, track {track.id}, frame {k}") from None
-        codes.append(code if code is not None and coco.area(code) else None)
-    return codes
+    try:
+        return list(seen_codes(track.segmentations, video.height, video.width))
+    except AvisError as error:
+        raise AvisError(error.what, where=f"{video.name}, track {track.id}, {error.where}") from None
 
 
 def _overlap(one: Any, other: Any) -> float:
     from pycocotools import mask as coco
 
     return float(coco.iou([one], [other], [0])[0, 0])
-
-
-def _clip_overlap(one: Sequence[Any], other: Sequence[Any]) -> float:
-    """Intersection over union of two tracks, their pixels counted over all frames."""
-    from pycocotools import mask as coco
-
-    common = union = 0
-    for a, b in zip(one, other, strict=True):
-        areas = (int(coco.area(a)) if a else 0) + (int(coco.area(b)) if b else 0)
-        both = int(coco.area(coco.merge([a, b], intersect=True))) if a and b else 0
-        common, union = common + both, union + areas - both
-    return common / union if union else 0.0

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from components.core.masks import compress
+from components.core.masks import clip_overlap, seen_codes
 from components.core.records import Result, Track, Video
 from components.qa.suspicions import Suspicion
 
@@ -35,9 +35,9 @@ def suspect(
         candidates: the model's, with masks of the video's size.
         categories: names by id, the same for tracks and candidates.
     """
-    seen = [_codes(candidate.segmentations, video) for candidate in candidates]
-    labelled = [_codes(track.segmentations, video) for track in tracks]
-    overlaps = [[_overlap(mine, theirs) for theirs in seen] for mine in labelled]
+    seen = [seen_codes(candidate.segmentations, video.height, video.width) for candidate in candidates]
+    labelled = [seen_codes(track.segmentations, video.height, video.width) for track in tracks]
+    overlaps = [[clip_overlap(mine, theirs) for theirs in seen] for mine in labelled]
     found = []
     for number, track in enumerate(tracks):
         if not any(labelled[number]):
@@ -72,7 +72,7 @@ def suspect(
         labelled_too = any(overlaps[number][place] >= _UNLABELLED for number in range(len(tracks)))
         if labelled_too or not any(seen[place]):
             continue
-        if any(_overlap(seen[place], seen[one]) >= _UNLABELLED for one in taken):
+        if any(clip_overlap(seen[place], seen[one]) >= _UNLABELLED for one in taken):
             continue
         taken.append(place)
         first, last = _extent(seen[place])
@@ -114,22 +114,3 @@ def _worst(mine: Sequence[Any], theirs: Sequence[Any]) -> tuple[int, int]:
 def _extent(codes: Sequence[Any]) -> tuple[int, int]:
     present = [k for k, code in enumerate(codes) if code]
     return present[0], present[-1]
-
-
-def _codes(segmentations: Sequence[Any], video: Video) -> list[Any]:
-    from pycocotools import mask as coco
-
-    codes = [compress(segmentation, video.height, video.width) for segmentation in segmentations]
-    return [code if code is not None and coco.area(code) else None for code in codes]
-
-
-def _overlap(mine: Sequence[Any], theirs: Sequence[Any]) -> float:
-    """Intersection over union, the pixels counted over all frames."""
-    from pycocotools import mask as coco
-
-    common = union = 0
-    for one, other in zip(mine, theirs, strict=True):
-        areas = (int(coco.area(one)) if one else 0) + (int(coco.area(other)) if other else 0)
-        both = int(coco.area(coco.merge([one, other], intersect=True))) if one and other else 0
-        common, union = common + both, union + areas - both
-    return common / union if union else 0.0

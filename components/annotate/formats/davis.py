@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.gathering import Gathering, missing_frames, same_size
+from components.annotate.gathering import Gathering
 from components.annotate.holds import count
-from components.annotate.painting import by_video, frame_number, painted, picture_mode, read_numbers
+from components.annotate.painting import by_video, painted, picture_mode, read_pictures
 from components.annotate.targets import new_folder
 from components.core.errors import AvisError
 from components.core.masks import encode
@@ -41,27 +41,14 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     void = 0
     names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
     for folder, pictures in by_video(names).items():
-        name = Path(folder).name or hints.name
-        sizes: dict[str, tuple[tuple[int, int], str]] = {}
-        frames: dict[int, str] = {}
-        for picture in pictures:
-            number = frame_number(Path(picture))
-            if number in frames:
-                raise AvisError(f"Frame {number} is there twice", where=f"{path}/{folder}")
-            frames[number] = picture
-        where = f"{path}/{folder}" if folder else str(path)
-        shape = read_numbers(path / pictures[0]).shape
-        video = gathering.video(name, height=shape[0], width=shape[1], length=max(frames) + 1, where=where)
-        for k, picture in sorted(frames.items()):
-            numbers = read_numbers(path / picture)
-            same_size(sizes, video.name, (numbers.shape[0], numbers.shape[1]), picture, where)
-            for number in np.unique(numbers).tolist():
+        video, frames = read_pictures(gathering, path, folder, pictures, Path(folder).name or hints.name)
+        for k, where, pixels in frames:
+            for number in np.unique(pixels).tolist():
                 if number == _VOID:
                     void += 1
                 elif number:
-                    gathering.track(video, number, category, f"{path}/{picture}")
-                    gathering.add(video, k, number, encode(numbers == number), f"{path}/{picture}")
-        gathering.notes += missing_frames(video.name, set(frames), video.length)
+                    gathering.track(video, number, category, where)
+                    gathering.add(video, k, number, encode(pixels == number), where)
     if void:
         gathering.notes.append(f"the void (255) of {count(void, 'picture')} is left out")
     return Reading(gathering.finish(str(path)), gathering.notes)

@@ -11,12 +11,11 @@ import numpy as np
 from PIL import Image
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.gathering import Gathering, missing_frames, same_size
+from components.annotate.gathering import Gathering
 from components.annotate.holds import count
 from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
-from components.annotate.painting import by_video, frame_number, painted, picture_mode, read_numbers
+from components.annotate.painting import by_video, painted, picture_mode, read_pictures
 from components.annotate.targets import new_folder
-from components.core.errors import AvisError
 from components.core.masks import encode
 from components.core.records import AnnotationSet
 
@@ -38,28 +37,15 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             gathering.category(label, None if label in gathering.categories.values() else number)
         plain = [part for part in Path(folder).parts if part != "instances"]
         name = plain[-1] if plain else hints.name
-        where = f"{path}/{folder}" if folder else str(path)
-        sizes: dict[str, tuple[tuple[int, int], str]] = {}
-        frames: dict[int, str] = {}
-        for picture in pictures:
-            number = frame_number(Path(picture))
-            if number in frames:
-                raise AvisError(f"Frame {number} is there twice", where=where)
-            frames[number] = picture
-        shape = read_numbers(path / pictures[0]).shape
-        video = gathering.video(name, height=shape[0], width=shape[1], length=max(frames) + 1, where=where)
-        for k, picture in sorted(frames.items()):
-            pixels = read_numbers(path / picture)
-            same_size(sizes, video.name, (pixels.shape[0], pixels.shape[1]), picture, where)
+        video, frames = read_pictures(gathering, path, folder, pictures, name)
+        for k, where, pixels in frames:
             for number in np.unique(pixels).tolist():
                 if number == IGNORED:
                     ignored += 1
                 elif number:
-                    at = f"{path}/{picture}"
-                    category = gathering.category(class_name(number // 1000, labels, at))
-                    gathering.track(video, number, category, at)
-                    gathering.add(video, k, number, encode(pixels == number), at)
-        gathering.notes += missing_frames(video.name, set(frames), video.length)
+                    category = gathering.category(class_name(number // 1000, labels, where))
+                    gathering.track(video, number, category, where)
+                    gathering.add(video, k, number, encode(pixels == number), where)
     if ignored:
         gathering.notes.append(f"the regions to ignore (10000) of {count(ignored, 'picture')} are left out")
     return Reading(gathering.finish(str(path)), gathering.notes)
