@@ -106,11 +106,15 @@ class DuplicateTracks(Check):
     fix = "Keep one of the two, or join them."
 
     def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+        findings: list[Finding] = []
+        told: set[int] = set()  # a track is told once, whatever the number of its doubles
         for one, other in combinations(clip.tracks, 2):
+            if other.id in told or one.id in told:
+                continue
             common = sorted(set(one.present) & set(other.present))
             doubled = [k for k in common if iou(one.crops[k], other.crops[k]) > self.limit]
             if doubled and len(doubled) >= 0.5 * len(common):
+                told.add(other.id)
                 overlap = float(np.mean([iou(one.crops[k], other.crops[k]) for k in doubled]))
                 findings.append(
                     self.found(

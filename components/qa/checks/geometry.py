@@ -1,5 +1,7 @@
 """Geometry: the shape of single masks, and how it changes against the frames before and after."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -261,15 +263,17 @@ class SelfIntersection(Check):
             for k, segmentation in enumerate(track.segmentations[: clip.length]):
                 if not isinstance(segmentation, list) or k in track.undecodable:
                     continue
-                area = max((largest_loop(polygon) for polygon in segmentation), default=0.0)
+                area = max((largest_loop(polygon, self.limit) for polygon in segmentation), default=0.0)
                 if area > self.limit:
-                    message = f"the outline crosses itself; the smaller loop has {area:.0f} square pixels"
+                    message = f"the outline crosses itself; a loop has {area:.0f} square pixels"
                     findings.append(self.found(message, clip, track=track.id, frame=k, value=area))
         return findings
 
 
-def largest_loop(polygon: list[float]) -> float:
+def largest_loop(polygon: list[float], enough: float = math.inf) -> float:
     """The area of the largest loop that a polygon [x0, y0, …] cuts off by crossing itself; 0 for none.
+
+    The first one above `enough` ends the search: a scribble crosses itself a million times.
 
     Of the two sides of a crossing the smaller is its loop. Crossings are found in whole thousandths of a
     pixel, without rounding in between; edges that touch or run along each other do not cross.
@@ -287,6 +291,8 @@ def largest_loop(polygon: list[float]) -> float:
         loop = np.vstack([where, points[i + 1 : j + 1]]) / 1000
         rest = np.vstack([where, points[j + 1 :], points[: i + 1]]) / 1000
         largest = max(largest, min(_area(loop), _area(rest)))
+        if largest > enough:
+            break
     return largest
 
 
