@@ -27,7 +27,20 @@ def agree(second: Path, out: Path) -> None:
     """
     files = {split: Paths().annotations / f"{split}.json" for split in SPLITS}
     first = {split: read_annotations(file) for split, file in files.items()}
-    found = compare(first, read_second_opinions(second), read_block("engine", EngineParams, optional=True))
+    again = read_second_opinions(second)
+    found = compare(first, again, read_block("engine", EngineParams, optional=True))
+    known = {video.name for part in first.values() for video in part.videos}
+    unknown = [video.name for video in again.videos if video.name not in known]
+    if unknown:
+        print(
+            f"Not in data/annotations, left out: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}"
+        )
+    names = {name for part in first.values() for name in part.categories.values()}
+    new = sorted(set(again.categories.values()) - names)
+    if new:
+        print(
+            f"Categories that only the second has: {', '.join(new[:8])}; `avis convert --categories` renames."
+        )
     write_agreements(out, found)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("clip", "HOTA", "FSLA"):

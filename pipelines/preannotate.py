@@ -67,9 +67,9 @@ def preannotate(
             raise AvisError(f"The format {name} can only be read", where="--to")
     if prompts is not None and sam is None:
         raise AvisError("Boxes and points need a model that follows them", fix="Give its folder with --sam.")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise AvisError(
-            "The folder is not empty", where=str(out), fix="Name a new one; drafts are kept apart."
+            "There is something already", where=str(out), fix="Name a new one; drafts are kept apart."
         )
     given = read_prompts(prompts) if prompts else None
     for name in names:
@@ -232,6 +232,9 @@ def corrections(draft: Path, corrected: Path, report: Path | None, category_map:
 
 def _read_any(path: Path) -> AnnotationSet:
     sources = read_sources(path, setting="the path")
+    for source in sources:
+        for note in source.reading.notes:
+            print(f"{source.name}: {note}")
     return unite_all([source.reading.annotations for source in sources], [source.name for source in sources])
 
 

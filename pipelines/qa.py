@@ -1,10 +1,14 @@
 """`avis qa`: the checks by hand, their list, and the repairs that need no judgement."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
+from components.annotate.params import AnnotateParams
+from components.annotate.targets import new_folder
 from components.core.errors import AvisError
 from components.core.params import read_block
+from components.qa.fixes import ON_REQUEST, Repair, fix_file
 
 
 def fix(source: Path | None, out: Path | None, also: list[str]) -> None:
@@ -18,9 +22,6 @@ def fix(source: Path | None, out: Path | None, also: list[str]) -> None:
     Raises:
         AvisError: the source is missing or no AVISeg JSON, or a repair is unknown.
     """
-    from components.annotate.params import AnnotateParams
-    from components.qa.fixes import ON_REQUEST, fix_file
-
     for name in also:
         if name not in ON_REQUEST:
             raise AvisError(
@@ -29,27 +30,44 @@ def fix(source: Path | None, out: Path | None, also: list[str]) -> None:
     source = source or Path(read_block("annotate", AnnotateParams).source)
     if not source.exists():
         raise AvisError("There is no such file or folder", where=str(source))
-    folder = source.is_dir()
     target = out or (
-        source.with_name(f"{source.name}-fixed") if folder else source.with_name(f"{source.stem}.fixed.json")
+        source.with_name(f"{source.name}-fixed")
+        if source.is_dir()
+        else source.with_name(f"{source.stem}.fixed.json")
     )
-    if target.resolve() == source.resolve():
-        raise AvisError("The repaired file would replace its source", where="--out", fix="Name another one.")
-    files = sorted(source.glob("*.json")) if folder else [source]
-    if not files:
-        raise AvisError("The folder has no .json file", where=str(source))
-    counts: dict[str, int] = {}
-    for file in files:
-        for repair in fix_file(file, target / file.name if folder else target, also):
-            counts[repair.fix] = counts.get(repair.fix, 0) + 1
-    if not counts:
+    if target.exists() and (target.is_file() or any(target.iterdir())):
+        raise AvisError(
+            "There is something already",
+            where=str(target),
+            fix="Remove it, or name another target with --out.",
+        )
+    repairs = _fix_folder(source, target, also) if source.is_dir() else fix_file(source, target, also)
+    if not repairs:
         print(f"Nothing to repair in {source}.")
         return
-    if folder:  # the new folder takes the old one's place: what needed no repair belongs into it, too
-        for file in sorted(source.iterdir()):
-            if file.is_file() and not (target / file.name).exists():
-                shutil.copy2(file, target / file.name)
-    for name, count in counts.items():
-        print(f"{name:20} {count}")
-    print(f"Written to {target}; what was done: {target}{'/*' if folder else ''}.repairs.csv")
+    for name, number in Counter(repair.fix for repair in repairs).items():
+        print(f"{name:20} {number}")
+    print(f"Written to {target}; what was done: {target}{'/**/*' if source.is_dir() else ''}.repairs.csv")
     print(f"To use it, set annotate.source in params.yaml to {target}.")
+
+
+class _NothingToRepairError(Exception):
+    pass
+
+
+def _fix_folder(source: Path, target: Path, also: list[str]) -> list[Repair]:
+    """A copy of the whole folder with its .json files repaired; nothing where there is nothing to repair."""
+    files = sorted(source.rglob("*.json"))
+    if not files:
+        raise AvisError("The folder has no .json file", where=str(source))
+    repairs: list[Repair] = []
+    try:
+        with new_folder(target) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            for file in files:
+                repairs += fix_file(file, folder / file.relative_to(source), also)
+            if not repairs:
+                raise _NothingToRepairError
+    except _NothingToRepairError:
+        return []
+    return repairs

@@ -197,8 +197,8 @@ def _unchecked(
         if problem:
             return None, f"a mask does not decode: {problem}"
         flat = [polygon for polygon in segmentation if len(polygon) >= 2]
-        height = int(max((max(polygon[1::2]) for polygon in flat), default=0)) + 2
-        width = int(max((max(polygon[0::2]) for polygon in flat), default=0)) + 2
+        height = max(0, int(max((max(polygon[1::2]) for polygon in flat), default=0))) + 2
+        width = max(0, int(max((max(polygon[0::2]) for polygon in flat), default=0))) + 2
     problem = check(segmentation, height, width)
     if problem:
         return None, f"a mask does not decode: {problem}"

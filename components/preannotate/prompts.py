@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,9 +67,12 @@ def read_prompts(path: Path) -> dict[str, dict[str, TrackPrompts]]:
             fix=f"Columns: {', '.join(COLUMNS)}.",
         )
     videos: dict[str, dict[str, TrackPrompts]] = {}
-    for row in reader:
-        cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
-        _add(videos, cells, f"{path}, row {reader.line_num}")
+    try:
+        for row in reader:
+            cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+            _add(videos, cells, f"{path}, row {reader.line_num}")
+    except csv.Error as error:
+        raise AvisError(f"Not valid CSV: {error}", where=f"{path}, row {reader.line_num}") from None
     if not videos:
         raise AvisError("The file has no prompts", where=str(path), fix="Add a row for each box or point.")
     return videos
@@ -82,7 +86,7 @@ def _add(videos: dict[str, dict[str, TrackPrompts]], cells: dict[str, str], wher
     for name in ("track", "category"):
         if not cells[name]:
             raise AvisError(f"{name} is missing", where=where)
-    if not cells["frame"].isascii() or not cells["frame"].isdigit():
+    if not re.fullmatch(r"[0-9]{1,7}", cells["frame"]):
         raise AvisError(f"{cells['frame'][:40]!r} is no frame number", where=f"{where}, field frame")
     track = videos.setdefault(video, {}).setdefault(cells["track"], TrackPrompts(cells["category"]))
     if track.category != cells["category"]:
@@ -91,6 +95,13 @@ def _add(videos: dict[str, dict[str, TrackPrompts]], cells: dict[str, str], wher
             where=f"{where}, field category",
         )
     prompt = track.frames.setdefault(int(cells["frame"]), FramePrompt())
+    given = [name for name in _BOX if cells[name]]
+    if given and (len(given) < 4 or cells["x"] or cells["y"] or cells["inside"]):
+        raise AvisError(
+            "A row is either a whole box or a point",
+            where=where,
+            fix="Write the point into a row of its own.",
+        )
     if all(cells[name] for name in _BOX):
         left, top, right, bottom = (_number(cells, name, where) for name in _BOX)
         if right <= left or bottom <= top:

@@ -52,16 +52,18 @@ class SamTracker:
             kind = transformers.PretrainedConfig.get_config_dict(folder, local_files_only=True)[0].get(
                 "model_type"
             )
-            if kind not in CLASSES:
+            if not isinstance(kind, str) or kind not in CLASSES:
                 raise AvisError(
                     f"The model is of the type {kind!r}", where=where, fix=f"Allowed: {', '.join(CLASSES)}."
                 )
             model_class, processor_class = (getattr(transformers, name) for name in CLASSES[kind])
             model = model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             processor = processor_class.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
+        except AvisError:
+            raise
+        except Exception as error:  # the libraries raise what they like for a damaged checkpoint
             raise AvisError(
-                f"The model cannot be loaded: {str(error).splitlines()[0]}", where=where
+                f"The model cannot be loaded: {str(error).strip().split(chr(10))[0]}", where=where
             ) from None
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         return cls(model.to(chosen).eval(), processor, chosen)

@@ -211,7 +211,7 @@ class Clip:
     @cached_property
     def spectrum_db(self) -> NDArray[np.float64] | None:
         """Power in 24 bands of each frame's second, [T, 24], in dB against the second's mean band."""
-        if self.sound is None:
+        if self.sound is None or self._far_too_short():
             return None
         per_frame = max(1, round(SAMPLE_RATE_HZ / self.frame_rate_hz))
         samples = np.zeros(self.length * per_frame, dtype=np.float32)
@@ -247,10 +247,18 @@ class Clip:
         quiet = (self.level_dbfs < loud - drop_db) & (self.level_dbfs < noise + 6.0)
         return np.asarray(quiet | (self.level_dbfs < INAUDIBLE_DBFS))
 
+    def _far_too_short(self) -> bool:
+        """Whether the sound is so much shorter than the clip's length that one of them is wrong.
+
+        audio_length says so; silence of the whole length would only fill the memory.
+        """
+        assert self.sound is not None  # noqa: S101
+        return self.length / self.frame_rate_hz > 60 + 2 * len(self.sound) / SAMPLE_RATE_HZ
+
     @cached_property
     def _windows_dbfs(self) -> NDArray[np.float64] | None:
         """Root mean square of each 50 ms of each frame's second, [T, windows]."""
-        if self.sound is None:
+        if self.sound is None or self._far_too_short():
             return None
         window = round(_WINDOW_S * SAMPLE_RATE_HZ)
         per_frame = max(1, round(SAMPLE_RATE_HZ / self.frame_rate_hz / window))

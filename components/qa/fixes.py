@@ -24,6 +24,7 @@ from components.core.records import intervals_problem
 _LARGEST_PART = 0.002  # of the mask: what the checks `specks` and `pinholes` call tiny
 _FARTHEST = 0.5  # of the square root of the area, as in `specks`
 _MOST_PIXELS = 2**30  # of a frame
+_FARTHEST_PX = 1e9  # of a box's number
 _BOX_TOLERANCE_PX = 2.0  # as in `box_mismatch`
 
 
@@ -66,7 +67,7 @@ def drop_short_polygons(row: Row, size: Size) -> Iterator[tuple[int | None, str]
 def null_empty_masks(row: Row, size: Size) -> Iterator[tuple[int | None, str]]:
     """Write a mask without pixels as null."""
     for k, segmentation in enumerate(row["segmentations"]):
-        if segmentation is None:
+        if not isinstance(segmentation, list | dict):
             continue
         try:
             empty = area(segmentation, size.height, size.width) == 0
@@ -80,7 +81,7 @@ def null_empty_masks(row: Row, size: Size) -> Iterator[tuple[int | None, str]]:
 def trim_length(row: Row, size: Size) -> Iterator[tuple[int | None, str]]:
     """Cut off segmentations past the video's end where there is no mask in them."""
     beyond = row["segmentations"][size.length :]
-    if beyond and not any(beyond):
+    if beyond and all(segmentation is None for segmentation in beyond):
         del row["segmentations"][size.length :]
         yield None, f"{len(beyond)} null(s) past the video's end cut off"
 
@@ -115,7 +116,7 @@ def _boxes_fit(given: list[Any], boxes: list[list[float] | None]) -> bool:
         elif (
             not isinstance(box, list)
             or len(box) != 4
-            or not all(type(value) in (int, float) for value in box)
+            or not all(type(value) in (int, float) and abs(value) < _FARTHEST_PX for value in box)
             or any(not abs(a - b) <= _BOX_TOLERANCE_PX for a, b in zip(box, expected, strict=True))
         ):
             return False
@@ -202,7 +203,7 @@ ON_REQUEST: dict[str, RowFix] = {"specks": remove_specks, "pinholes": fill_pinho
 OF_WHOLE_TRACKS = {
     "duplicate_id": "Give the second of two annotations with one id a new one.",
     "empty_track": "Remove tracks without any mask.",
-    "duplicate_tracks": "Remove the second of two tracks with the same category and the very same masks.",
+    "duplicate_tracks": "Remove the second of two tracks that say the very same.",
 }
 
 
@@ -218,7 +219,15 @@ def fix_file(source: Path, target: Path, also: list[str]) -> list[Repair]:
         AvisError: it is no AVISeg JSON.
     """
     document = _read(source)
-    videos = {row["id"]: size for row in document["videos"] if (size := _size(row)) is not None}
+    videos: dict[Any, Size] = {}
+    twice: set[Any] = set()  # whose masks they are nobody can tell: such videos are left alone
+    for row in document["videos"]:
+        size = _size(row)
+        if size is not None:
+            if row["id"] in videos:
+                twice.add(row["id"])
+            videos[row["id"]] = size
+    videos = {identity: size for identity, size in videos.items() if identity not in twice}
     fixes = SAFE | {name: ON_REQUEST[name] for name in also}
     # masks first, then the boxes that follow from them
     ordered = sorted(fixes, key=lambda name: name == "box_mismatch")
@@ -248,10 +257,11 @@ def _fix_tracks(document: Row, videos: dict[Any, Size]) -> list[Repair]:
         if size is None:
             kept.append(row)
             continue
-        if not any(row["segmentations"]):
+        if all(mask is None for mask in row["segmentations"]) and not row.get("sounding"):
             repairs.append(Repair("empty_track", size.name, row["id"], None, "a track without masks removed"))
             continue
-        masks = json.dumps([row["video_id"], row.get("category_id"), row["segmentations"]])
+        said = {name: row[name] for name in row if name not in ("id", "bboxes", "areas")}
+        masks = json.dumps(said, sort_keys=True)
         if masks in seen_masks:
             what = f"removed: the very same masks as track {seen_masks[masks]}"
             repairs.append(Repair("duplicate_tracks", size.name, row["id"], None, what))

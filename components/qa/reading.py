@@ -13,6 +13,7 @@ from components.core.media_index import MediaEntry
 
 _MOST_FRAMES, _MOST_PIXELS = 1_000_000, 2**30  # of a clip, of a frame: beyond any video
 _LARGEST_ID = 2**53
+_LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def read_split(path: Path, split: str, media: Path, index: Mapping[str, MediaEnt
     document = SplitDocument(split=split, categories={}, clips=[])
     for number, row in enumerate(content["categories"]):
         if isinstance(row, dict) and _is_id(row.get("id")) and isinstance(row.get("name"), str):
-            document.categories[row["id"]] = row["name"]
+            document.categories[row["id"]] = shown(row["name"])
         else:
             document.problems.append(Problem("malformed_entry", f"categories[{number}] has no id and name"))
     by_id: dict[Any, ClipItem] = {}
@@ -142,6 +143,11 @@ def _hand_out_tracks(rows: list[Any], by_id: Mapping[Any, ClipItem], document: S
             document.problems.append(Problem("duplicate_id", message, video=clip.name, track=track_id))
         seen.add(track_id)
         clip.tracks.append(row)
+
+
+def shown(text: str) -> str:
+    """A text of somebody's, as it can be written and shown: no half characters, not pages long."""
+    return text.encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
 
 
 def _is_id(value: object) -> TypeGuard[int]:

@@ -24,7 +24,7 @@ from components.qa.clip import Clip
 from components.qa.dataset import ClipFacts, Dataset, facts_of
 from components.qa.findings import SEVERITIES, Finding
 from components.qa.params import QaParams
-from components.qa.reading import ClipItem, read_split
+from components.qa.reading import ClipItem, read_split, shown
 from components.qa.report import write_report
 from components.qa.suspicions import read_suspicions
 from components.qa.waivers import Waiver, apply_waivers, read_waivers
@@ -173,7 +173,7 @@ def _attributed(findings: Sequence[Finding], dataset: Dataset) -> list[Finding]:
             people = set()
             for row in clip.tracks:
                 annotator = row.get("annotator")
-                annotator = annotator if isinstance(annotator, str) else ""
+                annotator = shown(annotator) if isinstance(annotator, str) else ""
                 category = clip.categories.get(row.get("category_id", -1), "")
                 tracks[clip.split, clip.name, row["id"]] = category, annotator
                 people.add(annotator)

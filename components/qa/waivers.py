@@ -16,13 +16,17 @@ from components.qa.findings import Finding
 class Waiver(Block):
     """One accepted finding. Without `video` it holds for all clips, without `track` for all tracks.
 
+    video: "" means findings about the set or a split, not about a clip.
     frame: the finding's first frame; without it the waiver holds for all frames.
+    message: the finding's very words, for findings that no track and no frame tells apart.
     """
 
     check: str
+    split: str | None = None
     video: str | None = None
     track: int | None = None
     frame: int | None = None
+    message: str | None = None
     reason: str = Field(min_length=1)
     author: str = Field(min_length=1)
 
@@ -30,9 +34,11 @@ class Waiver(Block):
         """Whether the finding is meant."""
         return (
             finding.check == self.check
+            and self.split in (None, finding.split)
             and self.video in (None, finding.video)
             and self.track in (None, finding.track)
             and self.frame in (None, finding.frame)
+            and self.message in (None, finding.message)
         )
 
 
@@ -65,7 +71,7 @@ def read_waivers(path: Path | None, known_checks: Collection[str]) -> list[Waive
             raise AvisError(
                 f"{place}: {first['msg']}",
                 where=where,
-                fix="Allowed: check, video, track, frame, reason, author.",
+                fix="Allowed: check, split, video, track, frame, message, reason, author.",
             ) from None
         if waiver.check not in known_checks:
             raise AvisError(

@@ -22,7 +22,7 @@ from components.annotate.label_studio_video import rectangles
 from components.core.errors import AvisError
 from components.core.json_rows import read_list
 from components.core.masks import encode
-from components.core.records import Video
+from components.core.records import AnnotationSet, Video
 
 _MASKS = ("brushlabels", "brush", "polygonlabels", "polygon")
 
@@ -34,6 +34,13 @@ class _Seen:
     length: int = 0
     size: tuple[int, int] | None = None
     frames: dict[int, str] = field(default_factory=dict)  # pictures
+    predicted: bool = False
+    annotated: bool = False
+
+    @property
+    def untouched(self) -> bool:
+        """A draft that nobody has looked at: its silence means nothing."""
+        return self.predicted and not self.annotated
 
 
 def _recognise(look: Look) -> str | None:
@@ -49,6 +56,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     videos: dict[str, Video] = {}
     for name, one in seen.items():
         where = f"{path}, video {name!r}"
+        if one.untouched:
+            continue
         if one.size is None:
             raise AvisError(
                 "No task tells the size of the frames",
@@ -67,8 +76,18 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         row = mapping(row, where)
         where = f"{where}, task {row.get('id')}" if "id" in row else where
         place = _place(mapping(row.get("data"), where), where, hints)
-        _add_task(gathering, videos[place.video], place, row, where, told)
+        if place.video in videos:
+            _add_task(gathering, videos[place.video], place, row, where, told)
     gathering.notes += told.sentences()
+    untouched = [name for name, one in seen.items() if one.untouched]
+    if untouched:
+        more = " …" if len(untouched) > 5 else ""
+        gathering.notes.append(
+            f"{count(len(untouched), 'video')} with predictions that nobody has annotated left out: "
+            f"{', '.join(untouched[:5])}{more}"
+        )
+    if not videos and untouched:
+        return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.notes)
     return Reading(gathering.finish(str(path)), gathering.notes)
 
 
@@ -116,6 +135,8 @@ def _survey(path: Path, hints: Hints, gathering: Gathering) -> dict[str, _Seen]:
         data = mapping(mapping(row, where).get("data"), where)
         place = _place(data, where, hints)
         one = seen.setdefault(place.video, _Seen(size=hints.sizes.get(place.video)))
+        one.predicted |= bool(row.get("predictions"))
+        one.annotated |= bool(_results(row)[0])
         labels = data.get("labels")
         for label in labels if isinstance(labels, list) else ():
             if isinstance(label, Mapping) and isinstance(label.get("value"), str):

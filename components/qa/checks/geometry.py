@@ -11,6 +11,7 @@ from components.qa.clip import Clip, Crop, intersection
 from components.qa.findings import Finding, Severity
 
 _EDGES_AT_ONCE = 512  # against all of a polygon
+_MOST_PAIRS = 100_000
 _ONE_COLOUR = 16  # gray levels from the darkest to the brightest pixel: one colour with a codec's noise
 
 
@@ -27,10 +28,12 @@ class BoxMismatch(Check):
         findings = []
         for track in clip.tracks:
             for k, (crop, box) in enumerate(zip(track.crops, track.boxes or [], strict=False)):
-                if crop is None or not isinstance(box, list) or not box:
+                if crop is None or box is None or box == []:
                     continue
-                if len(box) != 4 or not all(
-                    type(value) in (int, float) and abs(value) < 1e9 for value in box
+                if (
+                    not isinstance(box, list)
+                    or len(box) != 4
+                    or not all(type(value) in (int, float) and abs(value) < 1e9 for value in box)
                 ):
                     message = "the box is not four numbers: left, top, width, height"
                     findings.append(self.found(message, clip, track=track.id, frame=k))
@@ -301,8 +304,9 @@ def _near_edges(points: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[lis
     low, high = np.minimum(points, ends), np.maximum(points, ends)
     first: list[int] = []
     second: list[int] = []
-    for start in range(0, len(points), _EDGES_AT_ONCE):
-        some = slice(start, start + _EDGES_AT_ONCE)
+    at_once = max(1, _EDGES_AT_ONCE * 1000 // max(1000, len(points)))
+    for start in range(0, len(points), at_once):
+        some = slice(start, start + at_once)
         near = (low[None, :, 0] <= high[some, None, 0]) & (high[None, :, 0] >= low[some, None, 0])
         near &= (low[None, :, 1] <= high[some, None, 1]) & (high[None, :, 1] >= low[some, None, 1])
         i, j = np.nonzero(near)
@@ -310,6 +314,8 @@ def _near_edges(points: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[lis
         apart = (j > i + 1) & ~((i == 0) & (j == len(points) - 1))
         first += i[apart].tolist()
         second += j[apart].tolist()
+        if len(first) > _MOST_PAIRS:  # a scribble: that many are enough to find it crossing itself
+            break
     return first, second
 
 

@@ -159,4 +159,5 @@ def test_a_models_tracks_become_predictions_to_correct(tmp_path: Path) -> None:
     assert row["predictions"][0]["model_version"] == "avism"
     assert row["predictions"][0]["result"][0]["value"]["rle"] == OF_SDK
     reading = read_sources(tmp_path / "a.json")[0].reading
-    assert reading.annotations.tracks == [] and "1 task with predictions" in reading.notes[0]
+    assert reading.annotations.videos == []
+    assert reading.notes == ["1 video with predictions that nobody has annotated left out: clip"]

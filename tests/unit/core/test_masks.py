@@ -81,6 +81,10 @@ def test_a_malformed_mask_says_why(segmentation: object, reason: str) -> None:
         masks.decode(segmentation, 4, 4)
 
 
+def test_a_polygon_left_of_the_picture_is_empty() -> None:
+    assert masks.is_empty([[-50.0, 10, -10, 10, -10, 50]]) and masks.is_empty([[-1e5] * 6])
+
+
 @pytest.mark.parametrize("segmentation", [[None], [1.5], [["a", 1, 2, 3, 4, 5]], [[1, 2, [], 3, 4, 5]], "x"])
 def test_malformed_polygons_without_a_size_are_one_error(segmentation: object) -> None:
     with pytest.raises(AvisError, match="does not decode"):

@@ -29,7 +29,7 @@ def test_rows_of_one_object_belong_together(tmp_path: Path) -> None:
         ("a,,dog,0,1,2,3,4,,,", r"track is missing.*row 2"),
         ("a,1,dog,-1,1,2,3,4,,,", r"no frame number.*row 2"),
         ("a,1,dog,0,5,2,3,4,,,", r"no area.*row 2"),
-        ("a,1,dog,0,1,2,3,,,,", r"neither a whole box nor a point"),
+        ("a,1,dog,0,1,2,3,,,,", r"either a whole box or a point"),
         ("a,1,dog,0,,,,,nan,1,", r"no number of pixels.*field x"),
         ("a,1,dog,0,,,,,1,1,yes", r"inside is 'yes'"),
         ("a,1,dog,0,1,2,3,4,,,\na,1,cat,0,,,,,1,1,", r"is a dog in an earlier row.*row 3"),
@@ -47,3 +47,11 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
         read(tmp_path, "a,1\n", "video_id,frame\n")
     with pytest.raises(AvisError, match=r"column 'label' is unknown"):
         read(tmp_path, "a\n", "video_id,track,category,frame,label\n")
+
+
+@pytest.mark.parametrize(
+    "row", ["a,1,dog,0,1,2,3,4,5,6,", "a,1,dog,0,1,2,,,5,6,1", "a,1,dog," + "9" * 5000 + ",,,,,5,6,"]
+)
+def test_nothing_of_a_row_is_dropped_in_silence(tmp_path: Path, row: str) -> None:
+    with pytest.raises(AvisError, match="row 2"):
+        read(tmp_path, row + "\n")

@@ -119,6 +119,31 @@ def test_a_folder_is_repaired_into_a_folder(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert "empty_mask           2" in said and "labels-fixed" in said
     assert (tmp_path / "labels-fixed" / "b.json").read_bytes() == clean.read_bytes()
+    with pytest.raises(AvisError, match=r"something already.*labels-fixed"):
+        fix(tmp_path / "labels", None, [])
+    (tmp_path / "labels" / "a.json").unlink()
+    fix(tmp_path / "labels", tmp_path / "other", [])
+    assert not (tmp_path / "other").exists()
+
+
+def test_nothing_is_repaired_that_says_more_than_its_masks(tmp_path: Path) -> None:
+    """Heard and not seen, drawn alike by two people, undecodable, of one of two videos with one id."""
+    source = write(
+        tmp_path / "a.json",
+        {"id": 1, "segmentations": MASKS, "annotator": "Ada"},
+        {"id": 2, "segmentations": MASKS, "annotator": "Bob"},
+        {"id": 3, "segmentations": [None, None, None], "sounding": [[0, 3]]},
+        {"id": 4, "segmentations": [{}, "", 0]},
+        {"id": 5, "segmentations": MASKS, "bboxes": [[10**400, 1, 1, 1], None, None]},
+    )
+    repairs = fix_file(source, tmp_path / "b.json", [])
+    assert [(repair.fix, repair.track) for repair in repairs] == [("box_mismatch", 5)]
+    document = json.loads(
+        write(tmp_path / "c.json", {"id": 1, "segmentations": [[], *MASKS[1:]]}).read_text()
+    )
+    document["videos"].append({**document["videos"][0], "height": 5, "width": 5})
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    assert fix_file(tmp_path / "c.json", tmp_path / "d.json", []) == []
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_a_waiver_covers_only_the_track_it_names(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("- {check: flicker, video: a, author: Ada}", r"reason: .*waiver 1"),
-        ("- {check: flicker, reason: x, author: Ada, clip: a}", r"clip: .*Allowed: check, video"),
+        ("- {check: flicker, reason: x, author: Ada, clip: a}", r"clip: .*Allowed: check, split, video"),
         ("- {check: flick, reason: x, author: Ada}", "no check 'flick'"),
         ("check: flicker", "not a list"),
         ("- [", "not valid YAML"),
@@ -229,3 +229,33 @@ def test_values_of_other_types_become_findings(
 
     labelled_set.edit("train", edit)
     assert check in {finding.check for finding in labelled_set.findings()}
+
+
+def test_a_waiver_of_the_set_covers_no_clip_and_words_tell_findings_apart(tmp_path: Path) -> None:
+    path = tmp_path / "waivers.yaml"
+    common = "reason: right, author: Ada}\n"
+    path.write_text(
+        "- {check: rare_category, split: train, video: '', message: few of cow, "
+        + common
+        + "- {check: flicker, video: a, frame: 3, "
+        + common
+    )
+    findings = [
+        Finding("rare_category", "info", "few of cow", split="train"),
+        Finding("rare_category", "info", "few of cow", split="test"),
+        Finding("rare_category", "info", "few of dog", split="train"),
+        Finding("rare_category", "info", "few of cow", split="train", video="a"),
+        Finding("flicker", "warning", "", video="a", frame=3),
+        Finding("flicker", "warning", "", video="a", frame=4),
+    ]
+    marked, _ = apply_waivers(findings, read_waivers(path, ["rare_category", "flicker"]))
+    assert [bool(finding.waived) for finding in marked] == [True, False, False, False, True, False]
+
+
+def test_half_characters_and_pages_of_text_do_not_stop_the_report(labelled_set: Any) -> None:
+    labelled_set.edit("train", lambda document: document["categories"][0].update(name="dog\ud800"))
+    labelled_set.edit_track(3, lambda track: track.update(annotator="A\ud800" + "a" * 10**6))
+    labelled_set.put(3, 1, None)
+    outcome = run_qa(labelled_set, skip=["untrained_category", "empty_split"])
+    assert {finding.annotator[:2] for finding in outcome.findings if finding.track == 3} == {"A?"}
+    assert (labelled_set.paths.qa / "report.html").stat().st_size < 2_000_000
