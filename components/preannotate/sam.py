@@ -39,7 +39,7 @@ class SamTracker:
             import transformers
         except ImportError:
             raise AvisError(
-                "The package transformers is not installed", fix="pip install 'avis-pipeline[sam]'"
+                "The package transformers is not installed", fix="Install it: pip install transformers"
             ) from None
         where = str(folder)
         if not (folder / "config.json").is_file():
