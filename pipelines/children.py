@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from components.core.errors import AvisError
 
 PROGRESS_EVERY_S = 10.0
@@ -67,13 +69,52 @@ class Children:
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child and all of its group: dvc obeys a signal at once, the stage under it perhaps not."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
+        if not _group_lives(child):
             return
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_S)
+        deadline_s = time.monotonic() + GRACE_S
+        while _group_lives(child) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+
+
+def _group_lives(child: subprocess.Popen[bytes]) -> bool:
+    if child.poll() is None:
+        return True
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    for process in psutil.process_iter(["status"]):  # where nobody reaps orphans, they stay as zombies
+        with suppress(ProcessLookupError, PermissionError):
+            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == child.pid:
+                return True
+    return False
+
+
+@contextmanager
+def time_limit(child: subprocess.Popen[bytes], limit_s: float | None) -> Iterator[threading.Event]:
+    """End a child and its group when it takes too long; yields what is set when that happened."""
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        _end_group(child)
+
+    if limit_s is None:
+        yield expired
+        return
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
 
 
 def read_lines(stream: IO[bytes]) -> Iterator[str]:

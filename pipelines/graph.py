@@ -62,6 +62,32 @@ def read_graph(root: Path) -> list[Stage]:
     return [Stage(name, tuple(need for need, _ in order if need in needs[name])) for name, _ in order]
 
 
+def select(stages: Sequence[Stage], targets: Sequence[str] | None) -> list[Stage]:
+    """Return the targets and all that they need, in the given order.
+
+    Args:
+        stages: the graph, as read_graph returns it.
+        targets: names of stages, or of groups for all their variants; None: all stages.
+
+    Raises:
+        AvisError: if a target is no stage.
+    """
+    if targets is None:
+        return list(stages)
+    unknown = sorted(set(targets) - {stage.name for stage in stages} - {stage.group for stage in stages})
+    if unknown:
+        raise AvisError(
+            f"no stage is called {', '.join(unknown)}",
+            where="targets",
+            fix=f"There are: {', '.join(stage.name for stage in stages)}.",
+        )
+    wanted: set[str] = set()
+    for stage in reversed(stages):
+        if stage.name in wanted or stage.name in targets or stage.group in targets:
+            wanted |= {stage.name, *stage.needs}
+    return [stage for stage in stages if stage.name in wanted]
+
+
 def _address(stage: Any, root: Path) -> str:
     """Return a stage's address as seen from the root (DVC's own `addressing` follows the current folder)."""
     path = os.path.relpath(stage.path, root)

@@ -72,7 +72,7 @@ def run(root: Path) -> tuple[str, dict[str, str]]:
     state = rebuild(root=root, train_jobs=2, return_state=True)
     with get_client(sync_client=True) as client:
         artifact = client.request("POST", "/artifacts/latest/filter", json={}).json()
-    table = next(yaml.safe_load(a["data"]) for a in artifact if a["key"] == "rebuild")
+    table = next(yaml.safe_load(a["data"]) for a in artifact if a["key"] == "stages")
     return state.message or "", {row["stage"]: row["state"] for row in table}
 
 
@@ -99,12 +99,12 @@ def test_failure_stops_only_what_depends_on_it(project: Path) -> None:
     graph.write_text(
         graph.read_text().replace("sleep 0.2", "if test ${key} = b; then cat ill.txt; exit 1; fi")
     )
-    (project / "ill.txt").write_text("train: b is ill\n")
+    (project / "ill.txt").write_text("train: b is ill.\n")
     message, states = run(project)
     assert states["train@b"] == "Failed"
     assert states["train@a"] == "Completed"
     assert states["last"] == "Not run"
-    assert message == "train: b is ill"
+    assert message == "train: b is ill."
     assert not (project / "last.txt").exists()
 
 

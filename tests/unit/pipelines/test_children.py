@@ -9,7 +9,7 @@ import pytest
 
 from components.core.errors import AvisError
 from pipelines import children
-from pipelines.children import Children, read_lines
+from pipelines.children import Children, read_lines, time_limit
 
 SAYS = (
     "import sys, time; out = sys.stdout.buffer\n"
@@ -46,6 +46,25 @@ def test_no_child_outlives_its_run(tmp_path: Path) -> None:
     assert not Path(f"/proc/{grandchild}").exists() or zombie(grandchild)
     with pytest.raises(AvisError, match="stopped"), runs.start(["true"], tmp_path):
         pass
+
+
+def test_a_grandchild_that_ignores_the_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "GRACE_S", 0.5)
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if pid := os.fork():\n"
+        "    print(pid, flush=True); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "time.sleep(60)\n"
+    )
+    with (
+        Children().start([sys.executable, "-c", code], tmp_path) as child,
+        time_limit(child, 0.5) as expired,
+    ):
+        assert child.stdout is not None
+        lines = list(read_lines(child.stdout))
+    assert expired.is_set()
+    assert not Path(f"/proc/{lines[0]}").exists() or zombie(int(lines[0]))
 
 
 def zombie(pid: int) -> bool:

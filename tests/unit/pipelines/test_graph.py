@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.core.errors import AvisError
-from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph
+from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph, select
 
 ROOT = find_root(Path(__file__).parent)
 EXPECTED = {
@@ -157,3 +157,15 @@ def test_new_stages_of_the_lock_stand_in_the_graphs_order(tmp_path: Path) -> Non
     order_lock(tmp_path, ["old"], [Stage(name, ()) for name in ("a", "b", "c", "old", "never")])
     assert locked_stages(tmp_path) == ["old", "a", "b", "c"]
     assert yaml.safe_load(lock.read_text())["stages"] == entries
+
+
+def test_targets_bring_what_they_need_and_nothing_else() -> None:
+    stages = read_graph(ROOT)
+    first = variants()[0]
+    needed = {stage.name for stage in select(stages, [f"predict@{first}"])}
+    assert needed == {"sample", "ingest", "extract", "annotate", "qa", f"train@{first}", f"predict@{first}"}
+    both = {stage.name for stage in select(stages, ["train"])}
+    assert both == {"sample", "ingest", "extract", "annotate", "qa", *(f"train@{key}" for key in variants())}
+    assert select(stages, None) == stages
+    with pytest.raises(AvisError, match=r"no stage is called trian \(targets\).*train@"):
+        select(stages, ["trian", "qa"])
