@@ -22,6 +22,8 @@ ingest_app = typer.Typer(no_args_is_help=True, help="What became of the videos o
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(ingest_app, name="ingest")
 app.add_typer(export_app, name="export")
+champion_app = typer.Typer(help="The registered versions of the model, and which of them is the champion.")
+app.add_typer(champion_app, name="champion")
 qa_app = typer.Typer(help="Check annotations and media, as the qa stage does.")
 app.add_typer(qa_app, name="qa")
 
@@ -45,6 +47,73 @@ def rebuild(
     if not state.is_completed():
         raise AvisError(state.message or "the run was stopped")
     print(state.message)
+
+
+@app.command()
+def retrain(
+    revision: Annotated[str, typer.Option(help="A branch, tag or commit that was pushed.")] = "main",
+    repository: Annotated[
+        str | None, typer.Option(help="What to clone and push to; else where this checkout comes from.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Compare anew although nothing changed.")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="Further tries where a second one may help.")] = 1,
+) -> None:
+    """Train a challenger in a clone of its own, and promote it if it is better than the champion."""
+    from components.core.errors import AvisError
+    from pipelines.graph import find_root
+
+    root = find_root(Path.cwd())
+    from pipelines.retrain import retrain as flow
+
+    try:
+        state = flow(revision, repository, force=force, retries=retries, root=root, return_state=True)
+    except RuntimeError as error:
+        raise AvisError(f"Prefect did not start: {error}", fix="Try again.") from None
+    if not state.is_completed():
+        raise AvisError(state.message or "the run was stopped")
+    print(state.message)
+
+
+@champion_app.callback(invoke_without_command=True)
+def champion(context: typer.Context) -> None:
+    """Show all registered versions: scores, what was decided about each, and its commit."""
+    if context.invoked_subcommand is None:
+        from pipelines.versions import show_versions
+
+        show_versions()
+
+
+@champion_app.command()
+def rollback(
+    to: Annotated[int | None, typer.Argument(metavar="VERSION", help="Else the previous champion.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+) -> None:
+    """Make the previous champion, or a given version, the champion again."""
+    from pipelines.versions import rollback
+
+    rollback(to, reason)
+
+
+@champion_app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="As `avis champion` shows it.")],
+    reason: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+) -> None:
+    """Make a version the champion by hand, whatever was measured."""
+    from pipelines.versions import promote
+
+    promote(version, reason)
+
+
+@champion_app.command()
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the model.")],
+    version: Annotated[int | None, typer.Option(help="Else the champion.")] = None,
+) -> None:
+    """Get a version's model from DVC, for `avis predict --model`."""
+    from pipelines.versions import fetch
+
+    fetch(folder, version)
 
 
 @app.command()

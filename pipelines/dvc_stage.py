@@ -1,4 +1,4 @@
-"""`python -m pipelines.dvc_stage NAME`: `dvc repro` of one stage, in a process that ends with its parent."""
+"""`python -m pipelines.dvc_stage NAME [--force]`: `dvc repro` of one stage, ending with its parent."""
 
 import os
 import sys
@@ -7,8 +7,13 @@ from pathlib import Path
 from components.core.stage import disable_telemetry, end_with_parent
 
 
-def main(name: str) -> int:
-    """Bring one stage up to date and nothing else; returns dvc's exit code."""
+def main(name: str, *options: str) -> int:
+    """Bring one stage up to date and nothing else; returns dvc's exit code.
+
+    Args:
+        name: of the stage.
+        options: of `dvc repro`.
+    """
     disable_telemetry()
     # Where there is no .venv (a container, say) the stage runs with the Python that runs this.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -16,8 +21,8 @@ def main(name: str) -> int:
     from dvc.cli import main as dvc
 
     # The flag stands before the subcommand; without it siblings fail on the lock instead of waiting for it.
-    return int(dvc(["--wait-for-lock", "repro", "--single-item", name]))
+    return int(dvc(["--wait-for-lock", "repro", "--single-item", *options, name]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -53,10 +53,8 @@ def read_graph(root: Path) -> list[Stage]:
     try:
         with Repo(os.fspath(root)) as repo:
             graph = get_active_graph(repo.index.graph)
-            order = [(_address(stage, root), stage) for stage in plan_repro(graph)]
-            needs = {
-                name: {_address(need, root) for need in graph.successors(stage)} for name, stage in order
-            }
+            order = [(address(stage, root), stage) for stage in plan_repro(graph)]
+            needs = {name: {address(need, root) for need in graph.successors(stage)} for name, stage in order}
     except DvcException as error:
         raise AvisError(f"DVC cannot read the graph: {error}", where=str(root / "dvc.yaml")) from error
     return [Stage(name, tuple(need for need, _ in order if need in needs[name])) for name, _ in order]
@@ -88,8 +86,8 @@ def select(stages: Sequence[Stage], targets: Sequence[str] | None) -> list[Stage
     return [stage for stage in stages if stage.name in wanted]
 
 
-def _address(stage: Any, root: Path) -> str:
-    """Return a stage's address as seen from the root (DVC's own `addressing` follows the current folder)."""
+def address(stage: Any, root: Path) -> str:
+    """Return the address of a DVC stage from the root (its own `addressing` follows the current folder)."""
     path = os.path.relpath(stage.path, root)
     name: str | None = getattr(stage, "name", None)
     if name is None:

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ _RESTORED = "is cached - skipping run"
 class StageRunner:
     """Runs single stages of one repository, at most `train_jobs` trainings side by side."""
 
-    def __init__(self, root: Path, *, train_jobs: int, timeouts_s: Mapping[str, float]) -> None:
+    def __init__(
+        self, root: Path, *, train_jobs: int, timeouts_s: Mapping[str, float], force: Collection[str] = ()
+    ) -> None:
         self.children = Children()
         self.seconds: dict[str, float] = {}
         self._root = root
         self._timeouts_s = timeouts_s
+        self._force = force
         self._training = threading.BoundedSemaphore(train_jobs)
 
     def run(self, stage: Stage) -> State[Any]:
@@ -64,6 +67,8 @@ class StageRunner:
         limit_s = self._timeouts_s.get(stage.group, self._timeouts_s.get("default"))
         start_s = time.monotonic()
         command = [sys.executable, "-m", "pipelines.dvc_stage", stage.name]
+        if stage.name in self._force:
+            command.append("--force")
         try:
             with (
                 self.children.start(command, self._root) as child,
@@ -103,6 +108,7 @@ def bring_up_to_date(
     train_jobs: int = 1,
     retries: int = 1,
     timeouts_s: Mapping[str, float] | None = None,
+    force: Collection[str] = (),
 ) -> dict[str, State[Any]]:
     """Bring stages and all that they need up to date, siblings side by side; call it in a running flow.
 
@@ -114,6 +120,7 @@ def bring_up_to_date(
         train_jobs: trainings that run at the same time (each uses all cores, or the GPU).
         retries: further tries of a stage that fails.
         timeouts_s: the longest that a try may take, by group, and as `default` for those not named.
+        force: stages that run although nothing changed.
 
     Returns:
         How each stage ended, by name, in the order of the graph.
@@ -123,7 +130,7 @@ def bring_up_to_date(
     """
     stages = select(read_graph(root), targets)
     locked = locked_stages(root)
-    runner = StageRunner(root, train_jobs=train_jobs, timeouts_s=timeouts_s or {})
+    runner = StageRunner(root, train_jobs=train_jobs, timeouts_s=timeouts_s or {}, force=force)
     stage_task = run_stage.with_options(retries=retries, retry_delay_seconds=5)
     futures: dict[str, PrefectFuture[Any]] = {}
     try:

@@ -28,6 +28,7 @@ ALLOWED_BLOCKS = (
     "evaluate",
     "mllm",
     "compare",
+    "promotion",
 )
 PARAMS = Path("params.yaml")
 _VARIANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")

@@ -24,7 +24,7 @@ from typing import Protocol
 
 from components.core.errors import AvisError
 from components.core.lineage import code_version, data_version, file_md5, uncommitted_changes
-from components.core.params import Block, read_block
+from components.core.params import PARAMS, Block, read_block
 from components.core.paths import Paths
 
 STAND_IN = "pending-"  # begins the reference of a run that has no MLflow id yet
@@ -84,7 +84,7 @@ def training_run(
         params: all that decides the training.
         run_id: of an interrupted training that goes on; None starts a run.
     """
-    settings = _settings()
+    settings = tracking_params()
     start = {
         "ref": run_id or _stand_in(),
         "experiment": settings.experiment,
@@ -113,7 +113,7 @@ def continue_run(run_file: Path, *, paths: Paths | None = None) -> Iterator[Run]
         AvisError: if the file is missing or malformed.
     """
     run_id = _reference_in(run_file)
-    settings = _settings()
+    settings = tracking_params()
     start = {
         "ref": run_id,
         "experiment": settings.experiment,
@@ -129,7 +129,7 @@ def continue_run(run_file: Path, *, paths: Paths | None = None) -> Iterator[Run]
 @contextmanager
 def data_run(stage: str, *, params: Mapping[str, object], paths: Paths | None = None) -> Iterator[Run]:
     """A run of a data stage, in the data experiment, with its duration and, if it fails, the reason."""
-    settings = _settings()
+    settings = tracking_params()
     start = {
         "ref": _stand_in(),
         "experiment": settings.data_experiment,
@@ -147,10 +147,10 @@ def data_run(stage: str, *, params: Mapping[str, object], paths: Paths | None = 
             run.metrics({"duration_s": time.monotonic() - begin})
 
 
-def send_pending(paths: Paths | None = None) -> int:
+def send_pending(paths: Paths | None = None, *, uri: str | None = None) -> int:
     """Send what earlier commands could not; return how many runs are still waiting."""
     folder = (paths or Paths()).tracking
-    uri = tracking_uri()
+    uri = uri or tracking_uri()
     if pending(folder) and uri != NO_TRACKING:
         sender = _start_sender(folder, uri)
         deadline = time.monotonic() + _LAST_SENDING_S
@@ -183,7 +183,7 @@ def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRu
         AvisError: if `run_file` is missing or malformed.
     """
     reference = _reference_in(run_file)
-    settings = _settings()
+    settings = tracking_params()
     if settings.uri == NO_TRACKING:
         return None
     from components.core.tracking_send import find_run
@@ -197,7 +197,7 @@ def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, st
     Returns:
         Texts by "<run id> (<name of the run>)"; nothing if MLflow is away or nothing is tracked.
     """
-    settings = _settings()
+    settings = tracking_params()
     if settings.uri == NO_TRACKING:
         return {}
     from components.core.tracking_send import run_files
@@ -210,9 +210,20 @@ def pending(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("[0-9]*/operations.jsonl"))
 
 
-def tracking_uri() -> str:
-    """Where runs are written: MLFLOW_TRACKING_URI, else `tracking.uri` of params.yaml."""
-    return _settings().uri
+def tracking_uri(root: Path | None = None) -> str:
+    """Where runs are written: MLFLOW_TRACKING_URI, else `tracking.uri` of params.yaml.
+
+    Args:
+        root: a checkout; its params.yaml is read, and a database file that it names relative to it is given
+            with its whole path, for processes that run elsewhere.
+    """
+    if root is None:
+        return tracking_params().uri
+    uri = tracking_params(root / PARAMS).uri
+    file = uri.removeprefix("sqlite:///")
+    if file == uri or file.startswith(("/", ":")):
+        return uri
+    return f"sqlite:///{(root.resolve() / file).as_posix()}"
 
 
 def store_name(uri: str) -> str:
@@ -225,9 +236,11 @@ def sender_lock(folder: Path, uri: str) -> Path:
     return folder / f"sender-{store_name(uri)}.lock"
 
 
-def _settings() -> TrackingParams:
+def tracking_params(path: Path = PARAMS) -> TrackingParams:
+    """Read the block `tracking`; the environment variable MLFLOW_TRACKING_URI wins over its address."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    return read_block("tracking", TrackingParams, override={"uri": uri} if uri else {}, optional=True)
+    override = {"uri": uri} if uri else {}
+    return read_block("tracking", TrackingParams, path=path, override=override, optional=True)
 
 
 def _reference_in(run_file: Path) -> str:

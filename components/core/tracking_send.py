@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from components.core.stage import disable_telemetry
 from components.core.tracking import STAND_IN, TrackedRun, pending, sender_lock, store_name
@@ -90,9 +90,19 @@ class Store:
                 self.client.restore_experiment(found.experiment_id)
                 return str(found.experiment_id)
             try:
-                return str(self.client.create_experiment(name))
+                return str(self.client.create_experiment(name, artifact_location=self._artifacts(name)))
             except MlflowException:  # another machine was quicker
                 return str(self.client.get_experiment_by_name(name).experiment_id)
+
+    def _artifacts(self, name: str) -> str | None:
+        """Where a new experiment keeps its files: beside a database file that lies elsewhere.
+
+        MLflow would take the current folder, which is that of an unattended run and does not last.
+        """
+        file = Path(self.uri.removeprefix("sqlite:///").partition("?")[0])
+        if not self.uri.startswith("sqlite:///") or not file.is_absolute() or file.parent == Path.cwd():
+            return None
+        return (file.parent / "mlruns" / quote(name, safe="")).as_uri()
 
     def run(self, start: dict[str, Any]) -> tuple[str, str]:
         """Return (run id, experiment id) of the run that `start` refers to; begins it if there is none."""

@@ -10,12 +10,44 @@ from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.media_mirror import with_local_media
 from components.core.paths import Paths
-from components.core.records import Result, read_annotations, write_results
+from components.core.records import AnnotationSet, Result, read_annotations, write_results
 from components.core.tracking import continue_run
 from components.predict.clips import Predictor
 from components.predict.media_clips import clip_moments
 from components.predict.params import PredictParams
 from models.moments import ClipError
+
+
+def predict_clips(
+    predictor: Predictor, annotations: AnnotationSet, paths: Paths, *, where: str, label: str
+) -> list[Result]:
+    """Find the tracks of all annotated clips, with a progress bar.
+
+    Args:
+        predictor: the model.
+        annotations: names the clips; their masks are not looked at.
+        paths: where the media are.
+        where: the annotations' file, for messages.
+        label: shown at the bar.
+
+    Raises:
+        AvisError: missing media, or categories that the model does not know.
+    """
+    if annotations.categories != predictor.card.categories:
+        raise AvisError(
+            "the test annotations have other categories than the model was trained on",
+            where=where,
+            fix="Run `dvc repro`: it trains anew.",
+        )
+    paths = with_local_media(paths, [video.name for video in annotations.videos])
+    results: list[Result] = []
+    for video in tqdm(annotations.videos, desc=label, unit="clip", mininterval=1.0):
+        clip = partial(clip_moments, predictor, paths.media, video)
+        try:
+            results += predictor.predict(video.id, clip, height=video.height, width=video.width)
+        except ClipError as error:
+            raise AvisError(f"the clip cannot be predicted: {error}", where=video.name) from error
+    return results
 
 
 def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> None:
@@ -28,24 +60,10 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
     predictor = Predictor.load(paths.model(variant), params)
     file = paths.annotations / "test.json"
     annotations = read_annotations(file)
-    if annotations.categories != predictor.card.categories:
-        raise AvisError(
-            "the test annotations have other categories than the model was trained on",
-            where=str(file),
-            fix="Run `dvc repro`: it trains anew.",
-        )
-    paths = with_local_media(paths, [video.name for video in annotations.videos])
-    results: list[Result] = []
-    frames = 0
     begin = time.monotonic()
-    for video in tqdm(annotations.videos, desc=f"predict {variant}", unit="clip", mininterval=1.0):
-        clip = partial(clip_moments, predictor, paths.media, video)
-        try:
-            results += predictor.predict(video.id, clip, height=video.height, width=video.width)
-        except ClipError as error:
-            raise AvisError(f"the clip cannot be predicted: {error}", where=video.name) from error
-        frames += video.length
+    results = predict_clips(predictor, annotations, paths, where=str(file), label=f"predict {variant}")
     seconds = time.monotonic() - begin
+    frames = sum(video.length for video in annotations.videos)
     timing = {
         "clips": len(annotations.videos),
         "frames": frames,

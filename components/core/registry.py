@@ -1,0 +1,270 @@
+"""MLflow's model registry: which versions of a model there are, and which one is the champion.
+
+A version is a page of the registry that points to the run of its training; its weights stay in DVC. What a
+version is made of stands in its tags, so that it can be traced and made again: the commit (`avis.commit`),
+the hash of all that decides its training (`avis.training`), the weights' MD5 (`avis.weights.md5`).
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import AvisError
+from components.core.tracking import NO_TRACKING
+from components.core.tracking_send import Away, Store
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+COMMIT, TRAINING, WEIGHTS_MD5 = "avis.commit", "avis.training", "avis.weights.md5"
+DECISION, REASON, DECIDED, REPLACED = "avis.decision", "avis.reason", "avis.decided", "avis.replaced"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the registered model: its number, the run of its training, its tags and aliases."""
+
+    number: int
+    run_id: str
+    created_s: float
+    tags: dict[str, str]
+    aliases: list[str]
+
+    @property
+    def commit(self) -> str:
+        """The commit that has its data, code and parameters; empty if it was registered by other means."""
+        return self.tags.get(COMMIT, "")
+
+
+class RegistryAway(AvisError):  # noqa: N818  # noqa: N818
+    """MLflow cannot be reached now; a second try may."""
+
+
+class Registry:
+    """The versions of one registered model."""
+
+    def __init__(self, uri: str, folder: Path, *, model: str, experiment: str) -> None:
+        """Connect.
+
+        Args:
+            uri: of MLflow.
+            folder: for what is to be sent (`Paths.tracking`).
+            model: the registered name; made with the first version.
+            experiment: where the runs of trainings are.
+
+        Raises:
+            RegistryAway: MLflow cannot be reached.
+            AvisError: nothing is tracked here.
+        """
+        if uri == NO_TRACKING:
+            raise AvisError(
+                "models are kept in MLflow's registry, and nothing is tracked here",
+                where="tracking.uri in params.yaml, or MLFLOW_TRACKING_URI",
+                fix="Name a database or a server there.",
+            )
+        self.model = model
+        self._experiment = experiment
+        folder.mkdir(parents=True, exist_ok=True)
+        with _errors():
+            self._store = Store(uri, folder)
+            self._store.experiment(experiment)  # made here, so that its files are kept beside the database
+
+    def versions(self) -> list[Version]:
+        """Return all versions, the newest first."""
+        from mlflow.exceptions import MlflowException
+
+        with _errors(), self._store.errors():
+            client = self._store.client
+            try:
+                aliases = client.get_registered_model(self.model).aliases
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return []
+                raise
+            found: list[Any] = []
+            token = None
+            while token is None or token:
+                page = client.search_model_versions(f"name = '{self.model}'", page_token=token)
+                found += page
+                token = page.token or ""
+            names: dict[int, list[str]] = {}
+            for alias, number in aliases.items():
+                names.setdefault(int(number), []).append(alias)
+        versions = [
+            Version(
+                int(entry.version),
+                str(entry.run_id or ""),
+                entry.creation_timestamp / 1000,
+                dict(entry.tags),
+                sorted(names.get(int(entry.version), [])),
+            )
+            for entry in found
+        ]
+        return sorted(versions, key=lambda version: -version.number)
+
+    def with_alias(self, alias: str) -> Version | None:
+        """Return the version with an alias, None if none has it."""
+        return next((version for version in self.versions() if alias in version.aliases), None)
+
+    def version(self, number: int) -> Version:
+        """Return one version.
+
+        Raises:
+            AvisError: there is none with this number; it lists those there are.
+        """
+        versions = self.versions()
+        for version in versions:
+            if version.number == number:
+                return version
+        known = ", ".join(str(version.number) for version in versions) or "none"
+        raise AvisError(f"{self.model} has no version {number}", fix=f"There are: {known}.")
+
+    def register(self, reference: str, *, tags: Mapping[str, str], description: str = "") -> Version:
+        """Add a trained model as the newest version, and as the challenger.
+
+        A model that was registered before, with the same weights from the same commit, is not registered
+        again: so a run that was cut off can simply be repeated.
+
+        Args:
+            reference: the run id of run.json, a stand-in too.
+            tags: what it is made of, COMMIT and WEIGHTS_MD5 among them.
+            description: for the registry's page.
+
+        Raises:
+            AvisError: MLflow does not know the run.
+        """
+        same = (COMMIT, WEIGHTS_MD5)
+        known = next(
+            (
+                version
+                for version in self.versions()
+                if all(version.tags.get(name) == tags.get(name) for name in same)
+            ),
+            None,
+        )
+        number = known.number if known else self._add(reference, tags, description)
+        if known is None or known.tags.get(DECISION) is None:
+            with _errors(), self._store.errors():
+                self._store.client.set_registered_model_alias(self.model, CHALLENGER, str(number))
+        return self.version(number)
+
+    def _add(self, reference: str, tags: Mapping[str, str], description: str) -> int:
+        from mlflow.exceptions import MlflowException
+
+        with _errors(), self._store.errors():
+            client = self._store.client
+            run = self._store.known_run(reference, self._store.experiment(self._experiment))
+            if run is None:
+                raise AvisError(
+                    "MLflow does not know the run of this training",
+                    where=reference,
+                    fix="What it could not be told yet is sent by the next command; then try again.",
+                )
+            try:
+                client.create_registered_model(self.model)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            added = client.create_model_version(
+                self.model,
+                source=self._source(run),
+                run_id=run.info.run_id,
+                tags=dict(tags),
+                description=description,
+            )
+        return int(added.version)
+
+    def _source(self, run: Any) -> str:
+        """The page of the model that the training logged, which points to the weights; else its run."""
+        outputs = getattr(run.outputs, "model_outputs", None) or []
+        return f"models:/{outputs[-1].model_id}" if outputs else f"runs:/{run.info.run_id}"
+
+    def tag(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        with _errors(), self._store.errors():
+            for name, value in tags.items():
+                self._store.client.set_model_version_tag(self.model, str(version.number), name, value[:5000])
+
+    def refuse(self, version: Version, reason: str) -> None:
+        """Note why a challenger does not become the champion; it stays the challenger until the next one."""
+        self.tag(version, {DECISION: "refused", REASON: reason, DECIDED: _now()})
+
+    def promote(self, version: Version, reason: str, *, decision: str = "promoted") -> Version | None:
+        """Make a version the champion; the former one is kept as PREVIOUS.
+
+        The aliases are set in an order in which there is a champion at every moment.
+
+        Returns:
+            the former champion, None if there was none.
+        """
+        former = self.with_alias(CHAMPION)
+        if former is not None and former.number == version.number:
+            return former
+        with _errors(), self._store.errors():
+            client = self._store.client
+            if former is not None:
+                client.set_registered_model_alias(self.model, PREVIOUS, str(former.number))
+            client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
+            challenger = client.get_registered_model(self.model).aliases.get(CHALLENGER)
+            if challenger is not None and int(challenger) == version.number:
+                client.delete_registered_model_alias(self.model, CHALLENGER)
+        replaced = {REPLACED: str(former.number)} if former is not None else {}
+        self.tag(version, {DECISION: decision, REASON: reason, DECIDED: _now(), **replaced})
+        return former
+
+    def note_run(
+        self,
+        version: Version,
+        *,
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float] | None = None,
+        files: Mapping[Path, str] | None = None,
+    ) -> None:
+        """Add to the run of a version's training.
+
+        Args:
+            version: whose run.
+            tags, metrics: to set.
+            files: a file and the artifact folder it goes to.
+        """
+        with _errors(), self._store.errors():
+            client = self._store.client
+            for name, value in tags.items():
+                client.set_tag(version.run_id, name, value)
+            for name, number in (metrics or {}).items():
+                client.log_metric(version.run_id, name, number)
+            for file, place in (files or {}).items():
+                client.log_artifact(version.run_id, str(file), place)
+
+    def artifact(self, version: Version, name: str, folder: Path) -> Path | None:
+        """Download a file of a version's run; None if it has none of this name."""
+        from mlflow.exceptions import MlflowException
+
+        with _errors(), self._store.errors():
+            try:
+                return Path(self._store.client.download_artifacts(version.run_id, name, str(folder)))
+            except (MlflowException, OSError):
+                return None
+
+    def run_address(self, version: Version) -> str | None:
+        """The page of a version's run, where MLflow is a server."""
+        if not self._store.uri.startswith("http"):
+            return None
+        with _errors(), self._store.errors():
+            experiment = self._store.client.get_run(version.run_id).info.experiment_id
+        return f"{self._store.uri.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except Away as error:
+        raise RegistryAway(
+            f"MLflow cannot be reached: {error}", fix="Start it, then run this again: nothing is lost."
+        ) from error
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,21 @@
+"""The block `promotion` of params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from components.core.params import Block
+
+
+class PromotionParams(Block):
+    """When a new model takes the champion's place. Points are percentage points of a score."""
+
+    model: str = Field(default="avis", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
+    variant: str = "avism"
+    protocol: Literal["corrected", "official"] = "corrected"
+    metric: Literal["mAP", "HOTA", "FSLA"] = "FSLA"
+    min_gain_points: float = Field(default=0.5, ge=0)
+    max_category_fall_points: float = Field(default=10.0, ge=0)
+    max_drop_points: float = Field(default=5.0, ge=0)
+    resamples: int = Field(default=2000, ge=100)
+    seed: int = Field(default=1, ge=0)

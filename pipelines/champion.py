@@ -1,0 +1,131 @@
+"""The flow `evaluate_champion`: does the champion still do well on the clips that there are now?"""
+
+import csv
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.core.errors import AvisError
+from components.core.paths import Paths
+from components.core.registry import CHAMPION, Registry, Version
+from components.core.stage import disable_telemetry
+from components.core.tracking import data_run
+from components.promote.freshness import Freshness, freshness
+from components.promote.params import PromotionParams
+from pipelines.champion_model import measure_version
+from pipelines.graph import find_root, read_graph
+from pipelines.notifications import notify, notify_failure
+from pipelines.rebuild import bring_up_to_date
+from pipelines.registry_access import open_registry, promotion_params, when_there
+from pipelines.workspace import environment_of_stages, own_clone
+
+disable_telemetry()
+
+from prefect import flow, get_run_logger  # noqa: E402
+from prefect.artifacts import create_table_artifact  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.events import emit_event  # noqa: E402
+from prefect.states import Completed, Failed  # noqa: E402
+
+DROPPED = "avis.champion.dropped"
+_SCRATCH = Path(".dvc") / "tmp" / "champion"
+
+
+@flow(persist_result=False, on_failure=[notify_failure], on_crashed=[notify_failure])
+def evaluate_champion(
+    revision: str = "main",
+    repository: str | None = None,
+    retries: int = 1,
+    timeouts_s: dict[str, float] | None = None,
+    root: Path | None = None,
+) -> State[Any]:
+    """Score the champion on the test clips of a revision; tell when it does worse on the fresh ones.
+
+    Fresh are clips that it was neither scored on when it was made nor trained on. A drop by more than
+    `promotion.max_drop_points`, outside the noise, is told by the event `avis.champion.dropped`, which
+    starts `retrain` where it is deployed.
+
+    Args:
+        revision, repository, retries, timeouts_s, root: as of `retrain`.
+    """
+    log = get_run_logger().info
+    try:
+        base = find_root(root or Path.cwd())
+        with own_clone(base, revision=revision, purpose="champion", repository=repository) as workspace:
+            params = promotion_params(workspace.root)
+            registry = when_there(log, open_registry, base, params)
+            champion = when_there(log, registry.with_alias, CHAMPION)
+            if champion is None:
+                return Completed(name="Unchanged", message="Nothing to do: there is no champion")
+            with environment_of_stages(workspace, trigger="champion"):
+                needs = {stage.name: stage.needs for stage in read_graph(workspace.root)}
+                data = needs.get(f"train@{params.variant}", ())
+                bring_up_to_date(workspace.root, targets=data, retries=retries, timeouts_s=timeouts_s)
+                counts = measure_version(workspace.root, champion, workspace.root / _SCRATCH, log)
+            trained_on = json.loads((workspace.root / _SCRATCH / "model" / "clips.json").read_text())
+            found = freshness(
+                counts, known=_scored_on(registry, champion), trained_on=set(trained_on), params=params
+            )
+            _record(base, registry, champion, found, params)
+            message = _words(champion, found, params)
+            log(message)
+            if found.dropped:
+                for problem in notify("promotion", f"{params.model} {champion.number} does worse", message):
+                    get_run_logger().warning(problem)
+                emit_event(
+                    DROPPED,
+                    resource={"prefect.resource.id": f"avis.model.{params.model}"},
+                    payload={"revision": revision, "message": message},
+                )
+                return Completed(name="Dropped", message=message)
+            return Completed(message=message)
+    except AvisError as error:
+        return Failed(message=str(error))
+
+
+def _scored_on(registry: Registry, champion: Version) -> set[str]:
+    """The clips that the evaluate stage scored it on, from the table that it left with the run."""
+    with TemporaryDirectory() as folder:
+        table = registry.artifact(champion, "evaluation/per_clip.csv", Path(folder))
+        if table is None:
+            return set()
+        with table.open(newline="", encoding="utf-8") as file:
+            return {row["video"] for row in csv.DictReader(file)}
+
+
+def _record(
+    base: Path, registry: Registry, champion: Version, found: Freshness, params: PromotionParams
+) -> None:
+    values = {
+        f"fresh/{params.metric}": found.fresh,
+        f"known/{params.metric}": found.known,
+        "fresh/clips": float(found.fresh_clips),
+        "known/clips": float(found.known_clips),
+    }
+    known = {name: value for name, value in values.items() if value is not None}
+    about = {"model": params.model, "version": champion.number, "protocol": params.protocol}
+    with data_run("champion", params=about, paths=Paths(base / "data")) as run:
+        run.metrics(known)
+        run.tags({"avis.version": f"{params.model} {champion.number}"})
+    rows = [{"clips": name, "value": round(value, 2)} for name, value in known.items()]
+    create_table_artifact(
+        key="champion", table=rows, description=f"Version {champion.number} on the clips now"
+    )
+    if found.fresh is not None:
+        tags = {f"avis.fresh.{params.metric}": f"{found.fresh:.2f}"}
+        when_there(get_run_logger().info, registry.tag, champion, tags)
+
+
+def _words(champion: Version, found: Freshness, params: PromotionParams) -> str:
+    who = f"Version {champion.number} of {params.model}"
+    if found.fresh is None:
+        return f"{who}: there are no fresh clips ({found.known_clips} known ones)"
+    text = f"{who}: {params.metric} {found.fresh:.2f} on {found.fresh_clips} fresh clips"
+    if found.known is None or found.change is None:
+        return f"{text}; no known clips to compare with"
+    text += f", {found.known:.2f} on {found.known_clips} known ones ({found.change:+.2f} points"
+    if found.low is not None and found.high is not None:
+        text += f", 95 % interval {found.low:+.2f} to {found.high:+.2f}"
+    limit = f"the limit is a drop by {params.max_drop_points:g}, outside the noise"
+    return f"{text}; {limit})"

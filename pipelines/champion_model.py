@@ -1,0 +1,105 @@
+"""A version's files, from its commit: into a folder, checked against what the registry says of them."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from components.core.errors import AvisError
+from components.core.files import replace_file
+from components.core.paths import Paths
+from components.core.registry import WEIGHTS_MD5, Version
+from components.evaluate.counts_file import CountsFile, read_counts
+from pipelines.children import Children, read_lines
+from pipelines.git import git
+
+FILES = ("model.safetensors", "config.json", "clips.json", "run.json")
+
+
+def fetch_version(root: Path, version: Version, folder: Path) -> None:
+    """Put the model of a registered version into a folder.
+
+    Args:
+        root: a checkout of the repository that has its commit, or can fetch it from `origin`.
+        version: which.
+        folder: model.safetensors, config.json, clips.json and run.json come here.
+
+    Raises:
+        AvisError: the commit or the data is gone, or the weights are not those that were registered.
+    """
+    variant = version.tags.get("avis.variant", "")
+    where = f"version {version.number}, commit {version.commit[:12] or 'unknown'}"
+    if not version.commit or not variant:
+        raise AvisError("this version was not registered by avis: its tags name no commit", where=where)
+    _have_commit(root, version, where)
+    lock = yaml.safe_load(git(root, "show", f"{version.commit}:dvc.lock", where=where))
+    md5s = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
+    place = Paths().model(variant).as_posix()
+    wanted = {name: str(md5s.get(f"{place}/{name}", "")) for name in FILES}
+    if not all(wanted.values()) or wanted[FILES[0]] != version.tags.get(WEIGHTS_MD5):
+        raise AvisError("the weights of this commit are not those that were registered", where=where)
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy(root, wanted, folder, where)
+
+
+def _copy(root: Path, wanted: dict[str, str], folder: Path, where: str) -> None:
+    """Copy files by their MD5 from DVC's cache; what is not there is fetched from the remote."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    with Repo(os.fspath(root)) as repo:
+        cache = repo.cache.local
+        missing = {HashInfo("md5", md5) for md5 in wanted.values() if not cache.exists(md5)}
+        try:
+            if missing:
+                repo.cloud.pull(missing)
+        except DvcException as error:
+            raise AvisError(f"its files cannot be fetched: {error}", where=where) from error
+        lost = [name for name, md5 in wanted.items() if not cache.exists(md5)]
+        if lost:
+            raise AvisError(f"{', '.join(lost)}: neither in DVC's cache nor at its remote", where=where)
+        for name, md5 in wanted.items():
+            with replace_file(folder / name) as new:
+                shutil.copyfile(cache.oid_to_path(md5), new)
+
+
+def _have_commit(root: Path, version: Version, where: str) -> None:
+    try:
+        git(root, "cat-file", "-e", f"{version.commit}^{{commit}}")
+    except AvisError:
+        git(root, "fetch", "--quiet", "--tags", "origin", where=where)
+        git(root, "cat-file", "-e", f"{version.commit}^{{commit}}", where=where, fix="Its commit is gone.")
+
+
+def measure_version(root: Path, version: Version, scratch: Path, log: Callable[[str], None]) -> CountsFile:
+    """Score a registered version on the test clips of a checkout.
+
+    Args:
+        root: the checkout: its test annotations, media, parameters and code.
+        version: which.
+        scratch: a folder for its files and results.
+        log: gets each line of what the scoring says.
+
+    Raises:
+        AvisError: its files cannot be had, or it cannot be scored: it says why.
+    """
+    log(f"Scores version {version.number}")
+    fetch_version(root, version, scratch / "model")
+    command = [sys.executable, "-m", "pipelines.measure_model"]
+    reason = ""
+    with Children().start([*command, *map(os.fspath, (scratch / "model", scratch / "out"))], root) as child:
+        assert child.stdout is not None  # noqa: S101 (it was opened as a pipe)
+        for line in read_lines(child.stdout):
+            log(line)
+            reason = line
+        code = child.wait()
+    if code:
+        raise AvisError(
+            f"version {version.number} cannot be scored: {reason.removeprefix('champion: ')}",
+            fix="Does this revision's code still read its configuration?",
+        )
+    return read_counts(scratch / "out" / "counts.safetensors", stage="evaluate")

@@ -1,0 +1,199 @@
+"""The flow `ingest`: new ids in, attrition report out, in a clone of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from components.annotate.params import AnnotateParams
+from components.core.errors import AvisError
+from components.core.files import write_json
+from components.core.params import PARAMS, read_block
+from components.core.paths import Paths
+from components.core.records import read_manifest, write_manifest
+from components.core.stage import disable_telemetry
+from components.ingest.attrition import NOT_TRIED, Attrition, Loss, annotated_categories, read_attrition
+from components.ingest.from_ids import manifest_from_ids
+from components.ingest.params import IngestParams
+from pipelines.git import git
+from pipelines.graph import find_root
+from pipelines.locked import drop_lost, output_md5
+from pipelines.notifications import notify, notify_failure
+from pipelines.rebuild import bring_up_to_date
+from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote
+
+disable_telemetry()
+
+from prefect import flow, get_run_logger  # noqa: E402
+from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.events import emit_event  # noqa: E402
+from prefect.states import Completed, Failed  # noqa: E402
+
+CHANGED = "avis.data.changed"
+REPORT = Path("data") / "attrition.json"
+_OK, _SHOWN = "ok", 50
+
+
+@flow(persist_result=False, on_failure=[notify_failure], on_crashed=[notify_failure])
+def ingest(
+    ids: list[str] | None = None,
+    revision: str = "main",
+    repository: str | None = None,
+    split: str | None = None,
+    retries: int = 1,
+    timeouts_s: dict[str, float] | None = None,
+    root: Path | None = None,
+) -> State[Any]:
+    """Add videos to the manifest, fetch what is missing, and report what could not be had, and why.
+
+    Entries that failed before are asked for again, each status when it is due. The new manifest, dvc.lock and
+    the report (data/attrition.json) are committed on a branch of their own and the media pushed; where the
+    media changed, the event `avis.data.changed` names that branch, and starts `retrain` where it is deployed.
+
+    Args:
+        ids: YouTube ids or addresses, perhaps with start and end, as of `avis manifest from-ids`.
+        split: that the new ones belong to.
+        revision, repository, retries, timeouts_s, root: as of `retrain`.
+    """
+    try:
+        base = find_root(root or Path.cwd())
+        with own_clone(base, revision=revision, purpose="ingest", repository=repository) as workspace:
+            require_remote(workspace.root)
+            params = read_block("ingest", IngestParams, path=workspace.root / PARAMS)
+            added = _add(workspace, params, ids or [], split)
+            before = _state(workspace, params)
+            media = _media_md5(workspace)
+            with environment_of_stages(workspace, trigger="ingest"):
+                bring_up_to_date(
+                    workspace.root,
+                    targets=["extract"],
+                    force=["ingest"] if before.due else [],
+                    retries=retries,
+                    timeouts_s=timeouts_s,
+                )
+            after = _state(workspace, params)
+            lost = sorted(before.there - after.there)
+            message = _report(workspace, params, after, added=added, lost=lost)
+            drop_lost(workspace.root, {"sample", "ingest", "extract"})
+            commit = workspace.commit(f"Ingest: {message}")
+            if commit == workspace.start:
+                return Completed(name="Unchanged", message=f"Nothing changed: {message}")
+            workspace.push()
+            get_run_logger().info(f"Commit {commit} on {workspace.branch}")
+            if _media_md5(workspace) != media:
+                emit_event(
+                    CHANGED,
+                    resource={"prefect.resource.id": f"avis.data.{base.name}"},
+                    payload={"revision": workspace.branch, "commit": commit, "message": message},
+                )
+            if lost or after.failed > before.failed:
+                text = f"{message}\nBranch {workspace.branch}, commit {commit}.\n" + "\n".join(lost[:_SHOWN])
+                for problem in notify("attrition", f"{base.name}: videos were lost", text):
+                    get_run_logger().warning(problem)
+            return Completed(message=f"{message}; branch {workspace.branch}")
+    except AvisError as error:
+        return Failed(message=str(error))
+
+
+@dataclass(frozen=True)
+class _State:
+    """attrition: None where there is no manifest yet; there: ids of the videos that are there."""
+
+    attrition: Attrition | None
+    there: frozenset[str] = frozenset()
+
+    @property
+    def failed(self) -> int:
+        return 0 if self.attrition is None else len(self.attrition.rows) - len(self.there)
+
+    @property
+    def due(self) -> bool:
+        """Whether entries failed: the stage asks for those again whose time has come."""
+        counts = {} if self.attrition is None else self.attrition.counts()
+        return bool(set(counts) - {_OK, NOT_TRIED})
+
+
+def _state(workspace: Workspace, params: IngestParams) -> _State:
+    manifest = workspace.root / params.manifest
+    if not manifest.is_file():  # the sample stage has not made it yet
+        return _State(None)
+    local = params.model_copy(update={"manifest": str(manifest)})
+    attrition = read_attrition(local, Paths(workspace.root / "data").raw)
+    rows = attrition.rows.select(["video_id", "status"]).to_pylist()
+    return _State(attrition, frozenset(str(row["video_id"]) for row in rows if row["status"] == _OK))
+
+
+def _add(workspace: Workspace, params: IngestParams, ids: Sequence[str], split: str | None) -> int:
+    """Add ids to the manifest; return how many it did not have."""
+    if not ids:
+        return 0
+    manifest = workspace.root / params.manifest
+    if not git(workspace.root, "ls-files", "--", params.manifest):
+        raise AvisError(
+            "videos can be added only to a manifest that is in git",
+            where=f"params.yaml, ingest.manifest: {params.manifest}",
+            fix="Name one of your own there (docs/own-videos.md), commit it, and push.",
+        )
+    before = read_manifest(manifest)
+    known = {entry.video_id for entry in before}
+    new = [
+        replace(entry, split=split) for entry in manifest_from_ids(ids, "ids") if entry.video_id not in known
+    ]
+    if new:
+        write_manifest(manifest, [*before, *new])
+    return len(new)
+
+
+def _media_md5(workspace: Workspace) -> str | None:
+    try:
+        return output_md5(workspace.root, "data/media")
+    except AvisError:
+        return None
+
+
+def _report(
+    workspace: Workspace, params: IngestParams, found: _State, *, added: int, lost: Sequence[str]
+) -> str:
+    """Write data/attrition.json and Prefect's artifacts; return a sentence about them."""
+    attrition = found.attrition
+    if attrition is None:
+        return "no manifest"
+    counts = attrition.counts()
+    splits = {name or "(none)": loss for name, loss in attrition.by_split().items()}
+    source = workspace.root / read_block("annotate", AnnotateParams, path=workspace.root / PARAMS).source
+    categories = attrition.by_category(annotated_categories(source))
+    advice = attrition.advice(params)
+    document = {
+        "manifest": params.manifest,
+        "entries": len(attrition.rows),
+        "status": counts,
+        "splits": {name: _numbers(loss) for name, loss in splits.items()},
+        "categories": {name: _numbers(loss) for name, loss in categories.items()},
+        "lost_since_last": list(lost),
+    }
+    write_json(workspace.root / REPORT, document)
+    message = (
+        f"{len(found.there)} of {len(attrition.rows)} videos are there, {added} entries new,"
+        f" {len(lost)} videos lost"
+    )
+    lines = [f"# {message}", "", "| status | entries | what to do |", "|---|---|---|"]
+    lines += [f"| {name} | {count} | {advice.get(name, '')} |" for name, count in counts.items()]
+    for title, losses in (("split", splits), ("category", categories)):
+        if losses:
+            lines += ["", f"| {title} | entries | there | lost |", "|---|---|---|---|"]
+            lines += [
+                f"| {name} | {loss.entries} | {loss.ok} | {loss.lost_share:.1%} |"
+                for name, loss in losses.items()
+            ]
+    if lost:
+        lines += ["", "Lost since the last run: " + ", ".join(f"`{name}`" for name in lost[:_SHOWN])]
+    create_markdown_artifact(key="attrition", markdown="\n".join(lines))
+    create_table_artifact(
+        key="ingest-status", table=[{"status": name, "entries": count} for name, count in counts.items()]
+    )
+    return message
+
+
+def _numbers(loss: Loss) -> dict[str, int]:
+    return {"entries": loss.entries, "there": loss.ok}

@@ -1,0 +1,60 @@
+"""The registry of a checkout, and patience with a server that is away."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from components.core.params import PARAMS, read_block
+from components.core.paths import Paths
+from components.core.registry import Registry, RegistryAway
+from components.core.tracking import tracking_params, tracking_uri
+from components.promote.params import PromotionParams
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PATIENCE_S = 600.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 2.0, 60.0
+
+
+def promotion_params(root: Path) -> PromotionParams:
+    """Read the block `promotion` of a checkout; without one its defaults hold.
+
+    Raises:
+        AvisError: a field is unknown or wrong.
+    """
+    return read_block("promotion", PromotionParams, path=root / PARAMS, optional=True)
+
+
+def open_registry(base: Path, params: PromotionParams) -> Registry:
+    """Connect to the registry of a checkout.
+
+    Raises:
+        AvisError: MLflow is away, or nothing is tracked.
+    """
+    folder = Paths(base / "data").tracking
+    experiment = tracking_params(base / PARAMS).experiment
+    return Registry(tracking_uri(base), folder, model=params.model, experiment=experiment)
+
+
+def when_there(log: Callable[[str], None], call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Call; while MLflow is away wait and call again, longer each time.
+
+    Args:
+        log: is told of each wait.
+        call, arguments, named: what to call with what.
+
+    Raises:
+        RegistryAway: it was away for all of PATIENCE_S.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    wait_s = _FIRST_WAIT_S
+    while True:
+        try:
+            return call(*arguments, **named)
+        except RegistryAway as error:
+            if time.monotonic() + wait_s > deadline:
+                raise
+            log(f"{error} Next try in {wait_s:.0f} s.")
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

@@ -1,0 +1,246 @@
+"""A clone of its own for an unattended run: a named revision in, a commit on a branch and pushed data out.
+
+Nobody's checkout is touched, and what a run made can be had again: `git checkout COMMIT && dvc pull`. The
+clone uses the DVC cache of the checkout that it is made from, so data that is there costs no second copy. It
+is kept while its run has not ended well; the next run for the same revision goes on in it.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from components.core.errors import AvisError
+from components.core.paths import Paths
+from components.core.tracking import NO_TRACKING, pending, send_pending, tracking_uri
+from pipelines.dvc_command import dvc
+from pipelines.git import git, identity
+from pipelines.hold import hold_workspace
+from pipelines.locked import begin_with
+
+_PLACE = Path(".dvc") / "tmp" / "workspaces"  # what is below .dvc/tmp neither git nor DVC looks at
+_BRANCH = Path(".dvc") / "tmp" / "avis-branch"
+_LATEST = "avis/latest"  # a tag on the newest commit of any unattended run
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]{0,199}")
+_HASH = re.compile(r"[0-9a-f]{7,40}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A clone at a revision.
+
+    root: its folder. base: the checkout whose DVC cache it uses. repository: where it was cloned from and
+    pushes to. revision, start: what was asked for and which commit that was. branch: what its commits go to.
+    """
+
+    root: Path
+    base: Path
+    repository: str
+    revision: str
+    start: str
+    branch: str
+
+    def commit(self, message: str) -> str:
+        """Commit all that git tracks here on the branch; return the commit, the last one if nothing changed.
+
+        Raises:
+            AvisError: git refuses.
+        """
+        git(self.root, "add", "--all")
+        if git(self.root, "status", "--porcelain"):
+            git(self.root, *identity(self.root), "commit", "--quiet", "--no-verify", "-m", message)
+        return git(self.root, "rev-parse", "HEAD")
+
+    def push(self) -> None:
+        """Push the data to the DVC remote, then the branch: a commit that can be seen has its data.
+
+        Raises:
+            AvisError: one of the two refuses.
+        """
+        dvc(self.root, "push", fix="Is the DVC remote reachable? See `dvc status --cloud`.")
+        git(self.root, "tag", "--force", _LATEST)
+        self._push(f"HEAD:refs/heads/{self.branch}", f"+refs/tags/{_LATEST}")
+
+    def tag(self, name: str) -> None:
+        """Name the commit for good, so that it outlives its branch."""
+        git(self.root, "tag", "--force", name)
+        self._push(f"+refs/tags/{name}")
+
+    def _push(self, *what: str) -> None:
+        where, fix = shown(self.repository), "May this machine push there?"
+        git(self.root, "push", "--quiet", "origin", *what, where=where, fix=fix)
+
+
+@contextmanager
+def own_clone(
+    base: Path, *, revision: str, purpose: str, repository: str | None = None, wait: bool = False
+) -> Iterator[Workspace]:
+    """Clone a revision, hold the clone while the run goes on, and remove it when it ended well.
+
+    Args:
+        base: a checkout of the pipeline on this machine.
+        revision: a branch, a tag or a commit of the repository.
+        purpose: begins the branch's name, `avis/<purpose>-<commit>`.
+        repository: what to clone; by default where `base` was cloned from, else `base` itself.
+        wait: wait for another run that works in the same clone, instead of saying who holds it.
+
+    Raises:
+        AvisError: there is no such revision, git or DVC refuses, or another run works on it.
+    """
+    source = repository or _origin(base)
+    start = _resolve(base, source, revision)
+    name = f"{purpose}-{start[:12]}"
+    root = base / _PLACE / name
+    # held by a file outside, which stays when the clone goes
+    with hold_workspace(base / _PLACE / "holds" / name, purpose=purpose, wait=wait):
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / ".git").is_dir() or not (root / _BRANCH).is_file():  # new, or killed while being made
+            _clone(base, root, source, start)
+            branch = f"avis/{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+            git(root, "checkout", "--quiet", "-B", branch)
+            (root / _BRANCH).parent.mkdir(parents=True, exist_ok=True)
+            (root / _BRANCH).write_text(branch)
+        workspace = Workspace(root, base, source, revision, start, (root / _BRANCH).read_text())
+        yield workspace
+        _keep_untold(workspace)
+        shutil.rmtree(root)
+
+
+def _origin(base: Path) -> str:
+    """Where a checkout was cloned from; its own folder if from nowhere."""
+    try:
+        address = git(base, "remote", "get-url", "origin")
+    except AvisError:
+        return os.fspath(base.resolve())
+    folder = base / address
+    return os.fspath(folder.resolve()) if folder.exists() else address
+
+
+def shown(repository: str) -> str:
+    """A repository's address without a password."""
+    return re.sub(r"//[^/@]*@", "//", repository)
+
+
+def _resolve(base: Path, source: str, revision: str) -> str:
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise AvisError(f"{revision!r} is no branch, tag or commit")
+    fix = "Name a branch, a tag or a commit that was pushed there."
+    listed = git(base, "ls-remote", "--quiet", "--", source, where=shown(source), fix="Is the address right?")
+    commits: dict[str, str] = {}
+    for line in listed.splitlines():
+        commit, _, name = line.partition("\t")
+        commits[name] = commit
+    for name in (f"refs/heads/{revision}", f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", revision):
+        if name in commits:
+            return commits[name]
+    if _HASH.fullmatch(revision):
+        try:
+            return git(base, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        except AvisError:
+            if len(revision) == 40:
+                return revision  # the clone will show whether it is there
+    raise AvisError(f"there is no revision {revision!r}", where=shown(source), fix=fix)
+
+
+def _clone(base: Path, root: Path, source: str, start: str) -> None:
+    shutil.rmtree(root)  # of a clone that was not finished
+    root.mkdir()
+    git(root, "init", "--quiet")
+    git(root, "remote", "add", "origin", source)
+    where = f"{shown(source)}, {start[:12]}"
+    git(root, "fetch", "--quiet", "--tags", "origin", where=shown(source))
+    git(root, "checkout", "--quiet", "--force", start, where=where, fix="Was the commit pushed there?")
+    if not (root / ".dvc" / "config").is_file():
+        raise AvisError("this revision is no checkout of the pipeline", where=where)
+    _configure(base, root)
+    if git(root, "tag", "--list", _LATEST):
+        begin_with(root, _LATEST)
+    if remotes(root):
+        dvc(root, "pull", "--allow-missing", "--quiet", "--force")
+    else:
+        dvc(root, "checkout", "--allow-missing", "--quiet", "--force")
+
+
+def _configure(base: Path, root: Path) -> None:
+    """Give the clone the base's DVC cache, remotes and own settings (credentials are among those)."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    with Repo(os.fspath(base)) as repo:
+        cache = str(repo.cache.local_cache_dir)
+        own = Config(os.fspath(base / ".dvc")).load_one("local")
+        # A folder that is written relative to the base's .dvc would be another one here.
+        folders = {
+            name: {"url": os.fspath(remote["url"])}
+            for name, remote in repo.config["remote"].items()
+            if "url" in remote and not urlsplit(str(remote["url"])).scheme
+        }
+    with Config(os.fspath(root / ".dvc")).edit("local") as settings:
+        for section, values in own.items():
+            settings[section] = {**settings.get(section, {}), **values}
+        # Links instead of copies: all stages replace files, none writes into one.
+        settings["cache"] = {**settings["cache"], "dir": cache, "type": "reflink,hardlink,copy"}
+        for name, values in folders.items():
+            settings["remote"][name] = {**settings["remote"].get(name, {}), **values}
+
+
+def remotes(root: Path) -> list[str]:
+    """The names of the DVC remotes of a repository, the default one first."""
+    from dvc.repo import Repo
+
+    with Repo(os.fspath(root)) as repo:
+        default = repo.config["core"].get("remote")
+        return sorted(repo.config["remote"], key=lambda name: (name != default, name)) if default else []
+
+
+def require_remote(root: Path) -> None:
+    """Refuse to begin where what is made could not be kept.
+
+    Raises:
+        AvisError: there is no default DVC remote.
+    """
+    if not remotes(root):
+        raise AvisError(
+            "there is no DVC remote, so nobody could have what this run makes",
+            where=str(root / ".dvc" / "config"),
+            fix="Run `dvc remote add --default storage FOLDER_OR_BUCKET` (s3://…, or a folder), then commit"
+            " .dvc/config and push.",
+        )
+
+
+def _keep_untold(workspace: Workspace) -> None:
+    """Send what MLflow has not been told; what it cannot take now waits in the base for its next command."""
+    here, there = Paths(workspace.root / "data"), Paths(workspace.base / "data")
+    uri = tracking_uri(workspace.base)
+    if uri == NO_TRACKING or not send_pending(here, uri=uri):
+        return
+    there.tracking.mkdir(parents=True, exist_ok=True)
+    for session in pending(here.tracking):
+        session.rename(there.tracking / session.name)
+
+
+@contextmanager
+def environment_of_stages(workspace: Workspace, *, trigger: str) -> Iterator[None]:
+    """Tell the stages of a clone, by environment variables, where runs are tracked and what started them."""
+    from prefect.runtime import flow_run
+
+    told = {
+        "MLFLOW_TRACKING_URI": tracking_uri(workspace.base),
+        "AVIS_TRIGGER": trigger,
+        "AVIS_FLOW_RUN": str(flow_run.id or ""),
+    }
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
