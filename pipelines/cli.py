@@ -26,6 +26,8 @@ champion_app = typer.Typer(help="The registered versions of the model, and which
 app.add_typer(champion_app, name="champion")
 qa_app = typer.Typer(help="Check annotations and media, as the qa stage does.")
 app.add_typer(qa_app, name="qa")
+runs_app = typer.Typer(help="The tracked runs as a table, and what two of them differ in.")
+app.add_typer(runs_app, name="runs")
 
 
 @app.command()
@@ -392,6 +394,27 @@ def ui(
     from pipelines.ui import serve
 
     serve(port)
+
+
+@runs_app.callback(invoke_without_command=True)
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="Runs shown.")] = 20,
+    all_: Annotated[bool, typer.Option("--all", help="Show all runs.")] = False,
+    experiment: Annotated[str | None, typer.Option(help="avis-data has the data stages.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="A saved search (avis runs searches), or a filter as MLflow has them.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write all that MLflow knows of the runs to this file instead.")
+    ] = None,
+) -> None:
+    """Show the tracked runs, the newest first, with scores (protocol corrected, percent), commit and data."""
+    if context.invoked_subcommand is not None:
+        return
+    from pipelines.runs import show_runs
+
+    show_runs(experiment=experiment, search=search, limit=None if all_ else limit, to_csv=csv)
 
 
 @app.command()

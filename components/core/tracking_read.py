@@ -1,0 +1,218 @@
+"""Reads tracked runs back from MLflow, for tables and comparisons. Importing MLflow takes seconds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from components.core.errors import AvisError
+from components.core.tracking import NO_TRACKING
+from components.core.tracking_send import Away, Store
+
+_PAGE = 1000  # runs that MLflow hands out at a time
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What MLflow knows of a run.
+
+    start_s, end_s: seconds since 1970, None while it is not so. datasets: digests by name; a run that was
+    evaluated again on other data has several. models: "name@alias" or "name version 3" of what is registered.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    status: str
+    start_s: float | None
+    end_s: float | None
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    datasets: Mapping[str, Sequence[str]]
+    models: Sequence[str]
+
+
+class TrackedRuns:
+    """The runs of an MLflow server or database."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        """Connect.
+
+        Args:
+            uri: of MLflow.
+            folder: for what is to be sent (`Paths.tracking`).
+
+        Raises:
+            AvisError: MLflow cannot be reached, or nothing is tracked here.
+        """
+        if uri == NO_TRACKING:
+            raise AvisError(
+                "nothing is tracked here",
+                where="tracking.uri in params.yaml, or MLFLOW_TRACKING_URI",
+                fix="Name a database or a server there.",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._shown = _without_password(uri)
+        self._store: Store | None = None
+        if not _is_missing(uri):  # reading must not make a database
+            with self._errors():
+                self._store = Store(uri, folder)
+
+    def search(
+        self,
+        experiments: Sequence[str],
+        *,
+        where: str = "",
+        order: Sequence[str] = ("attributes.start_time DESC",),
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        """Return runs, the newest first unless `order` says otherwise.
+
+        Args:
+            experiments: names; of one that is not there no run is found.
+            where: in MLflow's search language; empty for all.
+            order: what MLflow calls order_by.
+            limit: at most so many.
+
+        Raises:
+            AvisError: MLflow cannot be reached, or does not understand the search.
+        """
+        if self._store is None:
+            return []
+        client = self._store.client
+        with self._errors(), self._store.errors():
+            known = {name: client.get_experiment_by_name(name) for name in experiments}
+            names = {found.experiment_id: name for name, found in known.items() if found is not None}
+            runs: list[Any] = []
+            token = None
+            while names and (token or not runs) and (limit is None or len(runs) < limit):
+                wanted = _PAGE if limit is None else min(_PAGE, limit - len(runs))
+                page = client.search_runs(
+                    list(names), where, max_results=wanted, order_by=list(order), page_token=token
+                )
+                runs += page
+                token = page.token
+                if not token:
+                    break
+            models = self._models() if runs else {}
+        return [_record(run, names[run.info.experiment_id], models) for run in runs]
+
+    def model(self, name: str, alias_or_version: str) -> str:
+        """Return the id of the run that a registered model comes from.
+
+        Raises:
+            AvisError: there is no such model, alias or version, or MLflow cannot be reached.
+        """
+        known: list[str] = []
+        if self._store is not None:
+            with self._errors(), self._store.errors():
+                for run_id, labels in self._models().items():
+                    known += labels
+                    if {f"{name}@{alias_or_version}", f"{name} version {alias_or_version}"} & set(labels):
+                        return run_id
+        raise AvisError(
+            f"no model {name}@{alias_or_version} is registered",
+            fix=f"There are: {', '.join(sorted(known)) or 'none'}.",
+        )
+
+    def file(self, run_id: str, artifact: str) -> bytes | None:
+        """Return a small file that is kept with a run, None if there is none.
+
+        Raises:
+            AvisError: MLflow cannot be reached.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if self._store is None:
+            return None
+        folder = artifact.rpartition("/")[0]
+        with self._errors(), self._store.errors(), TemporaryDirectory() as temporary:
+            try:
+                files = self._store.client.list_artifacts(run_id, folder or None)
+                if artifact not in {entry.path for entry in files}:
+                    return None
+                return Path(self._store.client.download_artifacts(run_id, artifact, temporary)).read_bytes()
+            except (MlflowException, OSError) as error:
+                raise Away(f"{artifact} of run {run_id[:8]}: {error}") from error
+
+    def _models(self) -> dict[str, list[str]]:
+        """Registered models by run: "name@alias" where a version has aliases, else "name version 3"."""
+        assert self._store is not None  # noqa: S101 (the callers have asked)
+        found: dict[str, list[str]] = {}
+        client = self._store.client
+        for model in _pages(client.search_registered_models):
+            aliases: dict[str, list[str]] = {}
+            for alias, version in dict(model.aliases).items():
+                aliases.setdefault(str(version), []).append(alias)
+            name = model.name.replace("'", "\\'")
+            for version in _pages(client.search_model_versions, filter_string=f"name = '{name}'"):
+                labels = [f"{model.name}@{alias}" for alias in sorted(aliases.get(str(version.version), []))]
+                found.setdefault(str(version.run_id), []).extend(
+                    [*labels, f"{model.name} version {version.version}"]
+                )
+        return found
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except Away as error:
+            raise AvisError(
+                f"MLflow cannot be reached: {error}",
+                where=self._shown,
+                fix="Start it, or name another in MLFLOW_TRACKING_URI.",
+            ) from None
+        except MlflowException as error:
+            raise AvisError(
+                f"MLflow refuses: {str(error).splitlines()[0]}",
+                where=self._shown,
+                fix="Its search language: https://mlflow.org/docs/latest/search-runs",
+            ) from None
+
+
+def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _record(run: Any, experiment: str, models: Mapping[str, Sequence[str]]) -> RunRecord:
+    datasets: dict[str, list[str]] = {}
+    for entry in run.inputs.dataset_inputs if run.inputs else []:
+        digests = datasets.setdefault(entry.dataset.name, [])
+        if entry.dataset.digest not in digests:
+            digests.append(entry.dataset.digest)
+    return RunRecord(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        experiment=experiment,
+        status=run.info.status,
+        start_s=None if run.info.start_time is None else run.info.start_time / 1000,
+        end_s=None if not run.info.end_time else run.info.end_time / 1000,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+        datasets=datasets,
+        models=list(models.get(run.info.run_id, [])),
+    )
+
+
+def _is_missing(uri: str) -> bool:
+    """Whether the address is of an sqlite file that is not there."""
+    parts = urlsplit(uri)
+    return parts.scheme == "sqlite" and bool(parts.path) and not Path(unquote(parts.path)[1:]).exists()
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return scheme + separator + rest.rpartition("@")[2] if separator else uri

@@ -1,0 +1,197 @@
+"""`avis runs`: the tracked runs as a table."""
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from pathlib import Path
+
+from components.core.errors import AvisError
+from components.core.files import write_text
+from components.core.params import read_block
+from components.core.paths import Paths
+from components.core.tracking import TrackingParams, send_pending, tracking_uri
+from components.core.tracking_read import RunRecord, TrackedRuns
+from pipelines.searches import Search, read_searches
+from pipelines.terminal import plain
+
+SCORES = ("FSLA", "HOTA", "mAP")  # of the protocol `corrected`, in percent
+_SHORT_ID = 8  # characters
+_SHORT_COMMIT = 7
+
+
+def open_runs() -> TrackedRuns:
+    """Send what earlier commands could not, and connect to MLflow.
+
+    Raises:
+        AvisError: MLflow cannot be reached, or nothing is tracked here.
+    """
+    waiting = send_pending()
+    runs = TrackedRuns(tracking_uri(), Paths().tracking)
+    if waiting:
+        print(f"{waiting} runs could not be sent to MLflow yet and are missing here.", file=sys.stderr)
+    return runs
+
+
+def default_experiment() -> str:
+    """The experiment in which models are tracked."""
+    return read_block("tracking", TrackingParams, optional=True).experiment
+
+
+def show_runs(
+    *,
+    experiment: str | None = None,
+    search: str | None = None,
+    limit: int | None = 20,
+    to_csv: Path | None = None,
+) -> None:
+    """Print the newest runs, or write them to a file with all their parameters, metrics and tags.
+
+    Args:
+        experiment: else a saved search's own, or that of the models.
+        search: the name of a saved search, or a filter in MLflow's language.
+        limit: at most so many; None for all.
+        to_csv: a new file.
+
+    Raises:
+        AvisError: MLflow cannot be reached or does not understand the filter, or the file is there already.
+    """
+    saved = _saved(search)
+    tracked = open_runs()
+    name = experiment or saved.experiment or default_experiment()
+    runs = tracked.search([name], where=saved.filter, order=saved.order, limit=limit)
+    if to_csv is not None:
+        _write(runs, to_csv)
+        print(f"{to_csv}: {len(runs)} runs")
+        return
+    if not runs:
+        which = " that the search finds" if saved.filter else ""
+        print(f"No runs in the experiment {plain(name)}{which}. `dvc repro` makes some.", file=sys.stderr)
+        return
+    _print(runs, saved.columns)
+    if limit is not None and len(runs) == limit:
+        print(f"The first {limit}; --all shows all, --limit N more.", file=sys.stderr)
+
+
+def _saved(search: str | None) -> Search:
+    if search is None:
+        return Search()
+    searches = read_searches()
+    if search in searches:
+        return searches[search]
+    if (
+        not any(sign in search for sign in "=<>")
+        and " in " not in search.lower()
+        and "like" not in search.lower()
+    ):
+        raise AvisError(
+            f"there is no saved search {search!r}",
+            fix=f"There are: {', '.join(searches)}. Or give a filter, as: --search \"params.seed = '1'\".",
+        )
+    return Search(filter=search)
+
+
+def _print(runs: Sequence[RunRecord], columns: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = {**_COLUMNS, **{name: _value(name) for name in columns}}
+    rows = [[plain(cell(run)) for cell in shown.values()] for run in runs]
+    table = Table()
+    filled = [any(row[place] for row in rows) for place in range(len(shown))]  # an empty column takes room
+    for name in compress(shown, filled):
+        right = name in ("duration", *SCORES) or name.startswith("metrics.")
+        table.add_column(plain(name), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, compress(row, filled)))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=250)  # a file or a pipe has no edge to wrap at
+    console.print(table)
+
+
+def commit_of(run: RunRecord) -> str:
+    """The commit of a run's code, with a star if there were changes beside it; empty if unknown."""
+    commit = run.tags.get("mlflow.source.git.commit", "")
+    return commit[:_SHORT_COMMIT] + ("*" if commit and run.tags.get("git.dirty") == "true" else "")
+
+
+def _duration(run: RunRecord) -> str:
+    """Until the run's end, or until now."""
+    if run.start_s is None:
+        return "-"
+    seconds = round((run.end_s or time.time()) - run.start_s)
+    hours, rest = divmod(max(0, seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+
+
+def _started(run: RunRecord) -> str:
+    return "-" if run.start_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(run.start_s))
+
+
+def _data(run: RunRecord) -> str:
+    return " ".join(
+        f"{name} {'/'.join(digest[:_SHORT_COMMIT] for digest in digests)}"
+        for name, digests in sorted(run.datasets.items())
+    )
+
+
+def _value(name: str) -> Callable[[RunRecord], str]:
+    """A column of a saved search: metrics.NAME, params.NAME or tags.NAME."""
+    kind, _, key = name.partition(".")
+
+    def cell(run: RunRecord) -> str:
+        if kind == "metrics":
+            return _number(run.metrics.get(key))
+        values = run.params if kind == "params" else run.tags
+        return values.get(key, "-")
+
+    return cell
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
+
+
+_COLUMNS: Mapping[str, Callable[[RunRecord], str]] = {
+    "run": lambda run: run.run_id[:_SHORT_ID],
+    "name": lambda run: run.name,
+    "status": lambda run: run.status.lower(),
+    "started": _started,
+    "duration": _duration,
+    **{name: _value(f"metrics.corrected/{name}") for name in SCORES},
+    "commit": commit_of,
+    "data": _data,
+    "model": lambda run: ", ".join(run.models),
+}
+
+
+def _write(runs: Sequence[RunRecord], file: Path) -> None:
+    if file.exists():
+        raise AvisError("the file is there already", where=str(file), fix="Name a new one.")
+    rows = [
+        {
+            "run_id": run.run_id,
+            "name": run.name,
+            "experiment": run.experiment,
+            "status": run.status,
+            "start_s": run.start_s,
+            "end_s": run.end_s,
+            "models": " ".join(run.models),
+            **{f"datasets.{name}": " ".join(digests) for name, digests in run.datasets.items()},
+            **{f"metrics.{name}": value for name, value in run.metrics.items()},
+            **{f"params.{name}": value for name, value in run.params.items()},
+            **{f"tags.{name}": value for name, value in run.tags.items()},
+        }
+        for run in runs
+    ]
+    columns = dict.fromkeys(name for row in rows for name in row)  # a run may lack what another has
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(file, text.getvalue())

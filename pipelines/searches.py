@@ -1,0 +1,31 @@
+"""Saved searches for runs (pipelines/searches.yaml): what to look for, in which order, with which columns."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+FILE = Path(__file__).with_name("searches.yaml")
+NEWEST_FIRST = ("attributes.start_time DESC",)
+
+
+class Search(BaseModel):
+    """One saved search.
+
+    purpose: what it is for. filter: in MLflow's search language. order: as MLflow's order_by.
+    columns: shown beside the usual ones: metrics.NAME, params.NAME or tags.NAME.
+    experiment: a name; None for that of the models.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    purpose: str = ""
+    filter: str = ""
+    order: tuple[str, ...] = NEWEST_FIRST
+    columns: tuple[str, ...] = ()
+    experiment: str | None = None
+
+
+def read_searches() -> dict[str, Search]:
+    """Return the saved searches by name, in the file's order."""
+    return {name: Search(**entry) for name, entry in yaml.safe_load(FILE.read_text()).items()}
