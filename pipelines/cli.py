@@ -1,6 +1,7 @@
 """The command `avis`. Each command imports what it needs when it runs, so that `avis --help` is quick."""
 
 import io
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -32,18 +33,39 @@ app.add_typer(runs_app, name="runs")
 
 @app.command()
 def rebuild(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STAGE]...", help="Stages, or groups such as train; by default all."),
+    ] = None,
     train_jobs: Annotated[int, typer.Option(min=1, help="Trainings that run at the same time.")] = 1,
-    retries: Annotated[int, typer.Option(min=0, help="Further tries of a stage that fails.")] = 0,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Further tries of a stage that fails for a reason that may pass.")
+    ] = 0,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="While another run works here, or say who it is.")
+    ] = True,
 ) -> None:
     """Do what `dvc repro` does, as Prefect tasks."""
     from components.core.errors import AvisError
-    from pipelines.graph import find_root
+    from pipelines.graph import find_root, read_graph, select, unchanged
 
     root = find_root(Path.cwd())
+    if "PREFECT_API_URL" not in os.environ:  # nobody watches: a server need not be started for nothing
+        stages = select(read_graph(root), targets)
+        if len(unchanged(root, stages)) == len(stages):
+            print(f"0 of {len(stages)} stages ran, the others were up to date")
+            return
     from pipelines.rebuild import rebuild as flow
 
     try:
-        state = flow(train_jobs=train_jobs, retries=retries, root=root, return_state=True)
+        state = flow(
+            train_jobs=train_jobs,
+            retries=retries,
+            root=root,
+            targets=targets,
+            wait=wait,
+            return_state=True,
+        )
     except RuntimeError as error:  # no server to report to: nothing has run
         raise AvisError(f"Prefect did not start: {error}", fix="Try again, or use `dvc repro`.") from None
     if not state.is_completed():

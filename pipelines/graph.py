@@ -60,6 +60,24 @@ def read_graph(root: Path) -> list[Stage]:
     return [Stage(name, tuple(need for need, _ in order if need in needs[name])) for name, _ in order]
 
 
+def unchanged(root: Path, stages: Sequence[Stage]) -> set[str]:
+    """Ask DVC which of the stages `dvc repro` would skip, as things are.
+
+    Raises:
+        AvisError: if DVC cannot tell.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    wanted = {stage.name for stage in stages}
+    try:
+        with Repo(os.fspath(root), _wait_for_lock=True) as repo, repo.lock:
+            named = ((address(stage, root), stage) for stage in repo.index.stages)
+            return {name for name, stage in named if name in wanted and not stage.changed()}
+    except DvcException as error:
+        raise AvisError(f"DVC cannot tell what has changed: {error}", where=str(root)) from error
+
+
 def select(stages: Sequence[Stage], targets: Sequence[str] | None) -> list[Stage]:
     """Return the targets and all that they need, in the given order.
 

@@ -254,7 +254,7 @@ def _ray_tries(
         try:
             ray.init(log_to_driver=False, logging_level="warning", **local)
         except (ConnectionError, RuntimeError) as error:
-            raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS") from None
+            raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS", passing=True) from None
     remote = ray.remote(num_cpus=1, max_retries=2)(_isolated_attempt)  # Ray's own: a node that goes away
     shared = ray.put(function)
     in_flight: dict[object, tuple[str, float]] = {}

@@ -4,14 +4,18 @@
 class AvisError(Exception):
     """One clear message for the user: what is wrong, where, and what to do about it.
 
-    The command line prints it without a traceback and exits with 1.
+    The command line prints it without a traceback and exits with 1; a stage exits with 75 (EX_TEMPFAIL of
+    sysexits.h) where `passing` says that the same may succeed on another try, with nothing mended.
     """
 
-    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | None = None, fix: str | None = None, passing: bool = False
+    ) -> None:
         super().__init__(what)  # only `what` in args: so the exception survives pickling between processes
         self.what = what
         self.where = where
         self.fix = fix
+        self.passing = passing
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""

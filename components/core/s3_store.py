@@ -234,4 +234,19 @@ def _said(where: str) -> Iterator[None]:
             f"S3 answers: {' '.join(str(error).split())[:300]}",
             where=where,
             fix="Check storage in params.yaml, AWS_ENDPOINT_URL_S3 and the credentials, and run it again.",
+            passing=_may_pass(error),
         ) from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the server was away or busy, rather than unwilling."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+    if isinstance(error, Boto3Error):  # of a transfer, around the one that tells
+        return error.__context__ is not None and _may_pass(error.__context__)
+    if isinstance(error, ClientError):
+        answer = error.response
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(status >= 500 or status == 429 or answer.get("Error", {}).get("Code") == "RequestTimeout")
+    return isinstance(error, (ConnectionError, HTTPClientError))

@@ -19,6 +19,7 @@ NO_TELEMETRY = {
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+FAILED_FOR_NOW = 75  # EX_TEMPFAIL of sysexits.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _USER_CAN_FIX = {
     errno.ENOSPC,
@@ -61,7 +62,8 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
         function: does the work; raises AvisError for what the user can mend.
 
     Raises:
-        SystemExit: 1 after an AvisError (its message on stderr), 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: 1 after an AvisError (its message on stderr), 75 if its reason may pass, 130 after Ctrl-C,
+            143 after SIGTERM.
     """
     disable_telemetry()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what it warns of, the stage says itself
@@ -71,7 +73,7 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
     try:
         function()
     except AvisError as error:
-        _fail(f"{name}: {error}")
+        _fail(f"{name}: {error}", FAILED_FOR_NOW if error.passing else 1)
     except OSError as error:
         message = said_to_user(error)
         if message is None:
@@ -89,6 +91,6 @@ def said_to_user(error: OSError) -> str | None:
     return f"{error.strerror} ({error.filename or 'while writing'})."
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 1) -> NoReturn:
     print(message, file=sys.stderr, flush=True)
-    raise SystemExit(1) from None
+    raise SystemExit(code) from None

@@ -169,7 +169,7 @@ def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) ->
 
 def _failed(outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, store: Store) -> MediaEntry:
     if outcome.error == "StorageError":
-        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}")
+        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}", passing=True)
     if outcome.error == "DiskFullError":
         raise AvisError(f"{entry.video_id!r} could not be extracted: {outcome.message}")
     store.remove(all_names(entry.video_id))

@@ -93,7 +93,7 @@ def _fetched(outcome: Outcome[Fetched], entry: ManifestEntry, params: IngestPara
     if outcome.kind == "ok" and outcome.value is not None:
         return outcome.value
     if outcome.error == "StorageError":
-        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}")
+        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}", passing=True)
     if outcome.error == "DiskFullError":
         raise AvisError(f"{entry.video_id!r} could not be fetched: {outcome.message}")
     status = {"timeout": Status.TIMEOUT, "crash": Status.CORRUPT}.get(outcome.kind, Status.UNSUPPORTED)

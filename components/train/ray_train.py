@@ -73,7 +73,7 @@ def _connect(ray: Any, engine: EngineParams) -> None:
         # what workers have to say comes through the queue; Ray's own log of them would bury it
         ray.init(log_to_driver=False, logging_level="warning", **local)
     except (ConnectionError, RuntimeError) as error:
-        raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS") from None
+        raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS", passing=True) from None
 
 
 def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -> Fitted:
@@ -95,7 +95,9 @@ def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -
             break
         if attempt == _RESTARTS:
             raise AvisError(
-                f"the training lost workers {attempt + 1} times: {lost}", where="engine.kind: ray"
+                f"the training lost workers {attempt + 1} times: {lost}",
+                where="engine.kind: ray",
+                passing=True,
             )
         tqdm.write(f"train {plan.variant}: {lost}; going on from the last checkpoint")
     bar.close()

@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
+from pipelines.hold import hold_workspace
 from pipelines.rebuild import rebuild
 
 pytestmark = pytest.mark.integration
@@ -67,13 +68,16 @@ def dvc(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def run(root: Path) -> tuple[str, dict[str, str]]:
+def run(root: Path, **options: object) -> tuple[str, dict[str, str]]:
     """Run the flow; return its message and the state of every stage from the table it leaves."""
-    state = rebuild(root=root, train_jobs=2, return_state=True)
+    state = rebuild(root=root, train_jobs=2, **options, return_state=True)
+    return state.message or "", {row["stage"]: row["state"] for row in last_table()}
+
+
+def last_table() -> list[dict[str, str | float]]:
     with get_client(sync_client=True) as client:
         artifact = client.request("POST", "/artifacts/latest/filter", json={}).json()
-    table = next(yaml.safe_load(a["data"]) for a in artifact if a["key"] == "stages")
-    return state.message or "", {row["stage"]: row["state"] for row in table}
+    return next(yaml.safe_load(a["data"]) for a in artifact if a["key"] == "stages")
 
 
 def test_same_lock_as_repro(project: Path, tmp_path: Path) -> None:
@@ -87,6 +91,12 @@ def test_same_lock_as_repro(project: Path, tmp_path: Path) -> None:
 
     _, states = run(project)
     assert set(states.values()) == {"Skipped"}
+    assert {row["seconds"] for row in last_table()} == {0.0}, "a process was started for nothing"
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "rebuild"]
+    done = subprocess.run(command, cwd=project, env=alone, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0 of 4 stages ran, the others were up to date\n")
+    assert "server" not in done.stderr, "Prefect was started for nothing"
 
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("a:\n    seed: 1", "a:\n    seed: 2"))
@@ -106,6 +116,46 @@ def test_failure_stops_only_what_depends_on_it(project: Path) -> None:
     assert states["last"] == "Not run"
     assert message == "train: b is ill."
     assert not (project / "last.txt").exists()
+
+
+FAILING = """
+stages:
+  away:
+    cmd: |-
+      echo x >> tries-away && echo 'away: S3 is away.' && test $(wc -l < tries-away) = 2 || exit 75
+    always_changed: true
+  killed:
+    cmd: echo x >> tries-killed && if test $(wc -l < tries-killed) = 1; then kill -9 $$; fi
+    always_changed: true
+  wrong:
+    cmd: |-
+      echo x >> tries-wrong && echo 'wrong: row 2 is wrong.' && exit 1
+    always_changed: true
+  hangs:
+    cmd: echo x >> tries-hangs && if test $(wc -l < tries-hangs) = 1; then sleep 100; fi
+    always_changed: true
+"""
+
+
+def test_only_what_may_pass_is_tried_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipelines.rebuild.RETRY_DELAYS_S", (0.1,))
+    (project / "dvc.yaml").write_text(FAILING)
+    message, states = run(project, retries=1, timeouts_s={"hangs": 6.0, "default": 60.0})
+    assert set(states) == {"away", "killed", "wrong", "hangs"}, message
+    tries = {name: len((project / f"tries-{name}").read_text().split()) for name in states}
+    assert tries == {"away": 2, "killed": 2, "wrong": 1, "hangs": 2}
+    assert states == {"away": "Completed", "killed": "Completed", "wrong": "Failed", "hangs": "Completed"}
+    assert message == "wrong: row 2 is wrong."
+    assert "hangs: took longer than its limit of 6 s and was ended" in caplog.text
+
+
+def test_a_second_run_waits_or_says_who_is_first(project: Path) -> None:
+    with hold_workspace(project, purpose="retrain", wait=False):
+        state = rebuild(root=project, wait=False, return_state=True)
+    assert state.is_failed()
+    assert f"in use by retrain (process {os.getpid()}" in (state.message or "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

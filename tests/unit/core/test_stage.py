@@ -35,6 +35,7 @@ def start(body: str, **environment: str) -> "subprocess.Popen[str]":
             1,
             "demo: none (a.csv, row 2). Add one.\n",
         ),
+        ("raise AvisError('S3 is away', passing=True)", 75, "demo: S3 is away.\n"),
         ("raise OSError(errno.ENOSPC, 'No space left', 'x.mp4')", 1, "demo: No space left (x.mp4).\n"),
         (
             "raise NotADirectoryError(errno.ENOTDIR, 'Not a folder', 'data')",

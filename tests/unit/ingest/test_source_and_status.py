@@ -107,3 +107,15 @@ def test_too_many_failures_name_the_first_of_each_kind_and_its_reason(tmp_path: 
         check_share(RawIndex(tmp_path / "index.parquet"), 0.5)
     for first in ("(first: 'a': the file a.mp4 is empty)", "(first: 'b': there is no file b.mp4)"):
         assert first in str(error.value)
+    assert not error.value.passing
+
+
+@pytest.mark.parametrize(("away", "passing"), [(2, True), (1, False)])
+def test_a_share_of_failures_may_pass_when_most_of_them_may(tmp_path: Path, away: int, passing: bool) -> None:
+    entries = [ManifestEntry(name, f"{name}.mp4") for name in ("a", "b", "c")]
+    statuses = [Status.NETWORK] * away + [Status.REMOVED] * (3 - away)
+    rows = [new_row(*each, "") for each in zip(entries, [IngestParams()] * 3, statuses, strict=True)]
+    write_raw_index(tmp_path / "index.parquet", rows)
+    with pytest.raises(AvisError) as error:
+        check_share(RawIndex(tmp_path / "index.parquet"), 0.5)
+    assert error.value.passing is passing
