@@ -439,6 +439,24 @@ def runs(
     show_runs(experiment=experiment, search=search, limit=None if all_ else limit, to_csv=csv)
 
 
+_Which = Annotated[
+    str, typer.Argument(help="A run id or its beginning, a variant, champion, challenger, or NAME@VERSION.")
+]
+
+
+@runs_app.command()
+def diff(
+    first: _Which,
+    second: _Which,
+    experiment: Annotated[str | None, typer.Option(help="Where to look for them.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the differences of all clips to this file.")] = None,
+) -> None:
+    """Show what two runs differ in: parameters, data, code, environment, scores, and on which clips."""
+    from pipelines.runs_diff_table import show_diff
+
+    show_diff(first, second, experiment=experiment, to_csv=csv)
+
+
 @app.command()
 def results() -> None:
     """Show the scores and say where to look."""

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from components.core.errors import AvisError
 from components.core.files import write_text
-from components.core.params import read_block
 from components.core.paths import Paths
-from components.core.tracking import TrackingParams, send_pending, tracking_uri
+from components.core.tracking import send_pending, tracking_params, tracking_uri
 from components.core.tracking_read import RunRecord, TrackedRuns
 from pipelines.searches import Search, read_searches
 from pipelines.terminal import plain
@@ -35,11 +34,6 @@ def open_runs() -> TrackedRuns:
     return runs
 
 
-def default_experiment() -> str:
-    """The experiment in which models are tracked."""
-    return read_block("tracking", TrackingParams, optional=True).experiment
-
-
 def show_runs(
     *,
     experiment: str | None = None,
@@ -60,7 +54,7 @@ def show_runs(
     """
     saved = _saved(search)
     tracked = open_runs()
-    name = experiment or saved.experiment or default_experiment()
+    name = experiment or saved.experiment or tracking_params().experiment
     runs = tracked.search([name], where=saved.filter, order=saved.order, limit=limit)
     if to_csv is not None:
         _write(runs, to_csv)

@@ -1,5 +1,6 @@
 """Reads tracked runs back from MLflow, for tables and comparisons. Importing MLflow takes seconds."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class TrackedRuns:
                 fix="Name a database or a server there.",
             )
         folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._shown = _without_password(uri)
         self._store: Store | None = None
         if not _is_missing(uri):  # reading must not make a database
@@ -100,6 +102,27 @@ class TrackedRuns:
                     break
             models = self._models() if runs else {}
         return [_record(run, names[run.info.experiment_id], models) for run in runs]
+
+    def of_id(self, run_id: str) -> RunRecord | None:
+        """Return the run with this id, None if there is none.
+
+        Raises:
+            AvisError: MLflow cannot be reached.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if self._store is None:
+            return None
+        client = self._store.client
+        with self._errors(), self._store.errors():
+            try:
+                run = client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+            experiment = client.get_experiment(run.info.experiment_id).name
+            return _record(run, experiment, self._models())
 
     def model(self, name: str, alias_or_version: str) -> str:
         """Return the id of the run that a registered model comes from.

@@ -128,6 +128,22 @@ def join(first: Ranking, second: Ranking, *, equal_scores_together: bool) -> Ran
     return _in_order(unordered, equal_scores_together)
 
 
+def of_videos(ranking: Ranking, places: Integers, *, equal_scores_together: bool) -> Ranking:
+    """Keep the detections of some videos: video places[n], none twice, becomes video n."""
+    new = np.full(len(ranking.truths), -1)
+    new[places] = np.arange(len(places))
+    kept = new[ranking.videos] >= 0
+    unordered = Ranking(
+        ranking.truths[places],
+        ranking.scores[kept],
+        ranking.right[kept],
+        ranking.ignored[kept],
+        new[ranking.videos[kept]],
+        np.empty(0, dtype=bool),
+    )
+    return _in_order(unordered, equal_scores_together)
+
+
 def _in_order(ranking: Ranking, equal_scores_together: bool) -> Ranking:
     order = np.argsort(-ranking.scores, kind="stable")
     scores = ranking.scores[order]

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.evaluate import average_precision, fsla, hota
 from components.evaluate.average_precision import Curves, Ranking
-from components.evaluate.overlaps import Booleans, Floats
+from components.evaluate.overlaps import Booleans, Floats, Integers
 from components.evaluate.protocols import Protocol, Summary
 
 HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
@@ -137,6 +137,20 @@ def joined(first: Counts, second: Counts) -> Counts:
         ],
         np.concatenate([first.hota, second.hota]),
         np.concatenate([first.fsla, second.fsla]),
+    )
+
+
+def of_videos(counts: Counts, places: Integers) -> Counts:
+    """Return the counts of some videos only, in the given order: places [N] in the V videos, none twice."""
+    together = counts.protocol == "corrected"
+    return Counts(
+        counts.protocol,
+        [
+            average_precision.of_videos(ranking, places, equal_scores_together=together)
+            for ranking in counts.rankings
+        ],
+        counts.hota[places],
+        counts.fsla[places],
     )
 
 

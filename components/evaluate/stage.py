@@ -14,7 +14,7 @@ from components.evaluate.failure_tables import FailureScores, totals
 from components.evaluate.films import FilmSource, pipeline_media
 from components.evaluate.params import EvaluateParams
 from components.evaluate.reading import index_results
-from components.evaluate.writing import FILES, FOLDERS, Metrics, write_evaluation
+from components.evaluate.writing import COUNTS, FILES, FOLDERS, Metrics, write_evaluation
 
 _HEADLINES = ("mAP", "HOTA", "FSLA")
 
@@ -78,7 +78,7 @@ def _log(variant: str, folder: Path, metrics: Metrics, failures: FailureScores |
                 if value is not None
             }
         )
-        for name in FILES:
+        for name in (*FILES, COUNTS):
             run.artifact(folder / name, "evaluation")
         for name in FOLDERS:
             run.artifact(folder / name, f"evaluation/{name}")

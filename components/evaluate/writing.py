@@ -17,6 +17,7 @@ from components.evaluate.score import Value
 
 Metrics = dict[str, dict[str, Value]]
 FILES = ("report.html", "failures.json", "per_category.csv", "per_clip.csv", "intervals.json")
+COUNTS = "counts.safetensors"
 FOLDERS = ("failures", "plots", "overlays")
 
 
@@ -62,7 +63,7 @@ def write_evaluation(
     )
     corrected = scores.protocols["corrected"]
     write_counts(
-        folder / "counts.safetensors",
+        folder / COUNTS,
         {protocol: part.counts for protocol, part in scores.protocols.items()},
         videos=[str(row["video"]) for row in corrected.clips],
         categories=[str(row["category"]) for row in corrected.categories],

@@ -12,7 +12,7 @@ from components.evaluate.bootstrap import confidence_intervals, video_draws
 from components.evaluate.counts_file import read_counts, write_counts
 from components.evaluate.evaluate import score
 from components.evaluate.paired import paired_differences
-from components.evaluate.score import HEADLINES, add_up, all_values, headlines_of_draws, joined
+from components.evaluate.score import HEADLINES, add_up, all_values, headlines_of_draws, joined, of_videos
 from tests.unit.evaluate.test_corrected import HEIGHT, WIDTH, encoded, scenes
 
 
@@ -57,6 +57,19 @@ def test_many_draws_at_once_are_the_same_as_one_by_one(scene, protocol, data):
             expected["mAP"] = np.nan
         for name in HEADLINES:
             assert found[name][place] == pytest.approx(expected[name], abs=1e-9, nan_ok=True), name
+
+
+@given(scenes(), st.sampled_from(["corrected", "official"]), st.data())
+@settings(max_examples=30, deadline=None)
+def test_some_videos_alone_count_what_they_weigh(scene, protocol, data):
+    counts = counts_of(*scene, protocol)
+    videos = len(counts.hota)
+    places = sorted(data.draw(st.sets(st.integers(0, videos - 1), min_size=1)))
+    weights = np.zeros((1, videos))
+    weights[0, places] = 1
+    alone = headlines_of_draws(of_videos(counts, np.array(places)), np.ones((1, len(places))))
+    for name, expected in headlines_of_draws(counts, weights).items():
+        assert alone[name] == pytest.approx(expected, abs=1e-9, nan_ok=True), name
 
 
 @given(scenes(), scenes(), st.sampled_from(["corrected", "official"]))

@@ -3,6 +3,7 @@
 import csv
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ COMMIT = "38d1b050f2f6d04ef95655f2ffe5c8551cf803c4"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]) -> Path:
     """A folder with mlflow.db: two models, one of them registered, and a data stage that failed."""
     import mlflow
     from mlflow.entities import Dataset, DatasetInput
 
     folder = tmp_path_factory.mktemp("store")
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = mlflow.MlflowClient(new_store(folder))
     models, data = (
         client.create_experiment(name, artifact_location=f"{folder}/mlruns") for name in ("avis", "avis-data")
     )
