@@ -44,17 +44,16 @@ until curl -sf "$PREFECT_API_URL/health" >/dev/null && curl -sf "$MLFLOW_TRACKIN
   done
   sleep 1
 done
-for name in cpu gpu; do
-  prefect work-pool create "$name" --type process --overwrite >/dev/null </dev/null
-done
-prefect --no-prompt deploy --all >/dev/null </dev/null
+avis deploy --pool "$pool" >/dev/null
 prefect worker start --pool "$pool" &
 children+=($!)
 cat <<END
 
 MLflow   $MLFLOW_TRACKING_URI
 Prefect  http://127.0.0.1:$prefect_port
-A rebuild now:  PREFECT_API_URL=$PREFECT_API_URL .venv/bin/prefect deployment run rebuild/$pool
+In another shell:  export PREFECT_API_URL=$PREFECT_API_URL MLFLOW_TRACKING_URI=$MLFLOW_TRACKING_URI
+A rebuild now:     .venv/bin/prefect deployment run rebuild/$pool
+What there is:     .venv/bin/avis deploy
 Ctrl-C ends all three.
 END
 wait -n || true

@@ -28,6 +28,11 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `end` was called."""
+        return self._closed
+
     @contextmanager
     def start(self, command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         """Start a process in a group of its own; on leaving, that group is gone.

@@ -25,6 +25,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture, wait  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from pipelines.gpu import count_gpus, make_limit  # noqa: E402
 from pipelines.stage_runner import INTERRUPTED, StageRunner  # noqa: E402
 
 # What passes may pass in a moment, or when somebody has started a server again.
@@ -70,11 +71,15 @@ def bring_up_to_date(
     """
     stages = select(read_graph(root), targets)
     locked = locked_stages(root)
+    on_gpu = count_gpus() > 0
+    if on_gpu:
+        make_limit()
     runner = StageRunner(
         root,
         unchanged=unchanged(root, stages),
         force=force,
         train_jobs=train_jobs,
+        on_gpu=on_gpu,
         timeouts_s=timeouts_s or {},
     )
     stage_task = run_stage.with_options(

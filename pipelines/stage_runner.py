@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from prefect.states import Completed, Failed
 from components.core.errors import AvisError
 from components.core.stage import FAILED_FOR_NOW
 from pipelines.children import Children, read_lines, time_limit
+from pipelines.gpu import USERS as GPU_USERS
+from pipelines.gpu import gpu_slot
 from pipelines.graph import Stage
 
 HEAVY = "train"
@@ -38,6 +41,7 @@ class StageRunner:
         unchanged: Collection[str],
         force: Collection[str],
         train_jobs: int,
+        on_gpu: bool,
         timeouts_s: Mapping[str, float],
     ) -> None:
         """Prepare to run.
@@ -47,6 +51,7 @@ class StageRunner:
             unchanged: names of the stages that need not run, unless one that they need does.
             force: names of the stages that run all the same.
             train_jobs: how many trainings may run at the same time.
+            on_gpu: whether training and predicting take a slot of the server's limit.
             timeouts_s: the longest that a try may take, by group, and as `default` for those not named.
         """
         self.children = Children()
@@ -55,6 +60,7 @@ class StageRunner:
         self._unchanged = set(unchanged) - set(force)
         self._force = force
         self._ran: set[str] = set()
+        self._on_gpu = on_gpu
         self._timeouts_s = timeouts_s
         self._training = threading.BoundedSemaphore(train_jobs)
 
@@ -63,13 +69,25 @@ class StageRunner:
         if stage.name in self._unchanged and self._ran.isdisjoint(stage.needs):
             self.seconds[stage.name] = 0.0
             return _skipped()
-        if stage.group != HEAVY:
-            return self._run(stage)
+        try:
+            with ExitStack() as held:
+                if stage.group == HEAVY:
+                    held.enter_context(self._turn_to_train())
+                if self._on_gpu and stage.group in GPU_USERS:
+                    held.enter_context(
+                        gpu_slot(stopped=lambda: self.children.stopped, say=get_run_logger().info)
+                    )
+                return self._run(stage)
+        except AvisError as error:
+            return Failed(message=f"{stage.name}: {error}")
+
+    @contextmanager
+    def _turn_to_train(self) -> Iterator[None]:
         if not self._training.acquire(blocking=False):
             get_run_logger().info("Waits for its turn to train")
             self._training.acquire()
         try:
-            return self._run(stage)
+            yield
         finally:
             self._training.release()
 
@@ -81,8 +99,6 @@ class StageRunner:
             if state.name != SKIPPED:
                 self._ran.add(stage.name)
             return state
-        except AvisError as error:
-            return Failed(message=f"{stage.name}: {error}")
         finally:
             self.seconds[stage.name] = time.monotonic() - start_s
 
