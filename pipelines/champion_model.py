@@ -14,6 +14,7 @@ from components.core.paths import Paths
 from components.core.registry import WEIGHTS_MD5, Version
 from components.evaluate.counts_file import CountsFile, read_counts
 from pipelines.children import Children, read_lines
+from pipelines.dvc_repo import open_repo
 from pipelines.git import git
 
 FILES = ("model.safetensors", "config.json", "clips.json", "run.json")
@@ -48,10 +49,9 @@ def fetch_version(root: Path, version: Version, folder: Path) -> None:
 def _copy(root: Path, wanted: dict[str, str], folder: Path, where: str) -> None:
     """Copy files by their MD5 from DVC's cache; what is not there is fetched from the remote."""
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
-    with Repo(os.fspath(root)) as repo:
+    with open_repo(root) as repo:
         cache = repo.cache.local
         missing = {HashInfo("md5", md5) for md5 in wanted.values() if not cache.exists(md5)}
         try:

@@ -1,12 +1,16 @@
 """The pipeline's graph as DVC knows it: nothing here is written a second time."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import AvisError
+from pipelines.dvc_repo import open_repo
+
+_BUSY_S, _BUSY_POLL_S = 30.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,10 @@ def read_graph(root: Path) -> list[Stage]:
         AvisError: if dvc.yaml or params.yaml cannot be read as a graph.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc.repo.reproduce import get_active_graph, plan_repro
 
     try:
-        with Repo(os.fspath(root)) as repo:
+        with open_repo(root) as repo:
             graph = get_active_graph(repo.index.graph)
             order = [(address(stage, root), stage) for stage in plan_repro(graph)]
             needs = {name: {address(need, root) for need in graph.successors(stage)} for name, stage in order}
@@ -67,15 +70,21 @@ def unchanged(root: Path, stages: Sequence[Stage]) -> set[str]:
         AvisError: if DVC cannot tell.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    from dvc.lock import LockError
 
     wanted = {stage.name for stage in stages}
-    try:
-        with Repo(os.fspath(root), _wait_for_lock=True) as repo, repo.lock:
-            named = ((address(stage, root), stage) for stage in repo.index.stages)
-            return {name for name, stage in named if name in wanted and not stage.changed()}
-    except DvcException as error:
-        raise AvisError(f"DVC cannot tell what has changed: {error}", where=str(root)) from error
+    deadline_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            with open_repo(root, wait_for_lock=True) as repo, repo.lock:
+                named = ((address(stage, root), stage) for stage in repo.index.stages)
+                return {name for name, stage in named if name in wanted and not stage.changed()}
+        except DvcException as error:
+            # The stages of a run that was killed take a moment to end, and DVC waits for the whole
+            # repository only, not for single files.
+            if not isinstance(error, LockError) or time.monotonic() > deadline_s:
+                raise AvisError(f"DVC cannot tell what has changed: {error}", where=str(root)) from error
+        time.sleep(_BUSY_POLL_S)
 
 
 def select(stages: Sequence[Stage], targets: Sequence[str] | None) -> list[Stage]:
@@ -141,8 +150,7 @@ def order_lock(root: Path, before: Sequence[str], stages: Sequence[Stage]) -> No
     wanted = [name for name in after if name not in new] + new
     if wanted == after:
         return
-    from dvc.repo import Repo
     from dvc.utils.serialize import modify_yaml
 
-    with Repo(os.fspath(root)) as repo, repo.lock, modify_yaml(os.fspath(root / "dvc.lock")) as lock:
+    with open_repo(root) as repo, repo.lock, modify_yaml(os.fspath(root / "dvc.lock")) as lock:
         lock["stages"] = {name: lock["stages"][name] for name in wanted}

@@ -75,10 +75,10 @@ def ingest(
             after = _state(workspace, params)
             lost = sorted(before.there - after.there)
             message = _report(workspace, params, after, added=added, lost=lost)
+            if workspace.is_as_last_run_left("dvc.lock", params.manifest, str(REPORT)):
+                return Completed(name="Unchanged", message=f"Nothing changed: {message}")
             drop_lost(workspace.root, {"sample", "ingest", "extract"})
             commit = workspace.commit(f"Ingest: {message}")
-            if commit == workspace.start:
-                return Completed(name="Unchanged", message=f"Nothing changed: {message}")
             workspace.push()
             get_run_logger().info(f"Commit {commit} on {workspace.branch}")
             if _media_md5(workspace) != media:

@@ -12,6 +12,7 @@ import yaml
 
 from components.core.errors import AvisError
 from components.core.files import write_text
+from pipelines.dvc_repo import open_repo
 from pipelines.git import git
 from pipelines.graph import address, locked_stages
 
@@ -34,11 +35,10 @@ def ingredients(root: Path, name: str) -> Ingredients:
         AvisError: there is no such stage, or one of the files that it reads is missing.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
 
     try:
-        with Repo(os.fspath(root)) as repo, repo.lock:
+        with open_repo(root) as repo, repo.lock:
             # not by `collect`, which looks in the current folder
             (stage,) = (stage for stage in repo.index.stages if address(stage, root) == name)
             stage.save_deps()
@@ -107,11 +107,10 @@ def drop_lost(root: Path, kept: Collection[str]) -> list[str]:
     Returns:
         the stages' names.
     """
-    from dvc.repo import Repo
     from dvc.utils.serialize import modify_yaml
 
     lost = []
-    with Repo(os.fspath(root)) as repo, repo.lock:
+    with open_repo(root) as repo, repo.lock:
         stages = {address(stage, root): stage for stage in repo.index.stages}
         for name in locked_stages(root):
             if name in kept:

@@ -51,7 +51,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Trigger = Literal["schedule", "data", "drop", "hand"]
 _SCRATCH = Path(".dvc") / "tmp" / "champion"
-_WAITING = "waiting for approval"
+_WAITING = "waiting"  # for approval
+APPROVAL_POLL_S = 10
 
 
 class Approval(RunInput):
@@ -218,7 +219,7 @@ class _Retraining:
             answer = pause_flow_run(
                 wait_for_input=Approval.with_initial_data(description=text, approve=False),
                 timeout=timeout_s,
-                poll_interval=5,
+                poll_interval=APPROVAL_POLL_S,
                 key=f"approve-{version.number}",
             )
         except FlowPauseTimeout:
@@ -236,8 +237,8 @@ class _Retraining:
             folder,
             decision,
             self.params,
-            challenger=Candidate(version.number, facts(version)),
-            champion=None if champion is None else Candidate(champion.number, facts(champion)),
+            challenger=self._candidate(version),
+            champion=None if champion is None else self._candidate(champion),
             clips=clips,
         )
         tags = {
@@ -255,6 +256,10 @@ class _Retraining:
             create_link_artifact(
                 key="challenger", link=page, link_text=f"{self.params.model} {version.number} in MLflow"
             )
+
+    def _candidate(self, version: Version) -> Candidate:
+        parameters = self._registry(self.registry.run_params, version)
+        return Candidate(version.number, facts(version), parameters)
 
     def _tell(self, name: str, version: Version, message: str) -> State[Any]:
         whole = f"Version {version.number} of {self.params.model} {message}"

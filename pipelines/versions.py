@@ -29,23 +29,22 @@ def show_versions() -> None:
         print(f"{registry.model} has no version yet: avis retrain makes and registers one.")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("version", "", "registered", *_SCORES, "commit", "decision"):
-        table.add_column(
-            name,
-            justify="right" if name in ("version", *_SCORES) else "left",
-            no_wrap=name != "decision",
-            overflow="fold",
-        )
+    for name in ("no.", "", "registered", *_SCORES, "commit", "decision"):
+        table.add_column(name, justify="right" if name in ("no.", *_SCORES) else "left", no_wrap=True)
     for version in versions:
         table.add_row(
             str(version.number),
             ", ".join(version.aliases),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(version.created_s)),
+            time.strftime("%Y-%m-%d", time.localtime(version.created_s)),
             *(version.tags.get(f"avis.score.{name}", "-") for name in _SCORES),
-            version.commit[:12],
-            f"{version.tags.get(DECISION, '-')}: {version.tags.get(REASON, '')}".rstrip(": "),
+            version.commit[:8],
+            version.tags.get(DECISION, "-"),
         )
     Console(markup=False).print(table)
+    print("\nWhy:")
+    for version in versions:
+        if version.tags.get(REASON):
+            print(f"  {version.number}: {version.tags[DECISION]}, {version.tags[REASON]}")
 
 
 def rollback(to: int | None, reason: str) -> None:
@@ -60,7 +59,7 @@ def rollback(to: int | None, reason: str) -> None:
         raise AvisError(
             f"{registry.model} has no previous champion", fix="Name a version: avis champion shows them."
         )
-    _make_champion(registry, target, reason or "rolled back", decision="rolled back to")
+    _make_champion(registry, target, reason or "rolled back", decision="rollback")
 
 
 def promote(number: int, reason: str) -> None:
@@ -70,7 +69,7 @@ def promote(number: int, reason: str) -> None:
         AvisError: there is no such version, or it is the champion already.
     """
     registry = _registry()
-    _make_champion(registry, registry.version(number), reason or "by hand", decision="promoted by hand")
+    _make_champion(registry, registry.version(number), reason or "by hand", decision="by hand")
 
 
 def _make_champion(registry: Registry, target: Version, reason: str, *, decision: str) -> None:
@@ -80,7 +79,7 @@ def _make_champion(registry: Registry, target: Version, reason: str, *, decision
     instead = f", in place of version {former.number}" if former else ""
     message = f"Version {target.number} of {registry.model} is the champion{instead}: {reason}"
     print(message)
-    for problem in notify("promotion", f"{registry.model} {target.number} {decision}", message):
+    for problem in notify("promotion", f"{registry.model} {target.number} is the champion", message):
         print(problem)
 
 

@@ -19,6 +19,7 @@ from components.core.errors import AvisError
 from components.core.paths import Paths
 from components.core.tracking import NO_TRACKING, pending, send_pending, tracking_uri
 from pipelines.dvc_command import dvc
+from pipelines.dvc_repo import open_repo
 from pipelines.git import git, identity
 from pipelines.hold import hold_workspace
 from pipelines.locked import begin_with
@@ -55,6 +56,13 @@ class Workspace:
         if git(self.root, "status", "--porcelain"):
             git(self.root, *identity(self.root), "commit", "--quiet", "--no-verify", "-m", message)
         return git(self.root, "rev-parse", "HEAD")
+
+    def is_as_last_run_left(self, *paths: str) -> bool:
+        """Whether these files are what the newest unattended run, of whatever kind, committed."""
+        if not git(self.root, "tag", "--list", _LATEST):
+            return False
+        git(self.root, "add", "--intent-to-add", "--all")
+        return not git(self.root, "diff", "--name-only", _LATEST, "--", *paths)
 
     def push(self) -> None:
         """Push the data to the DVC remote, then the branch: a commit that can be seen has its data.
@@ -169,9 +177,8 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
 def _configure(base: Path, root: Path) -> None:
     """Give the clone the base's DVC cache, remotes and own settings (credentials are among those)."""
     from dvc.config import Config
-    from dvc.repo import Repo
 
-    with Repo(os.fspath(base)) as repo:
+    with open_repo(base) as repo:
         cache = str(repo.cache.local_cache_dir)
         own = Config(os.fspath(base / ".dvc")).load_one("local")
         # A folder that is written relative to the base's .dvc would be another one here.
@@ -191,9 +198,8 @@ def _configure(base: Path, root: Path) -> None:
 
 def remotes(root: Path) -> list[str]:
     """The names of the DVC remotes of a repository, the default one first."""
-    from dvc.repo import Repo
 
-    with Repo(os.fspath(root)) as repo:
+    with open_repo(root) as repo:
         default = repo.config["core"].get("remote")
         return sorted(repo.config["remote"], key=lambda name: (name != default, name)) if default else []
 

@@ -247,6 +247,16 @@ class Registry:
             except (MlflowException, OSError):
                 return None
 
+    def run_params(self, version: Version) -> dict[str, str]:
+        """Return the parameters of a version's training; nothing if its run is gone."""
+        from mlflow.exceptions import MlflowException
+
+        with _errors(), self._store.errors():
+            try:
+                return dict(self._store.client.get_run(version.run_id).data.params)
+            except MlflowException:
+                return {}
+
     def run_address(self, version: Version) -> str | None:
         """The page of a version's run, where MLflow is a server."""
         if not self._store.uri.startswith("http"):

@@ -51,6 +51,7 @@ class Store:
         # Waiting is our business (the stage goes on meanwhile), so MLflow itself gives up soon.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         import mlflow
 
         for name in ("mlflow", "alembic"):

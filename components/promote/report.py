@@ -17,10 +17,11 @@ _CLIPS_SHOWN = 12
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the two models, for the reader: its version and what it is made of, in words."""
+    """One of the two models, for the reader: its version, what it is made of, in words, its parameters."""
 
     version: int
     facts: Mapping[str, str]
+    parameters: Mapping[str, str]
 
 
 def write_report(
@@ -46,6 +47,12 @@ def write_report(
         **decision.document(),
         "rule": params.model_dump(),
         "clips_scored": clips,
+        "parameters_changed": [
+            {"name": name, "champion": old, "challenger": new}
+            for name, old, new in _changed(champion.parameters if champion else {}, challenger.parameters)
+        ]
+        if champion
+        else None,
         "challenger": {"version": challenger.version, **challenger.facts},
         "champion": None if champion is None else {"version": champion.version, **champion.facts},
     }
@@ -55,6 +62,7 @@ def write_report(
     )
     pages.filters["points"] = _points
     shown = sorted({*decision.clips[:_CLIPS_SHOWN], *decision.clips[::-1][:_CLIPS_SHOWN]}, key=_by_change)
+    changed = [] if champion is None else _changed(champion.parameters, challenger.parameters)
     names = list(challenger.facts) + [
         name for name in (champion.facts if champion else {}) if name not in challenger.facts
     ]
@@ -68,9 +76,18 @@ def write_report(
         category_metric=CATEGORY_METRIC,
         shown_clips=[pair for pair in shown if pair.change],
         clip_metric=params.metric if params.metric != "mAP" else "FSLA",
+        categories=[pair for pair in decision.categories if pair.change is not None],
         facts=names,
+        parameters=changed,
     )
     write_text(folder / PAGE, page)
+
+
+def _changed(champion: Mapping[str, str], challenger: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Parameters that differ: name, the champion's value, the challenger's; "-" for none."""
+    names = sorted({*champion, *challenger})
+    both = [(name, champion.get(name, "-"), challenger.get(name, "-")) for name in names]
+    return [row for row in both if row[1] != row[2]]
 
 
 def _by_change(pair: object) -> float:

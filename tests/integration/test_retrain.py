@@ -1,0 +1,341 @@
+"""`retrain` with a real repository, DVC remote, registry and Prefect server, on stages that cost nothing.
+
+What a stage makes is a number of found frames, so that it is known which model is better; scoring it with a
+network is replaced by scoring that number (tests/integration/test_repro.py retrains with the network).
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.flow_runs import resume_flow_run
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from components.core.lineage import file_md5
+from components.core.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
+from pipelines import registry_access, versions
+from pipelines import retrain as retraining
+from pipelines.champion_model import fetch_version
+from tests.promotion_scores import counts_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+CLIPS = 12
+GRAPH = """
+stages:
+  annotate:
+    cmd: exec python make.py annotate
+    deps: [labels.txt]
+    outs: [data/annotations/test.json]
+  train:
+    foreach: ${variants}
+    do:
+      cmd: exec python make.py train
+      params: [variants.avism]
+      deps: [data/annotations/test.json]
+      outs:
+        - data/model/avism/model.safetensors
+        - data/model/avism/config.json
+        - data/model/avism/clips.json
+        - data/model/avism/run.json
+  evaluate:
+    foreach: ${variants}
+    do:
+      cmd: exec python make.py evaluate
+      deps: [data/model/avism/model.safetensors]
+      outs: [data/evaluation/avism/counts.safetensors]
+      metrics:
+        - data/evaluation/avism/metrics.json:
+            cache: false
+"""
+MAKE = """
+    import json, sys, time
+    from pathlib import Path
+    import yaml
+    from components.core.files import write_json
+    from components.core.stage import run_stage
+    from components.core.tracking import training_run
+    from tests.promotion_scores import counts_of, scores_of, write_scores
+
+    model, evaluation = Path("data/model/avism"), Path("data/evaluation/avism")
+    signs = Path({signs!r})
+
+    def annotate():
+        Path("data/annotations").mkdir(parents=True, exist_ok=True)
+        Path("data/annotations/test.json").write_text(Path("labels.txt").read_text())
+
+    def train():
+        frames = yaml.safe_load(Path("params.yaml").read_text())["variants"]["avism"]["frames"]
+        with (signs / "trained").open("a") as file:
+            file.write(f"{{frames}}\\n")
+        with training_run(variant="avism", params={{"frames": frames}}) as run:
+            run.metrics({{"loss": 1.5}}, step=1)
+            while (signs / "hold").exists():
+                time.sleep(0.05)
+            model.mkdir(parents=True, exist_ok=True)
+            (model / "model.safetensors").write_text(str(frames))
+            write_json(model / "config.json", {{}})
+            write_json(model / "clips.json", [])
+            write_json(model / "run.json", {{"run_id": run.run_id}})
+
+    def evaluate():
+        frames = int((model / "model.safetensors").read_text())
+        found = {{n: frames for n in range(1, {clips} + 1)}}
+        evaluation.mkdir(parents=True, exist_ok=True)
+        write_scores(evaluation, counts_of(found, clips={clips}))
+        values = scores_of(found, clips={clips}).protocols
+        write_json(evaluation / "metrics.json", {{name: part.values for name, part in values.items()}})
+
+    run_stage(sys.argv[1], {{"annotate": annotate, "train": train, "evaluate": evaluate}}[sys.argv[1]])
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """An origin, a checkout of it (base), a DVC remote, and a folder for signs between test and stages."""
+    base, origin, signs = tmp_path / "base", tmp_path / "origin.git", tmp_path / "signs"
+    signs.mkdir()
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", origin], check=True)
+    subprocess.run(["git", "clone", "-q", origin, base], check=True, capture_output=True)
+    (base / "dvc.yaml").write_text(GRAPH)
+    (base / "make.py").write_text(dedent(MAKE).format(signs=str(signs), clips=CLIPS))
+    (base / "labels.txt").write_text("labels\n")
+    (base / ".gitignore").write_text("mlflow.db*\nmlruns\n__pycache__\ndata/.tracking\n")
+    (base / "data").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("AVIS_NOTIFY", raising=False)
+    monkeypatch.setattr(retraining, "measure_version", measure)
+    dvc(base, "init", "-q")
+    with (base / ".dvc/config").open("a") as config:
+        config.write(f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {tmp_path}/store\n")
+    found = SimpleNamespace(base=base, origin=origin, signs=signs, tmp=tmp_path)
+    change(found, frames=2)
+    return found
+
+
+def measure(root, version, scratch, log):
+    """As pipelines.champion_model does it, with a number in the place of a network."""
+    fetch_version(root, version, scratch / "model")
+    frames = int((scratch / "model/model.safetensors").read_text())
+    return counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=CLIPS)
+
+
+def change(place, *, frames: int) -> None:
+    """Set how good the next model will be, commit, push."""
+    params = {
+        "tracking": {"uri": "sqlite:///mlflow.db"},
+        "variants": {"avism": {"frames": frames}},
+        "promotion": {"resamples": 200},
+    }
+    (place.base / "params.yaml").write_text(yaml.safe_dump(params))
+    git(place.base, "add", "-A")
+    git(place.base, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", f"frames {frames}")
+    git(place.base, "push", "-q", "origin", "HEAD:main")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def retrain(place, **settings) -> tuple[str, str]:
+    state = retraining.retrain(root=place.base, return_state=True, **settings)
+    return state.name, state.message
+
+
+def registry(place) -> Registry:
+    params = registry_access.promotion_params(place.base)
+    return registry_access.open_registry(place.base, params)
+
+
+def trainings(place) -> list[str]:
+    return (place.signs / "trained").read_text().split()
+
+
+def clones(place) -> list[str]:
+    return [path.name for path in (place.base / ".dvc/tmp/workspaces").iterdir() if path.name != "holds"]
+
+
+def test_champion_and_challenger(place, monkeypatch, capsys) -> None:
+    name, message = retrain(place, trigger="schedule")
+    assert name == "Promoted", message
+    assert clones(place) == []
+    assert git(place.base, "status", "--porcelain") == ""  # nobody's checkout is touched
+    first = registry(place).with_alias(CHAMPION)
+    run = registry(place)._store.client.get_run(first.run_id)
+    assert run.data.tags["avis.commit"] == first.commit
+    # TRIGGER
+
+    # Anybody can check that commit out and get the very files.
+    other = place.tmp / "other"
+    subprocess.run(["git", "clone", "-q", place.origin, other], check=True)
+    git(other, "checkout", "-q", first.commit)
+    dvc(other, "pull", "--allow-missing")
+    assert file_md5(other / "data/model/avism/model.safetensors") == first.tags["avis.weights.md5"]
+    assert "up to date" in dvc(other, "status")
+
+    name, message = retrain(place, trigger="schedule")
+    assert (name, trainings(place)) == ("Unchanged", ["2"])
+    assert "version 1 (promoted" in message
+
+    change(place, frames=3)
+    name, message = retrain(place, trigger="data")
+    assert name == "Promoted" and "FSLA rises by 25.00 points" in message
+    change(place, frames=1)
+    name, message = retrain(place)
+    assert name == "Refused" and "FSLA changes by -50.00 points" in message
+    found = {version.number: version.aliases for version in registry(place).versions()}
+    assert found == {3: [CHALLENGER], 2: [CHAMPION], 1: [PREVIOUS]}
+    third = registry(place).version(3)
+    page = registry(place).artifact(third, "promotion/promotion.html", place.tmp)
+    assert "not promoted" in page.read_text() and third.commit in page.read_text()
+
+    monkeypatch.chdir(place.base)
+    versions.rollback(None, "it misses horns")
+    versions.show_versions()
+    assert "it misses horns" in capsys.readouterr().out
+    assert registry(place).with_alias(CHAMPION).number == 1
+    versions.fetch(place.tmp / "fetched", None)
+    assert (place.tmp / "fetched/model.safetensors").read_text() == "2"
+
+    with pytest.raises(Exception, match="no revision 'nowhere'"):
+        retraining.retrain(root=place.base, revision="nowhere")
+
+
+def test_a_person_approves_or_not(place, monkeypatch) -> None:
+    monkeypatch.setattr(retraining, "APPROVAL_POLL_S", 1)
+    for answer, expected in ((False, "Refused"), (True, "Promoted")):
+        ended: list[tuple[str, str]] = []
+        settings = {"ask_first": True, "approval_timeout_s": 60, "force": answer}
+        thread = threading.Thread(target=lambda s=settings, e=ended: e.append(retrain(place, **s)))
+        thread.start()
+        with get_client(sync_client=True) as client:
+            paused = wait_for(
+                lambda client=client: [run for run in client.read_flow_runs() if run.state.is_paused()]
+            )
+        resume_flow_run(paused[0].id, run_input={"approve": answer, "by": "Ann", "why": "heard it"})
+        thread.join(60)
+        assert ended[0][0] == expected, ended
+        champion = registry(place).with_alias(CHAMPION)
+        assert (champion is not None) == answer
+    refused = registry(place).version(1)
+    assert refused.tags["avis.reason"] == "refused by Ann: heard it"
+    assert trainings(place) == ["2"]  # the second time DVC had it
+
+
+def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
+    (place.signs / "hold").touch()
+    code = (
+        "import sys; from pathlib import Path; from pipelines.retrain import retrain;"
+        "retrain(root=Path(sys.argv[1]), return_state=True)"
+    )
+    environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    with (place.tmp / "log").open("wb") as log:
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, place.base], cwd=ROOT, stdout=log, stderr=log, env=environment
+        )
+    try:
+        wait_for(lambda: (place.signs / "trained").exists())
+        name, message = retrain(place)
+        assert name == "Failed" and f"process {run.pid}" in message and "in use by retrain" in message
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait(20)
+    (kept,) = clones(place)
+    (place.signs / "hold").unlink()
+    name, message = retrain(place)
+    assert name == "Promoted", message
+    assert clones(place) == [] and kept.startswith("retrain-")
+    assert len(git(place.origin, "branch", "--list", "avis/*").splitlines()) == 1
+
+
+def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch) -> None:
+    monkeypatch.setattr(registry_access, "_FIRST_WAIT_S", 1.0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    (place.signs / "hold").touch()
+    server = mlflow_server(place.tmp, port)
+    ended: list[tuple[str, str]] = []
+    thread = threading.Thread(target=lambda: ended.append(retrain(place)))
+    try:
+        thread.start()
+        wait_for(lambda: (place.signs / "trained").exists())
+        server.kill()
+        server.wait(20)
+        (place.signs / "hold").unlink()
+        wait_for(lambda: git(place.origin, "branch", "--list", "avis/*"))  # all is made and pushed meanwhile
+        server = mlflow_server(place.tmp, port)
+        thread.join(90)
+        assert ended[0][0] == "Promoted", ended
+        champion = registry(place).with_alias(CHAMPION)
+        run = registry(place)._store.client.get_run(champion.run_id)
+        assert run.data.params == {"frames": "2"} and run.data.metrics["loss"] == 1.5
+        assert run.info.status == "FINISHED" and run.data.tags["avis.commit"] == champion.tags[COMMIT]
+    finally:
+        server.kill()
+        server.wait(20)
+
+
+def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment.pop("MLFLOW_TRACKING_URI")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/m.db"]
+    command += ["--artifacts-destination", str(folder / "files"), "--port", str(port), "--workers", "1"]
+    with (folder / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env=environment, process_group=0
+        )
+
+    def listens() -> bool:
+        assert server.poll() is None, (folder / "server.log").read_text()
+        with socket.socket() as knock:
+            return knock.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(listens)
+    return server
+
+
+def wait_for(condition, within_s: float = 60):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come about")
+
+
+def test_without_a_remote_nothing_is_begun(place) -> None:
+    (place.base / ".dvc/config").write_text("")
+    change(place, frames=2)
+    name, message = retrain(place)
+    assert name == "Failed" and "dvc remote add --default" in message
+    assert not (place.signs / "trained").exists()

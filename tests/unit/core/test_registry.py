@@ -1,0 +1,83 @@
+"""Versions and aliases on a real sqlite registry."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import AvisError
+from components.core.registry import (
+    CHALLENGER,
+    CHAMPION,
+    COMMIT,
+    DECISION,
+    PREVIOUS,
+    REPLACED,
+    WEIGHTS_MD5,
+    Registry,
+    RegistryAway,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    yield Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "t", model="avis", experiment="runs")
+
+
+def new_run(registry: Registry) -> str:
+    client = registry._store.client
+    return client.create_run(client.get_experiment_by_name("runs").experiment_id).info.run_id
+
+
+def made_of(number: int) -> dict[str, str]:
+    return {COMMIT: f"commit{number}", WEIGHTS_MD5: f"md5{number}"}
+
+
+def test_promotion_keeps_the_former_champion_and_rollback_brings_it_back(
+    registry: Registry, tmp_path: Path
+) -> None:
+    assert registry.versions() == [] and registry.with_alias(CHAMPION) is None
+    first = registry.register(new_run(registry), tags=made_of(1))
+    assert first.aliases == [CHALLENGER] and first.commit == "commit1"
+    assert registry.promote(first, "the first") is None
+    second = registry.register(new_run(registry), tags=made_of(2))
+    assert registry.promote(second, "better").number == 1
+
+    def aliases() -> dict[int, list[str]]:
+        return {version.number: version.aliases for version in registry.versions()}
+
+    assert aliases() == {2: [CHAMPION], 1: [PREVIOUS]}
+    assert registry.version(2).tags[REPLACED] == "1"
+    registry.promote(registry.with_alias(PREVIOUS), "worse in use", decision="rollback")
+    assert aliases() == {2: [PREVIOUS], 1: [CHAMPION]}
+    assert registry.version(1).tags[DECISION] == "rollback"
+
+    third = registry.register(new_run(registry), tags=made_of(3))
+    registry.refuse(third, "noise")
+    again = registry.register(new_run(registry), tags=made_of(3))  # a run that was cut off, repeated
+    assert again.number == third.number and again.tags[DECISION] == "refused"
+    assert aliases() == {3: [CHALLENGER], 2: [PREVIOUS], 1: [CHAMPION]}
+    with pytest.raises(AvisError, match=r"no version 9.*There are: 3, 2, 1"):
+        registry.version(9)
+
+    file = tmp_path / "report.html"
+    file.write_text("page")
+    registry.note_run(
+        third, tags={"avis.version": "avis 3"}, metrics={"gain": 1.5}, files={file: "promotion"}
+    )
+    found = registry.artifact(third, "promotion/report.html", tmp_path / "down")
+    assert found is not None and found.read_text() == "page"
+    assert registry.artifact(third, "promotion/none.html", tmp_path / "down") is None
+    # beside the database, wherever the process happens to run
+    assert (tmp_path / "mlruns" / "runs" / third.run_id / "artifacts/promotion/report.html").is_file()
+
+
+def test_a_run_that_nobody_knows_and_a_server_that_is_away(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(AvisError, match="does not know the run"):
+        registry.register("pending-0123", tags=made_of(1))
+    with pytest.raises(RegistryAway, match="cannot be reached"):
+        Registry("http://127.0.0.1:9", tmp_path / "u", model="avis", experiment="runs")
+    with pytest.raises(AvisError, match="nothing is tracked"):
+        Registry("none", tmp_path / "u", model="avis", experiment="runs")
