@@ -66,8 +66,11 @@ def test_some_videos_alone_count_what_they_weigh(scene, protocol, data):
     videos = len(counts.hota)
     places = sorted(data.draw(st.sets(st.integers(0, videos - 1), min_size=1)))
     weights = np.zeros((1, videos))
-    weights[0, places] = 1
-    alone = headlines_of_draws(of_videos(counts, np.array(places)), np.ones((1, len(places))))
+    weights[0, places] = data.draw(st.lists(st.integers(1, 3), min_size=len(places), max_size=len(places)))
+    some = of_videos(counts, np.array(places))
+    for kept, whole in zip(some.rankings, counts.rankings, strict=True):
+        assert [places[video] for video in kept.videos] == [n for n in whole.videos if n in places]
+    alone = headlines_of_draws(some, weights[:, places])
     for name, expected in headlines_of_draws(counts, weights).items():
         assert alone[name] == pytest.approx(expected, abs=1e-9, nan_ok=True), name
 
