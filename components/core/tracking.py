@@ -24,10 +24,11 @@ from typing import Protocol
 
 from components.core.errors import AvisError
 from components.core.lineage import code_version, data_version, file_md5, uncommitted_changes
-from components.core.params import PARAMS, Block, read_block
+from components.core.params import PARAMS, Block, read_block, read_dataset
 from components.core.paths import Paths
 
 STAND_IN = "pending-"  # begins the reference of a run that has no MLflow id yet
+FLOW_RUN, TRIGGER = "AVIS_FLOW_RUN", "AVIS_TRIGGER"  # environment variables that a flow sets for its stages
 NO_TRACKING = "none"  # as tracking.uri or MLFLOW_TRACKING_URI: nothing is recorded
 _LAST_SENDING_S = 120.0  # a stage that is done waits at most this long for its sender
 _RUN_ID_S = 60.0
@@ -66,6 +67,9 @@ class Run(Protocol):
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep a file, or all files of a folder, with the run."""
 
+    def image(self, key: str, path: Path) -> None:
+        """Keep a picture, shown beside those of other runs with this key (letters, digits, blanks, /-_.)."""
+
     def dataset(self, name: str, path: Path, context: str) -> None:
         """Note which data was used, by the DVC hash of `path`; context: "training", "evaluation"…"""
 
@@ -89,7 +93,7 @@ def training_run(
         "ref": run_id or _stand_in(),
         "experiment": settings.experiment,
         "name": variant,
-        "tags": {**code_version(), "avis.variant": variant, "mlflow.source.name": "components.train"},
+        "tags": {**_origin(), "avis.variant": variant, "mlflow.source.name": "components.train"},
         "owned": True,
         "system_metrics": True,
     }
@@ -134,7 +138,7 @@ def data_run(stage: str, *, params: Mapping[str, object], paths: Paths | None = 
         "ref": _stand_in(),
         "experiment": settings.data_experiment,
         "name": stage,
-        "tags": {**code_version(), "avis.stage": stage, "mlflow.source.name": f"components.{stage}"},
+        "tags": {**_origin(), "avis.stage": stage, "mlflow.source.name": f"components.{stage}"},
         "owned": True,
         "system_metrics": False,
     }
@@ -243,6 +247,17 @@ def tracking_params(path: Path = PARAMS) -> TrackingParams:
     return read_block("tracking", TrackingParams, path=path, override=override, optional=True)
 
 
+def _origin() -> dict[str, str]:
+    """Tags that say which code runs on which dataset, and which flow run (its id) started it, and why."""
+    tags = code_version()
+    if PARAMS.exists():
+        tags["avis.dataset"] = read_dataset()
+    for variable, tag in ((FLOW_RUN, "avis.flow_run"), (TRIGGER, "avis.trigger")):
+        if os.environ.get(variable):
+            tags[tag] = os.environ[variable]
+    return tags
+
+
 def _reference_in(run_file: Path) -> str:
     try:
         run_id = json.loads(run_file.read_text())["run_id"]
@@ -273,6 +288,7 @@ class MemoryRun:
         self.logged_metrics: list[tuple[int | None, dict[str, float]]] = []
         self.logged_tags: dict[str, str] = {}
         self.artifacts: list[tuple[Path, str]] = []
+        self.images: list[tuple[str, Path]] = []
         self.datasets: list[tuple[str, Path, str]] = []
         self.models: list[tuple[str, Path, dict[str, float]]] = []
 
@@ -287,6 +303,9 @@ class MemoryRun:
 
     def artifact(self, path: Path, folder: str = "") -> None:
         self.artifacts.append((path, folder))
+
+    def image(self, key: str, path: Path) -> None:
+        self.images.append((key, path))
 
     def dataset(self, name: str, path: Path, context: str) -> None:
         self.datasets.append((name, path, context))
@@ -357,9 +376,20 @@ class _SpooledRun:
         )
 
     def artifact(self, path: Path, folder: str = "") -> None:
+        number = self._keep(path)
+        if number is not None:
+            self._say("artifact", number=number, folder=folder)
+
+    def image(self, key: str, path: Path) -> None:
+        number = self._keep(path)
+        if number is not None:
+            self._say("image", number=number, key=key)
+
+    def _keep(self, path: Path) -> int | None:
+        """Copy a file or folder for the sender; return the copy's number, None if that did not work."""
         if not path.exists():
             _warn(f"{path} is not there and was not kept with the run")
-            return
+            return None
         self._artifacts += 1
         kept = self.folder / "artifacts" / str(self._artifacts)
         try:
@@ -370,8 +400,8 @@ class _SpooledRun:
                 shutil.copy2(path, kept / path.name)
         except OSError as error:
             _warn(f"{path} was not kept with the run: {error}")
-            return
-        self._say("artifact", number=self._artifacts, folder=folder)
+            return None
+        return self._artifacts
 
     def text(self, name: str, content: str) -> None:
         """Keep a text as an artifact `folder/file`."""

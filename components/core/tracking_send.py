@@ -315,6 +315,14 @@ class Session:
         if kept.is_dir():
             self.store.client.log_artifacts(self.run_id, str(kept), operation["folder"] or None)
 
+    def _send_image(self, operation: dict[str, Any]) -> None:
+        from PIL import Image
+
+        kept = self.folder / "artifacts" / str(operation["number"])
+        for file in kept.glob("*"):
+            with Image.open(file) as picture:
+                self.store.client.log_image(self.run_id, picture, key=operation["key"], synchronous=True)
+
     def _send_text(self, operation: dict[str, Any]) -> None:
         self.store.client.log_text(self.run_id, operation["content"], operation["name"])
 

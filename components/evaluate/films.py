@@ -141,11 +141,11 @@ def write_film(film: Film, *, folder: Path, params: EvaluateParams, media: Media
         AvisError: the clip's frames or sound are missing or damaged.
     """
     video = film.masks.video
-    truth = _overlay_tracks(
+    truth = overlay_tracks(
         film.categories, [(track.category_id, track.segmentations, None) for track in film.masks.tracks]
     )
     ranked = sorted((result for _, result in film.masks.results), key=lambda result: -result.score)
-    predicted = _overlay_tracks(
+    predicted = overlay_tracks(
         film.categories,
         [(result.category_id, result.segmentations, result.score) for result in ranked[:_MOST_PREDICTED]],
     )
@@ -170,9 +170,10 @@ def write_film(film: Film, *, folder: Path, params: EvaluateParams, media: Media
     )
 
 
-def _overlay_tracks(
+def overlay_tracks(
     categories: Mapping[int, str], tracks: Sequence[tuple[int, Sequence[Segmentation], float | None]]
 ) -> list[OverlayTrack]:
+    """Return what is drawn of tracks: (category, one segmentation per frame, score of a prediction)."""
     colours = track_colours([category for category, _, _ in tracks])
     return [
         OverlayTrack(categories[category] + ("" if score is None else f" {score:.2f}"), colour, segmentations)

@@ -15,7 +15,7 @@ from components.evaluate.protocols import Protocol, Summary
 
 HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
 _DRAWS_AT_ONCE = 250  # bounds what is held of HOTA's sums
-_NO_TRACKS = -100.0  # what the published evaluator prints for a size without tracks
+NO_TRACKS = -100.0  # what the published evaluator prints for a size without tracks
 _IOU_50, _IOU_75 = 0, 5  # places in average_precision.THRESHOLDS
 
 Value = float | int | None
@@ -220,7 +220,7 @@ def _mean_over_categories(parts: Sequence[Floats], protocol: Protocol) -> float 
     means = [mean for mean in means if not np.isnan(mean)]
     if means:
         return 100 * float(np.mean(means))
-    return _NO_TRACKS if protocol == "official" else None
+    return NO_TRACKS if protocol == "official" else None
 
 
 def _location(curves: Floats) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from components.core.errors import AvisError
 from components.core.params import EngineParams
@@ -14,6 +15,8 @@ from components.evaluate.failure_tables import FailureScores, totals
 from components.evaluate.films import FilmSource, pipeline_media
 from components.evaluate.params import EvaluateParams
 from components.evaluate.reading import index_results
+from components.evaluate.score import NO_TRACKS
+from components.evaluate.stills import write_stills
 from components.evaluate.writing import COUNTS, FILES, FOLDERS, Metrics, write_evaluation
 
 _HEADLINES = ("mAP", "HOTA", "FSLA")
@@ -50,6 +53,7 @@ def evaluate(
         for protocol, part in scores.protocols.items()
     }
     folder = paths.evaluation(variant)
+    source = FilmSource(annotations, index, pipeline_media(paths, annotations))
     metrics = write_evaluation(
         folder,
         scores,
@@ -57,15 +61,26 @@ def evaluate(
         title=variant,
         params=params,
         engine=engine,
-        source=FilmSource(annotations, index, pipeline_media(paths, annotations)),
+        source=source,
     )
-    _log(variant, folder, metrics, scores.failures, paths)
+    with TemporaryDirectory() as temporary:
+        stills = write_stills(Path(temporary), source, score_threshold=params.failure_score_threshold)
+        _log(variant, folder, metrics, scores.failures, stills, params, paths)
     _say(variant, metrics, intervals["corrected"], folder)
     return scores
 
 
-def _log(variant: str, folder: Path, metrics: Metrics, failures: FailureScores | None, paths: Paths) -> None:
+def _log(
+    variant: str,
+    folder: Path,
+    metrics: Metrics,
+    failures: FailureScores | None,
+    stills: Mapping[str, Path],
+    params: EvaluateParams,
+    paths: Paths,
+) -> None:
     with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
+        run.params({"evaluate": params.model_dump()})
         run.dataset("test", paths.annotations / "test.json", "evaluation")
         named = dict(metrics)
         if failures is not None:
@@ -75,13 +90,15 @@ def _log(variant: str, folder: Path, metrics: Metrics, failures: FailureScores |
                 f"{part}/{name}": float(value)
                 for part, values in named.items()
                 for name, value in values.items()
-                if value is not None
+                if value is not None and value != NO_TRACKS  # in a plot it would press all others together
             }
         )
         for name in (*FILES, COUNTS):
             run.artifact(folder / name, "evaluation")
         for name in FOLDERS:
             run.artifact(folder / name, f"evaluation/{name}")
+        for name, picture in stills.items():
+            run.image(f"clips/{name}", picture)
 
 
 def _say(

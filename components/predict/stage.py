@@ -78,6 +78,7 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
     write_results(folder / "results.json", results)
     write_json(folder / "timing.json", timing)
     with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
+        run.params({"predict": params.model_dump()})
         run.dataset("test", file, "evaluation")
         run.metrics(
             {

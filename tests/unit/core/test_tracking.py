@@ -70,7 +70,7 @@ def test_a_bad_run_file_is_one_message(folder: Path) -> None:
 
 
 @pytest.mark.integration
-def test_one_model_is_one_run(folder: Path) -> None:
+def test_one_model_is_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training, an interruption, its continuation and a later stage: one row, on a real sqlite store."""
     model = folder / "data/model/avism"
     model.mkdir(parents=True)
@@ -82,6 +82,9 @@ def test_one_model_is_one_run(folder: Path) -> None:
     (folder / "data/media/frames").mkdir(parents=True)
     overlay = folder / "overlay.mp4"
     overlay.write_bytes(b"video")
+    (folder / "params.yaml").write_text("dataset: mine\n")
+    monkeypatch.setenv("AVIS_FLOW_RUN", "0b6f")
+    monkeypatch.setenv("AVIS_TRIGGER", "schedule")
     many = {f"p{number}": number for number in range(230)}
     try:
         with training_run(variant="avism", params={"seed": 1, "model": many, "text": "x" * 7000}) as run:
@@ -114,6 +117,8 @@ def test_one_model_is_one_run(folder: Path) -> None:
     assert row.data.metrics["corrected/mAP"] == 33.0
     assert len(client().get_metric_history(run_id, "loss")) == 1301
     assert len(row.data.tags["dvc.lock.md5"]) == 32
+    origin = [row.data.tags[f"avis.{name}"] for name in ("dataset", "flow_run", "trigger", "variant")]
+    assert origin == ["mine", "0b6f", "schedule", "avism"]
     [dataset] = row.inputs.dataset_inputs
     assert dataset.dataset.digest == "0123456789abcdef0123456789abcdef.dir"
     assert (dataset.dataset.name, dataset.tags[0].value) == ("frames", "training")

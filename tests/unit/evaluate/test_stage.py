@@ -344,7 +344,13 @@ def test_mlflow_has_the_files(tmp_path, monkeypatch):
     )
     for part in ("failures", "plots", "overlays"):
         assert listed(f"evaluation/{part}") == {path.name for path in (folder / part).iterdir()}
+    assert "counts.safetensors" in listed("evaluation")
     assert runs[0].data.metrics["corrected/failures/false_sound_masks"] == 1
+    assert min(runs[0].data.metrics.values()) >= 0  # no -100 of the published evaluator, which spoils plots
+    assert runs[0].data.params["evaluate.failure_score_threshold"] == "0.3"
+    pictures = {name.partition("+")[0] for name in listed("images") if name.endswith(".png")}
+    assert pictures == {"clips~found", "clips~lost"}
+    assert runs[0].data.tags["mlflow.loggedImages"] == "True"
 
 
 def test_a_missing_picture_costs_one_overlay_not_the_numbers(tmp_path):
