@@ -9,6 +9,8 @@ prefect_port=${PREFECT_PORT:-4200}
 export PATH="$PWD/.venv/bin:$PATH"
 export PREFECT_CLI_PROMPT=false MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false  # no questions; no workers for chat models
 export MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false DVC_NO_ANALYTICS=1
+# Who holds the GPU is kept on disk: a server that is started again would otherwise never give the slot back.
+export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem
 export PREFECT_API_URL="http://127.0.0.1:$prefect_port/api"
 export MLFLOW_TRACKING_URI="http://127.0.0.1:$mlflow_port"
 

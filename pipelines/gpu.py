@@ -17,7 +17,7 @@ USERS = frozenset({"train", "predict"})
 """Groups of stages that load a model. Predicting is short, but its memory would end a training beside it."""
 LEASE_S = 300.0
 """How long after the death of its holder a slot comes back: longer than a restart of the server takes."""
-_ASK_EVERY_S = 30.0
+ASK_EVERY_S = 10.0
 
 
 def count_gpus() -> int:
@@ -64,14 +64,14 @@ def gpu_slot(*, stopped: Callable[[], bool], say: Callable[[str], None]) -> Iter
         AvisError: if it was stopped meanwhile.
     """
     with ExitStack() as stack:
-        wait_s = 5.0
+        told = False
         while True:
             try:
                 stack.enter_context(
                     concurrency(
                         LIMIT,
                         strict=True,
-                        timeout_seconds=wait_s,
+                        timeout_seconds=ASK_EVERY_S,
                         lease_duration=LEASE_S,
                         # A server that is away for a while must not end a training of days.
                         raise_on_lease_renewal_failure=False,
@@ -81,7 +81,7 @@ def gpu_slot(*, stopped: Callable[[], bool], say: Callable[[str], None]) -> Iter
             except AcquireConcurrencySlotTimeoutError:
                 if stopped():
                     raise AvisError("the run was stopped") from None
-                if wait_s < _ASK_EVERY_S:
+                if not told:
                     say(f"Waits for the GPU: all slots of {LIMIT} are taken")
-                wait_s = _ASK_EVERY_S
+                told = True
         yield
