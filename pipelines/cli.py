@@ -479,6 +479,14 @@ def diff(
     show_diff(first, second, experiment=experiment, to_csv=csv)
 
 
+@runs_app.command()
+def searches() -> None:
+    """List the saved searches, and put them into MLflow as views with plots, each with its address."""
+    from pipelines.searches_views import show_searches
+
+    show_searches()
+
+
 @app.command()
 def results() -> None:
     """Show the scores and say where to look."""

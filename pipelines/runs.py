@@ -19,6 +19,7 @@ from pipelines.terminal import plain
 SCORES = ("FSLA", "HOTA", "mAP")  # of the protocol `corrected`, in percent
 _SHORT_ID = 8  # characters
 _SHORT_COMMIT = 7
+_NOTHING = "-"
 
 
 def open_runs() -> TrackedRuns:
@@ -54,7 +55,9 @@ def show_runs(
     """
     saved = _saved(search)
     tracked = open_runs()
-    name = experiment or saved.experiment or tracking_params().experiment
+    tracking = tracking_params()
+    usual = tracking.experiment if saved.experiment == "models" else tracking.data_experiment
+    name = experiment or usual
     runs = tracked.search([name], where=saved.filter, order=saved.order, limit=limit)
     if to_csv is not None:
         _write(runs, to_csv)
@@ -92,18 +95,19 @@ def _print(runs: Sequence[RunRecord], columns: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = {**_COLUMNS, **{name: _value(name) for name in columns}}
+    shown = {**_COLUMNS, **{_heading(name): _value(name) for name in columns}}
+    numbers = {"duration", *SCORES, *(_heading(name) for name in columns if name.startswith("metrics."))}
     rows = [[plain(cell(run)) for cell in shown.values()] for run in runs]
     table = Table()
-    filled = [any(row[place] for row in rows) for place in range(len(shown))]  # an empty column takes room
+    # an empty column takes room for nothing
+    filled = [any(row[place] not in ("", _NOTHING) for row in rows) for place in range(len(shown))]
     for name in compress(shown, filled):
-        right = name in ("duration", *SCORES) or name.startswith("metrics.")
-        table.add_column(plain(name), justify="right" if right else "left", overflow="fold")
+        table.add_column(plain(name), justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, compress(row, filled)))
     console = Console()
     if not console.is_terminal:
-        console = Console(width=250)  # a file or a pipe has no edge to wrap at
+        console = Console(width=300)  # a file or a pipe has no edge to wrap at
     console.print(table)
 
 
@@ -116,7 +120,7 @@ def commit_of(run: RunRecord) -> str:
 def _duration(run: RunRecord) -> str:
     """Until the run's end, or until now."""
     if run.start_s is None:
-        return "-"
+        return _NOTHING
     seconds = round((run.end_s or time.time()) - run.start_s)
     hours, rest = divmod(max(0, seconds), 3600)
     minutes, seconds = divmod(rest, 60)
@@ -124,7 +128,7 @@ def _duration(run: RunRecord) -> str:
 
 
 def _started(run: RunRecord) -> str:
-    return "-" if run.start_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(run.start_s))
+    return _NOTHING if run.start_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(run.start_s))
 
 
 def _data(run: RunRecord) -> str:
@@ -132,6 +136,14 @@ def _data(run: RunRecord) -> str:
         f"{name} {'/'.join(digest[:_SHORT_COMMIT] for digest in digests)}"
         for name, digests in sorted(run.datasets.items())
     )
+
+
+def _score(name: str) -> Callable[[RunRecord], str]:
+    def cell(run: RunRecord) -> str:
+        value = run.metrics.get(f"corrected/{name}")
+        return _NOTHING if value is None else f"{value:.2f}"
+
+    return cell
 
 
 def _value(name: str) -> Callable[[RunRecord], str]:
@@ -142,13 +154,20 @@ def _value(name: str) -> Callable[[RunRecord], str]:
         if kind == "metrics":
             return _number(run.metrics.get(key))
         values = run.params if kind == "params" else run.tags
-        return values.get(key, "-")
+        return values.get(key, _NOTHING)
 
     return cell
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
+    if value is None:
+        return _NOTHING
+    return f"{value:.2f}" if abs(value) >= 1 and value != round(value) else f"{value:.4g}"
+
+
+def _heading(column: str) -> str:
+    """The last word of a saved search's column: "false_masks" of metrics.corrected/failures/false_masks."""
+    return column.partition(".")[2].rpartition("/")[2]
 
 
 _COLUMNS: Mapping[str, Callable[[RunRecord], str]] = {
@@ -157,7 +176,7 @@ _COLUMNS: Mapping[str, Callable[[RunRecord], str]] = {
     "status": lambda run: run.status.lower(),
     "started": _started,
     "duration": _duration,
-    **{name: _value(f"metrics.corrected/{name}") for name in SCORES},
+    **{name: _score(name) for name in SCORES},
     "commit": commit_of,
     "data": _data,
     "model": lambda run: ", ".join(run.models),

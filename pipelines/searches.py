@@ -1,6 +1,7 @@
-"""Saved searches for runs (pipelines/searches.yaml): what to look for, in which order, with which columns."""
+"""Saved searches for runs: pipelines/searches.yaml."""
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +15,8 @@ class Search(BaseModel):
 
     purpose: what it is for. filter: in MLflow's search language. order: as MLflow's order_by.
     columns: shown beside the usual ones: metrics.NAME, params.NAME or tags.NAME.
-    experiment: a name; None for that of the models.
+    experiment: that of the models, or that of the data stages.
+    parallel: axes of a parallel coordinates plot; scatter: two axes; images: the pictures of test clips.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,7 +25,10 @@ class Search(BaseModel):
     filter: str = ""
     order: tuple[str, ...] = NEWEST_FIRST
     columns: tuple[str, ...] = ()
-    experiment: str | None = None
+    experiment: Literal["models", "data"] = "models"
+    parallel: tuple[str, ...] = ()
+    scatter: tuple[str, str] | None = None
+    images: bool = False
 
 
 def read_searches() -> dict[str, Search]:

@@ -162,6 +162,34 @@ class TrackedRuns:
             except (MlflowException, OSError) as error:
                 raise Away(f"{artifact} of run {run_id[:8]}: {error}") from error
 
+    def image_keys(self, run_id: str) -> list[str]:
+        """Return the keys of the pictures that a run logged (Run.image).
+
+        Raises:
+            AvisError: MLflow cannot be reached.
+        """
+        if self._store is None:
+            return []
+        with self._errors(), self._store.errors():
+            files = [Path(entry.path).name for entry in self._store.client.list_artifacts(run_id, "images")]
+        keys = {name.partition("+step+")[0].replace("~", "/") for name in files if "+step+" in name}
+        return sorted(keys)
+
+    def tag_experiment(self, name: str, key: str, value: str) -> str | None:
+        """Set a tag of an experiment; return the experiment's id, None if there is no such experiment.
+
+        Raises:
+            AvisError: MLflow cannot be reached.
+        """
+        if self._store is None:
+            return None
+        with self._errors(), self._store.errors():
+            found = self._store.client.get_experiment_by_name(name)
+            if found is None:
+                return None
+            self._store.client.set_experiment_tag(found.experiment_id, key, value)
+        return str(found.experiment_id)
+
     def _models(self) -> dict[str, list[str]]:
         """Registered models by run: "name@alias" where a version has aliases, else "name version 3"."""
         assert self._store is not None  # noqa: S101 (the callers have asked)

@@ -13,8 +13,8 @@ from components.core.overlay import OverlayTrack, Picture, draw_masks
 from components.core.records import Video
 from components.evaluate.films import FilmSource, overlay_tracks
 
-_CLIPS, _FRAMES = 6, 4
-_HEIGHT_PX = 180  # of a frame
+_CLIPS, _FRAMES = 6, 2
+_HEIGHT_PX = 240  # of a frame; MLflow makes thumbnails of the whole, 256 pixels wide
 _KEY_CHARACTERS = re.compile(r"[^\w\-. ]", re.ASCII)  # MLflow allows no others
 
 
