@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ from components.evaluate.counts_file import CountsFile, read_counts
 from pipelines.children import Children, read_lines
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git
+from pipelines.gpu import count_gpus, gpu_slot, make_limit
 
 FILES = ("model.safetensors", "config.json", "clips.json", "run.json")
 
@@ -91,7 +93,14 @@ def measure_version(root: Path, version: Version, scratch: Path, log: Callable[[
     fetch_version(root, version, scratch / "model")
     command = [sys.executable, "-m", "pipelines.measure_model"]
     reason = ""
-    with Children().start([*command, *map(os.fspath, (scratch / "model", scratch / "out"))], root) as child:
+    children = Children()
+    with ExitStack() as held:
+        if count_gpus():
+            make_limit()
+            held.enter_context(gpu_slot(stopped=lambda: children.stopped, say=log))
+        child = held.enter_context(
+            children.start([*command, *map(os.fspath, (scratch / "model", scratch / "out"))], root)
+        )
         assert child.stdout is not None  # noqa: S101 (it was opened as a pipe)
         for line in read_lines(child.stdout):
             log(line)

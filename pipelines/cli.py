@@ -5,9 +5,14 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect.client.schemas.objects import State
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +36,12 @@ runs_app = typer.Typer(help="The tracked runs as a table, and what two of them d
 app.add_typer(runs_app, name="runs")
 
 
+_Repository = Annotated[
+    str | None, typer.Option(help="What to clone and push to; else where this checkout comes from.")
+]
+_Revision = Annotated[str, typer.Option(help="A branch, tag or commit that was pushed.")]
+
+
 @app.command()
 def rebuild(
     targets: Annotated[
@@ -44,54 +55,61 @@ def rebuild(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="While another run works here, or say who it is.")
     ] = True,
+    revision: Annotated[
+        str | None, typer.Option(help="Work on this branch, tag or commit in a clone; commit and push.")
+    ] = None,
+    repository: _Repository = None,
 ) -> None:
     """Do what `dvc repro` does, as Prefect tasks."""
-    from components.core.errors import AvisError
     from pipelines.graph import find_root, read_graph, select, unchanged
 
     root = find_root(Path.cwd())
-    if "PREFECT_API_URL" not in os.environ:  # nobody watches: a server need not be started for nothing
+    if (
+        "PREFECT_API_URL" not in os.environ and revision is None
+    ):  # nobody watches: a server need not be started for nothing
         stages = select(read_graph(root), targets)
         if len(unchanged(root, stages)) == len(stages):
             print(f"0 of {len(stages)} stages ran, the others were up to date")
             return
     from pipelines.rebuild import rebuild as flow
 
-    try:
-        state = flow(
+    _run(
+        lambda: flow(
             train_jobs=train_jobs,
             retries=retries,
             root=root,
             targets=targets,
             wait=wait,
+            revision=revision,
+            repository=repository,
             return_state=True,
         )
-    except RuntimeError as error:  # no server to report to: nothing has run
-        raise AvisError(f"Prefect did not start: {error}", fix="Try again, or use `dvc repro`.") from None
-    if not state.is_completed():
-        raise AvisError(state.message or "the run was stopped")
-    print(state.message)
+    )
 
 
 @app.command()
 def retrain(
-    revision: Annotated[str, typer.Option(help="A branch, tag or commit that was pushed.")] = "main",
-    repository: Annotated[
-        str | None, typer.Option(help="What to clone and push to; else where this checkout comes from.")
-    ] = None,
+    revision: _Revision = "main",
+    repository: _Repository = None,
     force: Annotated[bool, typer.Option(help="Compare anew although nothing changed.")] = False,
     retries: Annotated[int, typer.Option(min=0, help="Further tries where a second one may help.")] = 1,
 ) -> None:
     """Train a challenger in a clone of its own, and promote it if it is better than the champion."""
-    from components.core.errors import AvisError
     from pipelines.graph import find_root
 
     root = find_root(Path.cwd())
     from pipelines.retrain import retrain as flow
 
+    _run(lambda: flow(revision, repository, force=force, retries=retries, root=root, return_state=True))
+
+
+def _run(flow: "Callable[[], State[Any]]") -> None:
+    """Run a flow and print its message, or raise it."""
+    from components.core.errors import AvisError
+
     try:
-        state = flow(revision, repository, force=force, retries=retries, root=root, return_state=True)
-    except RuntimeError as error:
+        state = flow()
+    except RuntimeError as error:  # no server to report to: nothing has run
         raise AvisError(f"Prefect did not start: {error}", fix="Try again.") from None
     if not state.is_completed():
         raise AvisError(state.message or "the run was stopped")
@@ -105,6 +123,17 @@ def champion(context: typer.Context) -> None:
         from pipelines.versions import show_versions
 
         show_versions()
+
+
+@champion_app.command("evaluate")
+def evaluate_champion(revision: _Revision = "main", repository: _Repository = None) -> None:
+    """Score the champion on the test clips of a revision: does it do worse on fresh ones?"""
+    from pipelines.graph import find_root
+
+    root = find_root(Path.cwd())
+    from pipelines.champion import evaluate_champion as flow
+
+    _run(lambda: flow(revision, repository, root=root, return_state=True))
 
 
 @champion_app.command()
@@ -576,6 +605,25 @@ def status(
     from pipelines.ingest_status import show_status
 
     show_status(status=status, uploader=uploader, to_csv=csv)
+
+
+@ingest_app.command(context_settings={"ignore_unknown_options": True})  # a YouTube id may begin with a dash
+def run(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="YouTube ids or addresses to add.")
+    ] = None,
+    split: Annotated[Split | None, typer.Option(help="That the new ones belong to.")] = None,
+    revision: _Revision = "main",
+    repository: _Repository = None,
+) -> None:
+    """Add videos and fetch what is missing, in a clone; report what could not be had; commit and push."""
+    from pipelines.graph import find_root
+
+    root = find_root(Path.cwd())
+    from pipelines.ingest_flow import ingest as flow
+
+    part = split and split.value
+    _run(lambda: flow(ids, revision, repository, split=part, root=root, return_state=True))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # a YouTube id may begin with a dash

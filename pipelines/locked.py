@@ -58,8 +58,11 @@ def output_md5(root: Path, path: str) -> str:
     Raises:
         AvisError: no stage of dvc.lock makes it.
     """
-    lock = yaml.safe_load((root / "dvc.lock").read_bytes())
-    for stage in lock["stages"].values():
+    try:
+        stages = yaml.safe_load((root / "dvc.lock").read_bytes())["stages"]
+    except FileNotFoundError:
+        stages = {}
+    for stage in stages.values():
         for out in stage.get("outs", []):
             if out["path"] == path:
                 return str(out["md5"])

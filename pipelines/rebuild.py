@@ -12,6 +12,8 @@ from components.core.errors import AvisError
 from components.core.stage import disable_telemetry
 from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph, select, unchanged
 from pipelines.hold import hold_workspace
+from pipelines.locked import drop_lost
+from pipelines.workspace import environment_of_stages, own_clone, require_remote
 
 # Prefect reads its settings when it is imported; its own 20 s are too short for a temporary server on a busy
 # machine.
@@ -26,7 +28,7 @@ from prefect.futures import PrefectFuture, wait  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.gpu import count_gpus, make_limit  # noqa: E402
-from pipelines.stage_runner import INTERRUPTED, StageRunner  # noqa: E402
+from pipelines.stage_runner import INTERRUPTED, SKIPPED, StageRunner  # noqa: E402
 
 # What passes may pass in a moment, or when somebody has started a server again.
 RETRY_DELAYS_S = (10.0, 120.0, 900.0)
@@ -121,6 +123,8 @@ def rebuild(
     targets: list[str] | None = None,
     wait: bool = True,
     timeouts_s: dict[str, float] | None = None,
+    revision: str | None = None,
+    repository: str | None = None,
 ) -> State[Any]:
     """Bring the stages of dvc.yaml up to date.
 
@@ -131,14 +135,47 @@ def rebuild(
         targets: stages, or groups such as `train` for all variants, each with all that it needs; None: all.
         wait: whether to wait while another run works in this repository, instead of failing.
         timeouts_s: the longest that a try may take, by group, and as `default` for those not named.
+        revision: a branch, tag or commit: work on it in a clone, commit the result on a branch of its own and
+            push it with its data; None: work in `root` as it is, and commit nothing.
+        repository: what to clone and push to; by default where `root` comes from.
     """
+    how: dict[str, Any] = {
+        "targets": targets,
+        "train_jobs": train_jobs,
+        "retries": retries,
+        "timeouts_s": timeouts_s,
+    }
     try:
         root = find_root(root or Path.cwd())
+        if revision is not None:
+            return _rebuild_clone(root, revision, repository, how, wait=wait)
         with hold_workspace(root, purpose="rebuild", wait=wait):
-            states = bring_up_to_date(
-                root, targets=targets, train_jobs=train_jobs, retries=retries, timeouts_s=timeouts_s
-            )
+            return Completed(message=_summary(bring_up_to_date(root, **how)))
     except AvisError as error:
         return Failed(message=str(error))
+
+
+def _rebuild_clone(
+    base: Path, revision: str, repository: str | None, how: Mapping[str, Any], *, wait: bool
+) -> State[Any]:
+    with own_clone(base, revision=revision, purpose="rebuild", repository=repository, wait=wait) as workspace:
+        require_remote(workspace.root)
+        with environment_of_stages(workspace, trigger="rebuild"):
+            states = bring_up_to_date(workspace.root, **how)
+            message = _summary(states)
+            if workspace.is_as_last_run_left("dvc.lock", "dvc.yaml", "params.yaml"):
+                return Completed(name="Unchanged", message=message)
+            drop_lost(workspace.root, set(states))
+            commit = workspace.commit(f"Rebuild from {workspace.start[:12]}: {message}")
+            workspace.push()
+            trained = [name for name, state in states.items() if state.name != SKIPPED]
+            workspace.note_commit(
+                commit, [name.partition("@")[2] for name in trained if name.startswith("train@")]
+            )
+        get_run_logger().info(f"Commit {commit} on {workspace.branch}, its data at the DVC remote")
+        return Completed(message=f"{message}; branch {workspace.branch}")
+
+
+def _summary(states: Mapping[str, State[Any]]) -> str:
     ran = sum(state.name == "Completed" for state in states.values())
-    return Completed(message=f"{ran} of {len(states)} stages ran, the others were up to date")
+    return f"{ran} of {len(states)} stages ran, the others were up to date"

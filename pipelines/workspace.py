@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from components.core.errors import AvisError
 from components.core.paths import Paths
-from components.core.tracking import NO_TRACKING, pending, send_pending, tracking_uri
+from components.core.tracking import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
 from pipelines.dvc_command import dvc
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git, identity
@@ -73,6 +73,13 @@ class Workspace:
         dvc(self.root, "push", fix="Is the DVC remote reachable? See `dvc status --cloud`.")
         git(self.root, "tag", "--force", _LATEST)
         self._push(f"HEAD:refs/heads/{self.branch}", f"+refs/tags/{_LATEST}")
+
+    def note_commit(self, commit: str, variants: Sequence[str]) -> None:
+        """Write into the MLflow runs of these variants' trainings where their files can be had."""
+        here = Paths(self.root / "data")
+        for variant in variants:
+            with continue_run(here.model(variant) / "run.json", paths=here) as run:
+                run.tags({"avis.commit": commit, "avis.branch": self.branch})
 
     def tag(self, name: str) -> None:
         """Name the commit for good, so that it outlives its branch."""

@@ -183,3 +183,19 @@ def test_an_aviseg_download_goes_the_same_way_by_profile(project: Path) -> None:
     assert (config["config"]["backbone"], config["config"]["audio"]) == ("resnet50", "features")
     assert "mAP" in json.loads((project / "data/evaluation/avism_r50/metrics.json").read_text())["official"]
     assert changed_stages(project) == set()
+
+
+def test_a_champion_is_scored_as_the_evaluate_stage_scores(project: Path, tmp_path: Path) -> None:
+    """The same model on the same clips: the same bytes, so champion and challenger are comparable."""
+    command = [sys.executable, "-m", "pipelines.measure_model", "data/model/avism", os.fspath(tmp_path)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for made, expected in (
+        ("counts.safetensors", "data/evaluation/avism/counts.safetensors"),
+        ("results.json", "data/predictions/avism/results.json"),
+    ):
+        assert (tmp_path / made).read_bytes() == (project / expected).read_bytes()
+    (tmp_path / "config.json").write_text("{}")
+    command[3] = os.fspath(tmp_path)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr

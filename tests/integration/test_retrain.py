@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -25,9 +26,11 @@ from prefect.testing.utilities import prefect_test_harness
 
 from components.core.lineage import file_md5
 from components.core.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
+from pipelines import champion as checking
 from pipelines import registry_access, versions
 from pipelines import retrain as retraining
 from pipelines.champion_model import fetch_version
+from pipelines.rebuild import rebuild
 from tests.promotion_scores import counts_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -56,10 +59,14 @@ stages:
     do:
       cmd: exec python make.py evaluate
       deps: [data/model/avism/model.safetensors]
-      outs: [data/evaluation/avism/counts.safetensors]
+      outs: [data/evaluation/avism/counts.safetensors, data/evaluation/avism/per_clip.csv]
       metrics:
         - data/evaluation/avism/metrics.json:
             cache: false
+  later:                      # fails when it is asked for: nothing here does
+    cmd: exit 1
+    deps: [data/evaluation/avism/counts.safetensors]
+    outs: [data/later]
 """
 MAKE = """
     import json, sys, time
@@ -67,8 +74,8 @@ MAKE = """
     import yaml
     from components.core.files import write_json
     from components.core.stage import run_stage
-    from components.core.tracking import training_run
-    from tests.promotion_scores import counts_of, scores_of, write_scores
+    from components.core.tracking import continue_run, training_run
+    from tests.promotion_scores import clip_name, counts_of, scores_of, write_scores
 
     model, evaluation = Path("data/model/avism"), Path("data/evaluation/avism")
     signs = Path({signs!r})
@@ -98,6 +105,9 @@ MAKE = """
         write_scores(evaluation, counts_of(found, clips={clips}))
         values = scores_of(found, clips={clips}).protocols
         write_json(evaluation / "metrics.json", {{name: part.values for name, part in values.items()}})
+        (evaluation / "per_clip.csv").write_text("\\n".join(["video", *map(clip_name, found), ""]))
+        with continue_run(model / "run.json") as run:
+            run.artifact(evaluation / "per_clip.csv", "evaluation")
 
     run_stage(sys.argv[1], {{"annotate": annotate, "train": train, "evaluate": evaluate}}[sys.argv[1]])
 """
@@ -133,11 +143,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return found
 
 
-def measure(root, version, scratch, log):
+def measure(root, version, scratch, log, clips=CLIPS):
     """As pipelines.champion_model does it, with a number in the place of a network."""
     fetch_version(root, version, scratch / "model")
     frames = int((scratch / "model/model.safetensors").read_text())
-    return counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=CLIPS)
+    return counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=clips)
 
 
 def change(place, *, frames: int) -> None:
@@ -191,7 +201,7 @@ def test_champion_and_challenger(place, monkeypatch, capsys) -> None:
     first = registry(place).with_alias(CHAMPION)
     run = registry(place)._store.client.get_run(first.run_id)
     assert run.data.tags["avis.commit"] == first.commit
-    # TRIGGER
+    assert run.data.tags["avis.trigger"] == "schedule" and run.data.tags["avis.flow_run"]
 
     # Anybody can check that commit out and get the very files.
     other = place.tmp / "other"
@@ -199,7 +209,13 @@ def test_champion_and_challenger(place, monkeypatch, capsys) -> None:
     git(other, "checkout", "-q", first.commit)
     dvc(other, "pull", "--allow-missing")
     assert file_md5(other / "data/model/avism/model.safetensors") == first.tags["avis.weights.md5"]
-    assert "up to date" in dvc(other, "status")
+    assert "up to date" in dvc(other, "status", "--with-deps", "evaluate@avism")
+
+    # On six clips that it has not seen before it finds nothing: that is told, and an event.
+    monkeypatch.setattr(checking, "measure_version", partial(measure, clips=CLIPS + 6))
+    state = checking.evaluate_champion(root=place.base, return_state=True)
+    assert state.name == "Dropped" and "FSLA 0.00 on 6 fresh clips, 50.00 on 12 known ones" in state.message
+    assert wait_for(lambda: events(checking.DROPPED))[0]["payload"]["revision"] == "main"
 
     name, message = retrain(place, trigger="schedule")
     assert (name, trainings(place)) == ("Unchanged", ["2"])
@@ -305,6 +321,12 @@ def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch
         server.wait(20)
 
 
+def events(name: str) -> list[dict]:
+    with get_client(sync_client=True) as client:
+        asked = {"filter": {"event": {"name": [name]}}}
+        return client.request("POST", "/events/filter", json=asked).json()["events"]
+
+
 def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.pop("MLFLOW_TRACKING_URI")
@@ -331,6 +353,24 @@ def wait_for(condition, within_s: float = 60):
             return found
         time.sleep(0.1)
     raise AssertionError("it did not come about")
+
+
+def test_a_rebuild_at_a_revision_leaves_a_commit_that_can_be_pulled(place) -> None:
+    (place.base / "labels.txt").write_text("changed, and not committed\n")
+    state = rebuild(root=place.base, revision="main", targets=["evaluate"], return_state=True)
+    assert state.is_completed(), state.message
+    branch = git(place.origin, "branch", "--list", "avis/*", "--format=%(refname:short)")
+    lock = yaml.safe_load(git(place.origin, "show", f"{branch}:dvc.lock"))
+    assert list(lock["stages"]) == ["annotate", "train@avism", "evaluate@avism"]
+    client = registry(place)._store.client
+    (run,) = client.search_runs([client.get_experiment_by_name("avis").experiment_id])
+    assert run.data.tags["avis.commit"] == git(place.origin, "rev-parse", branch)
+    other = place.tmp / "other"
+    subprocess.run(["git", "clone", "-q", "-b", branch, place.origin, other], check=True)
+    dvc(other, "pull", "--allow-missing")
+    assert (other / "data/annotations/test.json").read_text() == "labels\n"
+    again = rebuild(root=place.base, revision="main", targets=["evaluate"], return_state=True)
+    assert again.name == "Unchanged", again.message
 
 
 def test_without_a_remote_nothing_is_begun(place) -> None:
