@@ -98,7 +98,7 @@ def _print(runs: Sequence[RunRecord], columns: Sequence[str]) -> None:
     shown = {**_COLUMNS, **{_heading(name): _value(name) for name in columns}}
     numbers = {"duration", *SCORES, *(_heading(name) for name in columns if name.startswith("metrics."))}
     rows = [[plain(cell(run)) for cell in shown.values()] for run in runs]
-    table = Table()
+    table = Table(box=None, header_style="bold", pad_edge=False)
     # an empty column takes room for nothing
     filled = [any(row[place] not in ("", _NOTHING) for row in rows) for place in range(len(shown))]
     for name in compress(shown, filled):

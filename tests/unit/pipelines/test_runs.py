@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,8 @@ def workspace(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def cells(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    """The cells of all rows but the heading's."""
+    return [re.split(r" {2,}", line.strip()) for line in text.splitlines()[1:]]
 
 
 def test_the_newest_run_comes_first_and_names_cannot_move_the_cursor(
