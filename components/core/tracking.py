@@ -152,17 +152,20 @@ def data_run(stage: str, *, params: Mapping[str, object], paths: Paths | None = 
 
 
 def send_pending(paths: Paths | None = None, *, uri: str | None = None) -> int:
-    """Send what earlier commands could not; return how many runs are still waiting."""
+    """Send what earlier commands could not; return how many runs are still waiting.
+
+    What a stage says that runs just now goes out by itself and is not waited for.
+    """
     folder = (paths or Paths()).tracking
     uri = uri or tracking_uri()
-    if pending(folder) and uri != NO_TRACKING:
+    if _left_behind(folder) and uri != NO_TRACKING:
         sender = _start_sender(folder, uri)
         deadline = time.monotonic() + _LAST_SENDING_S
-        while pending(folder) and time.monotonic() < deadline:
+        while _left_behind(folder) and time.monotonic() < deadline:
             if sender.poll() is not None and not _is_served(folder, uri):
                 break
             time.sleep(_POLL_S)
-    return len(pending(folder))
+    return len(_left_behind(folder))
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,31 @@ def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, st
 def pending(folder: Path) -> list[Path]:
     """The sessions under a tracking folder, oldest first."""
     return sorted(path.parent for path in folder.glob("[0-9]*/operations.jsonl"))
+
+
+def _left_behind(folder: Path) -> list[Path]:
+    return [session for session in pending(folder) if not _is_written(session)]
+
+
+def _is_written(session: Path) -> bool:
+    """Whether the stage that began a session still runs: its process is there, and holds the lock."""
+    writer = int(session.name.split("-")[1])
+    if writer == os.getpid():
+        return False
+    try:
+        os.kill(writer, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # of another user
+    try:
+        with (session / "writer.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False  # just sent
+    except OSError:
+        return True
+    return False
 
 
 def tracking_uri(root: Path | None = None) -> str:

@@ -160,6 +160,11 @@ def test_siblings_share_a_database_that_is_not_there_yet_and_a_killed_one_is_not
     victim = stage("victim", 600)
     assert victim.stdout is not None
     victim.stdout.readline()
+    begin = time.monotonic()
+    for sibling in siblings:
+        sibling.wait(timeout=120)
+    assert send_pending() == 0  # nobody waits for a stage that runs
+    assert time.monotonic() - begin < 60 and victim.poll() is None
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     for sibling in siblings:
