@@ -21,13 +21,14 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 disable_telemetry()
 
 from prefect import flow, get_run_logger, task  # noqa: E402
-from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.futures import PrefectFuture, wait  # noqa: E402
+from prefect.futures import PrefectFuture, as_completed, wait  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from pipelines.artifacts import show_progress, show_stages  # noqa: E402
 from pipelines.gpu import count_gpus, make_limit  # noqa: E402
+from pipelines.notifications import notify_failure  # noqa: E402
 from pipelines.stage_runner import INTERRUPTED, SKIPPED, StageRunner  # noqa: E402
 
 # What passes may pass in a moment, or when somebody has started a server again.
@@ -88,11 +89,14 @@ def bring_up_to_date(
         retries=retries, retry_delay_seconds=list(RETRY_DELAYS_S), retry_condition_fn=_may_pass
     )
     futures: dict[str, PrefectFuture[Any]] = {}
+    show_done = show_progress(len(stages))
     try:
         for stage in stages:
             needed = [futures[need] for need in stage.needs]
             futures[stage.name] = stage_task.submit(stage, runner, return_state=False, wait_for=needed)
-        wait(list(futures.values()))
+        for done, _ in enumerate(as_completed(list(futures.values())), start=1):
+            show_done(done)
+        wait(list(futures.values()))  # a future that is done may not know its state yet
     except BaseException:  # cancelled or interrupted: nothing may go on alone
         runner.children.end()
         raise
@@ -106,7 +110,7 @@ def bring_up_to_date(
         }
         for name, state in states.items()
     ]
-    create_table_artifact(key="stages", table=rows, description=f"Stages of {root.name}")
+    show_stages(root, rows)
     for row in rows:
         get_run_logger().info("%-28s %-10s %7.1f s", *row.values())
     failed = [state.message or name for name, state in states.items() if state.is_failed()]
@@ -115,7 +119,7 @@ def bring_up_to_date(
     return states
 
 
-@flow(persist_result=False)
+@flow(persist_result=False, on_failure=[notify_failure], on_crashed=[notify_failure])
 def rebuild(
     train_jobs: int = 1,
     retries: int = 0,

@@ -75,17 +75,31 @@ def run(root: Path, **options: object) -> tuple[str, dict[str, str]]:
 
 
 def last_table() -> list[dict[str, str | float]]:
+    table: list[dict[str, str | float]] = yaml.safe_load(artifact("stages"))
+    return table
+
+
+def artifact(key: str) -> str:
     with get_client(sync_client=True) as client:
-        artifact = client.request("POST", "/artifacts/latest/filter", json={}).json()
-    return next(yaml.safe_load(a["data"]) for a in artifact if a["key"] == "stages")
+        found = client.request("POST", "/artifacts/latest/filter", json={}).json()
+    return next(str(one["data"]) for one in found if one["key"] == key)
 
 
-def test_same_lock_as_repro(project: Path, tmp_path: Path) -> None:
+def test_same_lock_as_repro(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twin = tmp_path / "twin"
     shutil.copytree(project, twin)
     dvc(twin, "repro")
+    report = project / "data" / "qa" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:5000")
     _, states = run(project)
     assert set(states.values()) == {"Completed"}
+    assert float(artifact("progress")) == 100.0
+    assert artifact("links").splitlines() == [
+        "- [MLflow: the runs](http://127.0.0.1:5000/#/experiments)",
+        f"- `{report}`",
+    ]
     assert (project / "dvc.lock").read_bytes() == (twin / "dvc.lock").read_bytes()
     assert "up to date" in dvc(project, "repro")
 
