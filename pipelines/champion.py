@@ -62,8 +62,9 @@ def evaluate_champion(
                 needs = {stage.name: stage.needs for stage in read_graph(workspace.root)}
                 data = needs.get(f"train@{params.variant}", ())
                 bring_up_to_date(workspace.root, targets=data, retries=retries, timeouts_s=timeouts_s)
-                counts = measure_version(workspace.root, champion, workspace.root / _SCRATCH, log)
-            trained_on = json.loads((workspace.root / _SCRATCH / "model" / "clips.json").read_text())
+                scratch = workspace.root / _SCRATCH
+                counts = measure_version(workspace.root, champion, scratch, log, timeouts_s=timeouts_s or {})
+            trained_on = json.loads((scratch / "model" / "clips.json").read_text())
             found = freshness(
                 counts, known=_scored_on(registry, champion), trained_on=set(trained_on), params=params
             )

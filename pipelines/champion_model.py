@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from components.core.files import replace_file
 from components.core.paths import Paths
 from components.core.registry import WEIGHTS_MD5, Version
 from components.evaluate.counts_file import CountsFile, read_counts
-from pipelines.children import Children, read_lines
+from pipelines.children import Children, read_lines, time_limit
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git
 from pipelines.gpu import count_gpus, gpu_slot, make_limit
@@ -77,7 +77,14 @@ def _have_commit(root: Path, version: Version, where: str) -> None:
         git(root, "cat-file", "-e", f"{version.commit}^{{commit}}", where=where, fix="Its commit is gone.")
 
 
-def measure_version(root: Path, version: Version, scratch: Path, log: Callable[[str], None]) -> CountsFile:
+def measure_version(
+    root: Path,
+    version: Version,
+    scratch: Path,
+    log: Callable[[str], None],
+    *,
+    timeouts_s: Mapping[str, float],
+) -> CountsFile:
     """Score a registered version on the test clips of a checkout.
 
     Args:
@@ -85,6 +92,7 @@ def measure_version(root: Path, version: Version, scratch: Path, log: Callable[[
         version: which.
         scratch: a folder for its files and results.
         log: gets each line of what the scoring says.
+        timeouts_s: of stages; that of `predict`, or `default`, holds here.
 
     Raises:
         AvisError: its files cannot be had, or it cannot be scored: it says why.
@@ -101,11 +109,15 @@ def measure_version(root: Path, version: Version, scratch: Path, log: Callable[[
         child = held.enter_context(
             children.start([*command, *map(os.fspath, (scratch / "model", scratch / "out"))], root)
         )
+        limit_s = timeouts_s.get("predict", timeouts_s.get("default"))
+        expired = held.enter_context(time_limit(child, limit_s))
         assert child.stdout is not None  # noqa: S101 (it was opened as a pipe)
         for line in read_lines(child.stdout):
             log(line)
             reason = line
         code = child.wait()
+    if expired.is_set():
+        raise AvisError(f"scoring version {version.number} took longer than its limit of {limit_s:g} s")
     if code:
         raise AvisError(
             f"version {version.number} cannot be scored: {reason.removeprefix('champion: ')}",

@@ -1,6 +1,7 @@
 """git as a child process: one message when it refuses."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -37,11 +38,16 @@ def git(folder: Path, *arguments: str, where: str | None = None, fix: str | None
     except subprocess.TimeoutExpired:
         raise AvisError(f"git {arguments[0]} did not end within {_LIMIT_S:.0f} s", where=where) from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()
+        said = without_passwords(error.stderr.decode(errors="replace")).strip().splitlines()
         told = [line for line in said if line.startswith(("fatal:", "error:"))] or said
         reason = told[0] if told else f"ended with {error.returncode}"
         raise AvisError(f"git {arguments[0]}: {reason}", where=where or str(folder), fix=fix) from None
     return done.stdout.decode(errors="replace").strip()
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose addresses tell no user and no password."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def identity(folder: Path) -> list[str]:

@@ -30,12 +30,13 @@ from components.promote.decision import Decision, decide
 from components.promote.params import PromotionParams
 from components.promote.report import DOCUMENT, PAGE, Candidate, write_report
 from pipelines.champion_model import measure_version
+from pipelines.git import without_passwords
 from pipelines.graph import Stage, find_root, read_graph
 from pipelines.locked import Ingredients, drop_lost, ingredients, output_md5
 from pipelines.notifications import notify, notify_failure
 from pipelines.rebuild import bring_up_to_date
 from pipelines.registry_access import open_registry, promotion_params, when_there
-from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote, shown
+from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote
 
 disable_telemetry()
 
@@ -95,9 +96,9 @@ def retrain(
             params = promotion_params(workspace.root)
             log = get_run_logger().info
             registry = when_there(log, open_registry, base, params)
-            run = _Retraining(workspace, params, registry, trigger, force)
+            run = _Retraining(workspace, params, registry, trigger, force, retries, timeouts_s or {})
             with environment_of_stages(workspace, trigger=trigger):
-                version = run.challenger({"retries": retries, "timeouts_s": timeouts_s})
+                version = run.challenger()
                 if isinstance(version, State):
                     return version
                 return run.contest(version, approval_timeout_s if ask_first else None)
@@ -112,14 +113,17 @@ class _Retraining:
     registry: Registry
     trigger: Trigger
     force: bool
+    retries: int
+    timeouts_s: Mapping[str, float]
 
-    def challenger(self, how: Mapping[str, Any]) -> "Version | State[Any]":
+    def challenger(self) -> "Version | State[Any]":
         """Bring data and, if anything changed, the model up to date; return what it is registered as."""
         root, variant = self.workspace.root, self.params.variant
         train, evaluate = f"train@{variant}", f"evaluate@{variant}"
         stages = {stage.name: stage for stage in read_graph(root)}
         if train not in stages:
             raise AvisError(f"there is no variant {variant!r}", where="params.yaml, promotion.variant")
+        how: dict[str, Any] = {"retries": self.retries, "timeouts_s": self.timeouts_s}
         bring_up_to_date(root, targets=stages[train].needs, **how)
         made_of = ingredients(root, train)
         known = next(
@@ -158,7 +162,7 @@ class _Retraining:
             WEIGHTS_MD5: output_md5(workspace.root, place),
             "avis.variant": variant,
             "avis.branch": workspace.branch,
-            "avis.repository": shown(workspace.repository),
+            "avis.repository": without_passwords(workspace.repository),
             "avis.trigger": self.trigger,
             "avis.flow_run": str(flow_run.id or ""),
             **{f"avis.data.{path.removeprefix('data/')}": md5 for path, md5 in made_of.data.items()},
@@ -208,7 +212,8 @@ class _Retraining:
 
     def _measured(self, champion: Version) -> CountsFile:
         root = self.workspace.root
-        return measure_version(root, champion, root / _SCRATCH, get_run_logger().info)
+        log = get_run_logger().info
+        return measure_version(root, champion, root / _SCRATCH, log, timeouts_s=self.timeouts_s)
 
     def _approval(self, version: Version, reason: str, timeout_s: int) -> str:
         """Wait for a person; return why not, empty if they approve."""

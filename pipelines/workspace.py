@@ -20,7 +20,7 @@ from components.core.paths import Paths
 from components.core.tracking import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
 from pipelines.dvc_command import dvc
 from pipelines.dvc_repo import open_repo
-from pipelines.git import git, identity
+from pipelines.git import git, identity, without_passwords
 from pipelines.hold import hold_workspace
 from pipelines.locked import begin_with
 
@@ -87,7 +87,7 @@ class Workspace:
         self._push(f"+refs/tags/{name}")
 
     def _push(self, *what: str) -> None:
-        where, fix = shown(self.repository), "May this machine push there?"
+        where, fix = without_passwords(self.repository), "May this machine push there?"
         git(self.root, "push", "--quiet", "origin", *what, where=where, fix=fix)
 
 
@@ -111,6 +111,7 @@ def own_clone(
     start = _resolve(base, source, revision)
     name = f"{purpose}-{start[:12]}"
     root = base / _PLACE / name
+    _remove_abandoned(base, purpose, name)
     # held by a file outside, which stays when the clone goes
     with hold_workspace(base / _PLACE / "holds" / name, purpose=purpose, wait=wait):
         root.mkdir(parents=True, exist_ok=True)
@@ -122,8 +123,21 @@ def own_clone(
             (root / _BRANCH).write_text(branch)
         workspace = Workspace(root, base, source, revision, start, (root / _BRANCH).read_text())
         yield workspace
-        _keep_untold(workspace)
+        _keep_untold(root, base)
         shutil.rmtree(root)
+
+
+def _remove_abandoned(base: Path, purpose: str, name: str) -> None:
+    """Remove what runs for other revisions left when they failed: a newer one is wanted now."""
+    for left in (base / _PLACE).glob(f"{purpose}-*"):
+        if left.name == name:
+            continue
+        try:
+            with hold_workspace(base / _PLACE / "holds" / left.name, purpose="tidying up", wait=False):
+                _keep_untold(left, base)
+                shutil.rmtree(left)
+        except AvisError:  # another run works in it
+            continue
 
 
 def _origin(base: Path) -> str:
@@ -136,16 +150,20 @@ def _origin(base: Path) -> str:
     return os.fspath(folder.resolve()) if folder.exists() else address
 
 
-def shown(repository: str) -> str:
-    """A repository's address without a password."""
-    return re.sub(r"//[^/@]*@", "//", repository)
-
-
 def _resolve(base: Path, source: str, revision: str) -> str:
+    where = without_passwords(source)
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise AvisError(f"{revision!r} is no branch, tag or commit")
     fix = "Name a branch, a tag or a commit that was pushed there."
-    listed = git(base, "ls-remote", "--quiet", "--", source, where=shown(source), fix="Is the address right?")
+    listed = git(
+        base,
+        "ls-remote",
+        "--quiet",
+        "--",
+        source,
+        where=without_passwords(source),
+        fix="Is the address right?",
+    )
     commits: dict[str, str] = {}
     for line in listed.splitlines():
         commit, _, name = line.partition("\t")
@@ -159,7 +177,7 @@ def _resolve(base: Path, source: str, revision: str) -> str:
         except AvisError:
             if len(revision) == 40:
                 return revision  # the clone will show whether it is there
-    raise AvisError(f"there is no revision {revision!r}", where=shown(source), fix=fix)
+    raise AvisError(f"there is no revision {revision!r}", where=where, fix=fix)
 
 
 def _clone(base: Path, root: Path, source: str, start: str) -> None:
@@ -167,8 +185,8 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
     root.mkdir()
     git(root, "init", "--quiet")
     git(root, "remote", "add", "origin", source)
-    where = f"{shown(source)}, {start[:12]}"
-    git(root, "fetch", "--quiet", "--tags", "origin", where=shown(source))
+    where = f"{without_passwords(source)}, {start[:12]}"
+    git(root, "fetch", "--quiet", "--tags", "origin", where=without_passwords(source))
     git(root, "checkout", "--quiet", "--force", start, where=where, fix="Was the commit pushed there?")
     if not (root / ".dvc" / "config").is_file():
         raise AvisError("this revision is no checkout of the pipeline", where=where)
@@ -226,10 +244,10 @@ def require_remote(root: Path) -> None:
         )
 
 
-def _keep_untold(workspace: Workspace) -> None:
+def _keep_untold(root: Path, base: Path) -> None:
     """Send what MLflow has not been told; what it cannot take now waits in the base for its next command."""
-    here, there = Paths(workspace.root / "data"), Paths(workspace.base / "data")
-    uri = tracking_uri(workspace.base)
+    here, there = Paths(root / "data"), Paths(base / "data")
+    uri = tracking_uri(base)
     if uri == NO_TRACKING or not send_pending(here, uri=uri):
         return
     there.tracking.mkdir(parents=True, exist_ok=True)

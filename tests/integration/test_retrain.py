@@ -143,7 +143,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return found
 
 
-def measure(root, version, scratch, log, clips=CLIPS):
+def measure(root, version, scratch, log, *, timeouts_s, clips=CLIPS):
     """As pipelines.champion_model does it, with a number in the place of a network."""
     fetch_version(root, version, scratch / "model")
     frames = int((scratch / "model/model.safetensors").read_text())
