@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
+from typing import Literal
 
 from components.core.errors import AvisError
 from components.core.files import write_text
@@ -20,6 +21,8 @@ SCORES = ("FSLA", "HOTA", "mAP")  # of the protocol `corrected`, in percent
 _SHORT_ID = 8  # characters
 _SHORT_COMMIT = 7
 _NOTHING = "-"
+_ROOM = 120  # characters; a narrower terminal goes without _IF_ROOM
+_IF_ROOM = ("duration", "data")
 
 
 def open_runs() -> TrackedRuns:
@@ -95,19 +98,23 @@ def _print(runs: Sequence[RunRecord], columns: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = {**_COLUMNS, **{_heading(name): _value(name) for name in columns}}
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=300)  # a file or a pipe has no edge to wrap at
+    left_out = _IF_ROOM if console.width < _ROOM else ()
+    usual = {name: cell for name, cell in _COLUMNS.items() if name not in left_out}
+    shown = {**usual, **{_heading(name): _value(name) for name in columns}}
     numbers = {"duration", *SCORES, *(_heading(name) for name in columns if name.startswith("metrics."))}
     rows = [[plain(cell(run)) for cell in shown.values()] for run in runs]
     table = Table(box=None, header_style="bold", pad_edge=False)
     # an empty column takes room for nothing
     filled = [any(row[place] not in ("", _NOTHING) for row in rows) for place in range(len(shown))]
     for name in compress(shown, filled):
-        table.add_column(plain(name), justify="right" if name in numbers else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name in numbers else "left"
+        wraps = name not in _COLUMNS or name in ("name", "started", "data", "model")
+        table.add_column(plain(name), justify=justify, overflow="fold", no_wrap=not wraps)
     for row in rows:
         table.add_row(*map(Text, compress(row, filled)))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=300)  # a file or a pipe has no edge to wrap at
     console.print(table)
 
 

@@ -49,9 +49,9 @@ def show_diff(first: str, second: str, *, experiment: str | None = None, to_csv:
 
 
 def _print(diff: RunsDiff, params: CompareParams) -> None:
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=160)
+        console = Console(highlight=False, markup=False, emoji=False, width=160)
     for place, run in (("first", diff.first), ("second", diff.second)):
         models = f", {', '.join(run.models)}" if run.models else ""
         text = (
@@ -62,10 +62,13 @@ def _print(diff: RunsDiff, params: CompareParams) -> None:
     _section(console, diff, "data", _pairs(diff.data))
     _section(console, diff, "code", None if not diff.code else "\n".join(map(plain, diff.code)))
     _section(console, diff, "environment", _pairs(diff.environment))
-    _section(console, diff, "scores", _scores(diff))
-    if diff.scores:
+    scores, others = _scores(diff), _plain_scores(diff)
+    _section(console, diff, "scores", scores or others)
+    if scores is not None:
         draws = f"intervals and p from {params.bootstrap_samples} draws over the clips"
         console.print(f"second less first, percent; {draws}", soft_wrap=True)
+        if others is not None:
+            console.print(others)
     changes = [clip for clip in diff.clips if clip.protocol == "corrected" and clip.score == "FSLA"]
     falls = sorted((clip for clip in changes if clip.difference < 0), key=lambda clip: clip.difference)
     gains = sorted((clip for clip in changes if clip.difference > 0), key=lambda clip: -clip.difference)
@@ -103,7 +106,7 @@ def _value(value: str | None) -> str:
 
 
 def _scores(diff: RunsDiff) -> Table | None:
-    if not diff.scores and not diff.plain_scores:
+    if not diff.scores:
         return None
     table = _table("", "first", "second", "difference", "95 % interval", "p", "", right=True)
     for protocol, scores in diff.scores.items():
@@ -116,10 +119,18 @@ def _scores(diff: RunsDiff) -> Table | None:
                 f"{found.difference:+.2f}",
                 f"{found.low:+.2f} to {found.high:+.2f}" if sure else "-",
                 _chance(found.p),
-                "clear" if found.is_clear else "may be chance",
+                "clear" if found.is_clear else "unclear",
             )
+    return table
+
+
+def _plain_scores(diff: RunsDiff) -> Table | None:
+    """Numbers without intervals."""
+    if not diff.plain_scores:
+        return None
+    table = _table("", "first", "second", "difference", right=True)
     for name, (one, other) in diff.plain_scores.items():
-        table.add_row(name, f"{one:.4g}", f"{other:.4g}", f"{other - one:+.4g}", "", "", "")
+        table.add_row(name, f"{one:.4g}", f"{other:.4g}", f"{other - one:+.4g}")
     return table
 
 
