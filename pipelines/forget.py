@@ -26,6 +26,7 @@ from components.ingest.from_names import video_id_of
 from components.ingest.params import IngestParams
 from pipelines.forget_dvc import remove_objects
 from pipelines.forget_models import Seen, models_that_saw
+from pipelines.workspace import remove_kept
 
 _DERIVED = ("qa", "predictions", "evaluation", "mllm", "comparison")
 _TEXT = {".html", ".csv", ".json", ".jsonl", ".md", ".txt"}
@@ -79,7 +80,12 @@ def forget(
     removed = _remove_derived(names, paths)
     objects = remove_objects(names)
     print(f"Removed {len(names)} clips, {removed} derived files that show them, {objects}.")
-    print(f"Recorded in {forgotten.path}: commit it. `dvc repro` makes the pages anew, without them.")
+    print(
+        f"Recorded in {forgotten.path}: commit and push it, for runs that work on what was pushed."
+        " `dvc repro` makes the pages anew, without them."
+    )
+    for clone in remove_kept(Path.cwd()):  # of unattended runs that failed: they may hold the videos
+        print(f"A run works in the clone {clone}, which may hold them: forget again when it has ended.")
     _say_what_is_left(request, seen)
 
 

@@ -14,7 +14,6 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from components.core.errors import AvisError
 from components.core.paths import Paths
 from components.core.registry import (
-    CHAMPION,
     COMMIT,
     DECISION,
     REASON,
@@ -25,43 +24,27 @@ from components.core.registry import (
 )
 from components.core.stage import disable_telemetry
 from components.core.tracking import send_pending, tracking_uri
-from components.evaluate.counts_file import CountsFile, read_counts
-from components.promote.decision import Decision, decide
 from components.promote.params import PromotionParams
-from components.promote.report import DOCUMENT, PAGE, Candidate, write_report
-from pipelines.champion_model import measure_version
 from pipelines.git import without_passwords
 from pipelines.graph import Stage, find_root, read_graph
 from pipelines.locked import Ingredients, drop_lost, ingredients, output_md5
-from pipelines.notifications import notify, notify_failure
+from pipelines.notifications import notify_failure
 from pipelines.rebuild import bring_up_to_date
 from pipelines.registry_access import open_registry, promotion_params, when_there
 from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote
 
 disable_telemetry()
 
-from prefect import flow, get_run_logger, pause_flow_run  # noqa: E402
-from prefect.artifacts import create_link_artifact, create_markdown_artifact  # noqa: E402
+from prefect import flow, get_run_logger  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.exceptions import FlowPauseTimeout  # noqa: E402
-from prefect.input import RunInput  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
+
+from pipelines.contest import Contest  # noqa: E402
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Trigger = Literal["schedule", "data", "drop", "hand"]
-_SCRATCH = Path(".dvc") / "tmp" / "champion"
-_WAITING = "waiting"  # for approval
-APPROVAL_POLL_S = 10
-
-
-class Approval(RunInput):
-    """What a person answers when a promotion waits for them."""
-
-    approve: bool
-    by: str = ""
-    why: str = ""
 
 
 @flow(persist_result=False, on_failure=[notify_failure], on_crashed=[notify_failure])
@@ -101,7 +84,8 @@ def retrain(
                 version = run.challenger()
                 if isinstance(version, State):
                     return version
-                return run.contest(version, approval_timeout_s if ask_first else None)
+                contest = Contest(workspace, params, registry, timeouts_s or {})
+                return contest.settle(version, approval_timeout_s if ask_first else None)
     except AvisError as error:
         return Failed(message=str(error))
 
@@ -179,122 +163,8 @@ class _Retraining:
         log(f"Version {version.number} of {self.params.model} is the challenger")
         return version
 
-    def contest(self, version: Version, approval_timeout_s: int | None) -> State[Any]:
-        """Let the challenger and the champion work on the same clips, and decide."""
-        counts = self._own_counts()
-        while True:
-            champion = self._registry(self.registry.with_alias, CHAMPION)
-            if champion is not None and champion.number == version.number:
-                return Completed(name="Promoted", message=f"Version {version.number} is the champion already")
-            theirs = None if champion is None else self._measured(champion)
-            decision = decide(counts, theirs, self.params)
-            self._report(version, champion, decision, len(counts.videos))
-            reason = "; ".join(decision.reasons)
-            if not decision.promote:
-                self._registry(self.registry.refuse, version, reason)
-                return self._tell("Refused", version, f"is not promoted: {reason}")
-            if approval_timeout_s is not None:
-                refusal = self._approval(version, reason, approval_timeout_s)
-                if refusal:
-                    self._registry(self.registry.refuse, version, refusal)
-                    return self._tell("Refused", version, f"is not promoted: {refusal}")
-            now = self._registry(self.registry.with_alias, CHAMPION)
-            if (now and now.number) != (champion and champion.number):
-                get_run_logger().info("Meanwhile another version became the champion: compared anew")
-                continue
-            self._registry(self.registry.promote, version, reason)
-            former = f" in place of version {champion.number}" if champion else ""
-            return self._tell("Promoted", version, f"is the champion{former}: {reason}")
-
-    def _own_counts(self) -> CountsFile:
-        folder = Paths(self.workspace.root / "data").evaluation(self.params.variant)
-        return read_counts(folder / "counts.safetensors", stage=f"evaluate@{self.params.variant}")
-
-    def _measured(self, champion: Version) -> CountsFile:
-        root = self.workspace.root
-        log = get_run_logger().info
-        return measure_version(root, champion, root / _SCRATCH, log, timeouts_s=self.timeouts_s)
-
-    def _approval(self, version: Version, reason: str, timeout_s: int) -> str:
-        """Wait for a person; return why not, empty if they approve."""
-        text = f"Version {version.number} of {self.params.model}: {reason}. Promote it?"
-        self._registry(self.registry.tag, version, {DECISION: _WAITING, REASON: reason})
-        _warn_all(notify("promotion", f"{self.params.model} {version.number} waits for approval", text))
-        try:
-            answer = pause_flow_run(
-                wait_for_input=Approval.with_initial_data(description=text, approve=False),
-                timeout=timeout_s,
-                poll_interval=APPROVAL_POLL_S,
-                key=f"approve-{version.number}",
-            )
-        except FlowPauseTimeout:
-            return f"nobody approved it within {timeout_s} s"
-        who = f" by {answer.by}" if answer.by else ""
-        why = f": {answer.why}" if answer.why else ""
-        if not answer.approve:
-            return f"refused{who}{why}"
-        get_run_logger().info(f"Approved{who}{why}")
-        return ""
-
-    def _report(self, version: Version, champion: Version | None, decision: Decision, clips: int) -> None:
-        folder = self.workspace.root / _SCRATCH / "report"
-        write_report(
-            folder,
-            decision,
-            self.params,
-            challenger=self._candidate(version),
-            champion=None if champion is None else self._candidate(champion),
-            clips=clips,
-        )
-        tags = {
-            COMMIT: version.commit,
-            "avis.branch": self.workspace.branch,
-            "avis.version": f"{self.params.model} {version.number}",
-        }
-        found = (decision.differences or {}).get(self.params.metric)
-        gain = {f"promotion/{self.params.metric}_gain_points": found.difference} if found else {}
-        files = {folder / PAGE: "promotion", folder / DOCUMENT: "promotion"}
-        self._registry(self.registry.note_run, version, tags=tags, metrics=gain, files=files)
-        create_markdown_artifact(key="promotion", markdown=_markdown(version, champion, decision))
-        page = self._registry(self.registry.run_address, version)
-        if page is not None:
-            create_link_artifact(
-                key="challenger", link=page, link_text=f"{self.params.model} {version.number} in MLflow"
-            )
-
-    def _candidate(self, version: Version) -> Candidate:
-        parameters = self._registry(self.registry.run_params, version)
-        return Candidate(version.number, facts(version), parameters)
-
-    def _tell(self, name: str, version: Version, message: str) -> State[Any]:
-        whole = f"Version {version.number} of {self.params.model} {message}"
-        get_run_logger().info(whole)
-        facts_ = "\n".join(f"{key}: {value}" for key, value in facts(version).items())
-        title = f"{self.params.model} {version.number} {name.lower()}"
-        _warn_all(notify("promotion", title, f"{whole}\n\n{facts_}"))
-        return Completed(name=name, message=whole)
-
     def _registry(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         return when_there(get_run_logger().info, call, *arguments, **named)
-
-
-def facts(version: Version) -> dict[str, str]:
-    """What a version is made of, for a reader."""
-    shown_ = {
-        "commit": version.commit,
-        "branch": version.tags.get("avis.branch", ""),
-        "variant": version.tags.get("avis.variant", ""),
-        "trigger": version.tags.get("avis.trigger", ""),
-        "MLflow run": version.run_id,
-        "weights (MD5)": version.tags.get(WEIGHTS_MD5, ""),
-        "data, code and parameters (SHA-256)": version.tags.get(TRAINING, ""),
-    }
-    data = {
-        f"data/{name.removeprefix('avis.data.')} (MD5)": value
-        for name, value in version.tags.items()
-        if name.startswith("avis.data.")
-    }
-    return {name: value for name, value in (shown_ | data).items() if value}
 
 
 def _with_needs(stages: Mapping[str, Stage], name: str) -> set[str]:
@@ -302,26 +172,3 @@ def _with_needs(stages: Mapping[str, Stage], name: str) -> set[str]:
     for need in stages[name].needs:
         found |= _with_needs(stages, need)
     return found
-
-
-def _warn_all(problems: list[str]) -> None:
-    for problem in problems:
-        get_run_logger().warning(problem)
-
-
-def _markdown(version: Version, champion: Version | None, decision: Decision) -> str:
-    verdict = "better" if decision.promote else "not promoted"
-    lines = [f"# Version {version.number}: {verdict}", ""]
-    lines += [f"- {reason}" for reason in decision.reasons]
-    if decision.differences is not None and champion is not None:
-        lines += ["", f"| score | version {champion.number} | version {version.number} | difference | 95 % |"]
-        lines += ["|---|---|---|---|---|"]
-        for name, found in decision.differences.items():
-            if found is None:
-                continue
-            interval = "" if found.low is None else f"{found.low:+.2f} to {found.high:+.2f}"
-            lines.append(
-                f"| {name} | {found.other:.2f} | {found.value:.2f} | {found.difference:+.2f} | {interval} |"
-            )
-    lines += ["", *(f"- {name}: `{value}`" for name, value in facts(version).items())]
-    return "\n".join(lines)

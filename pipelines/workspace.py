@@ -111,7 +111,7 @@ def own_clone(
     start = _resolve(base, source, revision)
     name = f"{purpose}-{start[:12]}"
     root = base / _PLACE / name
-    _remove_abandoned(base, purpose, name)
+    remove_kept(base, purpose=purpose, but=name)  # of other revisions: a newer one is wanted now
     # held by a file outside, which stays when the clone goes
     with hold_workspace(base / _PLACE / "holds" / name, purpose=purpose, wait=wait):
         root.mkdir(parents=True, exist_ok=True)
@@ -127,17 +127,28 @@ def own_clone(
         shutil.rmtree(root)
 
 
-def _remove_abandoned(base: Path, purpose: str, name: str) -> None:
-    """Remove what runs for other revisions left when they failed: a newer one is wanted now."""
-    for left in (base / _PLACE).glob(f"{purpose}-*"):
-        if left.name == name:
+def remove_kept(base: Path, *, purpose: str = "", but: str = "") -> list[str]:
+    """Remove the clones that failed runs left; what MLflow was not told goes to the base.
+
+    Args:
+        base: their checkout.
+        purpose: only of such runs; empty: of all.
+        but: the name of one that stays.
+
+    Returns:
+        the names of those that stay because a run works in them.
+    """
+    in_use = []
+    for left in sorted((base / _PLACE).glob(f"{purpose}*-*")):
+        if left.name == but:
             continue
         try:
             with hold_workspace(base / _PLACE / "holds" / left.name, purpose="tidying up", wait=False):
                 _keep_untold(left, base)
                 shutil.rmtree(left)
-        except AvisError:  # another run works in it
-            continue
+        except AvisError:
+            in_use.append(left.name)
+    return in_use
 
 
 def _origin(base: Path) -> str:

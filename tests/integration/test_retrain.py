@@ -27,10 +27,11 @@ from prefect.testing.utilities import prefect_test_harness
 from components.core.lineage import file_md5
 from components.core.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
 from pipelines import champion as checking
-from pipelines import registry_access, versions
+from pipelines import contest, registry_access, versions
 from pipelines import retrain as retraining
 from pipelines.champion_model import fetch_version
 from pipelines.rebuild import rebuild
+from pipelines.workspace import remove_kept
 from tests.promotion_scores import counts_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -134,7 +135,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("AVIS_NOTIFY", raising=False)
-    monkeypatch.setattr(retraining, "measure_version", measure)
+    monkeypatch.setattr(contest, "measure_version", measure)
     dvc(base, "init", "-q")
     with (base / ".dvc/config").open("a") as config:
         config.write(f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {tmp_path}/store\n")
@@ -246,7 +247,7 @@ def test_champion_and_challenger(place, monkeypatch, capsys) -> None:
 
 
 def test_a_person_approves_or_not(place, monkeypatch) -> None:
-    monkeypatch.setattr(retraining, "APPROVAL_POLL_S", 1)
+    monkeypatch.setattr(contest, "APPROVAL_POLL_S", 1)
     for answer, expected in ((False, "Refused"), (True, "Promoted")):
         ended: list[tuple[str, str]] = []
         settings = {"ask_first": True, "approval_timeout_s": 60, "force": answer}
@@ -281,6 +282,7 @@ def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
         wait_for(lambda: (place.signs / "trained").exists())
         name, message = retrain(place)
         assert name == "Failed" and f"process {run.pid}" in message and "in use by retrain" in message
+        assert remove_kept(place.base) == clones(place) != []  # nor is its clone tidied up
     finally:
         run.send_signal(signal.SIGKILL)
         run.wait(20)
@@ -371,6 +373,14 @@ def test_a_rebuild_at_a_revision_leaves_a_commit_that_can_be_pulled(place) -> No
     assert (other / "data/annotations/test.json").read_text() == "labels\n"
     again = rebuild(root=place.base, revision="main", targets=["evaluate"], return_state=True)
     assert again.name == "Unchanged", again.message
+
+
+def test_clones_that_failed_are_tidied_up_and_tell_first_what_they_know(place) -> None:
+    left = place.base / ".dvc/tmp/workspaces/retrain-0123"
+    (left / "data/.tracking").mkdir(parents=True)
+    assert remove_kept(place.base, purpose="ingest") == [] and left.is_dir()
+    assert remove_kept(place.base, purpose="retrain", but="retrain-0123") == [] and left.is_dir()
+    assert remove_kept(place.base) == [] and clones(place) == []
 
 
 def test_without_a_remote_nothing_is_begun(place) -> None:

@@ -1,0 +1,205 @@
+"""Champion against challenger on the same clips, and what follows: promotion, refusal, or a person's word."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import get_run_logger, pause_flow_run
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.exceptions import FlowPauseTimeout
+from prefect.input import RunInput
+from prefect.states import Completed
+
+from components.core.paths import Paths
+from components.core.registry import (
+    CHAMPION,
+    COMMIT,
+    DECISION,
+    REASON,
+    TRAINING,
+    WEIGHTS_MD5,
+    Registry,
+    Version,
+)
+from components.evaluate.counts_file import CountsFile, read_counts
+from components.promote.decision import Decision, decide
+from components.promote.params import PromotionParams
+from components.promote.report import DOCUMENT, PAGE, Candidate, write_report
+from pipelines.champion_model import measure_version
+from pipelines.notifications import notify
+from pipelines.registry_access import when_there
+from pipelines.workspace import Workspace
+
+P = ParamSpec("P")
+T = TypeVar("T")
+APPROVAL_POLL_S = 10
+_SCRATCH = Path(".dvc") / "tmp" / "champion"
+_WAITING = "waiting"  # for approval
+
+
+class Approval(RunInput):
+    """What a person answers when a promotion waits for them."""
+
+    approve: bool
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The end of a retraining, in the workspace in which the challenger was made; part of a running flow."""
+
+    workspace: Workspace
+    params: PromotionParams
+    registry: Registry
+    timeouts_s: Mapping[str, float]
+
+    def settle(self, version: Version, approval_timeout_s: int | None) -> State[Any]:
+        """Let the challenger and the champion work on the same clips, decide, and act on it.
+
+        Args:
+            version: the challenger.
+            approval_timeout_s: how long a better challenger waits for a person; None: for nobody.
+
+        Raises:
+            AvisError: the champion cannot be had or scored, or MLflow stays away.
+        """
+        counts = self._own_counts()
+        while True:
+            champion = self._registry(self.registry.with_alias, CHAMPION)
+            if champion is not None and champion.number == version.number:
+                return Completed(name="Promoted", message=f"Version {version.number} is the champion already")
+            theirs = None if champion is None else self._measured(champion)
+            decision = decide(counts, theirs, self.params)
+            self._report(version, champion, decision, len(counts.videos))
+            reason = "; ".join(decision.reasons)
+            if not decision.promote:
+                self._registry(self.registry.refuse, version, reason)
+                return self._tell("Refused", version, f"is not promoted: {reason}")
+            if approval_timeout_s is not None:
+                refusal = self._approval(version, reason, approval_timeout_s)
+                if refusal:
+                    self._registry(self.registry.refuse, version, refusal)
+                    return self._tell("Refused", version, f"is not promoted: {refusal}")
+            now = self._registry(self.registry.with_alias, CHAMPION)
+            if (now and now.number) != (champion and champion.number):
+                get_run_logger().info("Meanwhile another version became the champion: compared anew")
+                continue
+            self._registry(self.registry.promote, version, reason)
+            former = f" in place of version {champion.number}" if champion else ""
+            return self._tell("Promoted", version, f"is the champion{former}: {reason}")
+
+    def _own_counts(self) -> CountsFile:
+        folder = Paths(self.workspace.root / "data").evaluation(self.params.variant)
+        return read_counts(folder / "counts.safetensors", stage=f"evaluate@{self.params.variant}")
+
+    def _measured(self, champion: Version) -> CountsFile:
+        root = self.workspace.root
+        log = get_run_logger().info
+        return measure_version(root, champion, root / _SCRATCH, log, timeouts_s=self.timeouts_s)
+
+    def _approval(self, version: Version, reason: str, timeout_s: int) -> str:
+        """Wait for a person; return why not, empty if they approve."""
+        text = f"Version {version.number} of {self.params.model}: {reason}. Promote it?"
+        self._registry(self.registry.tag, version, {DECISION: _WAITING, REASON: reason})
+        _warn_all(notify("promotion", f"{self.params.model} {version.number} waits for approval", text))
+        try:
+            answer = pause_flow_run(
+                wait_for_input=Approval.with_initial_data(description=text, approve=False),
+                timeout=timeout_s,
+                poll_interval=APPROVAL_POLL_S,
+                key=f"approve-{version.number}",
+            )
+        except FlowPauseTimeout:
+            return f"nobody approved it within {timeout_s} s"
+        who = f" by {answer.by}" if answer.by else ""
+        why = f": {answer.why}" if answer.why else ""
+        if not answer.approve:
+            return f"refused{who}{why}"
+        get_run_logger().info(f"Approved{who}{why}")
+        return ""
+
+    def _report(self, version: Version, champion: Version | None, decision: Decision, clips: int) -> None:
+        folder = self.workspace.root / _SCRATCH / "report"
+        write_report(
+            folder,
+            decision,
+            self.params,
+            challenger=self._candidate(version),
+            champion=None if champion is None else self._candidate(champion),
+            clips=clips,
+        )
+        tags = {
+            COMMIT: version.commit,
+            "avis.branch": self.workspace.branch,
+            "avis.version": f"{self.params.model} {version.number}",
+        }
+        found = (decision.differences or {}).get(self.params.metric)
+        gain = {f"promotion/{self.params.metric}_gain_points": found.difference} if found else {}
+        files = {folder / PAGE: "promotion", folder / DOCUMENT: "promotion"}
+        self._registry(self.registry.note_run, version, tags=tags, metrics=gain, files=files)
+        create_markdown_artifact(key="promotion", markdown=_markdown(version, champion, decision))
+        page = self._registry(self.registry.run_address, version)
+        if page is not None:
+            create_link_artifact(
+                key="challenger", link=page, link_text=f"{self.params.model} {version.number} in MLflow"
+            )
+
+    def _candidate(self, version: Version) -> Candidate:
+        parameters = self._registry(self.registry.run_params, version)
+        return Candidate(version.number, facts(version), parameters)
+
+    def _tell(self, name: str, version: Version, message: str) -> State[Any]:
+        whole = f"Version {version.number} of {self.params.model} {message}"
+        get_run_logger().info(whole)
+        facts_ = "\n".join(f"{key}: {value}" for key, value in facts(version).items())
+        title = f"{self.params.model} {version.number} {name.lower()}"
+        _warn_all(notify("promotion", title, f"{whole}\n\n{facts_}"))
+        return Completed(name=name, message=whole)
+
+    def _registry(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        return when_there(get_run_logger().info, call, *arguments, **named)
+
+
+def facts(version: Version) -> dict[str, str]:
+    """What a version is made of, for a reader."""
+    shown_ = {
+        "commit": version.commit,
+        "branch": version.tags.get("avis.branch", ""),
+        "variant": version.tags.get("avis.variant", ""),
+        "trigger": version.tags.get("avis.trigger", ""),
+        "MLflow run": version.run_id,
+        "weights (MD5)": version.tags.get(WEIGHTS_MD5, ""),
+        "data, code and parameters (SHA-256)": version.tags.get(TRAINING, ""),
+    }
+    data = {
+        f"data/{name.removeprefix('avis.data.')} (MD5)": value
+        for name, value in version.tags.items()
+        if name.startswith("avis.data.")
+    }
+    return {name: value for name, value in (shown_ | data).items() if value}
+
+
+def _warn_all(problems: list[str]) -> None:
+    for problem in problems:
+        get_run_logger().warning(problem)
+
+
+def _markdown(version: Version, champion: Version | None, decision: Decision) -> str:
+    verdict = "better" if decision.promote else "not promoted"
+    lines = [f"# Version {version.number}: {verdict}", ""]
+    lines += [f"- {reason}" for reason in decision.reasons]
+    if decision.differences is not None and champion is not None:
+        lines += ["", f"| score | version {champion.number} | version {version.number} | difference | 95 % |"]
+        lines += ["|---|---|---|---|---|"]
+        for name, found in decision.differences.items():
+            if found is None:
+                continue
+            interval = "" if found.low is None else f"{found.low:+.2f} to {found.high:+.2f}"
+            lines.append(
+                f"| {name} | {found.other:.2f} | {found.value:.2f} | {found.difference:+.2f} | {interval} |"
+            )
+    lines += ["", *(f"- {name}: `{value}`" for name, value in facts(version).items())]
+    return "\n".join(lines)
