@@ -348,7 +348,7 @@ def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     return server
 
 
-def wait_for(condition, within_s: float = 60):
+def wait_for(condition, within_s: float = 120):
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():
