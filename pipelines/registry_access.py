@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from components.core.params import PARAMS, read_block
+from components.core.errors import AvisError
+from components.core.params import PARAMS, read_block, read_variant_names
 from components.core.paths import Paths
 from components.core.registry import Registry, RegistryAway
 from components.core.tracking import tracking_params, tracking_uri
@@ -21,9 +22,18 @@ def promotion_params(root: Path) -> PromotionParams:
     """Read the block `promotion` of a checkout; without one its defaults hold.
 
     Raises:
-        AvisError: a field is unknown or wrong.
+        AvisError: a field is unknown or wrong, or there is no such variant.
     """
-    return read_block("promotion", PromotionParams, path=root / PARAMS, optional=True)
+    params = read_block("promotion", PromotionParams, path=root / PARAMS, optional=True)
+    variants = read_variant_names(root / PARAMS)
+    variant = params.variant or next(iter(variants), "")
+    if variant not in variants:
+        raise AvisError(
+            f"there is no variant {variant!r}" if variant else "there is no variant to promote",
+            where=f"{root / PARAMS}, promotion.variant",
+            fix=f"There are: {', '.join(variants) or 'none'}.",
+        )
+    return params.model_copy(update={"variant": variant})
 
 
 def open_registry(base: Path, params: PromotionParams) -> Registry:

@@ -105,8 +105,6 @@ class _Retraining:
         root, variant = self.workspace.root, self.params.variant
         train, evaluate = f"train@{variant}", f"evaluate@{variant}"
         stages = {stage.name: stage for stage in read_graph(root)}
-        if train not in stages:
-            raise AvisError(f"there is no variant {variant!r}", where="params.yaml, promotion.variant")
         how: dict[str, Any] = {"retries": self.retries, "timeouts_s": self.timeouts_s}
         bring_up_to_date(root, targets=stages[train].needs, **how)
         made_of = ingredients(root, train)

@@ -2,16 +2,19 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.core.params import Block
 
 
 class PromotionParams(Block):
-    """When a new model takes the champion's place. Points are percentage points of a score."""
+    """When a new model takes the champion's place. Points are percentage points of a score.
+
+    `variant` may be null in the file: the first one there. Here it is empty until that is looked up.
+    """
 
     model: str = Field(default="avis", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
-    variant: str = "avism"
+    variant: str = ""
     protocol: Literal["corrected", "official"] = "corrected"
     metric: Literal["mAP", "HOTA", "FSLA"] = "FSLA"
     min_gain_points: float = Field(default=0.5, ge=0)
@@ -19,3 +22,8 @@ class PromotionParams(Block):
     max_drop_points: float = Field(default=5.0, ge=0)
     resamples: int = Field(default=2000, ge=100)
     seed: int = Field(default=1, ge=0)
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _null_is_the_first(cls, value: object) -> object:
+        return "" if value is None else value

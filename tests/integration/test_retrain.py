@@ -24,6 +24,7 @@ from prefect.flow_runs import resume_flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
+from components.core.errors import AvisError
 from components.core.lineage import file_md5
 from components.core.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
 from pipelines import champion as checking
@@ -381,6 +382,14 @@ def test_clones_that_failed_are_tidied_up_and_tell_first_what_they_know(place) -
     assert remove_kept(place.base, purpose="ingest") == [] and left.is_dir()
     assert remove_kept(place.base, purpose="retrain", but="retrain-0123") == [] and left.is_dir()
     assert remove_kept(place.base) == [] and clones(place) == []
+
+
+def test_which_variant_it_is(place) -> None:
+    assert registry_access.promotion_params(place.base).variant == "avism"  # the first, unless it is named
+    params = place.base / "params.yaml"
+    params.write_text(params.read_text().replace("resamples: 200", "variant: avis"))
+    with pytest.raises(AvisError, match=r"no variant 'avis'.*There are: avism"):
+        registry_access.promotion_params(place.base)
 
 
 def test_without_a_remote_nothing_is_begun(place) -> None:
