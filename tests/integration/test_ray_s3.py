@@ -19,6 +19,7 @@ from pathlib import Path
 import boto3
 import psutil
 import pytest
+import yaml
 
 from components.core import s3_store
 from components.core.media_index import read_media_index
@@ -31,7 +32,9 @@ from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
+from components.train.stage import train
 from tests.clips import make_clip
+from tests.integration.test_train_distributed import Project, assert_same_curve
 from tests.s3_server import environment, make_bucket, s3_server
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
@@ -41,23 +44,18 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
 CLIPS = 12
-STAGE = """
+INGEST = """
 import sys
 from pathlib import Path
 from components.core.params import EngineParams
 from components.core.paths import Paths
 from components.core.storage import StorageParams
-from components.extract.params import ExtractParams
-from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 if __name__ == "__main__":
-    stage, manifest, root, bucket = sys.argv[1:]
+    manifest, root, bucket = sys.argv[1:]
     where = Paths(Path(root)), StorageParams(raw=f"s3://{bucket}/raw", media=f"s3://{bucket}/media")
-    if stage == "ingest":
-        ingest(IngestParams(manifest=manifest), EngineParams(kind="ray"), *where)
-    else:
-        extract(ExtractParams(), EngineParams(kind="ray"), *where)
+    ingest(IngestParams(manifest=manifest), EngineParams(kind="ray"), *where)
 """
 
 
@@ -111,7 +109,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -121,10 +119,10 @@ class Cluster:
         self._start("--head", f"--port={self.address.split(':')[1]}", "--include-dashboard=false")
         self.nodes_before = self._raylets()
 
-    def run(self, stage: str, manifest: Path, root: Path, bucket: str) -> "subprocess.Popen[bytes]":
-        """Start a stage that uses this cluster."""
+    def ingest(self, manifest: Path, root: Path, bucket: str) -> "subprocess.Popen[bytes]":
+        """Start the stage, using this cluster."""
         return subprocess.Popen(
-            [sys.executable, "-c", STAGE, stage, str(manifest), str(root), bucket],
+            [sys.executable, "-c", INGEST, str(manifest), str(root), bucket],
             env={**self.environment, "RAY_ADDRESS": self.address},
         )
 
@@ -209,7 +207,7 @@ def test_a_node_is_lost_the_stage_is_killed_and_the_bucket_ends_as_undisturbed(
     storage = StorageParams(raw=f"s3://{bucket}/raw", media=f"s3://{bucket}/media")
     paths = Paths(tmp_path / "data")
 
-    first = cluster.run("ingest", manifest, paths.root, bucket)
+    first = cluster.ingest(manifest, paths.root, bucket)
     journal = paths.raw / ".journal"
     wait_for_lines(journal, 3, first)
     first.kill()
@@ -217,7 +215,7 @@ def test_a_node_is_lost_the_stage_is_killed_and_the_bucket_ends_as_undisturbed(
     finished = [line.split('"')[1] for line in journal.read_text().splitlines()[1:]]
     asked = Slow.requests.copy()
 
-    second = cluster.run("ingest", manifest, paths.root, bucket)
+    second = cluster.ingest(manifest, paths.root, bucket)
     wait_for_lines(journal, len(finished) + 3, second)
     node.send_signal(signal.SIGKILL)  # the raylet, and with it its workers
     assert second.wait(200) == 0
@@ -235,7 +233,9 @@ def test_a_node_is_lost_the_stage_is_killed_and_the_bucket_ends_as_undisturbed(
     assert [replace(row, time=None) for row in rows.values()] == expected
     assert set(objects(bucket, "raw/")) == {f"raw/v{number:02d}.mp4" for number in range(CLIPS)}
 
-    assert cluster.run("extract", manifest, paths.root, bucket).wait(200) == 0
+    alone, together = rebuild_on_the_cluster(tmp_path, bucket, cluster)
+    assert_same_curve(together, alone)
+    assert not together.paths.training_checkpoint("tiny").exists()
     made = extract(ExtractParams(), EngineParams(), undisturbed)
     assert (paths.media / "index.parquet").read_bytes() == (undisturbed.media / "index.parquet").read_bytes()
     assert [path.name for path in paths.media.iterdir()] == ["index.parquet"]
@@ -251,6 +251,56 @@ def test_a_node_is_lost_the_stage_is_killed_and_the_bucket_ends_as_undisturbed(
         if path.parts[0] in ("frames", "audio"):
             assert (local.media / path).read_bytes() == (undisturbed.media / path).read_bytes()
     assert set(read_media_index(local.media / "index.parquet")) == {"v00", "v03"}
+
+
+GRAPH = f"""
+stages:
+  extract:
+    cmd: exec {sys.executable} -m components.extract
+    deps: [data/raw/index.parquet]
+    outs: [data/media/index.parquet: {{cache: false, persist: true}}]
+  train:
+    wdir: together
+    cmd: exec {sys.executable} -m components.train --variant tiny
+    deps: [../data/media/index.parquet]
+    outs: [data/model/tiny/model.safetensors: {{cache: false}}]
+"""
+FLOW = """
+import sys
+from pathlib import Path
+from pipelines.rebuild import rebuild
+sys.exit(not rebuild(root=Path.cwd(), return_state=True).is_completed())
+"""
+
+
+def rebuild_on_the_cluster(root: Path, bucket: str, cluster: Cluster) -> tuple[Project, Project]:
+    """Extract and train in one flow run; returns a project trained in one process, and that of the flow."""
+    cluster.add_node()
+    for name in ("alone", "together"):
+        (root / name).mkdir()
+    alone, together = Project(root / "alone"), Project(root / "together")
+    train("tiny", alone.params, alone.paths)
+    settings = yaml.safe_load((together.root / "params.yaml").read_text())
+    settings["engine"] = {"kind": "ray", "workers": 2}
+    (together.root / "params.yaml").write_text(yaml.safe_dump(settings))
+    storage = {"raw": f"s3://{bucket}/raw", "media": f"s3://{bucket}/media"}
+    settings = {"engine": {"kind": "ray"}, "extract": {}, "storage": storage}
+    (root / "params.yaml").write_text(yaml.safe_dump(settings))
+    (root / "dvc.yaml").write_text(GRAPH)
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=root, check=True)
+    where = {"RAY_ADDRESS": cluster.address, "PREFECT_HOME": str(root / "prefect")}
+    done = subprocess.run(
+        [sys.executable, "-c", FLOW],
+        cwd=root,
+        env={**cluster.environment, **where},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 Ray workers, on CPUs" in done.stderr + done.stdout
+    return alone, together
 
 
 def wait_for_lines(journal: Path, count: int, process: "subprocess.Popen[bytes]") -> None:

@@ -123,6 +123,7 @@ def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
             "PATCH",
             f"/deployments/{here.deployment['id']}/schedules/{schedule['id']}",
             active=True,
+            parameters={"revision": None},  # in this folder, not in a clone
             schedule={"interval": 86400, "anchor_date": soon},
         )
         [stage] = here.stage_pids()  # the schedule has fired
