@@ -130,6 +130,8 @@ class StageRunner:
             return Failed(name=INTERRUPTED, message=message)
         if code == 0:
             return state
+        if self.children.stopped:  # not tried again: the run would wait for that before it ends
+            return Failed(message=f"{stage.name}: the run was stopped")
         if code < 0:
             return Failed(name=INTERRUPTED, message=f"{stage.name}: dvc was ended by {_signal_name(-code)}")
         if killed_by := _signal_of(stage_code):

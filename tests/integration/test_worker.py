@@ -113,7 +113,9 @@ def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
     server: Server, tmp_path: Path
 ) -> None:
     root = make_project(tmp_path / "project", GRAPH)
-    avis(server, root, "deploy")
+    table = avis(server, root, "deploy", "--pool", "cpu").splitlines()
+    [starts_by_itself] = [row.split()[0] for row in table if "avis.data.changed" in row]
+    assert starts_by_itself == "retrain/cpu"  # in both pools it would train twice
     here = Deployed(server, root)
     soon = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
     with ExitStack() as first, ExitStack() as second:
@@ -156,6 +158,8 @@ def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
         server.request("POST", f"/flow_runs/{cancelled}/set_state", state={"type": "CANCELLING"})
         here.wait_for(cancelled, "Cancelled")
         wait_until(lambda: not any(map(alive, (stage, child, dvc))), 10, "a process outlives its run")
+        told = server.request("POST", "/logs/filter", logs={"flow_run_id": {"any_": [cancelled]}})
+        assert not [line for line in told if "Retry" in line["message"]], "a cancelled stage is tried again"
 
 
 TRAINS = """
