@@ -57,12 +57,14 @@ def test_a_grandchild_that_ignores_the_end_is_ended(tmp_path: Path, monkeypatch:
         "    print(pid, flush=True); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
         "time.sleep(60)\n"
     )
+    start_s = time.monotonic()
     with (
         Children().start([sys.executable, "-c", code], tmp_path) as child,
         time_limit(child, 0.5) as expired,
     ):
         assert child.stdout is not None
         lines = list(read_lines(child.stdout))
+    assert time.monotonic() - start_s < 30  # it holds the pipe, too: the reader would wait for its end
     assert expired.is_set()
     assert not Path(f"/proc/{lines[0]}").exists() or zombie(int(lines[0]))
 
