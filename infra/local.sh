@@ -55,7 +55,7 @@ MLflow   $MLFLOW_TRACKING_URI
 Prefect  http://127.0.0.1:$prefect_port
 In another shell:  export PREFECT_API_URL=$PREFECT_API_URL MLFLOW_TRACKING_URI=$MLFLOW_TRACKING_URI
 A rebuild now:     .venv/bin/prefect deployment run rebuild/$pool
-What there is:     .venv/bin/avis deploy
+What there is:     .venv/bin/avis deploy --pool $pool
 Ctrl-C ends all three.
 END
 wait -n || true
