@@ -66,7 +66,7 @@ def rebuild(
 def retrain(
     revision: Revision = "main",
     repository: Repository = None,
-    force: Annotated[bool, typer.Option(help="Compare anew although nothing changed.")] = False,
+    force: Annotated[bool, typer.Option(help="Compare once more although nothing changed.")] = False,
     retries: Annotated[int, typer.Option(min=0, help="Further tries where a second one may help.")] = 1,
 ) -> None:
     """Train a challenger in a clone of its own, and promote it if it is better than the champion."""

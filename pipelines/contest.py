@@ -36,7 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 APPROVAL_POLL_S = 10
 _SCRATCH = Path(".dvc") / "tmp" / "champion"
-_WAITING = "waiting"  # for approval
+WAITING = "waiting"  # for approval
 
 
 class Approval(RunInput):
@@ -103,7 +103,7 @@ class Contest:
     def _approval(self, version: Version, reason: str, timeout_s: int) -> str:
         """Wait for a person; return why not, empty if they approve."""
         text = f"Version {version.number} of {self.params.model}: {reason}. Promote it?"
-        self._registry(self.registry.tag, version, {DECISION: _WAITING, REASON: reason})
+        self._registry(self.registry.tag, version, {DECISION: WAITING, REASON: reason})
         _warn_all(notify("promotion", f"{self.params.model} {version.number} waits for approval", text))
         try:
             answer = pause_flow_run(
@@ -133,7 +133,7 @@ class Contest:
         )
         tags = {
             COMMIT: version.commit,
-            "avis.branch": self.workspace.branch,
+            "avis.branch": version.tags.get("avis.branch", ""),
             "avis.version": f"{self.params.model} {version.number}",
         }
         found = (decision.differences or {}).get(self.params.metric)

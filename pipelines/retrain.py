@@ -40,7 +40,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.contest import Contest  # noqa: E402
+from pipelines.contest import WAITING, Contest  # noqa: E402
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def retrain(
         revision: a branch, tag or commit of the repository.
         repository: what to clone and push to; by default where this checkout comes from.
         trigger: what started the run, for its records.
-        force: train although nothing changed.
+        force: compare once more with the champion although nothing changed.
         ask_first: a challenger that is better waits, paused, until a person approves.
         approval_timeout_s: how long it waits; unanswered it is not promoted.
         retries: further tries of a stage that fails for a passing reason.
@@ -116,13 +116,14 @@ class _Retraining:
             ),
             None,
         )
-        if known is not None and not self.force:
+        undecided = known is not None and known.tags[DECISION] == WAITING  # its run ended while it waited
+        if known is not None and not (self.force or undecided):
             told = f"{known.tags[DECISION]}: {known.tags.get(REASON, '')}".rstrip(": ")
             message = f"Nothing to do: data, code and parameters are those of version {known.number} ({told})"
             get_run_logger().info(message)
             return Completed(name="Unchanged", message=message)
         bring_up_to_date(root, targets=[evaluate], **how)
-        return self._register(made_of, _with_needs(stages, evaluate))
+        return known or self._register(made_of, _with_needs(stages, evaluate))
 
     def _register(self, made_of: Ingredients, done: set[str]) -> Version:
         workspace, variant = self.workspace, self.params.variant

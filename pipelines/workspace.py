@@ -58,8 +58,10 @@ class Workspace:
         return git(self.root, "rev-parse", "HEAD")
 
     def is_as_last_run_left(self, *paths: str) -> bool:
-        """Whether these files are what the newest unattended run, of whatever kind, committed."""
-        if not git(self.root, "tag", "--list", _LATEST):
+        """Whether these files are what the newest unattended run, of whatever kind, pushed."""
+        if git(self.root, "rev-parse", "HEAD") != self.start:
+            return False  # an earlier try committed, and perhaps could not push
+        if not _fetch_latest(self.root):
             return False
         git(self.root, "add", "--intent-to-add", "--all")
         return not git(self.root, "diff", "--name-only", _LATEST, "--", *paths)
@@ -71,8 +73,7 @@ class Workspace:
             AvisError: one of the two refuses.
         """
         dvc(self.root, "push", fix="Is the DVC remote reachable? See `dvc status --cloud`.")
-        git(self.root, "tag", "--force", _LATEST)
-        self._push(f"HEAD:refs/heads/{self.branch}", f"+refs/tags/{_LATEST}")
+        self._push(f"HEAD:refs/heads/{self.branch}", f"+HEAD:refs/tags/{_LATEST}")
 
     def note_commit(self, commit: str, variants: Sequence[str]) -> None:
         """Write into the MLflow runs of these variants' trainings where their files can be had."""
@@ -202,12 +203,21 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
     if not (root / ".dvc" / "config").is_file():
         raise AvisError("this revision is no checkout of the pipeline", where=where)
     _configure(base, root)
-    if git(root, "tag", "--list", _LATEST):
+    if _fetch_latest(root):
         begin_with(root, _LATEST)
     if remotes(root):
         dvc(root, "pull", "--allow-missing", "--quiet", "--force")
     else:
         dvc(root, "checkout", "--allow-missing", "--quiet", "--force")
+
+
+def _fetch_latest(root: Path) -> bool:
+    """Bring the tag of the newest unattended run; whether there is one."""
+    try:
+        git(root, "fetch", "--quiet", "origin", f"+refs/tags/{_LATEST}:refs/tags/{_LATEST}")
+    except AvisError:
+        return False
+    return True
 
 
 def _configure(base: Path, root: Path) -> None:

@@ -251,21 +251,39 @@ def test_a_person_approves_or_not(place, monkeypatch) -> None:
     monkeypatch.setattr(contest, "APPROVAL_POLL_S", 1)
     for answer, expected in ((False, "Refused"), (True, "Promoted")):
         ended: list[tuple[str, str]] = []
-        settings = {"ask_first": True, "approval_timeout_s": 60, "force": answer}
+        settings = {"ask_first": True, "approval_timeout_s": 60}
         thread = threading.Thread(target=lambda s=settings, e=ended: e.append(retrain(place, **s)))
         thread.start()
         with get_client(sync_client=True) as client:
             paused = wait_for(
                 lambda client=client: [run for run in client.read_flow_runs() if run.state.is_paused()]
             )
+        assert registry(place).version(1).tags["avis.decision"] == "waiting"
         resume_flow_run(paused[0].id, run_input={"approve": answer, "by": "Ann", "why": "heard it"})
         thread.join(60)
         assert ended[0][0] == expected, ended
         champion = registry(place).with_alias(CHAMPION)
         assert (champion is not None) == answer
-    refused = registry(place).version(1)
-    assert refused.tags["avis.reason"] == "refused by Ann: heard it"
-    assert trainings(place) == ["2"]  # the second time DVC had it
+        if not answer:
+            version = registry(place).version(1)
+            assert version.tags["avis.reason"] == "refused by Ann: heard it"
+            assert retrain(place)[0] == "Unchanged"
+            # As if the run had ended while it waited: the next one asks again.
+            registry(place).tag(version, {"avis.decision": "waiting"})
+    (version,) = registry(place).versions()  # compared once more, not made once more
+    assert trainings(place) == ["2"] and version.tags["avis.branch"].startswith("avis/retrain-")
+
+
+def test_what_could_not_be_pushed_is_pushed_by_the_next_run(place) -> None:
+    hook = place.origin / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho no >&2; exit 1\n")
+    hook.chmod(0o755)
+    state = rebuild(root=place.base, revision="main", targets=["annotate"], return_state=True)
+    assert state.name == "Failed" and "git push" in state.message
+    hook.unlink()
+    state = rebuild(root=place.base, revision="main", targets=["annotate"], return_state=True)
+    assert state.is_completed() and state.name != "Unchanged", state.message
+    assert git(place.origin, "branch", "--list", "avis/*")
 
 
 def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
