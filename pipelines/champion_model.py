@@ -36,7 +36,11 @@ def fetch_version(root: Path, version: Version, folder: Path) -> None:
     variant = version.tags.get("avis.variant", "")
     where = f"version {version.number}, commit {version.commit[:12] or 'unknown'}"
     if not version.commit or not variant:
-        raise AvisError("this version was not registered by avis: its tags name no commit", where=where)
+        raise AvisError(
+            "this version was not registered by avis: its tags name no commit",
+            where=where,
+            fix="If it is the champion: avis champion promote N makes another version the champion.",
+        )
     _have_commit(root, version, where)
     lock = yaml.safe_load(git(root, "show", f"{version.commit}:dvc.lock", where=where))
     md5s = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
@@ -73,7 +77,7 @@ def _have_commit(root: Path, version: Version, where: str) -> None:
     try:
         git(root, "cat-file", "-e", f"{version.commit}^{{commit}}")
     except AvisError:
-        git(root, "fetch", "--quiet", "--tags", "origin", where=where)
+        git(root, "fetch", "--quiet", "--force", "--tags", "origin", where=where)
         git(root, "cat-file", "-e", f"{version.commit}^{{commit}}", where=where, fix="Its commit is gone.")
 
 
@@ -121,6 +125,7 @@ def measure_version(
     if code:
         raise AvisError(
             f"version {version.number} cannot be scored: {reason.removeprefix('champion: ')}",
-            fix="Does this revision's code still read its configuration?",
+            fix="If the code no longer reads its configuration: avis champion promote N makes another version"
+            " the champion by hand.",
         )
     return read_counts(scratch / "out" / "counts.safetensors", stage="evaluate")

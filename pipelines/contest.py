@@ -35,7 +35,7 @@ from pipelines.workspace import Workspace
 P = ParamSpec("P")
 T = TypeVar("T")
 APPROVAL_POLL_S = 10
-_SCRATCH = Path(".dvc") / "tmp" / "champion"
+SCRATCH = Path(".dvc") / "tmp" / "champion"
 WAITING = "waiting"  # for approval
 
 
@@ -70,6 +70,7 @@ class Contest:
         while True:
             champion = self._registry(self.registry.with_alias, CHAMPION)
             if champion is not None and champion.number == version.number:
+                self._registry(self.registry.promote, version, "it is the champion")  # if that was cut off
                 return Completed(name="Promoted", message=f"Version {version.number} is the champion already")
             theirs = None if champion is None else self._measured(champion)
             decision = decide(counts, theirs, self.params)
@@ -98,7 +99,7 @@ class Contest:
     def _measured(self, champion: Version) -> CountsFile:
         root = self.workspace.root
         log = get_run_logger().info
-        return measure_version(root, champion, root / _SCRATCH, log, timeouts_s=self.timeouts_s)
+        return measure_version(root, champion, root / SCRATCH, log, timeouts_s=self.timeouts_s)
 
     def _approval(self, version: Version, reason: str, timeout_s: int) -> str:
         """Wait for a person; return why not, empty if they approve."""
@@ -122,7 +123,7 @@ class Contest:
         return ""
 
     def _report(self, version: Version, champion: Version | None, decision: Decision, clips: int) -> None:
-        folder = self.workspace.root / _SCRATCH / "report"
+        folder = self.workspace.root / SCRATCH / "report"
         write_report(
             folder,
             decision,

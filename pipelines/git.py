@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,12 @@ _NAME, _MAIL = "AVIS pipeline", "avis@localhost"
 
 
 def git(folder: Path, *arguments: str, where: str | None = None, fix: str | None = None) -> str:
+    """Run git in a folder and return the text it prints, as `git_bytes`."""
+    out = git_bytes(folder, *arguments, where=where, fix=fix)
+    return out.decode(errors="replace").strip()
+
+
+def git_bytes(folder: Path, *arguments: str, where: str | None = None, fix: str | None = None) -> bytes:
     """Run git in a folder and return what it prints.
 
     Args:
@@ -22,27 +29,36 @@ def git(folder: Path, *arguments: str, where: str | None = None, fix: str | None
     Raises:
         AvisError: git is missing, refuses, or takes over ten minutes.
     """
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # nobody is there to type a password
+    # Nobody is there to type a password, to write into an editor, or to unlock a key.
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true"}
+    unsigned = ["-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"]
     try:
-        done = subprocess.run(
-            ["git", *arguments],  # noqa: S607 (git of the user's PATH)
+        child = subprocess.Popen(
+            ["git", *unsigned, *arguments],  # noqa: S607 (git of the user's PATH)
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_LIMIT_S,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise AvisError("git is not installed", fix="Install git.") from None
+    command = next(word for word in arguments if not word.startswith("-") and "=" not in word)
+    try:
+        with child:
+            out, err = child.communicate(timeout=_LIMIT_S)
     except subprocess.TimeoutExpired:
-        raise AvisError(f"git {arguments[0]} did not end within {_LIMIT_S:.0f} s", where=where) from None
-    except subprocess.CalledProcessError as error:
-        said = without_passwords(error.stderr.decode(errors="replace")).strip().splitlines()
-        told = [line for line in said if line.startswith(("fatal:", "error:"))] or said
-        reason = told[0] if told else f"ended with {error.returncode}"
-        raise AvisError(f"git {arguments[0]}: {reason}", where=where or str(folder), fix=fix) from None
-    return done.stdout.decode(errors="replace").strip()
+        raise AvisError(f"git {command} did not end within {_LIMIT_S:.0f} s", where=where) from None
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)  # with what it started: an ssh, a hook
+    if child.returncode:
+        said = without_passwords(err.decode(errors="replace")).strip().splitlines()
+        told = [line.strip() for line in said if line.startswith(("fatal:", "error:", " ! "))] or said
+        reason = told[0] if told else f"ended with {child.returncode}"
+        raise AvisError(f"git {command}: {reason}", where=where or str(folder), fix=fix)
+    return out
 
 
 def without_passwords(text: str) -> str:

@@ -1,8 +1,10 @@
 """The flow `ingest`: new ids in, attrition report out, in a clone of its own."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.annotate.params import AnnotateParams
@@ -10,12 +12,12 @@ from components.core.errors import AvisError
 from components.core.files import write_json
 from components.core.params import PARAMS, read_block
 from components.core.paths import Paths
-from components.core.records import read_manifest, write_manifest
+from components.core.records import ManifestEntry, read_manifest, write_manifest
 from components.core.stage import disable_telemetry
 from components.ingest.attrition import NOT_TRIED, Attrition, Loss, annotated_categories, read_attrition
 from components.ingest.from_ids import manifest_from_ids
 from components.ingest.params import IngestParams
-from pipelines.git import git
+from pipelines.git import git, git_bytes
 from pipelines.graph import find_root
 from pipelines.locked import drop_lost, output_md5
 from pipelines.notifications import notify, notify_failure
@@ -61,39 +63,94 @@ def ingest(
         with own_clone(base, revision=revision, purpose="ingest", repository=repository) as workspace:
             require_remote(workspace.root)
             params = read_block("ingest", IngestParams, path=workspace.root / PARAMS)
-            added = _add(workspace, params, ids or [], split)
-            before = _state(workspace, params)
-            media = _media_md5(workspace)
+            added = _carry_on(workspace, params) + _add(workspace, params, ids or [], split)
+            before = _before(workspace, params, added)
             with environment_of_stages(workspace, trigger="ingest"):
                 bring_up_to_date(
                     workspace.root,
                     targets=["extract"],
-                    force=["ingest"] if before.due else [],
+                    force=["ingest"] if _state(workspace, params).due else [],
                     retries=retries,
                     timeouts_s=timeouts_s,
                 )
             after = _state(workspace, params)
-            lost = sorted(before.there - after.there)
-            message = _report(workspace, params, after, added=added, lost=lost)
+            lost = sorted(set(before.there) - after.there)
+            message = _report(workspace, params, after, added=before.added, lost=lost)
             if workspace.is_as_last_run_left("dvc.lock", params.manifest, str(REPORT)):
                 return Completed(name="Unchanged", message=f"Nothing changed: {message}")
             drop_lost(workspace.root, {"sample", "ingest", "extract"})
             commit = workspace.commit(f"Ingest: {message}")
             workspace.push()
             get_run_logger().info(f"Commit {commit} on {workspace.branch}")
-            if _media_md5(workspace) != media:
+            if _media_md5(workspace) != before.media:
                 emit_event(
                     CHANGED,
                     resource={"prefect.resource.id": f"avis.data.{base.name}"},
                     payload={"revision": workspace.branch, "commit": commit, "message": message},
                 )
-            if lost or after.failed > before.failed:
+            if lost or after.failed > before.failed:  # those that were added and cannot be had, too
                 text = f"{message}\nBranch {workspace.branch}, commit {commit}.\n" + "\n".join(lost[:_SHOWN])
                 for problem in notify("attrition", f"{base.name}: videos were lost", text):
                     get_run_logger().warning(problem)
             return Completed(message=f"{message}; branch {workspace.branch}")
     except AvisError as error:
         return Failed(message=str(error))
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What there was when the run began; kept in the clone, for the run that goes on after a failure.
+
+    there: ids of the videos; failed: how many entries were not there; media: MD5 of data/media; added: how
+    many entries the run added to the manifest.
+    """
+
+    there: list[str]
+    failed: int
+    media: str | None
+    added: int
+
+
+def _before(workspace: Workspace, params: IngestParams, added: int) -> _Before:
+    file = workspace.root / ".dvc" / "tmp" / "avis-before.json"
+    if file.is_file():
+        before = _Before(**json.loads(file.read_text()))
+        before = replace(before, added=before.added + added)
+    else:
+        state = _state(workspace, params)
+        before = _Before(sorted(state.there), state.failed, _media_md5(workspace), added)
+    write_json(file, asdict(before))
+    return before
+
+
+def _carry_on(workspace: Workspace, params: IngestParams) -> int:
+    """Add what earlier runs added to the manifest and nobody has merged yet; return how many entries.
+
+    What was taken out of the manifest since they began stays out.
+    """
+    newest = workspace.newest()
+    manifest = workspace.root / params.manifest
+    if newest is None or not manifest.is_file():
+        return 0
+    common = git(workspace.root, "merge-base", "HEAD", newest)
+    known = {entry.video_id for entry in _manifest_at(workspace, params, common)}
+    own = read_manifest(manifest)
+    known |= {entry.video_id for entry in own}
+    new = [entry for entry in _manifest_at(workspace, params, newest) if entry.video_id not in known]
+    if new:
+        write_manifest(manifest, [*own, *new])
+        get_run_logger().info(f"{len(new)} entries of {newest[:12]}, which is not merged, are carried on")
+    return len(new)
+
+
+def _manifest_at(workspace: Workspace, params: IngestParams, commit: str) -> list[ManifestEntry]:
+    """The manifest of a commit; nothing if it has none."""
+    if not git(workspace.root, "ls-tree", commit, "--", params.manifest):
+        return []
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / Path(params.manifest).name
+        file.write_bytes(git_bytes(workspace.root, "show", f"{commit}:{params.manifest}"))
+        return read_manifest(file)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,10 @@ def begin_with(root: Path, commit: str) -> None:
         own = yaml.safe_load((root / "dvc.lock").read_bytes()) or {}
     except FileNotFoundError:
         own = {}
-    lock = {"schema": "2.0", "stages": {**own.get("stages", {}), **earlier}}
+    newer_last = [own.get("stages", {}), earlier]
+    if _time_of(root, "HEAD", "dvc.lock") > _time_of(root, commit, "dvc.lock"):  # somebody built it by hand
+        newer_last.reverse()
+    lock = {"schema": "2.0", "stages": {**newer_last[0], **newer_last[1]}}
     write_text(root / "dvc.lock", yaml.safe_dump(lock, sort_keys=False))
     made = {out["path"] for stage in earlier.values() for out in stage.get("outs", [])}
     small = [
@@ -96,6 +99,11 @@ def begin_with(root: Path, commit: str) -> None:
     ]
     if small:
         git(root, "checkout", "--quiet", commit, "--", *small)
+
+
+def _time_of(root: Path, commit: str, path: str) -> int:
+    """When a file was last changed up to a commit, in seconds; 0 where there is none."""
+    return int(git(root, "log", "-1", "--format=%ct", commit, "--", path) or 0)
 
 
 def drop_lost(root: Path, kept: Collection[str]) -> list[str]:

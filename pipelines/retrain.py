@@ -14,17 +14,20 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from components.core.errors import AvisError
 from components.core.paths import Paths
 from components.core.registry import (
+    CHAMPION,
     COMMIT,
     DECISION,
     REASON,
     TRAINING,
     WEIGHTS_MD5,
     Registry,
+    RegistryAway,
     Version,
 )
 from components.core.stage import disable_telemetry
 from components.core.tracking import send_pending, tracking_uri
 from components.promote.params import PromotionParams
+from pipelines.champion_model import fetch_version
 from pipelines.git import without_passwords
 from pipelines.graph import Stage, find_root, read_graph
 from pipelines.locked import Ingredients, drop_lost, ingredients, output_md5
@@ -40,7 +43,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.contest import WAITING, Contest  # noqa: E402
+from pipelines.contest import SCRATCH, WAITING, Contest  # noqa: E402
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,6 +125,9 @@ class _Retraining:
             message = f"Nothing to do: data, code and parameters are those of version {known.number} ({told})"
             get_run_logger().info(message)
             return Completed(name="Unchanged", message=message)
+        champion = self._registry(self.registry.with_alias, CHAMPION)
+        if champion is not None:  # if it cannot be had, better to know before a training of days
+            fetch_version(root, champion, root / SCRATCH / "model")
         bring_up_to_date(root, targets=[evaluate], **how)
         return known or self._register(made_of, _with_needs(stages, evaluate))
 
@@ -135,7 +141,6 @@ class _Retraining:
         workspace.push()
         log(f"Commit {commit} on {workspace.branch}, its data at the DVC remote")
         here = Paths(workspace.root / "data")
-        send_pending(here, uri=tracking_uri(workspace.base))
         reference = json.loads((here.model(variant) / "run.json").read_text())["run_id"]
         place = (Paths().model(variant) / "model.safetensors").as_posix()
         scores = json.loads((here.evaluation(variant) / "metrics.json").read_text())
@@ -155,9 +160,14 @@ class _Retraining:
                 if name in ("mAP", "HOTA", "FSLA") and value is not None
             },
         }
-        version = self._registry(
-            self.registry.register, reference, tags=tags, description=f"{variant}, from commit {commit[:12]}"
-        )
+
+        def register() -> Version:
+            if send_pending(here, uri=tracking_uri(workspace.base)):  # the training's run among them, perhaps
+                raise RegistryAway("MLflow has not taken yet what the stages had to say")
+            about = f"{variant}, from commit {commit[:12]}"
+            return self.registry.register(reference, tags=tags, description=about)
+
+        version = self._registry(register)
         workspace.tag(f"avis/{self.params.model}/{version.number}")  # outlives the branch
         log(f"Version {version.number} of {self.params.model} is the challenger")
         return version

@@ -75,6 +75,11 @@ def promote(number: int, reason: str) -> None:
 def _make_champion(registry: Registry, target: Version, reason: str, *, decision: str) -> None:
     if CHAMPION in target.aliases:
         raise AvisError(f"version {target.number} is the champion already")
+    if not target.commit:
+        raise AvisError(
+            f"version {target.number} was not registered by avis: its tags name no commit",
+            fix="No challenger could be compared with it.",
+        )
     former = registry.promote(target, reason, decision=decision)
     instead = f", in place of version {former.number}" if former else ""
     message = f"Version {target.number} of {registry.model} is the champion{instead}: {reason}"

@@ -26,7 +26,7 @@ from pipelines.locked import begin_with
 
 _PLACE = Path(".dvc") / "tmp" / "workspaces"  # what is below .dvc/tmp neither git nor DVC looks at
 _BRANCH = Path(".dvc") / "tmp" / "avis-branch"
-_LATEST = "avis/latest"  # a tag on the newest commit of any unattended run
+_LATEST = "avis/latest"  # a branch that moves to the newest commit of any unattended run
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@+-]{0,199}")
 _HASH = re.compile(r"[0-9a-f]{7,40}")
 
@@ -37,6 +37,7 @@ class Workspace:
 
     root: its folder. base: the checkout whose DVC cache it uses. repository: where it was cloned from and
     pushes to. revision, start: what was asked for and which commit that was. branch: what its commits go to.
+    purpose: which kind of run it is for.
     """
 
     root: Path
@@ -45,6 +46,7 @@ class Workspace:
     revision: str
     start: str
     branch: str
+    purpose: str
 
     def commit(self, message: str) -> str:
         """Commit all that git tracks here on the branch; return the commit, the last one if nothing changed.
@@ -61,10 +63,10 @@ class Workspace:
         """Whether these files are what the newest unattended run, of whatever kind, pushed."""
         if git(self.root, "rev-parse", "HEAD") != self.start:
             return False  # an earlier try committed, and perhaps could not push
-        if not _fetch_latest(self.root):
+        if not _fetch(self.root, _LATEST):
             return False
         git(self.root, "add", "--intent-to-add", "--all")
-        return not git(self.root, "diff", "--name-only", _LATEST, "--", *paths)
+        return not git(self.root, "diff", "--name-only", f"origin/{_LATEST}", "--", *paths)
 
     def push(self) -> None:
         """Push the data to the DVC remote, then the branch: a commit that can be seen has its data.
@@ -73,7 +75,17 @@ class Workspace:
             AvisError: one of the two refuses.
         """
         dvc(self.root, "push", fix="Is the DVC remote reachable? See `dvc status --cloud`.")
-        self._push(f"HEAD:refs/heads/{self.branch}", f"+HEAD:refs/tags/{_LATEST}")
+        latest = (_LATEST, f"{_LATEST}-{self.purpose}")
+        self._push(f"HEAD:refs/heads/{self.branch}", *(f"+HEAD:refs/heads/{name}" for name in latest))
+
+    def newest(self) -> str | None:
+        """The newest commit that a run of this purpose pushed, unless this revision descends from it."""
+        name = f"{_LATEST}-{self.purpose}"
+        if not _fetch(self.root, name):
+            return None
+        if not git(self.root, "rev-list", "--max-count=1", f"{self.start}..origin/{name}"):
+            return None
+        return git(self.root, "rev-parse", f"origin/{name}")
 
     def note_commit(self, commit: str, variants: Sequence[str]) -> None:
         """Write into the MLflow runs of these variants' trainings where their files can be had."""
@@ -122,8 +134,10 @@ def own_clone(
             git(root, "checkout", "--quiet", "-B", branch)
             (root / _BRANCH).parent.mkdir(parents=True, exist_ok=True)
             (root / _BRANCH).write_text(branch)
-        workspace = Workspace(root, base, source, revision, start, (root / _BRANCH).read_text())
-        yield workspace
+        else:  # what was wrong with an earlier try may have been an address or a password
+            git(root, "remote", "set-url", "origin", source)
+            _configure(base, root)
+        yield Workspace(root, base, source, revision, start, (root / _BRANCH).read_text(), purpose)
         _keep_untold(root, base)
         shutil.rmtree(root)
 
@@ -203,18 +217,18 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
     if not (root / ".dvc" / "config").is_file():
         raise AvisError("this revision is no checkout of the pipeline", where=where)
     _configure(base, root)
-    if _fetch_latest(root):
-        begin_with(root, _LATEST)
+    if _fetch(root, _LATEST):
+        begin_with(root, f"origin/{_LATEST}")
     if remotes(root):
         dvc(root, "pull", "--allow-missing", "--quiet", "--force")
     else:
         dvc(root, "checkout", "--allow-missing", "--quiet", "--force")
 
 
-def _fetch_latest(root: Path) -> bool:
-    """Bring the tag of the newest unattended run; whether there is one."""
+def _fetch(root: Path, branch: str) -> bool:
+    """Bring a branch of the origin as it is now; whether there is one."""
     try:
-        git(root, "fetch", "--quiet", "origin", f"+refs/tags/{_LATEST}:refs/tags/{_LATEST}")
+        git(root, "fetch", "--quiet", "origin", f"+refs/heads/{branch}:refs/remotes/origin/{branch}")
     except AvisError:
         return False
     return True

@@ -123,8 +123,8 @@ class Registry:
     def register(self, reference: str, *, tags: Mapping[str, str], description: str = "") -> Version:
         """Add a trained model as the newest version, and as the challenger.
 
-        A model that was registered before, with the same weights from the same commit, is not registered
-        again: so a run that was cut off can simply be repeated.
+        A model that was registered before, with the same weights from the same commit, or of the same
+        training and not decided on, is not registered again: so a run that was cut off can be repeated.
 
         Args:
             reference: the run id of run.json, a stand-in too.
@@ -134,17 +134,16 @@ class Registry:
         Raises:
             AvisError: MLflow does not know the run.
         """
-        same = (COMMIT, WEIGHTS_MD5)
-        known = next(
-            (
-                version
-                for version in self.versions()
-                if all(version.tags.get(name) == tags.get(name) for name in same)
-            ),
-            None,
-        )
+
+        def is_same(version: Version) -> bool:
+            same = [name for name in (COMMIT, TRAINING) if version.tags.get(name) == tags.get(name)]
+            return version.tags.get(WEIGHTS_MD5) == tags.get(WEIGHTS_MD5) and (
+                COMMIT in same or (TRAINING in same and DECISION not in version.tags)
+            )
+
+        known = next(filter(is_same, self.versions()), None)
         number = known.number if known else self._add(reference, tags, description)
-        if known is None or known.tags.get(DECISION) is None:
+        if known is None or not (DECISION in known.tags or CHAMPION in known.aliases):
             with _errors(), self._store.errors():
                 self._store.client.set_registered_model_alias(self.model, CHALLENGER, str(number))
         return self.version(number)
@@ -155,12 +154,13 @@ class Registry:
         with _errors(), self._store.errors():
             client = self._store.client
             run = self._store.known_run(reference, self._store.experiment(self._experiment))
-            if run is None:
-                raise AvisError(
-                    "MLflow does not know the run of this training",
-                    where=reference,
-                    fix="What it could not be told yet is sent by the next command; then try again.",
-                )
+        if run is None:
+            raise AvisError(
+                "MLflow does not know the run of this training",
+                where=reference,
+                fix="Was it deleted there, or is this another MLflow? `dvc repro --force` trains anew.",
+            )
+        with _errors(), self._store.errors():
             try:
                 client.create_registered_model(self.model)
             except MlflowException as error:
@@ -200,18 +200,25 @@ class Registry:
         """
         former = self.with_alias(CHAMPION)
         if former is not None and former.number == version.number:
+            if DECISION not in version.tags:  # cut off when the aliases were set
+                self._end_contest(version, {DECISION: decision, REASON: reason})
             return former
         with _errors(), self._store.errors():
             client = self._store.client
             if former is not None:
                 client.set_registered_model_alias(self.model, PREVIOUS, str(former.number))
             client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
+        replaced = {REPLACED: str(former.number)} if former is not None else {}
+        self._end_contest(version, {DECISION: decision, REASON: reason, **replaced})
+        return former
+
+    def _end_contest(self, version: Version, tags: Mapping[str, str]) -> None:
+        with _errors(), self._store.errors():
+            client = self._store.client
             challenger = client.get_registered_model(self.model).aliases.get(CHALLENGER)
             if challenger is not None and int(challenger) == version.number:
                 client.delete_registered_model_alias(self.model, CHALLENGER)
-        replaced = {REPLACED: str(former.number)} if former is not None else {}
-        self.tag(version, {DECISION: decision, REASON: reason, DECIDED: _now(), **replaced})
-        return former
+        self.tag(version, {**tags, DECIDED: _now()})
 
     def note_run(
         self,

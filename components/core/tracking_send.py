@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from components.core.errors import AvisError
 from components.core.stage import disable_telemetry
 from components.core.tracking import STAND_IN, TrackedRun, pending, sender_lock, store_name
 
@@ -74,6 +75,8 @@ class Store:
             if 400 <= status < 500 and status not in _TRANSIENT_CLIENT_ERRORS and "locked" not in str(error):
                 raise
             raise Away(_short(error)) from error
+        except AvisError:
+            raise
         except Exception as error:
             raise Away(_short(error)) from error
 

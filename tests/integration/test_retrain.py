@@ -283,7 +283,7 @@ def test_what_could_not_be_pushed_is_pushed_by_the_next_run(place) -> None:
     hook.unlink()
     state = rebuild(root=place.base, revision="main", targets=["annotate"], return_state=True)
     assert state.is_completed() and state.name != "Unchanged", state.message
-    assert git(place.origin, "branch", "--list", "avis/*")
+    assert git(place.origin, "branch", "--list", "avis/re*-*")
 
 
 def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
@@ -310,7 +310,7 @@ def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
     name, message = retrain(place)
     assert name == "Promoted", message
     assert clones(place) == [] and kept.startswith("retrain-")
-    assert len(git(place.origin, "branch", "--list", "avis/*").splitlines()) == 1
+    assert len(git(place.origin, "branch", "--list", "avis/re*-*").splitlines()) == 1
 
 
 def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch) -> None:
@@ -326,10 +326,9 @@ def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch
     try:
         thread.start()
         wait_for(lambda: (place.signs / "trained").exists())
-        server.kill()
-        server.wait(20)
+        end_server(server, port)
         (place.signs / "hold").unlink()
-        wait_for(lambda: git(place.origin, "branch", "--list", "avis/*"))  # all is made and pushed meanwhile
+        wait_for(lambda: git(place.origin, "branch", "--list", "avis/re*-*"))  # pushed meanwhile
         server = mlflow_server(place.tmp, port)
         thread.join(90)
         assert ended[0][0] == "Promoted", ended
@@ -338,14 +337,21 @@ def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch
         assert run.data.params == {"frames": "2"} and run.data.metrics["loss"] == 1.5
         assert run.info.status == "FINISHED" and run.data.tags["avis.commit"] == champion.tags[COMMIT]
     finally:
-        server.kill()
-        server.wait(20)
+        end_server(server, port)
 
 
 def events(name: str) -> list[dict]:
     with get_client(sync_client=True) as client:
         asked = {"filter": {"event": {"name": [name]}}}
         return client.request("POST", "/events/filter", json=asked).json()["events"]
+
+
+def end_server(server: "subprocess.Popen[bytes]", port: int) -> None:
+    """Kill it and the processes that serve for it: its parent's death alone stops nothing."""
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait(20)
+    with socket.socket() as knock:
+        assert knock.connect_ex(("127.0.0.1", port)) != 0
 
 
 def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
@@ -380,7 +386,7 @@ def test_a_rebuild_at_a_revision_leaves_a_commit_that_can_be_pulled(place) -> No
     (place.base / "labels.txt").write_text("changed, and not committed\n")
     state = rebuild(root=place.base, revision="main", targets=["evaluate"], return_state=True)
     assert state.is_completed(), state.message
-    branch = git(place.origin, "branch", "--list", "avis/*", "--format=%(refname:short)")
+    branch = git(place.origin, "branch", "--list", "avis/rebuild-*", "--format=%(refname:short)")
     lock = yaml.safe_load(git(place.origin, "show", f"{branch}:dvc.lock"))
     assert list(lock["stages"]) == ["annotate", "train@avism", "evaluate@avism"]
     client = registry(place)._store.client

@@ -13,6 +13,7 @@ from components.core.registry import (
     DECISION,
     PREVIOUS,
     REPLACED,
+    TRAINING,
     WEIGHTS_MD5,
     Registry,
     RegistryAway,
@@ -61,6 +62,16 @@ def test_promotion_keeps_the_former_champion_and_rollback_brings_it_back(
     assert aliases() == {3: [CHALLENGER], 2: [PREVIOUS], 1: [CHAMPION]}
     with pytest.raises(AvisError, match=r"no version 9.*There are: 3, 2, 1"):
         registry.version(9)
+
+    # Cut off between the aliases and the tags: the next run ends it, and makes no further version.
+    registry._store.client.set_registered_model_alias("avis", CHAMPION, "3")
+    registry._store.client.delete_model_version_tag("avis", "3", DECISION)
+    again = registry.register(new_run(registry), tags=made_of(3) | {COMMIT: "another", TRAINING: "t"})
+    assert again.number == 4  # not known to be the same training
+    registry.promote(registry.version(3), "it is the champion")
+    assert registry.version(3).tags[DECISION] == "promoted" and registry.version(3).aliases == [CHAMPION]
+    same = registry.register(new_run(registry), tags=made_of(3) | {COMMIT: "new", TRAINING: "t"})
+    assert same.number == 4  # registered, not decided
 
     file = tmp_path / "report.html"
     file.write_text("page")
