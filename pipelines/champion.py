@@ -65,14 +65,16 @@ def evaluate_champion(
                 scratch = workspace.root / _SCRATCH
                 counts = measure_version(workspace.root, champion, scratch, log, timeouts_s=timeouts_s or {})
             trained_on = json.loads((scratch / "model" / "clips.json").read_text())
-            found = freshness(
-                counts, known=_scored_on(registry, champion), trained_on=set(trained_on), params=params
-            )
+            known = when_there(log, _scored_on, registry, champion)
+            if known is None:
+                message = f"Version {champion.number}: its run no longer says which clips it was scored on"
+                return Completed(name="Unknown", message=message)
+            found = freshness(counts, known=known, trained_on=set(trained_on), params=params)
             _record(base, registry, champion, found, params)
             message = _words(champion, found, params)
             log(message)
             if found.dropped:
-                for problem in notify("promotion", f"{params.model} {champion.number} does worse", message):
+                for problem in notify("drop", f"{params.model} {champion.number} does worse", message):
                     get_run_logger().warning(problem)
                 emit_event(
                     DROPPED,
@@ -85,12 +87,12 @@ def evaluate_champion(
         return Failed(message=str(error))
 
 
-def _scored_on(registry: Registry, champion: Version) -> set[str]:
-    """The clips that the evaluate stage scored it on, from the table that it left with the run."""
+def _scored_on(registry: Registry, champion: Version) -> set[str] | None:
+    """The clips that the evaluate stage scored it on, from the table in its run; None if that is gone."""
     with TemporaryDirectory() as folder:
         table = registry.artifact(champion, "evaluation/per_clip.csv", Path(folder))
         if table is None:
-            return set()
+            return None
         with table.open(newline="", encoding="utf-8") as file:
             return {row["video"] for row in csv.DictReader(file)}
 

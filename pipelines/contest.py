@@ -28,7 +28,7 @@ from components.promote.decision import Decision, decide
 from components.promote.params import PromotionParams
 from components.promote.report import DOCUMENT, PAGE, Candidate, write_report
 from pipelines.champion_model import measure_version
-from pipelines.notifications import notify
+from pipelines.notifications import Kind, notify
 from pipelines.registry_access import when_there
 from pipelines.workspace import Workspace
 
@@ -105,7 +105,7 @@ class Contest:
         """Wait for a person; return why not, empty if they approve."""
         text = f"Version {version.number} of {self.params.model}: {reason}. Promote it?"
         self._registry(self.registry.tag, version, {DECISION: WAITING, REASON: reason})
-        _warn_all(notify("promotion", f"{self.params.model} {version.number} waits for approval", text))
+        _warn_all(notify("approval", f"{self.params.model} {version.number} waits for it", text))
         try:
             answer = pause_flow_run(
                 wait_for_input=Approval.with_initial_data(description=text, approve=False),
@@ -157,7 +157,8 @@ class Contest:
         get_run_logger().info(whole)
         facts_ = "\n".join(f"{key}: {value}" for key, value in facts(version).items())
         title = f"{self.params.model} {version.number} {name.lower()}"
-        _warn_all(notify("promotion", title, f"{whole}\n\n{facts_}"))
+        kind: Kind = "promotion" if name == "Promoted" else "refusal"
+        _warn_all(notify(kind, title, f"{whole}\n\n{facts_}"))
         return Completed(name=name, message=whole)
 
     def _registry(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -62,8 +62,9 @@ def git_bytes(folder: Path, *arguments: str, where: str | None = None, fix: str 
 
 
 def without_passwords(text: str) -> str:
-    """Return a text whose addresses tell no user and no password."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    """Return a text whose addresses tell no user, no password and no query."""
+    text = re.sub(r"//[^\s'\"]*@", "//", text)
+    return re.sub(r"(//[^\s'\"?]*)\?[^\s'\"]*", r"\1", text)
 
 
 def identity(folder: Path) -> list[str]:

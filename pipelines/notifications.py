@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from prefect.flows import Flow
 
 ADDRESSES = "AVIS_NOTIFY"
-Kind = Literal["failure", "attrition", "promotion"]
+Kind = Literal["failure", "attrition", "drop", "approval", "refusal", "promotion"]
 
 _LIMIT_S = 8.0  # a flow waits no longer; a slow server may still take the message afterwards
 _TITLE_CHARACTERS, _BODY_CHARACTERS = 200, 20_000
-_TYPES = {"failure": "failure", "attrition": "warning", "promotion": "success"}  # apprise's words
+_TYPES = {  # apprise's words
+    "failure": "failure",
+    "attrition": "warning",
+    "drop": "warning",
+    "approval": "warning",  # somebody is asked
+    "refusal": "info",
+    "promotion": "success",
+}
 _SHORTEST_SECRET = 3  # characters
 # Of these the host is no token.
 _WITH_HOST = {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos"}

@@ -140,6 +140,7 @@ class _Retraining:
         commit = workspace.commit(f"Retrain {variant} ({self.trigger}), from {workspace.start[:12]}")
         workspace.push()
         log(f"Commit {commit} on {workspace.branch}, its data at the DVC remote")
+        workspace.note_commit(commit, [variant])
         here = Paths(workspace.root / "data")
         reference = json.loads((here.model(variant) / "run.json").read_text())["run_id"]
         place = (Paths().model(variant) / "model.safetensors").as_posix()

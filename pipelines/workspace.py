@@ -36,14 +36,13 @@ class Workspace:
     """A clone at a revision.
 
     root: its folder. base: the checkout whose DVC cache it uses. repository: where it was cloned from and
-    pushes to. revision, start: what was asked for and which commit that was. branch: what its commits go to.
+    pushes to. start: the commit that it began with. branch: what its commits go to.
     purpose: which kind of run it is for.
     """
 
     root: Path
     base: Path
     repository: str
-    revision: str
     start: str
     branch: str
     purpose: str
@@ -120,7 +119,7 @@ def own_clone(
     Raises:
         AvisError: there is no such revision, git or DVC refuses, or another run works on it.
     """
-    source = repository or _origin(base)
+    source = _whole_address(base, repository or _origin(base))
     start = _resolve(base, source, revision)
     name = f"{purpose}-{start[:12]}"
     root = base / _PLACE / name
@@ -134,10 +133,13 @@ def own_clone(
             git(root, "checkout", "--quiet", "-B", branch)
             (root / _BRANCH).parent.mkdir(parents=True, exist_ok=True)
             (root / _BRANCH).write_text(branch)
-        else:  # what was wrong with an earlier try may have been an address or a password
+        else:
+            for lock in (root / ".git").glob("*.lock"):  # of a git that was killed: nobody else is in here
+                lock.unlink()
+            # What was wrong with an earlier try may have been an address or a password.
             git(root, "remote", "set-url", "origin", source)
             _configure(base, root)
-        yield Workspace(root, base, source, revision, start, (root / _BRANCH).read_text(), purpose)
+        yield Workspace(root, base, source, start, (root / _BRANCH).read_text(), purpose)
         _keep_untold(root, base)
         shutil.rmtree(root)
 
@@ -169,9 +171,13 @@ def remove_kept(base: Path, *, purpose: str = "", but: str = "") -> list[str]:
 def _origin(base: Path) -> str:
     """Where a checkout was cloned from; its own folder if from nowhere."""
     try:
-        address = git(base, "remote", "get-url", "origin")
+        return git(base, "remote", "get-url", "origin")
     except AvisError:
-        return os.fspath(base.resolve())
+        return os.fspath(base)
+
+
+def _whole_address(base: Path, address: str) -> str:
+    """A folder relative to the base would be another one in the clone."""
     folder = base / address
     return os.fspath(folder.resolve()) if folder.exists() else address
 

@@ -16,6 +16,7 @@ from components.core.errors import AvisError
 from components.core.tracking import NO_TRACKING
 from components.core.tracking_send import Away, Store
 
+_REASON_CHARACTERS = 150  # the libraries below tell their whole story in one line
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 COMMIT, TRAINING, WEIGHTS_MD5 = "avis.commit", "avis.training", "avis.weights.md5"
 DECISION, REASON, DECIDED, REPLACED = "avis.decision", "avis.reason", "avis.decided", "avis.replaced"
@@ -37,7 +38,7 @@ class Version:
         return self.tags.get(COMMIT, "")
 
 
-class RegistryAway(AvisError):  # noqa: N818  # noqa: N818
+class RegistryAway(AvisError):  # noqa: N818
     """MLflow cannot be reached now; a second try may."""
 
 
@@ -246,22 +247,22 @@ class Registry:
 
     def artifact(self, version: Version, name: str, folder: Path) -> Path | None:
         """Download a file of a version's run; None if it has none of this name."""
-        from mlflow.exceptions import MlflowException
-
         with _errors(), self._store.errors():
             try:
                 return Path(self._store.client.download_artifacts(version.run_id, name, str(folder)))
-            except (MlflowException, OSError):
+            except Exception as error:
+                if not _says_missing(error):
+                    raise
                 return None
 
     def run_params(self, version: Version) -> dict[str, str]:
         """Return the parameters of a version's training; nothing if its run is gone."""
-        from mlflow.exceptions import MlflowException
-
         with _errors(), self._store.errors():
             try:
                 return dict(self._store.client.get_run(version.run_id).data.params)
-            except MlflowException:
+            except Exception as error:
+                if not _says_missing(error):
+                    raise
                 return {}
 
     def run_address(self, version: Version) -> str | None:
@@ -273,13 +274,24 @@ class Registry:
         return f"{self._store.uri.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
 
 
+def _says_missing(error: Exception) -> bool:
+    """Whether MLflow answered that there is no such thing, and did not fail to answer."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+    response = getattr(error, "response", None)  # of requests
+    return type(error) in (OSError, FileNotFoundError) or getattr(response, "status_code", None) == 404
+
+
 @contextmanager
 def _errors() -> Iterator[None]:
     try:
         yield
     except Away as error:
         raise RegistryAway(
-            f"MLflow cannot be reached: {error}", fix="Start it, then run this again: nothing is lost."
+            f"MLflow cannot be reached: {str(error)[:_REASON_CHARACTERS]}",
+            fix="Start it, then run this again: nothing is lost.",
         ) from error
 
 

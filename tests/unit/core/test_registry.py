@@ -81,6 +81,7 @@ def test_promotion_keeps_the_former_champion_and_rollback_brings_it_back(
     found = registry.artifact(third, "promotion/report.html", tmp_path / "down")
     assert found is not None and found.read_text() == "page"
     assert registry.artifact(third, "promotion/none.html", tmp_path / "down") is None
+    assert registry.run_params(third) == {}
     # beside the database, wherever the process happens to run
     assert (tmp_path / "mlruns" / "runs" / third.run_id / "artifacts/promotion/report.html").is_file()
 

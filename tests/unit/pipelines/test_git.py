@@ -1,0 +1,39 @@
+"""What git says and what of it is shown."""
+
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import AvisError
+from pipelines.git import git, without_passwords
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:word@host/x.git", "https://host/x.git"),
+        ("https://user:w@rd@host/x", "https://host/x"),
+        ("https://user:w/rd@host/x", "https://host/x"),
+        ("fatal: 'https://t0ken@host/x': no", "fatal: 'https://host/x': no"),
+        ("https://host/x?token=secret and more", "https://host/x and more"),
+        ("git@host:x.git", "git@host:x.git"),
+        ("/a/folder", "/a/folder"),
+    ],
+)
+def test_no_password_is_shown(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
+
+
+def test_a_refusal_is_one_message_and_no_editor_is_started(tmp_path: Path) -> None:
+    with pytest.raises(AvisError, match=r"git status: fatal: not a git repository"):
+        git(tmp_path, "status")
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("a")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "config", "tag.gpgSign", "true")
+    named = ("-c", "user.name=t", "-c", "user.email=t@t")
+    git(tmp_path, *named, "commit", "-q", "-m", "a")
+    git(tmp_path, *named, "tag", "--force", "v1")
+    assert git(tmp_path, "tag", "--list") == "v1"
+    with pytest.raises(AvisError, match=r"git tag: fatal: tag 'v1' already exists"):
+        git(tmp_path, *named, "tag", "v1")
