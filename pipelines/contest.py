@@ -80,7 +80,7 @@ class Contest:
                 self._registry(self.registry.refuse, version, reason)
                 return self._tell("Refused", version, f"is not promoted: {reason}")
             if approval_timeout_s is not None:
-                refusal = self._approval(version, reason, approval_timeout_s)
+                refusal = self._approval(version, champion, reason, approval_timeout_s)
                 if refusal:
                     self._registry(self.registry.refuse, version, refusal)
                     return self._tell("Refused", version, f"is not promoted: {refusal}")
@@ -101,7 +101,7 @@ class Contest:
         log = get_run_logger().info
         return measure_version(root, champion, root / SCRATCH, log, timeouts_s=self.timeouts_s)
 
-    def _approval(self, version: Version, reason: str, timeout_s: int) -> str:
+    def _approval(self, version: Version, champion: Version | None, reason: str, timeout_s: int) -> str:
         """Wait for a person; return why not, empty if they approve."""
         text = f"Version {version.number} of {self.params.model}: {reason}. Promote it?"
         self._registry(self.registry.tag, version, {DECISION: WAITING, REASON: reason})
@@ -111,7 +111,8 @@ class Contest:
                 wait_for_input=Approval.with_initial_data(description=text, approve=False),
                 timeout=timeout_s,
                 poll_interval=APPROVAL_POLL_S,
-                key=f"approve-{version.number}",
+                # An answer holds for this pair: it is asked anew when the champion changed meanwhile.
+                key=f"approve-{version.number}-{champion.number if champion else 0}",
             )
         except FlowPauseTimeout:
             return f"nobody approved it within {timeout_s} s"

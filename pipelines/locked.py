@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,49 @@ def begin_with(root: Path, commit: str) -> None:
         git(root, "checkout", "--quiet", commit, "--", *small)
 
 
+def take_what_is_there(root: Path) -> None:
+    """Where a folder's files are not all to be had, put those there that are, and let its stage do the rest.
+
+    DVC checks a folder out whole or not at all; downloads of days would be made anew for one missing video.
+    """
+    from dvc.exceptions import DvcException
+
+    with open_repo(root) as repo, repo.lock:
+        for stage in repo.index.stages:
+            name, whole = address(stage, root), True
+            for out in stage.outs:
+                try:
+                    out.checkout(force=True, allow_missing=True)
+                except (DvcException, OSError):
+                    whole = False
+                    _link_members(repo.cache.local, out)
+            if not whole:
+                _drop(root, [name])
+
+
+def _link_members(cache: Any, out: Any) -> None:
+    """Link the members of a folder that the cache has into its place, or copy them."""
+    try:
+        tree = out.get_obj()
+    except (OSError, ValueError):
+        tree = None
+    for key, _, found in tree or ():
+        place = Path(out.fspath, *key)
+        if ".." in key or place.exists() or not cache.exists(found.value):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cache.oid_to_path(found.value), place)
+
+
+def _drop(root: Path, names: Collection[str]) -> None:
+    """Take stages out of dvc.lock."""
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(os.fspath(root / "dvc.lock")) as lock:
+        for name in names:
+            lock["stages"].pop(name, None)
+
+
 def _time_of(root: Path, commit: str, path: str) -> int:
     """When a file was last changed up to a commit, in seconds; 0 where there is none."""
     return int(git(root, "log", "-1", "--format=%ct", commit, "--", path) or 0)
@@ -118,8 +162,6 @@ def drop_lost(root: Path, kept: Collection[str]) -> list[str]:
     Returns:
         the stages' names.
     """
-    from dvc.utils.serialize import modify_yaml
-
     lost = []
     with open_repo(root) as repo, repo.lock:
         stages = {address(stage, root): stage for stage in repo.index.stages}
@@ -130,7 +172,5 @@ def drop_lost(root: Path, kept: Collection[str]) -> list[str]:
             if name not in stages or any(out.use_cache and out.changed_cache() for out in outs):
                 lost.append(name)
         if lost:
-            with modify_yaml(os.fspath(root / "dvc.lock")) as lock:
-                for name in lost:
-                    del lock["stages"][name]
+            _drop(root, lost)
     return lost

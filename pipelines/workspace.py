@@ -22,7 +22,7 @@ from pipelines.dvc_command import dvc
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git, identity, without_passwords
 from pipelines.hold import hold_workspace
-from pipelines.locked import begin_with
+from pipelines.locked import begin_with, take_what_is_there
 
 _PLACE = Path(".dvc") / "tmp" / "workspaces"  # what is below .dvc/tmp neither git nor DVC looks at
 _BRANCH = Path(".dvc") / "tmp" / "avis-branch"
@@ -225,10 +225,11 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
     _configure(base, root)
     if _fetch(root, _LATEST):
         begin_with(root, f"origin/{_LATEST}")
-    if remotes(root):
-        dvc(root, "pull", "--allow-missing", "--quiet", "--force")
-    else:
-        dvc(root, "checkout", "--allow-missing", "--quiet", "--force")
+    command = "pull" if remotes(root) else "checkout"
+    try:
+        dvc(root, command, "--allow-missing", "--force")
+    except AvisError:  # of a folder files are missing: a video was forgotten, say
+        take_what_is_there(root)
 
 
 def _fetch(root: Path, branch: str) -> bool:

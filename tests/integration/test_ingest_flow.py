@@ -132,5 +132,14 @@ def test_new_ids_what_is_lost_and_nothing_to_do(place: SimpleNamespace) -> None:
     # Nobody merged it: the next run of main carries on what was added.
     name, message = run()
     assert "3 of 3 videos are there, 1 entries new, 0 videos lost" in message, message
+    # A video is gone from cache and remote, as `avis forget` leaves it: the others are not fetched again.
+    (place.site / "gone.mp4").unlink()
+    lock = yaml.safe_load(git(place.origin, "show", "avis/latest:dvc.lock"))["stages"]["ingest"]["outs"][0]
+    for files in (place.base / ".dvc/cache/files/md5", place.base.parent / "store/files/md5"):
+        rows = json.loads((files / lock["md5"][:2] / lock["md5"][2:]).read_text())
+        (video,) = (row["md5"] for row in rows if row["relpath"].startswith("b-"))
+        (files / video[:2] / video[2:]).unlink()
+    name, message = run(second)
+    assert "3 of 3 videos are there" in message, message  # of which only b was on the site
     name, message = run(ids=["nonsense"])
     assert name == "Failed" and "'nonsense' is neither a YouTube id" in message
