@@ -51,7 +51,12 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadgroup
+	@# Two at once: the integration tests wait for servers and stages most of the time. Theirs is shown last.
+	@mkdir -p .pytest_cache; \
+	$(BIN)/pytest tests/integration > .pytest_cache/integration.log 2>&1 & integration=$$!; \
+	trap 'kill $$integration 2>/dev/null || true' EXIT; failed=0; \
+	$(BIN)/pytest --ignore=tests/integration || failed=1; \
+	wait $$integration || failed=1; cat .pytest_cache/integration.log; exit $$failed
 
 ui: install
 	@$(BIN)/avis ui
