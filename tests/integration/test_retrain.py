@@ -330,7 +330,7 @@ def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch
         (place.signs / "hold").unlink()
         wait_for(lambda: git(place.origin, "branch", "--list", "avis/re*-*"))  # pushed meanwhile
         server = mlflow_server(place.tmp, port)
-        thread.join(90)
+        thread.join(200)
         assert ended[0][0] == "Promoted", ended
         champion = registry(place).with_alias(CHAMPION)
         run = registry(place)._store.client.get_run(champion.run_id)
@@ -350,8 +350,12 @@ def end_server(server: "subprocess.Popen[bytes]", port: int) -> None:
     """Kill it and the processes that serve for it: its parent's death alone stops nothing."""
     os.killpg(server.pid, signal.SIGKILL)
     server.wait(20)
-    with socket.socket() as knock:
-        assert knock.connect_ex(("127.0.0.1", port)) != 0
+
+    def refuses() -> bool:
+        with socket.socket() as knock:
+            return knock.connect_ex(("127.0.0.1", port)) != 0
+
+    wait_for(refuses)  # those that were killed take a moment to be gone
 
 
 def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
