@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from components.core.paths import Paths
-from tests.label_errors import PLANTERS, Calibration
+from tests.support.label_errors import PLANTERS, Calibration
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.settle import settle
 from components.ingest.stage import ingest
-from tests.clips import make_clip, onset_s
+from tests.support.clips import make_clip, onset_s
 
 OPUS = {"audio_codec": "libopus", "rate_hz": 48_000}
 FILES = {

@@ -34,7 +34,7 @@ from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from pipelines.forget import forget
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration
 ENGINE = EngineParams(workers=1)

@@ -17,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from pipelines import ingest_flow
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

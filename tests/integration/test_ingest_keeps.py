@@ -20,7 +20,7 @@ from components.core.raw_index import RawEntry
 from components.core.records import ManifestEntry, write_manifest
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration
 ENGINE = EngineParams(workers=1)

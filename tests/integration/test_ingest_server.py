@@ -27,7 +27,7 @@ from components.core.paths import Paths
 from components.core.raw_index import RawEntry, RawIndex, Status, read_raw_index
 from components.ingest.params import IngestParams
 from components.ingest.stage import check_share, ingest
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from components.ingest.from_playlist import manifest_from_playlist
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from pipelines.manifest import write_playlist_manifest
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration
 

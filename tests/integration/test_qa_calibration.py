@@ -18,7 +18,7 @@ from components.ingest.stage import ingest
 from components.qa.checks import all_checks
 from components.sample.params import SampleParams
 from components.sample.stage import sample
-from tests.label_errors import PLANTERS, Calibration
+from tests.support.label_errors import PLANTERS, Calibration
 
 pytestmark = pytest.mark.integration
 

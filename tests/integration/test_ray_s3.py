@@ -33,9 +33,9 @@ from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.train.stage import train
-from tests.clips import make_clip
 from tests.integration.test_train_distributed import Project, assert_same_curve
-from tests.s3_server import environment, make_bucket, s3_server
+from tests.support.clips import make_clip
+from tests.support.s3_server import environment, make_bucket, s3_server
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
     pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)

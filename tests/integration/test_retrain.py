@@ -33,7 +33,7 @@ from pipelines import retrain as retraining
 from pipelines.champion_model import fetch_version
 from pipelines.rebuild import rebuild
 from pipelines.workspace import remove_kept
-from tests.promotion_scores import counts_of
+from tests.support.promotion_scores import counts_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -77,7 +77,7 @@ MAKE = """
     from components.core.files import write_json
     from components.core.stage import run_stage
     from components.core.tracking import continue_run, training_run
-    from tests.promotion_scores import clip_name, counts_of, scores_of, write_scores
+    from tests.support.promotion_scores import clip_name, counts_of, scores_of, write_scores
 
     model, evaluation = Path("data/model/avism"), Path("data/evaluation/avism")
     signs = Path({signs!r})

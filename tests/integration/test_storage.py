@@ -19,8 +19,8 @@ from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from tests.clips import make_clip
-from tests.s3_server import environment, make_bucket, s3_server
+from tests.support.clips import make_clip
+from tests.support.s3_server import environment, make_bucket, s3_server
 
 pytestmark = pytest.mark.integration
 

@@ -24,9 +24,9 @@ from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model
 from pipelines.graph import find_root
-from tests.clips import make_clip
-from tests.tiny_model import CATEGORIES, train_settings, write_square_set
-from tests.tiny_tpavi import SETTINGS, write_tpavi_finder
+from tests.support.clips import make_clip
+from tests.support.tiny_model import CATEGORIES, train_settings, write_square_set
+from tests.support.tiny_tpavi import SETTINGS, write_tpavi_finder
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from components.core.paths import Paths
 from components.train.params import TrainParams
 from components.train.stage import train
 from pipelines.graph import find_root
-from tests.tiny_model import train_settings, write_square_set
+from tests.support.tiny_model import train_settings, write_square_set
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

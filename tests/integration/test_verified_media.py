@@ -25,7 +25,7 @@ from components.core.storage import FolderStore
 from components.extract.extract_video import Task, extract_video
 from components.extract.params import ExtractParams
 from components.ingest.settle import Settled, settle
-from tests.clips import grey, make_clip, onset_s
+from tests.support.clips import grey, make_clip, onset_s
 
 FPS = 25.0
 SECONDS, FLASH_S = 4.0, 2.4

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.prefect_server import Server, prefect_server, started, wait_until
+from tests.support.prefect_server import Server, prefect_server, started, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 

@@ -5,7 +5,7 @@ import torch
 
 from models.losses import LossWeights, counting_loss
 from models.targets import ClipTargets
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 ACVIS = {"audio_queries": "audio_centric", "count_token": True, "presence_head": False}
 

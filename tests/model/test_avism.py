@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 
 @pytest.mark.parametrize("training", [False, True])

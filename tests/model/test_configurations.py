@@ -18,7 +18,7 @@ from models.losses import LossWeights
 from models.networks import NETWORKS
 from models.tpavi import TpaviConfig
 from pipelines.profile import apply_profile
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 PROFILES = sorted(path.stem for path in Path("params").glob("*.yaml"))
 PUBLISHED = "resnet50"

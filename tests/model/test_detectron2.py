@@ -13,7 +13,7 @@ import torch
 
 from components.core.paths import Paths
 from components.core.records import read_results
-from tests.tiny_model import write_square_set
+from tests.support.tiny_model import write_square_set
 
 detectron2 = pytest.importorskip(
     "detectron2", reason="Detectron2 is not installed (an extra: docs/detectron2.md)"

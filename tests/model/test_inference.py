@@ -15,7 +15,7 @@ from models import inference, video_stream
 from models.avism import Avism
 from models.inference import FoundTrack, find_sounding
 from models.moments import ClipError, Moment
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 FRAMES = 5
 HEIGHT, WIDTH = 40, 60  # not divisible by 32

@@ -13,7 +13,7 @@ from models.losses import Layers, LossWeights, counting_loss, match_all, similar
 from models.points import Draws, sample, sample_shared
 from models.targets import ClipTargets
 from models.video_module import VideoOutput
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 WEIGHTS = LossWeights(points=256, similarity=0.5)
 SIDE = 32

@@ -16,7 +16,7 @@ from models.saved import (
     save_weights,
     start_from,
 )
-from tests.tiny_model import SETTINGS, tiny_model
+from tests.support.tiny_model import SETTINGS, tiny_model
 
 CATEGORIES = {4: "cow", 2: "dog", 9: "cat"}  # rows of the heads go by id: dog, cow, cat
 

@@ -11,8 +11,8 @@ from models.saved import ModelCard, load_model, save_model
 from models.targets import ClipTargets
 from models.tpavi import TpaviOutput
 from models.tpavi_decoder import ClipOutput, clip_position
-from tests.tiny_model import CATEGORIES
-from tests.tiny_tpavi import SETTINGS, tiny_tpavi
+from tests.support.tiny_model import CATEGORIES
+from tests.support.tiny_tpavi import SETTINGS, tiny_tpavi
 
 WEIGHTS = LossWeights(points=64)
 

@@ -15,7 +15,7 @@ from models.moments import ClipError, Moment
 from models.tpavi import Tpavi
 from models.tpavi_decoder import ClipOutput
 from models.tpavi_inference import TpaviWatcher, TrackLinks
-from tests.tiny_tpavi import tiny_tpavi
+from tests.support.tiny_tpavi import tiny_tpavi
 
 HEIGHT, WIDTH = 40, 60  # not divisible by 32
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from models.audio import SAMPLE_RATE_HZ, LogMel, Postprocess, VGGish, build_vggish, load_vggish
 from models.golden import golden_weight
 from models.saved import ModelCard, load_model, save_model
-from tests.tiny_model import CATEGORIES, SETTINGS, tiny_model
-from tests.vggish_weights import vggish_state, write_vggish
+from tests.support.tiny_model import CATEGORIES, SETTINGS, tiny_model
+from tests.support.vggish_weights import vggish_state, write_vggish
 
 GOLDEN = Path("tests/data/golden")
 PUBLISHED_SIZE: dict[str, Any] = {

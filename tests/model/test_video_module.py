@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.video_module import VideoModule, Windows
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 QUERIES = 3
 LENGTHS = [1, 2, 3, 4, 6, 7, 11]

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from components.avsbench.binary import BETA_SQUARED, THRESHOLDS, f_curve, score_binary
 from components.avsbench.summary import summarise_binary
-from tests.unit.avsbench.published_cases import BINARY_CASES, binary_case
+from tests.support.avs_published_cases import BINARY_CASES, binary_case
 
 DATA = Path("tests/data/avsbench")
 NOISE = 1e-6  # the published evaluation counts in single precision

@@ -16,8 +16,7 @@ from components.avsbench.layouts import find_videos
 from components.avsbench.palette import palette
 from components.predict.params import PredictParams
 from pipelines.cli import main
-from tests.tiny_model import CATEGORIES, write_finder
-from tests.unit.avsbench.avs_folders import (
+from tests.support.avs_folders import (
     SIZE,
     avss_classes,
     square,
@@ -27,7 +26,8 @@ from tests.unit.avsbench.avs_folders import (
     write_s4,
     write_sound,
 )
-from tests.vggish_weights import write_vggish
+from tests.support.tiny_model import CATEGORIES, write_finder
+from tests.support.vggish_weights import write_vggish
 
 Run = Callable[..., dict[str, Any]]
 SQUARE = 16 * 16 / (SIZE[0] * SIZE[1])  # share of the frame

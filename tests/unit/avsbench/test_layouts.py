@@ -8,7 +8,7 @@ import pytest
 
 from components.avsbench.layouts import Layout, check_files, find_videos
 from components.core.errors import AvisError
-from tests.unit.avsbench.avs_folders import write_avss, write_ms3, write_s4, write_table
+from tests.support.avs_folders import write_avss, write_ms3, write_s4, write_table
 
 
 def test_s4(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from components.avsbench.pictures import (
     read_probability,
 )
 from components.core.errors import AvisError
-from tests.unit.avsbench.avs_folders import CLASS_NAMES, square, write_picture
+from tests.support.avs_folders import CLASS_NAMES, square, write_picture
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])

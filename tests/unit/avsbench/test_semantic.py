@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from components.avsbench.semantic import CLASSES, ClassSums, lengthen, score_classes
 from components.avsbench.summary import summarise_classes
-from tests.unit.avsbench.published_cases import SEMANTIC_VIDEOS, semantic_case
+from tests.support.avs_published_cases import SEMANTIC_VIDEOS, semantic_case
 
 NAMES = [f"class {number}" for number in range(CLASSES)]
 truths = hnp.arrays(np.uint8, (2, 4, 5), elements=st.sampled_from([0, 0, 1, 2, 70]))

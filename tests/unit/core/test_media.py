@@ -19,7 +19,7 @@ from components.core.media import (
     write_video,
 )
 from components.core.soundtrack import Soundtrack
-from tests.clips import grey, make_clip, onset_s
+from tests.support.clips import grey, make_clip, onset_s
 
 
 def expected_greys(count: int, fps: float) -> list[float]:

@@ -19,7 +19,7 @@ from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 ENGINE = EngineParams(workers=1)
 

@@ -32,8 +32,8 @@ from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.params import ExtractParams
 from components.extract.stage import check_share, extract
 from models.audio import build_vggish
-from tests.clips import make_clip
-from tests.vggish_weights import write_vggish
+from tests.support.clips import make_clip
+from tests.support.vggish_weights import write_vggish
 
 REPOSITORY = Path(__file__).parents[3]
 ENGINE = EngineParams(workers=1)

@@ -28,7 +28,7 @@ from components.extract.stage import extract
 from components.ingest.from_aviseg import manifest_from_aviseg
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from tests.clips import make_clip, onset_s
+from tests.support.clips import make_clip, onset_s
 
 ENGINE = EngineParams(workers=1)
 NAMES = {"-wgEIkAongk": "train", "9h7btHpA52U-00.22.53.668-00.23.54.504-seg2": "test"}

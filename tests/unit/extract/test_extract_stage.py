@@ -17,7 +17,7 @@ from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
 from components.extract.params import ExtractParams
 from components.extract.stage import check_share, extract
-from tests.clips import grey, make_clip, onset_s
+from tests.support.clips import grey, make_clip, onset_s
 
 ENGINE = EngineParams(workers=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from components.core.media import MediaError, MediaProblem, probe, read_clip
 from components.ingest.settle import settle
-from tests.clips import grey, make_clip, onset_s
+from tests.support.clips import grey, make_clip, onset_s
 
 
 def settled(path: Path, tmp_path: Path, start_s: float | None = None, end_s: float | None = None):

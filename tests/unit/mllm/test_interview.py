@@ -18,7 +18,7 @@ from components.core.errors import AvisError
 from components.mllm.interview import Exam, Interview, interview
 from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.scores import score
-from tests.unit.mllm.chat_server import Request, Server, answer_text, completion, listening, slowly
+from tests.support.chat_server import Request, Server, answer_text, completion, listening, slowly
 
 PARAMS = MllmParams(concurrency=2, timeout_s=5.0, retries=2)
 
@@ -198,7 +198,7 @@ def test_kill_and_resume_asks_nothing_twice(server: Server, endpoint, exam, tmp_
     script = f"""
         import asyncio
         from pathlib import Path
-        from tests.unit.mllm.chat_server import CATEGORIES, true_sounding
+        from tests.support.chat_server import CATEGORIES, true_sounding
         from components.mllm.interview import Exam, interview
         from components.mllm.media import Clip
         from components.mllm.params import EndpointParams, MllmParams

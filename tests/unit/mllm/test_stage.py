@@ -16,7 +16,7 @@ from components.core.paths import Paths
 from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
 from components.mllm.params import MllmParams
 from components.mllm.stage import mllm
-from tests.unit.mllm.chat_server import CATEGORIES, LENGTH_S, Server, completion, listening, make_media
+from tests.support.chat_server import CATEGORIES, LENGTH_S, Server, completion, listening, make_media
 
 REPOSITORY = Path(__file__).parents[3]
 HEIGHT, WIDTH = 48, 80

@@ -13,8 +13,8 @@ from components.core.records import read_annotations
 from components.qa.suspicions import read_suspicions
 from pipelines.preannotate import corrections, preannotate
 from pipelines.suspect import suspect
-from tests.tiny_model import write_finder, write_square_set
-from tests.tiny_sam import write_sam
+from tests.support.tiny_model import write_finder, write_square_set
+from tests.support.tiny_sam import write_sam
 
 PROMPTS = "video_id,track,category,frame,left,top,right,bottom,x,y,inside\n"
 

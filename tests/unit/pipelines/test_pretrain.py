@@ -15,7 +15,7 @@ from components.train.clip import TrainingClip
 from models.saved import start_from
 from pipelines.composed_clips import ComposedClips
 from pipelines.pretrain import CHECKPOINT, pretrain
-from tests.tiny_model import tiny_model, train_settings
+from tests.support.tiny_model import tiny_model, train_settings
 from tests.unit.sample.conftest import TONES_HZ, write_square, write_tone
 
 GREEN = (0, 255, 0)

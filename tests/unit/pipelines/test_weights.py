@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from components.core.errors import AvisError
 from models.saved import start_from
 from pipelines.weights import convert_weights
-from tests.tiny_model import tiny_model
+from tests.support.tiny_model import tiny_model
 
 NORM = "sem_seg_head.predictor.decoder_norm.weight"
 

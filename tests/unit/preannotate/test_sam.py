@@ -13,7 +13,7 @@ from components.core.masks import decode, encode
 from components.preannotate.drafts import DraftTrack, refined
 from components.preannotate.prompts import FramePrompt
 from components.preannotate.sam import SamTracker
-from tests.tiny_sam import write_sam
+from tests.support.tiny_sam import write_sam
 
 HEIGHT, WIDTH, FRAMES = 90, 160, 5
 

@@ -14,7 +14,7 @@ from components.predict.clips import Predictor
 from components.predict.params import PredictParams
 from components.predict.stage import predict
 from models import inference
-from tests.tiny_model import CATEGORIES, write_finder, write_square_set
+from tests.support.tiny_model import CATEGORIES, write_finder, write_square_set
 
 
 @pytest.fixture

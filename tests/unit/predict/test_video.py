@@ -22,9 +22,9 @@ from components.extract.media_files import audio_file, write_wav
 from components.predict.params import PredictParams
 from components.predict.video import VideoPrediction, _intervals, _VideoClip, predict_video
 from models import inference
-from tests.clips import make_clip
-from tests.tiny_model import CATEGORIES, write_finder
-from tests.vggish_weights import write_vggish
+from tests.support.clips import make_clip
+from tests.support.tiny_model import CATEGORIES, write_finder
+from tests.support.vggish_weights import write_vggish
 
 KINDS = {  # suffix: video and audio codec
     "mp4": ("libx264", "aac"),

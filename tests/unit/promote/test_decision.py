@@ -10,7 +10,7 @@ from components.promote.decision import decide
 from components.promote.freshness import freshness
 from components.promote.params import PromotionParams
 from components.promote.report import Candidate, write_report
-from tests.promotion_scores import clip_name, counts_of
+from tests.support.promotion_scores import clip_name, counts_of
 
 PARAMS = PromotionParams(resamples=400, min_gain_points=1.0, max_category_fall_points=5.0)
 CLIPS = 20

@@ -12,7 +12,7 @@ from components.core.records import AnnotationSet
 from components.train.annotated_clips import AnnotatedClips
 from components.train.clip import TrainingClip, collate
 from components.train.params import TrainParams
-from tests.tiny_model import COLOURS, train_settings, write_square_set
+from tests.support.tiny_model import COLOURS, train_settings, write_square_set
 
 BELL, HORN = 1, 0  # classes: categories by their ids, 3 (horn) before 7 (bell)
 COLOUR_OF = {BELL: COLOURS[7], HORN: COLOURS[3]}

@@ -18,8 +18,8 @@ from components.train.clip import TrainingClip
 from components.train.distributed import Team, join
 from components.train.loop import fit
 from components.train.params import TrainParams
-from tests.processes import run_together
-from tests.tiny_model import tiny_model, train_settings
+from tests.support.processes import run_together
+from tests.support.tiny_model import tiny_model, train_settings
 
 SECOND = 16_000
 

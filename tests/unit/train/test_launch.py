@@ -11,7 +11,7 @@ import pytest
 from components.core.errors import AvisError
 from components.train.launch import launch, most_that_share, processes_here
 from components.train.params import TrainParams
-from tests.tiny_model import train_settings
+from tests.support.tiny_model import train_settings
 
 
 def params_of(**changes: object) -> TrainParams:

@@ -20,7 +20,7 @@ from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from models.avism import Avism
 from models.precision import autocast_type
-from tests.tiny_model import tiny_model, train_settings
+from tests.support.tiny_model import tiny_model, train_settings
 
 SECOND = 16_000
 

@@ -12,7 +12,7 @@ from components.core.errors import AvisError
 from components.train.distributed import Team
 from components.train.network import in_training, recomputable, without_part
 from components.train.params import TrainParams
-from tests.tiny_model import tiny_model, train_settings
+from tests.support.tiny_model import tiny_model, train_settings
 
 ALONE = Team(torch.device("cpu"))
 FRAMES = torch.randint(

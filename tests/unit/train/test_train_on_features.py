@@ -15,8 +15,8 @@ from components.extract.embed_video import EmbedTask, embed_video
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model
-from tests.tiny_model import SETTINGS, train_settings, write_square_set
-from tests.vggish_weights import write_vggish
+from tests.support.tiny_model import SETTINGS, train_settings, write_square_set
+from tests.support.vggish_weights import write_vggish
 
 
 def test_a_model_learns_from_them(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from components.train import stage
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model, save_weights
-from tests.tiny_model import (
+from tests.support.tiny_model import (
     CATEGORIES,
     SETTINGS,
     add_to_index,

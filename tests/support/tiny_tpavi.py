@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core.files import write_json
-from tests.tiny_model import CATEGORIES
-from tests.tiny_model import SETTINGS as AVISM
+from tests.support.tiny_model import CATEGORIES
+from tests.support.tiny_model import SETTINGS as AVISM
 
 SETTINGS: dict[str, Any] = {
     **{name: value for name, value in AVISM.items() if name.startswith(("backbone", "pixel"))},
