@@ -133,7 +133,7 @@ def _row(number: int, video: int, category: int, masks: Sequence[dict[str, Any] 
 def evaluate(truth: Path, results: Path, workers: int) -> tuple[float, float, dict[str, float]]:
     """Return wall seconds, the peak of the processes' private memory together, and the headline numbers."""
     code = (
-        "import json, sys; from pathlib import Path; from components.core.params import EngineParams; "
+        "import json, sys; from pathlib import Path; from components.core.run.params import EngineParams; "
         "from components.evaluate.evaluate import evaluate_files; "
         "found = evaluate_files(Path(sys.argv[1]), Path(sys.argv[2]), 'both', "
         "engine=EngineParams(workers=int(sys.argv[3]))); "

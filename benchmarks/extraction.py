@@ -30,9 +30,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 

@@ -24,10 +24,7 @@ from pathlib import Path
 
 import pyarrow
 
-from components.core.files import sha256_file
 from components.core.manifest_table import read_manifest_table
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import (
     ROWS_AT_ONCE,
     RawEntry,
@@ -36,6 +33,9 @@ from components.core.raw_index import (
     read_raw_table,
     write_raw_index,
 )
+from components.core.run.files import sha256_file
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 

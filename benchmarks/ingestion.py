@@ -33,8 +33,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.core.media import decode
-from components.core.params import EngineParams
-from components.core.paths import Paths
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.soundtrack import Soundtrack
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from components.core.paths import Paths
+from components.core.run.paths import Paths
 from tests.support.label_errors import PLANTERS, Calibration
 
 

@@ -12,8 +12,8 @@ from functools import partial
 
 from tqdm import tqdm
 
-from components.core.paths import Paths
 from components.core.records import Result, Track, read_annotations
+from components.core.run.paths import Paths
 from components.predict.clips import Predictor
 from components.predict.media_clips import clip_moments
 from components.predict.params import PredictParams

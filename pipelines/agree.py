@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from components.core.params import EngineParams, read_block
-from components.core.paths import Paths
 from components.core.records import SPLITS, read_annotations
+from components.core.run.params import EngineParams, read_block
+from components.core.run.paths import Paths
 from components.qa.agreements import Agreement, write_agreements
 from pipelines.agreement import agree as compare
 from pipelines.agreement import read_second_opinions

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams, read_block, read_variant_names
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams, read_block, read_variant_names
+from components.core.run.paths import Paths
 from components.extract.aviseg_layout import export
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from components.avsbench.layouts import AvsVideo, Layout, check_files, find_videos
-from components.core.errors import AvisError
-from components.core.files import write_json
-from components.core.params import read_block
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
+from components.core.run.params import read_block
 
 if TYPE_CHECKING:
     from components.avsbench.evaluate import Masks

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
-from components.core.files import write_text
-from components.core.lineage import code_version, data_version
 from components.core.masks import is_empty
 from components.core.media_index import read_media_index
-from components.core.params import PARAMS, read_variant_names, read_yaml
-from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
 from components.core.records import SPLITS, AnnotationSet, read_annotations
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
+from components.core.run.lineage import code_version, data_version
+from components.core.run.params import PARAMS, read_variant_names, read_yaml
+from components.core.run.paths import Paths
 from components.core.tracking import TrackedRun, read_tracked_run
 
 _FEW_TRACKS = 5

@@ -6,10 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.core.errors import AvisError
-from components.core.paths import Paths
 from components.core.registry import CHAMPION, Registry, Version
-from components.core.stage import disable_telemetry
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
+from components.core.run.process import disable_telemetry
 from components.core.tracking import data_run
 from components.promote.freshness import Freshness, freshness
 from components.promote.params import PromotionParams

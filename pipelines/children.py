@@ -13,7 +13,7 @@ from typing import IO
 
 import psutil
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 PROGRESS_EVERY_S = 10.0
 GRACE_S = 10.0

@@ -138,8 +138,8 @@ def card(
     out: Annotated[Path, typer.Option(help="Folder for data.md and a file per model.")] = Path("cards"),
 ) -> None:
     """Write the data card and the models' cards."""
-    from components.core.params import read_variant_names
-    from components.core.paths import Paths
+    from components.core.run.params import read_variant_names
+    from components.core.run.paths import Paths
     from pipelines.card import write_data_card, write_model_card
 
     write_data_card(out / "data.md")
@@ -211,14 +211,14 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     try:
-        from components.core.errors import AvisError
+        from components.core.run.errors import AvisError
 
         app()
     except AvisError as error:
         print(f"avis: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
-        from components.core.stage import said_to_user
+        from components.core.run.process import said_to_user
 
         message = said_to_user(error)
         if message is None:

@@ -80,7 +80,7 @@ def retrain(
 
 def run_flow(flow: "Callable[[], State[Any]]") -> None:
     """Run a flow and print its message, or raise it."""
-    from components.core.errors import AvisError
+    from components.core.run.errors import AvisError
 
     try:
         state = flow()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.errors import AvisError
-from components.core.params import read_block
+from components.core.run.errors import AvisError
+from components.core.run.params import read_block
 from components.sample.kit import Kit, load_kit
 from components.sample.labels import labelled
 from components.sample.params import SampleParams

@@ -12,7 +12,6 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from prefect.states import Completed
 
-from components.core.paths import Paths
 from components.core.registry import (
     CHAMPION,
     COMMIT,
@@ -23,6 +22,7 @@ from components.core.registry import (
     Registry,
     Version,
 )
+from components.core.run.paths import Paths
 from components.evaluate.counts_file import CountsFile, read_counts
 from components.promote.decision import Decision, decide
 from components.promote.params import PromotionParams

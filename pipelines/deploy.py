@@ -22,7 +22,7 @@ from prefect.workers.process import ProcessWorker
 from rich.console import Console
 from rich.table import Table
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines.gpu import LIMIT, count_gpus, make_limit, set_limit
 from pipelines.graph import find_root
 

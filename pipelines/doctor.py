@@ -14,9 +14,9 @@ import pydantic
 from rich.console import Console
 from rich.markup import escape
 
-from components.core.errors import AvisError
-from components.core.lineage import code_version
-from components.core.params import (
+from components.core.run.errors import AvisError
+from components.core.run.lineage import code_version
+from components.core.run.params import (
     ALLOWED_BLOCKS,
     PARAMS,
     EngineParams,
@@ -24,7 +24,7 @@ from components.core.params import (
     read_variant,
     read_variant_names,
 )
-from components.core.paths import Paths
+from components.core.run.paths import Paths
 
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 2

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.stage import NO_TELEMETRY
+from components.core.run.errors import AvisError
+from components.core.run.process import NO_TELEMETRY
 
 
 def dvc(root: Path, *arguments: str, fix: str | None = None) -> str:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from components.core.stage import disable_telemetry, end_with_parent
+from components.core.run.process import disable_telemetry, end_with_parent
 
 
 def main(name: str, *options: str) -> int:

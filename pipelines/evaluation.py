@@ -7,10 +7,10 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from components.core.errors import AvisError
-from components.core.files import write_json
-from components.core.params import EngineParams, read_block
 from components.core.records import read_annotations
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
+from components.core.run.params import EngineParams, read_block
 from components.evaluate.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
 from components.evaluate.evaluate import Scores, numbers, protocols_of, score_indexed
 from components.evaluate.films import FilmSource, find_media

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.core.paths import Paths
+from components.core.run.paths import Paths
 from components.core.tracking import read_run_files
 
 CLIPS_FILE = "training/clips.json"  # of an MLflow run: what train wrote

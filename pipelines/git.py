@@ -6,7 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _LIMIT_S = 600.0
 _NAME, _MAIL = "AVIS pipeline", "avis@localhost"

@@ -10,7 +10,7 @@ from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 LIMIT = "avis-gpu"
 USERS = frozenset({"train", "predict"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines.dvc_repo import open_repo
 
 _BUSY_S, _BUSY_POLL_S = 30.0, 0.5

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 POLL_S = 1.0
 

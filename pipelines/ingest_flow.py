@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.annotate.params import AnnotateParams
-from components.core.errors import AvisError
-from components.core.files import write_json
-from components.core.params import PARAMS, read_block
-from components.core.paths import Paths
 from components.core.records import ManifestEntry, read_manifest, write_manifest
-from components.core.stage import disable_telemetry
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
+from components.core.run.params import PARAMS, read_block
+from components.core.run.paths import Paths
+from components.core.run.process import disable_telemetry
 from components.ingest.attrition import NOT_TRIED, Attrition, Loss, annotated_categories, read_attrition
 from components.ingest.from_ids import manifest_from_ids
 from components.ingest.params import IngestParams

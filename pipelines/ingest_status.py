@@ -5,10 +5,10 @@ import io
 import sys
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import write_text
-from components.core.params import read_block
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
+from components.core.run.params import read_block
+from components.core.run.paths import Paths
 from components.ingest.attrition import COLUMNS, Attrition, Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
 

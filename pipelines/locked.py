@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from components.core.errors import AvisError
-from components.core.files import write_text
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git
 from pipelines.graph import address, locked_stages

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import write_text
-from components.core.params import read_block
 from components.core.records import ManifestEntry, read_manifest, write_manifest
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
+from components.core.run.params import read_block
 from components.ingest.from_aviseg import manifest_from_aviseg
 from components.ingest.from_ids import manifest_from_ids
 from components.ingest.from_names import Named, manifest_from_names, read_names

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from components.core.stage import run_stage
+from components.core.run.process import run_stage
 
 
 def measure_model(model: Path, out: Path) -> None:
@@ -22,9 +22,9 @@ def measure_model(model: Path, out: Path) -> None:
     Raises:
         AvisError: the model cannot be loaded by this code, knows other categories, or media are missing.
     """
-    from components.core.params import EngineParams, read_block
-    from components.core.paths import Paths
     from components.core.records import read_annotations, write_results
+    from components.core.run.params import EngineParams, read_block
+    from components.core.run.paths import Paths
     from components.evaluate.counts_file import write_counts
     from components.evaluate.evaluate import score_files
     from components.predict.clips import Predictor

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.params import read_block, read_variant_names
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.params import read_block, read_variant_names
+from components.core.run.paths import Paths
 
 
 def predict(video: Path, out: Path, model: str | None, threshold: float | None) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from components.core.errors import AvisError
-from components.core.params import read_block
+from components.core.run.errors import AvisError
+from components.core.run.params import read_block
 from components.train.params import TrainParams
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
@@ -43,7 +43,7 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
             fix="Set it to vggish or none.",
         )
 
-    from components.core.files import replace_file
+    from components.core.run.files import replace_file
     from components.train.loop import fit, seed_everything, write_history
     from models import build
     from models.saved import save_weights

@@ -9,9 +9,9 @@ import yaml
 from rich import print as show
 from rich.markup import escape
 
-from components.core.errors import AvisError
-from components.core.files import write_text
-from components.core.params import ALLOWED_BLOCKS, PARAMS
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
+from components.core.run.params import ALLOWED_BLOCKS, PARAMS
 
 PROFILES = Path("params")
 EXTENDS = "extends"

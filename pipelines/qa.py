@@ -6,8 +6,8 @@ from pathlib import Path
 
 from components.annotate.params import AnnotateParams
 from components.annotate.targets import new_folder
-from components.core.errors import AvisError
-from components.core.params import read_block
+from components.core.run.errors import AvisError
+from components.core.run.params import read_block
 from components.qa.fixes import ON_REQUEST, Repair, fix_file
 
 

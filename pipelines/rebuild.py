@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
-from components.core.stage import disable_telemetry
+from components.core.run.errors import AvisError
+from components.core.run.process import disable_telemetry
 from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph, select, unchanged
 from pipelines.hold import hold_workspace
 from pipelines.locked import drop_lost

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from components.core.errors import AvisError
-from components.core.params import PARAMS, read_block, read_variant_names
-from components.core.paths import Paths
 from components.core.registry import Registry, RegistryAway
+from components.core.run.errors import AvisError
+from components.core.run.params import PARAMS, read_block, read_variant_names
+from components.core.run.paths import Paths
 from components.core.tracking import tracking_params, tracking_uri
 from components.promote.params import PromotionParams
 

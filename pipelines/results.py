@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from components.compare.models import read_json
-from components.core.params import read_variant_names
-from components.core.paths import Paths
+from components.core.run.params import read_variant_names
+from components.core.run.paths import Paths
 
 SHOWN = ("mAP", "HOTA", "FSLA")
 

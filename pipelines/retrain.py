@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from components.core.errors import AvisError
-from components.core.paths import Paths
 from components.core.registry import (
     CHAMPION,
     COMMIT,
@@ -24,7 +22,9 @@ from components.core.registry import (
     RegistryAway,
     Version,
 )
-from components.core.stage import disable_telemetry
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
+from components.core.run.process import disable_telemetry
 from components.core.tracking import send_pending, tracking_uri
 from components.promote.params import PromotionParams
 from pipelines.champion_model import fetch_version

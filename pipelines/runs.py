@@ -9,9 +9,9 @@ from itertools import compress
 from pathlib import Path
 from typing import Literal
 
-from components.core.errors import AvisError
-from components.core.files import write_text
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
+from components.core.run.paths import Paths
 from components.core.tracking import send_pending, tracking_params, tracking_uri
 from components.core.tracking_read import RunRecord, TrackedRuns
 from pipelines.searches import Search, read_searches

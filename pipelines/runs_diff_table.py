@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from components.compare.params import CompareParams
-from components.core.errors import AvisError
-from components.core.files import write_text
-from components.core.params import read_block
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
+from components.core.run.params import read_block
 from components.core.tracking import tracking_params
 from components.promote.params import PromotionParams
 from pipelines.runs import commit_of, open_runs

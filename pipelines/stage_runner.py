@@ -14,8 +14,8 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from components.core.errors import AvisError
-from components.core.stage import FAILED_FOR_NOW
+from components.core.run.errors import AvisError
+from components.core.run.process import FAILED_FOR_NOW
 from pipelines.children import Children, read_lines, time_limit
 from pipelines.gpu import USERS as GPU_USERS
 from pipelines.gpu import gpu_slot

@@ -4,9 +4,9 @@ import os
 import socket
 import sys
 
-from components.core.errors import AvisError
-from components.core.params import read_block
-from components.core.stage import disable_telemetry
+from components.core.run.errors import AvisError
+from components.core.run.params import read_block
+from components.core.run.process import disable_telemetry
 from components.core.tracking import TrackingParams, send_pending
 
 HOST = "127.0.0.1"

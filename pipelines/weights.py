@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import replace_file
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_file
 
 PARTS = ("backbone.network.", "pixel_decoder.", "frame_decoder.", "video_module.", "audio_encoder.")
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from components.core.errors import AvisError
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.core.tracking import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
 from pipelines.dvc_command import dvc
 from pipelines.dvc_repo import open_repo

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 MOST_FILES = 300_000
 MOST_BYTES = 8 * 2**30  # of all files together, unpacked

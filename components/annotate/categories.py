@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
 from components.core.records import AnnotationSet
+from components.core.run.errors import AvisError
 
 CategoryMap = dict[str, str | None]
 

@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 
 def mapping(value: object, where: str) -> Mapping[str, Any]:

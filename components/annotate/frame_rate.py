@@ -3,8 +3,8 @@
 import math
 
 from components.annotate.holds import count
-from components.core.errors import AvisError
 from components.core.records import AnnotationSet, Video
+from components.core.run.errors import AvisError
 
 
 def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tuple[AnnotationSet, list[str]]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from components.annotate.holds import are, count
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.files import safe_name
 from components.core.records import AnnotationSet, Track, Video
+from components.core.run.errors import AvisError
+from components.core.run.files import safe_name
 
 MOST_PIXELS = 2**27  # of a frame: four times 8K
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _COUNT_BITS = (3, 4, 8, 16)
 _LONGEST = 2**16

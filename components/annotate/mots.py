@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import write_text
 from components.core.records import AnnotationSet
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 
 IGNORED = 10_000
 LABELS = "labels.txt"

@@ -17,11 +17,7 @@ from components.annotate.splits import (
     split_of_manifest,
 )
 from components.annotate.union import refuse_twice, unite
-from components.core.errors import AvisError
-from components.core.files import write_json
 from components.core.media_index import MediaEntry, read_media_index
-from components.core.params import read_block
-from components.core.paths import Paths
 from components.core.records import (
     SPLITS,
     AnnotationSet,
@@ -31,8 +27,12 @@ from components.core.records import (
     read_manifest,
     write_annotations,
 )
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
+from components.core.run.params import read_block
+from components.core.run.paths import Paths
+from components.core.run.process import run_stage
 from components.core.source import source_of
-from components.core.stage import run_stage
 from components.core.tracking import Run, data_run
 
 

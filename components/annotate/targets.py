@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import replace_folder
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_folder
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from components.annotate.categories import unite_categories
-from components.core.errors import AvisError
 from components.core.records import AnnotationSet, Track
+from components.core.run.errors import AvisError
 
 
 def unite(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import cast
 from xml.etree.ElementTree import Element, ParseError  # named only; defusedxml parses
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 
 def parse_xml(path: Path) -> Element:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from components.annotate.categories import CategoryMap
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 
 def classes_of_categories(

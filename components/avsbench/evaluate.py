@@ -18,7 +18,7 @@ from components.avsbench.summary import (
     summarise_binary,
     summarise_classes,
 )
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 SEMANTIC_SIZE = (224, 224)  # at which the published evaluation compares classes
 PROTOCOLS = ("official", "corrected")

@@ -12,7 +12,7 @@ from components.avsbench.layouts import AvsVideo, Layout
 from components.avsbench.palette import UNKNOWN, classes_of_colours
 from components.avsbench.pictures import read_class_ids, read_colours, read_probability
 from components.avsbench.semantic import BATCH_FRAMES, CLASSES
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 
 class GivenMasks:

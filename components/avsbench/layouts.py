@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components.core.errors import AvisError
-from components.core.files import safe_name
+from components.core.run.errors import AvisError
+from components.core.run.files import safe_name
 
 Layout = Literal["s4", "ms3", "avss"]
 

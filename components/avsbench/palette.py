@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.avsbench.semantic import CLASSES
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 LABELS = "label2idx.json"
 UNKNOWN = 255  # a colour that is no class

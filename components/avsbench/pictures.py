@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _MOST_PIXELS = 50_000_000
 _WHITE = 128  # grey values from here on are white

@@ -5,13 +5,13 @@ import typer
 
 def main() -> None:
     """Put all models side by side: scores, differences, curves, and frames with masks."""
-    from components.core.stage import run_stage
+    from components.core.run.process import run_stage
 
     def stage() -> None:
         from components.compare.params import CompareParams
         from components.compare.stage import compare
-        from components.core.params import read_block, read_dataset, read_variant_names
-        from components.core.paths import Paths
+        from components.core.run.params import read_block, read_dataset, read_variant_names
+        from components.core.run.paths import Paths
 
         compare(
             read_block("compare", CompareParams),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from components.compare.models import Model
 from components.compare.params import CompareParams
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.evaluate.paired import Difference, paired_differences
 from components.evaluate.protocols import PROTOCOLS
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.core.tracking import Run
 from components.evaluate.counts_file import CountsFile, read_counts
 from components.evaluate.protocols import PROTOCOLS

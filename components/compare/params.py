@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from components.core.params import Block
+from components.core.run.params import Block
 
 
 class CompareParams(Block):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _BIT_RATE_HZ = 48_000  # AAC, mono: 6 KB a second, good enough to tell a violin from a cello
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from components.core.errors import AvisError
-from components.core.files import sha256_file
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
 from models.audio import LogMel, VGGish, load_vggish_file
 
 BLOCK_S = 32  # seconds that go through the network together: bounds the memory, and is as fast as more

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import write_text
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 from components.core.source import source_of
 
 

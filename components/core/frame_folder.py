@@ -8,7 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
-from components.core.files import sha256_file
+from components.core.run.files import sha256_file
 
 FRAMES_SUFFIX = ".frames"  # of such a video's folder in data/raw
 AUDIO_NAME = "audio.wav"

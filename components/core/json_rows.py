@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

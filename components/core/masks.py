@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.core.run_lengths import MALFORMED, covered_pixels
 
 Segmentation: TypeAlias = Mapping[str, Any] | Sequence[Sequence[float]] | None

@@ -21,7 +21,7 @@ import av.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.core.soundtrack import Soundtrack
 from components.core.video_writer import VideoWriter, write_video
 

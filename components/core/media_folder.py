@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
 from components.core.records import Video
+from components.core.run.errors import AvisError
 
 SAMPLE_RATE_HZ = 16_000
 _MISSING = "Run `dvc repro extract`: it makes what is missing."

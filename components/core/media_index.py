@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import replace_file
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_file
 
 FEATURES_OF_SOURCE = "source"  # features that a download brought with it
 _REQUIRED = ("video_id", "status", "message", "frames", "width", "height", "audio_samples")

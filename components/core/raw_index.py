@@ -10,8 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.errors import AvisError
-from components.core.files import replace_file
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_file
 
 if TYPE_CHECKING:
     import pyarrow

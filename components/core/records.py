@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.files import replace_file, safe_name, write_text
 from components.core.json_rows import read_object
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_file, safe_name, write_text
 
 SPLITS = ("train", "val", "test")
 

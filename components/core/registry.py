@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.core.tracking import NO_TRACKING
 from components.core.tracking_send import Away, Store
 

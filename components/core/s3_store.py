@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from components.core.errors import AvisError
-from components.core.files import sha256_file
 from components.core.frame_folder import sha256_folder
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
 from components.core.storage import Stored, scratch_folder
 
 T = TypeVar("T")

@@ -19,10 +19,10 @@ from typing import Protocol
 
 from pydantic import Field
 
-from components.core.errors import AvisError
-from components.core.files import sha256_file
 from components.core.frame_folder import sha256_folder
-from components.core.params import Block, read_block
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
+from components.core.run.params import Block, read_block
 
 _S3_URL = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=-]+)*/?"
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from components.core.errors import AvisError
-from components.core.lineage import code_version, data_version, file_md5, uncommitted_changes
-from components.core.params import PARAMS, Block, read_block, read_dataset
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.lineage import code_version, data_version, file_md5, uncommitted_changes
+from components.core.run.params import PARAMS, Block, read_block, read_dataset
+from components.core.run.paths import Paths
 
 STAND_IN = "pending-"  # begins the reference of a run that has no MLflow id yet
 FLOW_RUN, TRIGGER = "AVIS_FLOW_RUN", "AVIS_TRIGGER"  # environment variables that a flow sets for its stages

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.core.tracking import NO_TRACKING
 from components.core.tracking_send import Away, Store
 

@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from components.core.errors import AvisError
-from components.core.stage import disable_telemetry
+from components.core.run.errors import AvisError
+from components.core.run.process import disable_telemetry
 from components.core.tracking import STAND_IN, TrackedRun, pending, sender_lock, store_name
 
 _POLL_S = 0.3

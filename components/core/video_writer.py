@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.files import replace_file
+from components.core.run.files import replace_file
 
 _TICKS = Fraction(1, 90_000)  # holds all usual picture rates exactly
 # cpu-independent: otherwise the look-ahead reads past the end of a row, and bytes hang on what lies there

@@ -7,14 +7,14 @@ def main(
     variant: str = typer.Option(..., help="The trained model to score, a key of `variants` in params.yaml."),
 ) -> None:
     """Score data/predictions/NAME against the test annotations; write data/evaluation/NAME."""
-    from components.core.stage import run_stage
+    from components.core.run.process import run_stage
 
     run_stage("evaluate", lambda: _evaluate(variant))
 
 
 def _evaluate(variant: str) -> None:
-    from components.core.params import EngineParams, read_block, read_variant_names
-    from components.core.paths import Paths
+    from components.core.run.params import EngineParams, read_block, read_variant_names
+    from components.core.run.paths import Paths
     from components.evaluate.params import EvaluateParams
     from components.evaluate.stage import evaluate
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.errors import AvisError
-from components.core.files import write_bytes
+from components.core.run.errors import AvisError
+from components.core.run.files import write_bytes
 from components.evaluate.average_precision import Ranking
 from components.evaluate.protocols import PROTOCOLS, Protocol
 from components.evaluate.score import Counts

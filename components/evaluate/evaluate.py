@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from components.core.engine import Outcome, progress_bar, run_items
-from components.core.errors import AvisError
-from components.core.params import EngineParams
 from components.core.records import AnnotationSet, Result, Track, Video, read_annotations
+from components.core.run.engine import Outcome, progress_bar, run_items
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 from components.evaluate.failure_tables import FailureScores, collect
 from components.evaluate.failures import VideoFailures, inspect
 from components.evaluate.overlaps import VideoMasks, measure

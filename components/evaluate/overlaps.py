@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core import masks
-from components.core.errors import AvisError
 from components.core.records import Result, Track, Video
+from components.core.run.errors import AvisError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core import masks
-from components.core.errors import AvisError
 from components.core.records import AnnotationSet, Result, Video
+from components.core.run.errors import AvisError
 from components.evaluate.results_file import BrokenListError, Rows, scan
 
 NumberedResult = tuple[int, Result]  # (row in the file, predicted track)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import write_text
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 from components.evaluate import failure_tables, tables
 from components.evaluate.evaluate import ProtocolScores, Row, Scores
 from components.evaluate.failure_tables import NOTHING, FailureScores

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _BLOCK_BYTES = 1 << 24
 _LONGEST_WORD = 10  # characters of -Infinity, and one more

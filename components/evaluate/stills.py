@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.errors import AvisError
 from components.core.masks import decode
 from components.core.overlay import OverlayTrack, Picture, draw_masks
 from components.core.records import Video
+from components.core.run.errors import AvisError
 from components.evaluate.films import FilmSource, overlay_tracks
 
 _CLIPS, _FRAMES = 6, 2

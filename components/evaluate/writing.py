@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.core.errors import AvisError
-from components.core.files import replace_folder, write_json, write_text
-from components.core.params import EngineParams
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_folder, write_json, write_text
+from components.core.run.params import EngineParams
 from components.evaluate import failure_tables, films, tables
 from components.evaluate.bootstrap import LEVEL_PERCENT, rounded_intervals
 from components.evaluate.counts_file import write_counts

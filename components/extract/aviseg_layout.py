@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.engine import run_items
-from components.core.errors import AvisError
-from components.core.files import replace_file, safe_name, write_bytes
 from components.core.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
 from components.core.media import read_sound
 from components.core.media_mirror import with_local_media
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
 from components.core.records import SPLITS, Video, read_annotations
+from components.core.run.engine import run_items
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_file, safe_name, write_bytes
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.storage import Store, open_store, read_storage
 from components.extract.media_files import SAMPLE_RATE_HZ, audio_file, features_file, frames_folder, write_wav
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.disk_space import noticing_full_disk
-from components.core.files import replace_file, replace_folder, sha256_file
 from components.core.frame_folder import (
     AUDIO_NAME,
     FEATURES_NAME,
@@ -25,6 +23,8 @@ from components.core.media import ClipReader, MediaError, MediaProblem, read_sou
 from components.core.media_index import FEATURES_OF_SOURCE, MediaEntry
 from components.core.media_store import all_names, names
 from components.core.raw_index import RawEntry, Status
+from components.core.run.disk import noticing_full_disk
+from components.core.run.files import replace_file, replace_folder, sha256_file
 from components.core.storage import Store
 from components.extract.media_files import (
     SAMPLE_RATE_HZ,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.disk_space import make_sure_of_room, noticing_full_disk
-from components.core.files import replace_file, replace_folder, sha256_file
+from components.core.run.disk import make_sure_of_room, noticing_full_disk
+from components.core.run.files import replace_file, replace_folder, sha256_file
 
 SAMPLE_RATE_HZ = 16_000
 

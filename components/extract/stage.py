@@ -10,10 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from components.core.engine import Outcome, run_items
-from components.core.errors import AvisError
-from components.core.files import remove_leftovers
-from components.core.journal import Journal
 from components.core.media_index import (
     FEATURES_OF_SOURCE,
     MediaEntry,
@@ -21,11 +17,15 @@ from components.core.media_index import (
     write_media_index,
 )
 from components.core.media_store import MediaFinder, all_names, names
-from components.core.output_folder import alone_in, refuse_foreign_files
-from components.core.params import EngineParams, read_block
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index
-from components.core.stage import run_stage
+from components.core.run.engine import Outcome, run_items
+from components.core.run.errors import AvisError
+from components.core.run.files import remove_leftovers
+from components.core.run.journal import Journal
+from components.core.run.output_folder import alone_in, refuse_foreign_files
+from components.core.run.params import EngineParams, read_block
+from components.core.run.paths import Paths
+from components.core.run.process import run_stage
 from components.core.storage import StorageParams, Store, open_store, read_storage
 from components.core.tracking import data_run
 from components.extract.extract_video import (

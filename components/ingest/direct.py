@@ -10,7 +10,7 @@ import yt_dlp
 from yt_dlp.networking.common import Request, Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
 
-from components.core.disk_space import make_sure_of_room, noticing_full_disk
+from components.core.run.disk import make_sure_of_room, noticing_full_disk
 from components.ingest.settle import SUFFIXES
 
 _PIECE_BYTES = 1 << 14  # what a broken connection costs at most

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.core.disk_space import DiskFullError, noticing_full_disk
-from components.core.errors import AvisError
-from components.core.files import replace_folder, sha256_file
 from components.core.frame_folder import FRAMES_SUFFIX, sha256_folder
 from components.core.media import MediaError
 from components.core.raw_index import RawEntry, Status
 from components.core.records import ManifestEntry
+from components.core.run.disk import DiskFullError, noticing_full_disk
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_folder, sha256_file
 from components.core.storage import Store
 from components.ingest.download import DownloadError, download
 from components.ingest.frames import take_frames

@@ -12,8 +12,8 @@ import pyarrow
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.core.files import sha256_file
 from components.core.raw_index import ROWS_AT_ONCE, Status
+from components.core.run.files import sha256_file
 from components.core.storage import Store, Stored
 from components.ingest.params import IngestParams
 from components.ingest.source import parse_source

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core.errors import AvisError
 from components.core.records import SPLITS, ManifestEntry
+from components.core.run.errors import AvisError
 from components.ingest.from_names import Named, manifest_from_names, read_names, source_text, video_id_of
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yt_dlp
 
-from components.core.errors import AvisError
 from components.core.records import ManifestEntry
+from components.core.run.errors import AvisError
 from components.core.source import youtube_id_of
 from components.ingest.download import check_cookies, listing_options
 from components.ingest.from_ids import address_of, video_id_of_address

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.core.params import Block
+from components.core.run.params import Block
 
 
 class IngestParams(Block):

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
-from components.core.engine import Outcome, run_items
-from components.core.errors import AvisError
-from components.core.params import EngineParams
 from components.core.raw_index import RawEntry, Status
 from components.core.records import ManifestEntry
+from components.core.run.engine import Outcome, run_items
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 from components.core.storage import Store
 from components.ingest.fetch import Fetched, Task, fetch, is_local, new_row
 from components.ingest.params import IngestParams

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 

@@ -13,16 +13,16 @@ import pyarrow
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
-from components.core.files import remove_leftovers
 from components.core.forgotten import ForgottenVideos
-from components.core.journal import Journal
 from components.core.manifest_table import entries_of, read_manifest_table
-from components.core.output_folder import alone_in, refuse_foreign_files, refuse_other_downloads
-from components.core.params import EngineParams, read_block
-from components.core.paths import Paths
 from components.core.raw_index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
-from components.core.stage import run_stage
+from components.core.run.errors import AvisError
+from components.core.run.files import remove_leftovers
+from components.core.run.journal import Journal
+from components.core.run.output_folder import alone_in, refuse_foreign_files, refuse_other_downloads
+from components.core.run.params import EngineParams, read_block
+from components.core.run.paths import Paths
+from components.core.run.process import run_stage
 from components.core.storage import StorageParams, Store, open_store, read_storage
 from components.core.tracking import data_run
 from components.ingest.download import check_cookies, check_format

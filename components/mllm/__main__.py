@@ -9,11 +9,11 @@ def main() -> None:
     The models stand in params.yaml under mllm.models; without any, only the AVIS variants are scored,
     through the same functions.
     """
-    from components.core.stage import run_stage
+    from components.core.run.process import run_stage
 
     def stage() -> None:
-        from components.core.params import read_block, read_variant_names
-        from components.core.paths import Paths
+        from components.core.run.params import read_block, read_variant_names
+        from components.core.run.paths import Paths
         from components.mllm.params import MllmParams
         from components.mllm.stage import mllm
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, cast
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.mllm.params import EndpointParams
 from components.mllm.question import response_format
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
-from components.core.files import write_json
-from components.core.journal import Journal
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
+from components.core.run.journal import Journal
 from components.mllm import media, question
 from components.mllm.client import Endpoint, NoReply
 from components.mllm.media import Clip, Part

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 Part = dict[str, Any]
 

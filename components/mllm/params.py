@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.core.params import Block
+from components.core.run.params import Block
 
 Modality = Literal["audio_video", "video", "audio"]
 """What the model is given: both, or one alone as a control."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.preannotate.prompts import FramePrompt
 
 # model_type of a checkpoint's config.json: its classes in transformers

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from components.core.stage import run_stage
+from components.core.run.process import run_stage
 
 
 def main(variant: Annotated[str, typer.Option(help="A name under `variants` in params.yaml.")]) -> None:
     """Find the sounding objects of the test clips with a trained variant."""
 
     def work() -> None:
-        from components.core.params import read_block
+        from components.core.run.params import read_block
         from components.predict.params import PredictParams
 
         params = read_block("predict", PredictParams)

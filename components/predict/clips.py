@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from components.core.errors import AvisError
 from components.core.masks import encode, is_empty
 from components.core.records import Result
+from components.core.run.errors import AvisError
 from components.predict.params import PredictParams
 from models.inference import find_sounding
 from models.moments import Moment

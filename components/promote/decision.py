@@ -8,7 +8,7 @@ test has p < 0.05), and no category's HOTA falls by more than `max_category_fall
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.evaluate.counts_file import CountsFile
 from components.evaluate.paired import Difference, paired_differences
 from components.evaluate.score import HEADLINES, add_up, all_values, category_values, clip_values

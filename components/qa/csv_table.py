@@ -7,8 +7,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.core.errors import AvisError
-from components.core.files import write_text
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 
 R = TypeVar("R")
 

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
-from components.core.files import write_text
 from components.core.masks import area, bounding_box, decode, encode
 from components.core.records import intervals_problem
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 
 _LARGEST_PART = 0.002  # of the mask: what the checks `specks` and `pinholes` call tiny
 _FARTHEST = 0.5  # of the square root of the area, as in `specks`

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.core.params import Block
+from components.core.run.params import Block
 
 
 class QaParams(Block):

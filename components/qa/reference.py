@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from components.core.errors import AvisError
 from components.core.records import SPLITS
+from components.core.run.errors import AvisError
 
 COUNTS = (
     "clips", "frames", "tracks", "masks", "frames_silent", "frames_one_source", "frames_more_sources"

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from components.core.engine import run_items
-from components.core.files import write_text
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.records import SPLITS
+from components.core.run.engine import run_items
+from components.core.run.files import write_text
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.qa.checks import GROUPS, Check
 from components.qa.dataset import Dataset
 from components.qa.findings import SEVERITIES, Finding

@@ -8,8 +8,8 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
-from components.core.errors import AvisError
-from components.core.params import Block
+from components.core.run.errors import AvisError
+from components.core.run.params import Block
 from components.qa.findings import Finding
 
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from components.core import masks
-from components.core.files import replace_file
+from components.core.run.files import replace_file
 from components.sample.elements import Scene
 from components.sample.kit import Kit, load_kit
 from components.sample.labels import labelled

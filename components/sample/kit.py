@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.sample.loops import SOUND_RATE_HZ, periodic_resample, read_sound, room_noise, seamless_loop
 
 Image = npt.NDArray[np.uint8]

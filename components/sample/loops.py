@@ -10,7 +10,7 @@ import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 from scipy.signal import resample
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 Samples = npt.NDArray[np.float32]
 

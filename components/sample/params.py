@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.params import Block
+from components.core.run.params import Block
 
 
 class SampleParams(Block):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.sample.activity import Flags, loosen, on_and_off, share_out, tidy
 from components.sample.elements import Scene, SceneObject, View, Voice, Wave
 from components.sample.kit import PITCH_STEPS, Kit

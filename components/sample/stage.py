@@ -7,12 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.core.engine import run_items
-from components.core.errors import AvisError
-from components.core.files import remove_leftovers, sha256_file
-from components.core.journal import Journal
-from components.core.params import EngineParams, read_block, read_dataset
-from components.core.paths import Paths
 from components.core.records import (
     AnnotationSet,
     ManifestEntry,
@@ -21,7 +15,13 @@ from components.core.records import (
     write_annotations,
     write_manifest,
 )
-from components.core.stage import run_stage
+from components.core.run.engine import run_items
+from components.core.run.errors import AvisError
+from components.core.run.files import remove_leftovers, sha256_file
+from components.core.run.journal import Journal
+from components.core.run.params import EngineParams, read_block, read_dataset
+from components.core.run.paths import Paths
+from components.core.run.process import run_stage
 from components.sample.clip import ClipTask, compose
 from components.sample.kit import Kit, load_kit
 from components.sample.params import SampleParams

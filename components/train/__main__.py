@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-from components.core.stage import end_with_parent, run_stage
+from components.core.run.process import end_with_parent, run_stage
 
 
 def main(variant: Annotated[str, typer.Option(help="A name under `variants` in params.yaml.")]) -> None:
     """Train one variant of the AVIS model."""
 
     def work() -> None:
-        from components.core.errors import AvisError
-        from components.core.params import EngineParams, read_block, read_variant
+        from components.core.run.errors import AvisError
+        from components.core.run.params import EngineParams, read_block, read_variant
         from components.train.launch import launch, let_the_first_speak, processes_here, started_by_torchrun
         from components.train.params import TrainParams
 

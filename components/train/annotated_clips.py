@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import AvisError
 from components.core.masks import decode, is_empty
 from components.core.media_folder import (
     read_features,
@@ -17,6 +16,7 @@ from components.core.media_folder import (
     seconds_of_sound,
 )
 from components.core.records import AnnotationSet, Track, Video
+from components.core.run.errors import AvisError
 from components.train.clip import TrainingClip
 from components.train.params import TrainParams
 

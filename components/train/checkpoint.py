@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from components.core.files import replace_file
+from components.core.run.files import replace_file
 
 
 @dataclass

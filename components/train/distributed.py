@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.params import TrainParams
 
 T = TypeVar("T")

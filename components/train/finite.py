@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components.core.errors import AvisError
-from components.core.files import write_json
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
 from components.train.distributed import Team
 
 STEPS_UNCHECKED_ON_A_GPU = 16

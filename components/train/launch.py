@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.params import TrainParams
 
 _GRACE_S = 10.0  # for the others to say what they have to say, once one has failed

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from components.train.clip import ClipBatch, ClipSource
 from components.train.distributed import Stopped, Team, choose_device

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.distributed import Team
 from components.train.params import TrainParams
 

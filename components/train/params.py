@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from components.core.params import Block
+from components.core.run.params import Block
 
 Width = Annotated[int, Field(ge=1)]
 Part = Literal["backbone", "pixel_decoder", "frame_decoder", "clip_decoder"]

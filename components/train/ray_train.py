@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.train.checkpoint import load_checkpoint
 from components.train.distributed import Stopped, Team, backend, out_of_memory
 from components.train.launch import most_that_share

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from components.core.media import MediaError, MediaProblem, read_clip
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import Status
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams

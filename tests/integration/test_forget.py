@@ -13,10 +13,7 @@ import numpy as np
 import pytest
 
 from components.core import masks
-from components.core.errors import AvisError
 from components.core.forgotten import Forgotten, ForgottenVideos
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
 from components.core.records import (
     AnnotationSet,
@@ -28,6 +25,9 @@ from components.core.records import (
     write_annotations,
     write_manifest,
 )
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.tracking import training_run
 from components.extract.params import ExtractParams
 from components.extract.stage import extract

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from components.core.media_index import read_media_index
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
@@ -29,9 +29,9 @@ SMALL = 'mount -t tmpfs -o size="$1" none "$2" && cd "$3" && exec "$4" -c "$5" "
 INGEST = """
 import shutil, sys
 from pathlib import Path
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams

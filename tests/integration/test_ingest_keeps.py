@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.files import sha256_file
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry
 from components.core.records import ManifestEntry, write_manifest
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from tests.support.clips import make_clip
@@ -143,7 +143,7 @@ def test_two_runs_at_once_are_refused(tmp_path: Path, url: str) -> None:
             sys.executable,
             "-c",
             "import sys, time; from pathlib import Path;"
-            "from components.core.output_folder import alone_in\n"
+            "from components.core.run.output_folder import alone_in\n"
             "with alone_in(Path(sys.argv[1]), 'ingest'): print('held', flush=True); time.sleep(60)",
             str(tmp_path / "data" / "raw"),
         ],

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, RawIndex, Status, read_raw_index
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.ingest.params import IngestParams
 from components.ingest.stage import check_share, ingest
 from tests.support.clips import make_clip
@@ -357,8 +357,8 @@ def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server
     server.requests.clear()
     server.delay_s = 0.1
     code = (
-        "import sys; from pathlib import Path; from components.core.params import EngineParams;"
-        "from components.core.paths import Paths; from components.ingest.params import IngestParams;"
+        "import sys; from pathlib import Path; from components.core.run.params import EngineParams;"
+        "from components.core.run.paths import Paths; from components.ingest.params import IngestParams;"
         "from components.ingest.stage import ingest;"
         "ingest(IngestParams(manifest=sys.argv[1]), EngineParams(workers=2), Paths(Path(sys.argv[2])))"
     )

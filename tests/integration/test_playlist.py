@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.records import read_manifest
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.ingest.from_playlist import manifest_from_playlist
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest

@@ -7,8 +7,8 @@ import pytest
 
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import annotate
-from components.core.params import EngineParams
-from components.core.paths import Paths
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.storage import StorageParams
 from components.core.tracking import MemoryRun
 from components.extract.params import ExtractParams

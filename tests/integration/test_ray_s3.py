@@ -24,9 +24,9 @@ import yaml
 from components.core import s3_store
 from components.core.media_index import read_media_index
 from components.core.media_mirror import with_local_media
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import read_raw_index
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.storage import StorageParams
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
@@ -47,8 +47,8 @@ CLIPS = 12
 INGEST = """
 import sys
 from pathlib import Path
-from components.core.params import EngineParams
-from components.core.paths import Paths
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.storage import StorageParams
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest

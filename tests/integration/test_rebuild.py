@@ -179,7 +179,7 @@ def test_a_second_run_waits_or_says_who_is_first(project: Path) -> None:
 def test_nothing_lives_on_when_the_run_ends(project: Path, number: signal.Signals) -> None:
     stage = dedent("""
         import os, time, sys
-        from components.core.stage import run_stage
+        from components.core.run.process import run_stage
         def work():
             open("pid", "w").write(str(os.getpid()))
             time.sleep(120)

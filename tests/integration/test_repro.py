@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.core.params import read_variant_names
+from components.core.run.params import read_variant_names
 from pipelines.graph import find_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]

@@ -9,11 +9,11 @@ import boto3
 import pytest
 
 from components.core import s3_store
-from components.core.errors import AvisError
 from components.core.frame_folder import sha256_folder
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.records import ManifestEntry, write_manifest
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.storage import FolderStore, StorageParams, Store, open_store, scratch_folder
 from components.extract.params import ExtractParams
 from components.extract.stage import extract

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.files import write_json
 from components.core.masks import decode
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.records import read_annotations, read_results
+from components.core.run.files import write_json
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate
 from components.predict.params import PredictParams

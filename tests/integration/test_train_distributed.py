@@ -13,8 +13,8 @@ import psutil
 import pytest
 import yaml
 
-from components.core.files import sha256_file
-from components.core.paths import Paths
+from components.core.run.files import sha256_file
+from components.core.run.paths import Paths
 from components.train.params import TrainParams
 from components.train.stage import train
 from pipelines.graph import find_root

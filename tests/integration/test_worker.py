@@ -33,7 +33,7 @@ stages:
 """
 SLOW = """
 import os, subprocess, sys, time
-from components.core.stage import run_stage
+from components.core.run.process import run_stage
 def work():
     child = subprocess.Popen(["sleep", "300"]) if os.path.exists("with-child") else None
     with open("pids.new", "w") as file:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from components.core.errors import AvisError
-from components.core.params import read_variant, read_variant_names
+from components.core.run.errors import AvisError
+from components.core.run.params import read_variant, read_variant_names
 from components.train.params import AvismParams, LossParams, NetworkParams, TpaviParams, TrainParams
 from models import MODELS, build
 from models.avism import AvismConfig

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.paths import Paths
 from components.core.records import read_results
+from components.core.run.paths import Paths
 from tests.support.tiny_model import write_square_set
 
 detectron2 = pytest.importorskip(

@@ -17,7 +17,7 @@ import numpy as np
 
 from components.core.masks import decode, encode
 from components.core.media_index import MediaEntry, read_media_index
-from components.core.paths import Paths
+from components.core.run.paths import Paths
 from components.qa.checks import Check, chosen_checks
 from components.qa.clip import Clip
 from components.qa.dataset import ClipFacts, Dataset, facts_of

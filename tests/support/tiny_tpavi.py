@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.core.files import write_json
+from components.core.run.files import write_json
 from tests.support.tiny_model import CATEGORIES
 from tests.support.tiny_model import SETTINGS as AVISM
 

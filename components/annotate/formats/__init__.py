@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from components.core.errors import AvisError
 from components.core.records import AnnotationSet
+from components.core.run.errors import AvisError
 
 
 @dataclass(frozen=True)

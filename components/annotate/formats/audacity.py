@@ -9,8 +9,8 @@ from components.annotate.formats import Format
 from components.annotate.holds import PARTS
 from components.annotate.sound_labels import sounding_of
 from components.annotate.targets import new_folder
-from components.core.files import write_text
 from components.core.records import AnnotationSet
+from components.core.run.files import write_text
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

@@ -14,9 +14,9 @@ from components.annotate.gathering import Gathering
 from components.annotate.holds import count
 from components.annotate.painting import by_video, painted, picture_mode, read_pictures
 from components.annotate.targets import new_folder
-from components.core.errors import AvisError
 from components.core.masks import encode
 from components.core.records import AnnotationSet
+from components.core.run.errors import AvisError
 
 CATEGORY = "object"
 _VOID, _MOST_OBJECTS = 255, 254

@@ -14,9 +14,9 @@ from components.annotate.holds import count
 from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
 from components.annotate.targets import new_folder
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.files import write_text
 from components.core.records import AnnotationSet
+from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 
 _LINE = re.compile(r"(\d{1,9}) (\d{1,9}) (\d{1,6}) (\d{1,6}) (\d{1,6}) (\S+)")
 _FORM = "frame id class height width rle"

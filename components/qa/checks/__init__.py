@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.qa.clip import Clip
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity

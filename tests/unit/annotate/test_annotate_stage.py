@@ -9,10 +9,10 @@ import pytest
 
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import Imported, annotate
-from components.core.errors import AvisError
 from components.core.masks import decode, encode
-from components.core.paths import Paths
 from components.core.records import AnnotationSet, Track, Video, read_annotations, write_annotations
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.core.tracking import MemoryRun
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 4

@@ -6,8 +6,8 @@ import pytest
 
 from components.annotate.convert import convert
 from components.annotate.sources import read_sources
-from components.core.errors import AvisError
 from components.core.masks import decode
+from components.core.run.errors import AvisError
 
 
 def of_cvat() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from components.avsbench.categories import classes_of_categories
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from tests.support.avs_folders import CLASS_NAMES
 
 CATEGORIES = {7: "Bell", 3: "emergency car", 9: "person"}

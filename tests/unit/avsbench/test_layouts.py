@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.avsbench.layouts import Layout, check_files, find_videos
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from tests.support.avs_folders import write_avss, write_ms3, write_s4, write_table
 
 

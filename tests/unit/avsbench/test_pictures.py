@@ -15,7 +15,7 @@ from components.avsbench.pictures import (
     read_object_mask,
     read_probability,
 )
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from tests.support.avs_folders import CLASS_NAMES, square, write_picture
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
 from components.core.json_rows import read_list, read_object
 from components.core.records import AnnotationSet, Track, Video, read_annotations, write_annotations
+from components.core.run.errors import AvisError
 
 
 def write(path: Path, content: bytes) -> Path:

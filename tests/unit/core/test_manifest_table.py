@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components.core import manifest_table
-from components.core.errors import AvisError
 from components.core.manifest_table import MANIFEST_SCHEMA, entries_of, read_manifest_table
 from components.core.records import ManifestEntry, read_manifest, write_manifest
+from components.core.run.errors import AvisError
 
 ENTRIES = [
     ManifestEntry("a", "https://example.org/a.mp4", 0.0, 10.0, "train", "CC-BY-4.0", "f" * 64, "Ümit"),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.core.errors import AvisError
 from components.core.media_folder import cut_seconds, read_seconds, read_sound, seconds_of_sound
 from components.core.records import Video
+from components.core.run.errors import AvisError
 
 
 def write_wav(media: Path, samples: np.ndarray, rate_hz: int = 16_000) -> Video:

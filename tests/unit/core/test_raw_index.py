@@ -6,7 +6,6 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from components.core.errors import AvisError
 from components.core.raw_index import (
     RawEntry,
     RawIndex,
@@ -16,6 +15,7 @@ from components.core.raw_index import (
     read_raw_table,
     write_raw_index,
 )
+from components.core.run.errors import AvisError
 
 OK = RawEntry("a", Status.OK, "", 2, "s", 1.5, None, "f", path="a.mp4", duration_s=2.5, site_license="CC BY")
 GONE = RawEntry("b", Status.REMOVED, "it is gone", 1, "s", None, 3.0, "f", time="2026-11-25T00:00:00+00:00")

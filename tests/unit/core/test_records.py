@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core import masks
-from components.core.errors import AvisError
 from components.core.records import (
     AnnotationSet,
     ManifestEntry,
@@ -21,6 +20,7 @@ from components.core.records import (
     write_manifest,
     write_results,
 )
+from components.core.run.errors import AvisError
 
 IDS = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_-]{0,20}", fullmatch=True)
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12)

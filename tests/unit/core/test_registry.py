@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
 from components.core.registry import (
     CHALLENGER,
     CHAMPION,
@@ -18,6 +17,7 @@ from components.core.registry import (
     Registry,
     RegistryAway,
 )
+from components.core.run.errors import AvisError
 
 pytestmark = pytest.mark.integration
 

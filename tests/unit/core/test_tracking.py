@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from components.core import tracking
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.core.tracking import (
     MemoryRun,
     continue_run,

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core import masks
-from components.core.errors import AvisError
 from components.core.records import AnnotationSet, Track, Video, write_annotations
+from components.core.run.errors import AvisError
 from components.evaluate.evaluate import score_files
 
 MASK = masks.encode(np.eye(6, 8, dtype=bool))

@@ -16,9 +16,6 @@ import pytest
 import yaml
 
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.records import (
     AnnotationSet,
     Result,
@@ -28,6 +25,9 @@ from components.core.records import (
     write_annotations,
     write_results,
 )
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.tracking import send_pending
 from components.evaluate import evaluate as evaluation
 from components.evaluate.bootstrap import confidence_intervals

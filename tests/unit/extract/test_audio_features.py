@@ -19,14 +19,14 @@ import pytest
 import torch
 
 from components.core.audio_features import BLOCK_S, embed_seconds
-from components.core.errors import AvisError
-from components.core.files import sha256_file
 from components.core.media_folder import read_features, read_sound, seconds_of_sound
 from components.core.media_index import FEATURES_OF_SOURCE, read_media_index
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
 from components.core.records import Video
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.core.storage import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.params import ExtractParams
@@ -342,8 +342,8 @@ def test_without_an_encoder_the_stage_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from components.core.params import EngineParams\n"
-        "from components.core.paths import Paths\n"
+        "from components.core.run.params import EngineParams\n"
+        "from components.core.run.paths import Paths\n"
         "from components.extract.params import ExtractParams\n"
         "from components.extract.stage import extract\n"
         "extract(ExtractParams(), EngineParams(workers=1), Paths(Path(sys.argv[1])))\n"

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import Status
 from components.core.records import (
     AnnotationSet,
@@ -22,6 +19,9 @@ from components.core.records import (
     write_annotations,
     write_manifest,
 )
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.aviseg_layout import export
 from components.extract.params import ExtractParams
 from components.extract.stage import extract

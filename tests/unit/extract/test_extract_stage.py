@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.errors import AvisError
-from components.core.files import sha256_file
 from components.core.media_index import read_media_index
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import check_share, extract
 from tests.support.clips import grey, make_clip, onset_s

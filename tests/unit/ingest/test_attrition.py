@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.journal import Journal
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
 from components.core.records import ManifestEntry, write_manifest
+from components.core.run.errors import AvisError
+from components.core.run.journal import Journal
+from components.core.run.paths import Paths
 from components.ingest.attrition import Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
 from pipelines.ingest_status import show_status

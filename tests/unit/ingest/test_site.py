@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index, write_raw_index
 from components.core.records import ManifestEntry, write_manifest
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.ingest.download import _options, _said, check_format
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.mllm.interview import Exam, Interview, interview
 from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.scores import score

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.params import read_block
-from components.core.paths import Paths
 from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
+from components.core.run.errors import AvisError
+from components.core.run.params import read_block
+from components.core.run.paths import Paths
 from components.mllm.params import MllmParams
 from components.mllm.stage import mllm
 from tests.support.chat_server import CATEGORIES, LENGTH_S, Server, completion, listening, make_media

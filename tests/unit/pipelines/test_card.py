@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.files import write_json
 from components.core.media_index import MediaEntry, write_media_index
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, write_raw_index
 from components.core.records import AnnotationSet, Track, Video, write_annotations
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
+from components.core.run.paths import Paths
 from pipelines.card import write_data_card, write_model_card
 
 PARAMS = "dataset: sample\ntrain: {}\nvariants:\n  avism:\n  other:\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines import children
 from pipelines.children import Children, read_lines, time_limit
 

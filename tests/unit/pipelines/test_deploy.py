@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines.deploy import POOLS, deploy
 from pipelines.graph import find_root
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines.git import git, without_passwords
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph, select
 
 ROOT = find_root(Path(__file__).parent)

@@ -10,7 +10,7 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from pipelines import hold
 from pipelines.hold import hold_workspace
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.paths import Paths
 from components.core.records import read_annotations
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.qa.suspicions import read_suspicions
 from pipelines.preannotate import corrections, preannotate
 from pipelines.suspect import suspect

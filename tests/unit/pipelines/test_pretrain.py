@@ -10,7 +10,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.clip import TrainingClip
 from models.saved import start_from
 from pipelines.composed_clips import ComposedClips

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.core.errors import AvisError
-from components.core.params import ALLOWED_BLOCKS, read_block, read_variant, read_variant_names
+from components.core.run.errors import AvisError
+from components.core.run.params import ALLOWED_BLOCKS, read_block, read_variant, read_variant_names
 from pipelines.doctor import STAGES, stage_params
 from pipelines.graph import find_root
 from pipelines.profile import apply_profile, list_profiles, read_document

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.files import write_json
+from components.core.run.errors import AvisError
+from components.core.run.files import write_json
 from pipelines.cli import main
 from pipelines.results import show
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.core.tracking import continue_run, training_run
 from pipelines.cli import main
 from pipelines.runs import show_runs

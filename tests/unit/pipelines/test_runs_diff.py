@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
 from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 from components.evaluate.counts_file import write_counts
 from components.evaluate.evaluate import score
 from components.evaluate.tables import clip_csv

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.preannotate.prompts import read_prompts
 
 HEADER = "video_id,track,category,frame,left,top,right,bottom,x,y,inside\n"

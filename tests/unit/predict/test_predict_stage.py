@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.errors import AvisError
 from components.core.masks import decode
-from components.core.paths import Paths
 from components.core.records import AnnotationSet, read_annotations, read_results, write_annotations
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.predict.clips import Predictor
 from components.predict.params import PredictParams
 from components.predict.stage import predict

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from components.core.audio_features import encoder_fingerprint
-from components.core.errors import AvisError
 from components.core.masks import decode
 from components.core.media import probe, read_clip, read_sound
 from components.core.media_folder import seconds_of_sound
 from components.core.media_index import MediaEntry
-from components.core.paths import Paths
 from components.core.records import Result
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.core.storage import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.media_files import audio_file, write_wav

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.promote.decision import decide
 from components.promote.freshness import freshness
 from components.promote.params import PromotionParams

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.core.errors import AvisError
 from components.core.masks import decode, encode
 from components.core.records import read_annotations
+from components.core.run.errors import AvisError
 from components.qa.fixes import fix_file
 from pipelines.qa import fix
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
 from components.core.records import read_annotations, write_annotations
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 from components.core.tracking import MemoryRun
 from components.qa.agreements import Agreement, read_agreements, write_agreements
 from components.qa.params import QaParams

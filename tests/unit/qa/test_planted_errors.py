@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from components.core.errors import AvisError
 from components.core.masks import decode, encode
+from components.core.run.errors import AvisError
 from components.qa.checks import all_checks
 from tests.unit.qa.conftest import disc
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from components.core.errors import AvisError
 from components.core.media_index import read_media_index
-from components.core.params import EngineParams
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 from components.core.tracking import MemoryRun
 from components.qa.checks import Check, chosen_checks
 from components.qa.dataset import Dataset

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.sample.kit import load_kit
 from components.sample.loops import LOOP_LEVEL
 

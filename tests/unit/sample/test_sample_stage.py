@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from components.core import masks
-from components.core.errors import AvisError
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.records import read_annotations, read_manifest
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.sample.clip import write_video
 from components.sample.kit import load_kit
 from components.sample.params import SampleParams

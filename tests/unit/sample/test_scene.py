@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.sample.kit import Kit, load_kit
 from components.sample.scene import (
     HELD_OUT_SPRITES,

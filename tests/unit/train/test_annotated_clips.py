@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from components.core.errors import AvisError
-from components.core.paths import Paths
 from components.core.records import AnnotationSet
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.train.annotated_clips import AnnotatedClips
 from components.train.clip import TrainingClip, collate
 from components.train.params import TrainParams

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.clip import TrainingClip
 from components.train.distributed import Team, join
 from components.train.loop import fit

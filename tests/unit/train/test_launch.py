@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.launch import launch, most_that_share, processes_here
 from components.train.params import TrainParams
 from tests.support.tiny_model import train_settings
@@ -91,7 +91,7 @@ def test_stopped_it_ends_its_processes(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from components.core.stage import run_stage\nfrom components.train.launch import launch\n"
+            "from components.core.run.process import run_stage\nfrom components.train.launch import launch\n"
             f"run_stage('train', lambda: launch({child!r}, 1))",
         ]
     )

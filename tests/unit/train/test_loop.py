@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.checkpoint import load_checkpoint
 from components.train.clip import TrainingClip
 from components.train.distributed import choose_device

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 from components.train.distributed import Team
 from components.train.network import in_training, recomputable, without_part
 from components.train.params import TrainParams

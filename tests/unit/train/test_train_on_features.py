@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from components.core.audio_features import encoder_fingerprint
-from components.core.errors import AvisError
 from components.core.media_index import read_media_index, write_media_index
-from components.core.paths import Paths
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.core.storage import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.train.params import TrainParams

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.core.errors import AvisError
-from components.core.files import sha256_file
-from components.core.paths import Paths
 from components.core.records import read_annotations, write_annotations
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
+from components.core.run.paths import Paths
 from components.train import stage
 from components.train.params import TrainParams
 from components.train.stage import train

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 HEAD = """
 import errno, os, sys, time
 from pathlib import Path
-from components.core.errors import AvisError
-from components.core.files import replace_file
-from components.core.stage import run_stage
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_file
+from components.core.run.process import run_stage
 """
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.errors import AvisError
-from components.core.files import (
+from components.core.run.errors import AvisError
+from components.core.run.files import (
     remove_leftovers,
     replace_file,
     replace_folder,

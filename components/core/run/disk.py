@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

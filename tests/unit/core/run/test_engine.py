@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.core.engine import Outcome, run_items
-from components.core.errors import AvisError
-from components.core.params import EngineParams
+from components.core.run.engine import Outcome, run_items
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 
 TWO = EngineParams(workers=2)
 
@@ -45,9 +45,9 @@ def by_key(outcomes: "list[Outcome[str]]") -> "dict[str, Outcome[str]]":
 
 ON_RAY = """
 import pickle, sys
-from components.core.engine import run_items
-from components.core.params import EngineParams
-from tests.unit.core.test_engine import work
+from components.core.run.engine import run_items
+from components.core.run.params import EngineParams
+from tests.unit.core.run.test_engine import work
 names = sys.argv[1].split(",")
 engine = EngineParams(kind="ray", workers=2)
 found = list(run_items(work, [(n, n) for n in names], engine=engine, timeout_s=3.0, label="test"))
@@ -59,7 +59,7 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
     """In a process of its own: what Ray leaves in this one would hang in what later tests fork from it."""
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed: uv pip install -e '.[ray]'")
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     done = subprocess.run(
         [sys.executable, "-c", ON_RAY, ",".join(names)],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -122,8 +122,8 @@ def test_ray_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.Monkey
 
 PARENT = """
 import sys, time
-from components.core.engine import run_items
-from components.core.params import EngineParams
+from components.core.run.engine import run_items
+from components.core.run.params import EngineParams
 if __name__ == "__main__":
     list(run_items(time.sleep, [("a", 600), ("b", 600)], engine=EngineParams(workers=2), label="test"))
 """
@@ -131,7 +131,7 @@ if __name__ == "__main__":
 
 def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     parent = subprocess.Popen(

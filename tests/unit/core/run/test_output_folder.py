@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.core.errors import AvisError
-from components.core.output_folder import refuse_foreign_files
-from components.core.params import EngineParams
-from components.core.paths import Paths
 from components.core.raw_index import RawEntry, Status, read_raw_index, write_raw_index
 from components.core.records import ManifestEntry, write_manifest
+from components.core.run.errors import AvisError
+from components.core.run.output_folder import refuse_foreign_files
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams

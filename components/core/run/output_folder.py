@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.errors import AvisError
-from components.core.lineage import data_version, file_md5
+from components.core.run.errors import AvisError
+from components.core.run.lineage import data_version, file_md5
 
 if TYPE_CHECKING:
     import pyarrow

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 NO_TELEMETRY = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.core.files import write_bytes
+from components.core.run.files import write_bytes
 
 
 class Journal:

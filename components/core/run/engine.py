@@ -22,8 +22,8 @@ from typing import Any, Generic, Literal, TypeVar
 from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
-from components.core.errors import AvisError
-from components.core.params import EngineParams
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 import pytest
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from components.core.errors import AvisError
-from components.core.params import Block, EngineParams, read_block, read_variant, read_variant_names
+from components.core.run.errors import AvisError
+from components.core.run.params import Block, EngineParams, read_block, read_variant, read_variant_names
 
 
 class Backbone(Block):

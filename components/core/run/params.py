@@ -10,7 +10,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.errors import AvisError
+from components.core.run.errors import AvisError
 
 ALLOWED_BLOCKS = (
     "dataset",
@@ -41,7 +41,7 @@ class Block(BaseModel):
 
 
 class EngineParams(Block):
-    """How work over many items runs (components/core/engine.py)."""
+    """How work over many items runs (components/core/run/engine.py)."""
 
     kind: Literal["local", "ray"] = "local"
     workers: int = Field(default=0, ge=0, description="0 = one per core")

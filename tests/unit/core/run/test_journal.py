@@ -4,13 +4,13 @@ import sys
 import time
 from pathlib import Path
 
-from components.core.journal import Journal
+from components.core.run.journal import Journal
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WRITER = """
 import sys
 from pathlib import Path
-from components.core.journal import Journal
+from components.core.run.journal import Journal
 journal = Journal(Path(sys.argv[1]), "v1")
 for number in range(len(journal.finished), 10**9):
     journal.record(str(number), {"number": number})

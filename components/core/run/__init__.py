@@ -1,0 +1,1 @@
+"""How work runs: errors, files, parameters, processes, the engine. Changes no byte of a result."""
