@@ -12,7 +12,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from components.core.records import Result, Track, read_annotations
+from components.core.records.records import Result, Track, read_annotations
 from components.core.run.paths import Paths
 from components.predict.clips import Predictor
 from components.predict.media_clips import clip_moments

@@ -12,8 +12,8 @@ from collections import Counter
 
 import numpy as np
 
-from components.core import masks
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.evaluate.bootstrap import confidence_intervals
 from components.evaluate.evaluate import score
 from components.evaluate.paired import paired_differences

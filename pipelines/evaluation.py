@@ -7,7 +7,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from components.core.records import read_annotations
+from components.core.records.records import read_annotations
+from components.core.records.results_reader import ResultsIndex, index_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import EngineParams, read_block
@@ -17,7 +18,6 @@ from components.evaluate.films import FilmSource, find_media
 from components.evaluate.paired import Difference, paired_differences
 from components.evaluate.params import EvaluateParams
 from components.evaluate.protocols import PROTOCOLS, Protocol
-from components.evaluate.reading import ResultsIndex, index_results
 from components.evaluate.score import HEADLINES
 from components.evaluate.writing import write_evaluation
 

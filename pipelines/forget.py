@@ -15,7 +15,7 @@ from components.core.manifest_table import read_manifest_table
 from components.core.media_index import read_media_index, write_media_index
 from components.core.media_store import all_names
 from components.core.raw_index import read_raw_index, write_raw_index
-from components.core.records import ManifestEntry, read_annotations, write_annotations, write_manifest
+from components.core.records.records import ManifestEntry, read_annotations, write_annotations, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
 from components.core.run.params import read_block, read_dataset

@@ -22,7 +22,7 @@ def measure_model(model: Path, out: Path) -> None:
     Raises:
         AvisError: the model cannot be loaded by this code, knows other categories, or media are missing.
     """
-    from components.core.records import read_annotations, write_results
+    from components.core.records.records import read_annotations, write_results
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths
     from components.evaluate.counts_file import write_counts

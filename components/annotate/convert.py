@@ -12,7 +12,7 @@ from components.annotate.holds import PARTS, cannot_hold
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
 from components.annotate.sources import Source, read_sources
 from components.annotate.union import unite_all
-from components.core.records import AnnotationSet
+from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 

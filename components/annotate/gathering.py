@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.annotate.holds import are, count
-from components.core import masks
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.files import safe_name
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from components.annotate.formats import Format
-from components.core.masks import is_empty
-from components.core.records import AnnotationSet
+from components.core.records.masks import is_empty
+from components.core.records.records import AnnotationSet
 
 
 def cannot_hold(entry: Format, annotations: AnnotationSet) -> list[str]:

@@ -15,9 +15,9 @@ from components.annotate.fields import mapping
 from components.annotate.gathering import video_name
 from components.annotate.holds import count
 from components.annotate.xml_files import parse_xml
-from components.core.json_rows import read_list
-from components.core.masks import is_empty
-from components.core.records import AnnotationSet, Track
+from components.core.records.json_rows import read_list
+from components.core.records.masks import is_empty
+from components.core.records.records import AnnotationSet, Track
 from components.core.run.errors import AvisError
 
 ENDINGS = (".txt", ".eaf", ".json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.annotate.archives import is_zip, unpacked
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
-from components.core.json_rows import first_keys
+from components.core.records.json_rows import first_keys
 from components.core.run.errors import AvisError
 
 HEAD_BYTES = 64 * 1024

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from components.annotate.params import Shares, SplitParams
-from components.core.records import SPLITS, ManifestEntry
+from components.core.records.records import SPLITS, ManifestEntry
 from components.core.run.errors import AvisError
 from components.core.source import source_of
 

@@ -18,7 +18,7 @@ from components.annotate.splits import (
 )
 from components.annotate.union import refuse_twice, unite
 from components.core.media_index import MediaEntry, read_media_index
-from components.core.records import (
+from components.core.records.records import (
     SPLITS,
     AnnotationSet,
     ManifestEntry,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from components.core import masks
+from components.core.records import masks
 
 
 @dataclass(frozen=True)

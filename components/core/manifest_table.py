@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from components.core.records import SPLITS, ManifestEntry, read_manifest
+from components.core.records.records import SPLITS, ManifestEntry, read_manifest
 
 _NAMES = tuple(field.name for field in fields(ManifestEntry))
 _SECONDS = ("start_s", "end_s")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.masks import Segmentation, decode, is_empty
+from components.core.records.masks import Segmentation, decode, is_empty
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw

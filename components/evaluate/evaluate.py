@@ -6,7 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from components.core.records import AnnotationSet, Result, Track, Video, read_annotations
+from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
+from components.core.records.results_reader import (
+    NumberedResult,
+    ResultsIndex,
+    index_results,
+    read_rows,
+    results_of,
+)
 from components.core.run.engine import Outcome, progress_bar, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
@@ -14,7 +21,6 @@ from components.evaluate.failure_tables import FailureScores, collect
 from components.evaluate.failures import VideoFailures, inspect
 from components.evaluate.overlaps import VideoMasks, measure
 from components.evaluate.protocols import PROTOCOLS, Protocol, Summary, summarise
-from components.evaluate.reading import NumberedResult, ResultsIndex, index_results, read_rows, results_of
 from components.evaluate.score import (
     Added,
     Counts,

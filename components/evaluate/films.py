@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.masks import Segmentation
 from components.core.media_mirror import with_local_media
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
-from components.core.records import AnnotationSet, Video
+from components.core.records.masks import Segmentation
+from components.core.records.records import AnnotationSet, Video
+from components.core.records.results_reader import ResultsIndex, read_rows
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
@@ -20,7 +21,6 @@ from components.core.run.paths import Paths
 from components.evaluate.evaluate import Row
 from components.evaluate.overlaps import VideoMasks
 from components.evaluate.params import EvaluateParams
-from components.evaluate.reading import ResultsIndex, read_rows
 
 _MOST_PREDICTED = 12  # tracks drawn of a clip, the best scores first
 _PICTURE_RATE_HZ = 4.0  # in which the line of time moves

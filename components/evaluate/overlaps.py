@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core import masks
-from components.core.records import Result, Track, Video
+from components.core.records import masks
+from components.core.records.records import Result, Track, Video
 from components.core.run.errors import AvisError
 
 Floats = NDArray[np.float64]

@@ -22,7 +22,7 @@ from components.core.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files,
 from components.core.media import read_sound
 from components.core.media_mirror import with_local_media
 from components.core.raw_index import read_raw_index
-from components.core.records import SPLITS, Video, read_annotations
+from components.core.records.records import SPLITS, Video, read_annotations
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, safe_name, write_bytes

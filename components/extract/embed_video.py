@@ -10,7 +10,7 @@ from components.core.audio_features import embed_seconds
 from components.core.media_folder import read_seconds
 from components.core.media_index import MediaEntry
 from components.core.media_store import all_names
-from components.core.records import Video
+from components.core.records.records import Video
 from components.core.run.files import replace_file, sha256_file
 from components.core.storage import Store
 

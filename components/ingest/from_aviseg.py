@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core.records import SPLITS, ManifestEntry
+from components.core.records.records import SPLITS, ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.from_names import Named, manifest_from_names, read_names, source_text, video_id_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yt_dlp
 
-from components.core.records import ManifestEntry
+from components.core.records.records import ManifestEntry
 from components.core.run.errors import AvisError
 from components.core.source import youtube_id_of
 from components.ingest.download import check_cookies, listing_options

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from components.core import masks
+from components.core.records import masks
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in thousandths of the picture's width and height, origin at the upper left."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from components.core.media_mirror import with_local_media
-from components.core.records import AnnotationSet, read_annotations, read_results
+from components.core.records.records import AnnotationSet, read_annotations, read_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths

@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from components.core.masks import decode
-from components.core.records import AnnotationSet
+from components.core.records.masks import decode
+from components.core.records.records import AnnotationSet
 from components.core.run.files import write_text
 from components.preannotate.corrections import KINDS, Change, Corrections
 

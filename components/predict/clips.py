@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from components.core.masks import encode, is_empty
-from components.core.records import Result
+from components.core.records.masks import encode, is_empty
+from components.core.records.records import Result
 from components.core.run.errors import AvisError
 from components.predict.params import PredictParams
 from models.inference import find_sounding

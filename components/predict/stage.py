@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from components.core.media_mirror import with_local_media
-from components.core.records import AnnotationSet, Result, read_annotations, write_results
+from components.core.records.records import AnnotationSet, Result, read_annotations, write_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from components.core.masks import clip_overlap, seen_codes
-from components.core.records import Result, Track, Video
+from components.core.records.masks import clip_overlap, seen_codes
+from components.core.records.records import Result, Track, Video
 from components.qa.suspicions import Suspicion
 
 CANDIDATES = 20  # of a clip, by score

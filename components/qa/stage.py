@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.core.media_index import read_media_index
 from components.core.media_mirror import with_local_media
-from components.core.records import SPLITS
+from components.core.records.records import SPLITS
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, write_json

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from components.core import masks
+from components.core.records import masks
 from components.core.run.files import replace_file
 from components.sample.elements import Scene
 from components.sample.kit import Kit, load_kit

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.core.records import (
+from components.core.records.records import (
     AnnotationSet,
     ManifestEntry,
     Track,

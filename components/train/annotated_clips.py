@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.masks import decode, is_empty
 from components.core.media_folder import (
     read_features,
     read_frame,
@@ -15,7 +14,8 @@ from components.core.media_folder import (
     scaled_size,
     seconds_of_sound,
 )
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records.masks import decode, is_empty
+from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.train.clip import TrainingClip
 from components.train.params import TrainParams

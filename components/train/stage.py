@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from components.core.masks import is_empty
 from components.core.media_index import common_features, common_frame_rate_hz
 from components.core.media_mirror import with_local_media
-from components.core.records import AnnotationSet, read_annotations
+from components.core.records.masks import is_empty
+from components.core.records.records import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant

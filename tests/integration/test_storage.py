@@ -10,7 +10,7 @@ import pytest
 
 from components.core import s3_store
 from components.core.frame_folder import sha256_folder
-from components.core.records import ManifestEntry, write_manifest
+from components.core.records.records import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

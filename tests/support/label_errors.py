@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from components.core.masks import decode, encode
 from components.core.media_index import MediaEntry, read_media_index
+from components.core.records.masks import decode, encode
 from components.core.run.paths import Paths
 from components.qa.checks import Check, chosen_checks
 from components.qa.clip import Clip

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.masks import encode
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records.masks import encode
+from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.evaluate.counts_file import CountsFile, write_counts
 from components.evaluate.evaluate import Scores, score
 

@@ -9,7 +9,7 @@ from components.annotate.formats import Format
 from components.annotate.holds import PARTS
 from components.annotate.sound_labels import sounding_of
 from components.annotate.targets import new_folder
-from components.core.records import AnnotationSet
+from components.core.records.records import AnnotationSet
 from components.core.run.files import write_text
 
 

@@ -17,9 +17,9 @@ from components.annotate.fields import mapping, text, whole
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.gathering import Gathering, missing_frames, same_size
 from components.annotate.holds import count
-from components.core import masks
-from components.core.json_rows import JsonObject, read_object
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records import masks
+from components.core.records.json_rows import JsonObject, read_object
+from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

@@ -23,8 +23,8 @@ from components.annotate.formats.cvat_writer import write
 from components.annotate.gathering import Gathering
 from components.annotate.holds import count
 from components.annotate.xml_files import parse_xml, whole_attribute
-from components.core.masks import encode
-from components.core.records import Video
+from components.core.records.masks import encode
+from components.core.records.records import Video
 from components.core.run.errors import AvisError
 
 _VIDEO_ENDINGS = {".mp4", ".mkv", ".webm", ".mov", ".avi"}

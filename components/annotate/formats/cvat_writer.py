@@ -14,8 +14,8 @@ import numpy as np
 
 from components.annotate.holds import count
 from components.annotate.targets import new_folder
-from components.core.masks import decode, is_empty
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records.masks import decode, is_empty
+from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 

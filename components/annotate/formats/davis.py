@@ -14,8 +14,8 @@ from components.annotate.gathering import Gathering
 from components.annotate.holds import count
 from components.annotate.painting import by_video, painted, picture_mode, read_pictures
 from components.annotate.targets import new_folder
-from components.core.masks import encode
-from components.core.records import AnnotationSet
+from components.core.records.masks import encode
+from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 
 CATEGORY = "object"

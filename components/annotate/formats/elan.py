@@ -10,7 +10,7 @@ from components.annotate.formats import Format
 from components.annotate.holds import PARTS
 from components.annotate.sound_labels import sounding_of
 from components.annotate.targets import new_folder
-from components.core.records import AnnotationSet, Video
+from components.core.records.records import AnnotationSet, Video
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

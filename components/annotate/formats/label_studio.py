@@ -19,9 +19,9 @@ from components.annotate.gathering import Gathering, missing_frames, same_size
 from components.annotate.holds import count
 from components.annotate.label_studio_rle import decode_brush
 from components.annotate.label_studio_video import rectangles
-from components.core.json_rows import read_list
-from components.core.masks import encode
-from components.core.records import AnnotationSet, Video
+from components.core.records.json_rows import read_list
+from components.core.records.masks import encode
+from components.core.records.records import AnnotationSet, Video
 from components.core.run.errors import AvisError
 
 _MASKS = ("brushlabels", "brush", "polygonlabels", "polygon")

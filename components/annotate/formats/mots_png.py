@@ -16,8 +16,8 @@ from components.annotate.holds import count
 from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
 from components.annotate.painting import by_video, painted, picture_mode, read_pictures
 from components.annotate.targets import new_folder
-from components.core.masks import encode
-from components.core.records import AnnotationSet
+from components.core.records.masks import encode
+from components.core.records.records import AnnotationSet
 
 
 def _recognise(look: Look) -> str | None:

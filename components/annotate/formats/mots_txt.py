@@ -13,8 +13,8 @@ from components.annotate.gathering import Gathering, same_size
 from components.annotate.holds import count
 from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
 from components.annotate.targets import new_folder
-from components.core import masks
-from components.core.records import AnnotationSet
+from components.core.records import masks
+from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

@@ -13,9 +13,9 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.gathering import Gathering, same_size
 from components.annotate.painting import by_video, frame_number, picture_mode, read_numbers
 from components.annotate.targets import new_folder
-from components.core import masks
-from components.core.json_rows import read_object
-from components.core.records import AnnotationSet
+from components.core.records import masks
+from components.core.records.json_rows import read_object
+from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

@@ -1,6 +1,6 @@
 """Structure: files, lengths, ids, codes. All of it must be right before anything else means something."""
 
-from components.core.masks import is_empty
+from components.core.records.masks import is_empty
 from components.qa.checks import Check, runs
 from components.qa.clip import SAMPLE_RATE_HZ, Clip
 from components.qa.dataset import Dataset

@@ -6,7 +6,7 @@ import pytest
 
 from components.annotate.convert import convert
 from components.annotate.sources import read_sources
-from components.core.masks import decode
+from components.core.records.masks import decode
 from components.core.run.errors import AvisError
 
 

@@ -9,8 +9,8 @@ from components.annotate.convert import convert
 from components.annotate.formats.label_studio_writer import tasks, write_tasks
 from components.annotate.label_studio_rle import decode_brush, encode_brush
 from components.annotate.sources import read_sources
-from components.core.masks import decode, encode
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records.masks import decode, encode
+from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 
 # What label-studio-sdk 2.1.2 makes of MASK, and of a picture that is not only black and white.

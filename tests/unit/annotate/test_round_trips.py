@@ -16,8 +16,8 @@ from components.annotate.formats import find_format, formats
 from components.annotate.holds import PARTS, cannot_hold
 from components.annotate.sources import read_sources
 from components.annotate.union import unite_all
-from components.core.masks import decode, encode, is_empty
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records.masks import decode, encode, is_empty
+from components.core.records.records import AnnotationSet, Track, Video
 
 BOTH = [name for name, entry in formats().items() if entry.read and entry.write]
 

@@ -4,7 +4,7 @@ import pytest
 
 from components.annotate.params import Shares, SplitParams
 from components.annotate.splits import settle_shared_sources, split_by_hash, split_of_file
-from components.core.records import ManifestEntry
+from components.core.records.records import ManifestEntry
 from components.core.run.errors import AvisError
 from components.core.source import source_of
 

@@ -18,8 +18,15 @@ import pytest
 
 from components.compare.params import CompareParams
 from components.compare.stage import compare
-from components.core import masks
-from components.core.records import AnnotationSet, Result, Track, Video, write_annotations, write_results
+from components.core.records import masks
+from components.core.records.records import (
+    AnnotationSet,
+    Result,
+    Track,
+    Video,
+    write_annotations,
+    write_results,
+)
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.evaluate.counts_file import read_counts, write_counts

@@ -2,7 +2,7 @@ import numpy as np
 
 from components.compare.strips import choose
 from components.compare.timeline import Span, spans
-from components.core import masks
+from components.core.records import masks
 
 
 def test_spans_count_objects_and_skip_empty_masks():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.core.media_folder import cut_seconds, read_seconds, read_sound, seconds_of_sound
-from components.core.records import Video
+from components.core.records.records import Video
 from components.core.run.errors import AvisError
 
 

@@ -4,7 +4,6 @@ import av
 import numpy as np
 import pytest
 
-from components.core import masks
 from components.core.overlay import (
     BACKGROUND,
     Lane,
@@ -16,6 +15,7 @@ from components.core.overlay import (
     render_overlay,
     track_colours,
 )
+from components.core.records import masks
 
 RED = (255, 0, 0)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.core import masks
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.evaluate.evaluate import score
 
 SIZED = ("AP_small", "AP_medium", "AP_large")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.core import masks
-from components.core.records import Result, Track, Video
+from components.core.records import masks
+from components.core.records.records import Result, Track, Video
 from components.evaluate.failure_tables import collect, document, tables
 from components.evaluate.failure_words import findings
 from components.evaluate.failures import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core import masks
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.evaluate.evaluate import evaluate_files, rounded, score
 
 DATA = Path(__file__).parents[2] / "data"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.evaluate.bootstrap import confidence_intervals, video_draws
 from components.evaluate.counts_file import read_counts, write_counts
 from components.evaluate.evaluate import score

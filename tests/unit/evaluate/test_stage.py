@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from components.core import masks
-from components.core.records import (
+from components.core.records import masks
+from components.core.records.records import (
     AnnotationSet,
     Result,
     Track,
@@ -25,6 +25,7 @@ from components.core.records import (
     write_annotations,
     write_results,
 )
+from components.core.records.results_reader import index_results
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
@@ -35,7 +36,6 @@ from components.evaluate.evaluate import score, score_indexed
 from components.evaluate.failures import CAUSES
 from components.evaluate.films import FilmSource, find_media
 from components.evaluate.params import EvaluateParams
-from components.evaluate.reading import index_results
 from components.evaluate.stage import evaluate
 from components.evaluate.writing import write_evaluation
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core import masks
 from components.core.raw_index import Status
-from components.core.records import (
+from components.core.records import masks
+from components.core.records.records import (
     AnnotationSet,
     ManifestEntry,
     Track,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.core import masks
+from components.core.records import masks
 from components.mllm.scores import score
 from components.mllm.sounding import Sounding, from_masks
 

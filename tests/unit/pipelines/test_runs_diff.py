@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.records import AnnotationSet, Result, Track, Video
+from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.evaluate.counts_file import write_counts

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from components.core.masks import encode
-from components.core.records import AnnotationSet, Track, Video
+from components.core.records.masks import encode
+from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.preannotate.corrections import compare
 from components.preannotate.report import write_report

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.core.masks import decode, encode
+from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 from components.preannotate.drafts import DraftTrack, refined
 from components.preannotate.prompts import FramePrompt

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.masks import decode
-from components.core.records import AnnotationSet, read_annotations, read_results, write_annotations
+from components.core.records.masks import decode
+from components.core.records.records import AnnotationSet, read_annotations, read_results, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.predict.clips import Predictor

@@ -13,9 +13,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from components.core.masks import decode, encode
 from components.core.media_index import read_media_index
-from components.core.records import AnnotationSet, Track, Video, write_annotations
+from components.core.records.masks import decode, encode
+from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.paths import Paths
 from components.qa.checks import chosen_checks
 from components.qa.dataset import Dataset

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.core.masks import encode
-from components.core.records import Result, Track, Video
+from components.core.records.masks import encode
+from components.core.records.records import Result, Track, Video
 from components.qa.losses import suspect
 
 HEIGHT, WIDTH, FRAMES = 40, 60, 4

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from components.core.masks import decode, encode
+from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 from components.qa.checks import all_checks
 from tests.unit.qa.conftest import disc

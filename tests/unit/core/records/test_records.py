@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.core import masks
-from components.core.records import (
+from components.core.records import masks
+from components.core.records.records import (
     AnnotationSet,
     ManifestEntry,
     Result,

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.json_rows import read_list, read_object
-from components.core.records import AnnotationSet, Track, Video, read_annotations, write_annotations
+from components.core.records.json_rows import read_list, read_object
+from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 
 

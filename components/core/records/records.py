@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from components.core import masks
-from components.core.json_rows import read_object
+from components.core.records import masks
+from components.core.records.json_rows import read_object
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, safe_name, write_text
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.records.run_lengths import MALFORMED, covered_pixels
 from components.core.run.errors import AvisError
-from components.core.run_lengths import MALFORMED, covered_pixels
 
 Segmentation: TypeAlias = Mapping[str, Any] | Sequence[Sequence[float]] | None
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.core import masks
-from components.core.records import AnnotationSet, Track, Video, write_annotations
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Track, Video, write_annotations
+from components.core.records.results_file import Rows, scan
 from components.core.run.errors import AvisError
 from components.evaluate.evaluate import evaluate_files, score_files
-from components.evaluate.results_file import Rows, scan
 
 FULL = masks.encode(np.ones((6, 8), dtype=bool))
 OTHER_SIZE = masks.encode(np.ones((8, 6), dtype=bool))
@@ -80,7 +80,7 @@ def test_two_rows_with_one_id(tmp_path, ground_truth):
 
 @pytest.mark.parametrize("block_bytes", [7, 1 << 24])
 def test_a_cut_off_file(tmp_path, ground_truth, monkeypatch, block_bytes):
-    monkeypatch.setattr("components.evaluate.results_file._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("components.core.records.results_file._BLOCK_BYTES", block_bytes)
     whole = json.dumps([row(), row(score=0.7), row(score=0.8)])
     ends = [whole.index("}, {") + 1, whole.index("}, {") + 2, whole.index("0.7") + 1, len(whole) - 20]
     for end in [*ends, len(whole) - 1]:
@@ -121,7 +121,7 @@ def test_a_file_that_is_no_list(tmp_path, ground_truth, text, message):
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_are_found_wherever_the_blocks_end(tmp_path, monkeypatch, rows, indent, ascii_only, block_bytes):
-    monkeypatch.setattr("components.evaluate.results_file._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("components.core.records.results_file._BLOCK_BYTES", block_bytes)
     path = tmp_path / "rows.json"
     text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
     path.write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.core import masks
-from components.core.records import AnnotationSet, Result, Video
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Result, Video
+from components.core.records.results_file import BrokenListError, Rows, scan
 from components.core.run.errors import AvisError
-from components.evaluate.results_file import BrokenListError, Rows, scan
 
 NumberedResult = tuple[int, Result]  # (row in the file, predicted track)
 
@@ -80,7 +80,7 @@ def read_rows(
     """Read and check the rows of one video.
 
     Returns:
-        the rows, their masks as checked, compressed RLE (components.core.masks.compress); and the rows that
+        the rows, their masks as checked, compressed RLE (components.core.records.masks.compress); and the rows that
         were left out with what is wrong with them.
 
     Raises:

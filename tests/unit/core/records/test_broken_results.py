@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.core import masks
-from components.core.records import AnnotationSet, Track, Video, write_annotations
+from components.core.records import masks
+from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.errors import AvisError
 from components.evaluate.evaluate import score_files
 

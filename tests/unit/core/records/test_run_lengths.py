@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from components.core import masks
-from components.core.run_lengths import MALFORMED, covered_pixels
+from components.core.records import masks
+from components.core.records.run_lengths import MALFORMED, covered_pixels
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 

@@ -1,0 +1,1 @@
+"""What crosses stage boundaries: annotations, results and their masks, checked when read."""
