@@ -30,7 +30,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from components.core.raw_index import RawEntry, Status, write_raw_index
+from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.extract.params import ExtractParams

@@ -24,8 +24,7 @@ from pathlib import Path
 
 import pyarrow
 
-from components.core.manifest_table import read_manifest_table
-from components.core.raw_index import (
+from components.core.raw.index import (
     ROWS_AT_ONCE,
     RawEntry,
     Status,
@@ -33,6 +32,7 @@ from components.core.raw_index import (
     read_raw_table,
     write_raw_index,
 )
+from components.core.raw.manifest_table import read_manifest_table
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

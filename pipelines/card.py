@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.media_index import read_media_index
-from components.core.raw_index import read_raw_index
+from components.core.raw.index import read_raw_index
 from components.core.records.masks import is_empty
 from components.core.records.records import SPLITS, AnnotationSet, read_annotations
 from components.core.run.errors import AvisError

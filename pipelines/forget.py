@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.core.forgotten import Forgotten, ForgottenVideos
-from components.core.manifest_table import read_manifest_table
 from components.core.media_index import read_media_index, write_media_index
 from components.core.media_store import all_names
-from components.core.raw_index import read_raw_index, write_raw_index
+from components.core.raw.clip_names import source_of
+from components.core.raw.forgotten import Forgotten, ForgottenVideos
+from components.core.raw.index import read_raw_index, write_raw_index
+from components.core.raw.manifest_table import read_manifest_table
 from components.core.records.records import ManifestEntry, read_annotations, write_annotations, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
 from components.core.run.params import read_block, read_dataset
 from components.core.run.paths import Paths
-from components.core.source import source_of
 from components.core.storage import FolderStore, Store, open_store, read_storage
 from components.ingest.from_names import video_id_of
 from components.ingest.params import IngestParams

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from components.annotate.params import Shares, SplitParams
+from components.core.raw.clip_names import source_of
 from components.core.records.records import SPLITS, ManifestEntry
 from components.core.run.errors import AvisError
-from components.core.source import source_of
 
 _IN_FILE_NAME = re.compile(r"(?:^|[_.-])(train|val|valid|validation|test)(?=[_.-]|$)")
 

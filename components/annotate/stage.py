@@ -18,6 +18,7 @@ from components.annotate.splits import (
 )
 from components.annotate.union import refuse_twice, unite
 from components.core.media_index import MediaEntry, read_media_index
+from components.core.raw.clip_names import source_of
 from components.core.records.records import (
     SPLITS,
     AnnotationSet,
@@ -32,7 +33,6 @@ from components.core.run.files import write_json
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.source import source_of
 from components.core.tracking import Run, data_run
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from components.core.frame_folder import sha256_folder
+from components.core.raw.frame_folder import sha256_folder
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.storage import Stored, scratch_folder

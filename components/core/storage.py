@@ -19,7 +19,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from components.core.frame_folder import sha256_folder
+from components.core.raw.frame_folder import sha256_folder
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import Block, read_block

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
 from components.core.media import read_sound
 from components.core.media_mirror import with_local_media
-from components.core.raw_index import read_raw_index
+from components.core.raw.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
+from components.core.raw.index import read_raw_index
 from components.core.records.records import SPLITS, Video, read_annotations
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError

@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.frame_folder import (
+from components.core.media import ClipReader, MediaError, MediaProblem, read_sound
+from components.core.media_index import FEATURES_OF_SOURCE, MediaEntry
+from components.core.media_store import all_names, names
+from components.core.raw.frame_folder import (
     AUDIO_NAME,
     FEATURES_NAME,
     FRAMES_SUFFIX,
@@ -19,10 +22,7 @@ from components.core.frame_folder import (
     link_or_copy,
     sha256_folder,
 )
-from components.core.media import ClipReader, MediaError, MediaProblem, read_sound
-from components.core.media_index import FEATURES_OF_SOURCE, MediaEntry
-from components.core.media_store import all_names, names
-from components.core.raw_index import RawEntry, Status
+from components.core.raw.index import RawEntry, Status
 from components.core.run.disk import noticing_full_disk
 from components.core.run.files import replace_file, replace_folder, sha256_file
 from components.core.storage import Store

@@ -17,7 +17,7 @@ from components.core.media_index import (
     write_media_index,
 )
 from components.core.media_store import MediaFinder, all_names, names
-from components.core.raw_index import RawEntry, Status, read_raw_index
+from components.core.raw.index import RawEntry, Status, read_raw_index
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import remove_leftovers

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow
 import pyarrow.compute as pc
 
-from components.core.manifest_table import read_manifest_table
-from components.core.raw_index import Status, read_raw_table
+from components.core.raw.index import Status, read_raw_table
+from components.core.raw.manifest_table import read_manifest_table
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
 from components.ingest.folder import INDEX, JOURNAL

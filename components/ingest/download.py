@@ -15,7 +15,7 @@ import yt_dlp
 from yt_dlp.cookies import YoutubeDLCookieJar
 from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
 
-from components.core.raw_index import Status
+from components.core.raw.index import Status
 from components.core.run.disk import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.run.errors import AvisError
 from components.ingest.direct import take_file

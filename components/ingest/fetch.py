@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.core.frame_folder import FRAMES_SUFFIX, sha256_folder
 from components.core.media import MediaError
-from components.core.raw_index import RawEntry, Status
+from components.core.raw.frame_folder import FRAMES_SUFFIX, sha256_folder
+from components.core.raw.index import RawEntry, Status
 from components.core.records.records import ManifestEntry
 from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError

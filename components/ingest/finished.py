@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.core.raw_index import ROWS_AT_ONCE, Status
+from components.core.raw.index import ROWS_AT_ONCE, Status
 from components.core.run.files import sha256_file
 from components.core.storage import Store, Stored
 from components.ingest.params import IngestParams

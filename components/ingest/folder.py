@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.core.raw_index import RawEntry, Status, raw_table, read_raw_table
+from components.core.raw.index import RawEntry, Status, raw_table, read_raw_table
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal

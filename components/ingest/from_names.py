@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.core.raw.clip_names import parse_clip_name
 from components.core.records.records import SPLITS, ManifestEntry
 from components.core.run.errors import AvisError
 from components.core.run.files import safe_name
-from components.core.source import parse_clip_name
 
 _MEDIA = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi"}
 

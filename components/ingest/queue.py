@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
-from components.core.raw_index import RawEntry, Status
+from components.core.raw.index import RawEntry, Status
 from components.core.records.records import ManifestEntry
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError

@@ -13,9 +13,9 @@ import pyarrow
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.core.forgotten import ForgottenVideos
-from components.core.manifest_table import entries_of, read_manifest_table
-from components.core.raw_index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
+from components.core.raw.forgotten import ForgottenVideos
+from components.core.raw.index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
+from components.core.raw.manifest_table import entries_of, read_manifest_table
 from components.core.run.errors import AvisError
 from components.core.run.files import remove_leftovers
 from components.core.run.journal import Journal

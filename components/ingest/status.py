@@ -7,7 +7,7 @@ import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from components.core.raw_index import Status
+from components.core.raw.index import Status
 
 # A failure of one of these kinds may pass by itself; all others are not tried again for some days.
 TRANSIENT = frozenset(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from components.core.media import MediaError, MediaProblem, read_clip
-from components.core.raw_index import Status
+from components.core.raw.index import Status
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.extract.params import ExtractParams

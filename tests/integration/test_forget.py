@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.forgotten import Forgotten, ForgottenVideos
-from components.core.raw_index import read_raw_index
+from components.core.raw.forgotten import Forgotten, ForgottenVideos
+from components.core.raw.index import read_raw_index
 from components.core.records import masks
 from components.core.records.records import (
     AnnotationSet,

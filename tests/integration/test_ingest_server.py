@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.raw_index import RawEntry, RawIndex, Status, read_raw_index
+from components.core.raw.index import RawEntry, RawIndex, Status, read_raw_index
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

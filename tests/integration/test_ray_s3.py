@@ -24,7 +24,7 @@ import yaml
 from components.core import s3_store
 from components.core.media_index import read_media_index
 from components.core.media_mirror import with_local_media
-from components.core.raw_index import read_raw_index
+from components.core.raw.index import read_raw_index
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage import StorageParams

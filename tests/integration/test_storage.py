@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from components.core import s3_store
-from components.core.frame_folder import sha256_folder
+from components.core.raw.frame_folder import sha256_folder
 from components.core.records.records import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

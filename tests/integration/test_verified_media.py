@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from components.core.media import MediaError, decode
-from components.core.raw_index import RawEntry, Status
+from components.core.raw.index import RawEntry, Status
 from components.core.soundtrack import Soundtrack
 from components.core.storage import FolderStore
 from components.extract.extract_video import Task, extract_video

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from components.core.source import source_of
+from components.core.raw.clip_names import source_of
 from components.qa.checks import Check
 from components.qa.clip import SAMPLE_RATE_HZ, Clip
 from components.qa.dataset import ClipFacts, Dataset

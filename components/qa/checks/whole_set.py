@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.core.source import source_of
+from components.core.raw.clip_names import source_of
 from components.qa.checks import Check
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity

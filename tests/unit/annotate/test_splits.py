@@ -4,9 +4,9 @@ import pytest
 
 from components.annotate.params import Shares, SplitParams
 from components.annotate.splits import settle_shared_sources, split_by_hash, split_of_file
+from components.core.raw.clip_names import source_of
 from components.core.records.records import ManifestEntry
 from components.core.run.errors import AvisError
-from components.core.source import source_of
 
 ADDRESS = "https://www.youtube.com/watch?v=9h7btHpA52U&t=3s"
 

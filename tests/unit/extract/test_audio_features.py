@@ -21,7 +21,7 @@ import torch
 from components.core.audio_features import BLOCK_S, embed_seconds
 from components.core.media_folder import read_features, read_sound, seconds_of_sound
 from components.core.media_index import FEATURES_OF_SOURCE, read_media_index
-from components.core.raw_index import RawEntry, Status, write_raw_index
+from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.records.records import Video
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file

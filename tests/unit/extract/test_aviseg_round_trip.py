@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.raw_index import Status
+from components.core.raw.index import Status
 from components.core.records import masks
 from components.core.records.records import (
     AnnotationSet,

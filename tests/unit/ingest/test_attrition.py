@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.raw_index import RawEntry, Status, write_raw_index
+from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.records.records import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.journal import Journal

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.core.raw.clip_names import clip_name, parse_clip_name, source_of, youtube_id_of
 from components.core.records.records import ManifestEntry, read_manifest
 from components.core.run.errors import AvisError
-from components.core.source import clip_name, parse_clip_name, source_of, youtube_id_of
 from components.ingest.from_aviseg import manifest_from_aviseg
 from components.ingest.from_ids import manifest_from_ids
 from components.ingest.from_names import manifest_from_names, read_names

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from components.core.raw.clip_names import source_of
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
-from components.core.source import source_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from components.core.raw_index import (
+from components.core.raw.index import (
     RawEntry,
     RawIndex,
     Status,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from components.core import manifest_table
-from components.core.manifest_table import MANIFEST_SCHEMA, entries_of, read_manifest_table
+from components.core.raw import manifest_table
+from components.core.raw.manifest_table import MANIFEST_SCHEMA, entries_of, read_manifest_table
 from components.core.records.records import ManifestEntry, read_manifest, write_manifest
 from components.core.run.errors import AvisError
 
