@@ -85,7 +85,7 @@ def clip_case(frames: int, model_name: str, precision: str) -> dict[str, float]:
     """find_sounding on a clip of noise, masks at 640x360."""
     import torch
 
-    from components.core.media_folder import resize
+    from components.core.clips.reader import resize
     from components.core.records.masks import encode
     from models import build
     from models.inference import find_sounding

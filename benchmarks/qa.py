@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import psutil
 
-from components.core.media_index import MediaEntry, read_media_index, write_media_index
+from components.core.clips.index import MediaEntry, read_media_index, write_media_index
 from components.core.records.records import SPLITS
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

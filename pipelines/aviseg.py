@@ -51,7 +51,7 @@ class AudioEmbedding:
         """Mono sound at 16 kHz [n] to one embedding per second [seconds, 128]."""
         import torch
 
-        from components.core.media_folder import seconds_of_sound
+        from components.core.clips.reader import seconds_of_sound
 
         model = _model(self.folder)
         assert model.log_mel is not None and model.audio_encoder is not None  # noqa: S101 (see check)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.raw.index import read_raw_index
 from components.core.records.masks import is_empty
 from components.core.records.records import SPLITS, AnnotationSet, read_annotations

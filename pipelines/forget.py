@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.core.media_index import read_media_index, write_media_index
+from components.core.clips.index import read_media_index, write_media_index
 from components.core.media_store import all_names
 from components.core.raw.clip_names import source_of
 from components.core.raw.forgotten import Forgotten, ForgottenVideos

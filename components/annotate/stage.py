@@ -17,7 +17,7 @@ from components.annotate.splits import (
     split_of_manifest,
 )
 from components.annotate.union import refuse_twice, unite
-from components.core.media_index import MediaEntry, read_media_index
+from components.core.clips.index import MediaEntry, read_media_index
 from components.core.raw.clip_names import source_of
 from components.core.records.records import (
     SPLITS,

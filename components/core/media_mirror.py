@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.core.media_index import MediaEntry, read_media_index, write_media_index
+from components.core.clips.index import MediaEntry, read_media_index, write_media_index
 from components.core.media_store import MediaFinder, all_names, names
 from components.core.raw.frame_folder import sha256_folder
 from components.core.run.engine import progress_bar

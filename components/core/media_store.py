@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.core.media_index import MediaEntry
+from components.core.clips.index import MediaEntry
 from components.core.storage import Store, Stored
 
 _WAV_HEADER_BYTES = 44

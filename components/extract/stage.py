@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from components.core.media_index import (
+from components.core.clips.index import (
     FEATURES_OF_SOURCE,
     MediaEntry,
     read_media_index,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media_folder import read_frame
-from components.core.media_index import MediaEntry
+from components.core.clips.index import MediaEntry
+from components.core.clips.reader import read_frame
 from components.core.records.masks import bounding_box, encode, is_empty
 from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.core.run.errors import AvisError

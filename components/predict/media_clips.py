@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media_folder import read_features, read_frame, read_seconds, resize
+from components.core.clips.reader import read_features, read_frame, read_seconds, resize
 from components.core.records.records import Video
 from components.predict.clips import Predictor
 from models.moments import Moment

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.core.media_index import MediaEntry
+from components.core.clips.index import MediaEntry
 from components.core.records.records import SPLITS
 from components.qa.agreements import Agreement
 from components.qa.clip import Clip

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from components.core.media_index import MediaEntry
+from components.core.clips.index import MediaEntry
 from components.core.run.errors import AvisError
 from components.core.run.files import safe_name
 

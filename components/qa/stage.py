@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.media_mirror import with_local_media
 from components.core.raw.clip_names import source_of
 from components.core.records.records import SPLITS

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media_folder import (
+from components.core.clips.reader import (
     read_features,
     read_frame,
     read_sound,

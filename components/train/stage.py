@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from components.core.media_index import common_features, common_frame_rate_hz
+from components.core.clips.index import common_features, common_frame_rate_hz
 from components.core.media_mirror import with_local_media
 from components.core.records.masks import is_empty
 from components.core.records.records import AnnotationSet, read_annotations

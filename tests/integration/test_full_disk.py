@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.raw.index import read_raw_index
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from components.core import s3_store
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.media_mirror import with_local_media
 from components.core.raw.index import read_raw_index
 from components.core.run.params import EngineParams

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from components.core.media_index import MediaEntry, read_media_index
+from components.core.clips.index import MediaEntry, read_media_index
 from components.core.records.masks import decode, encode
 from components.core.run.paths import Paths
 from components.qa.checks import Check, chosen_checks

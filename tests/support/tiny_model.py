@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from components.core.media_index import MediaEntry, read_media_index, write_media_index
+from components.core.clips.index import MediaEntry, read_media_index, write_media_index
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.files import write_json

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.media_index import MediaEntry, write_media_index
+from components.core.clips.index import MediaEntry, write_media_index
 from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Track, Video, write_annotations

@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.paths import Paths

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from components.core.media_index import read_media_index
+from components.core.clips.index import read_media_index
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.tracking import MemoryRun

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.core.media_folder import cut_seconds, read_seconds, read_sound, seconds_of_sound
+from components.core.clips.reader import cut_seconds, read_seconds, read_sound, seconds_of_sound
 from components.core.records.records import Video
 from components.core.run.errors import AvisError
 
