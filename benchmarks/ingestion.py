@@ -32,10 +32,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from components.core.media import decode
+from components.core.media.decode import decode
+from components.core.media.sound import Soundtrack
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.soundtrack import Soundtrack
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 

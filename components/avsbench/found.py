@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from components.avsbench.layouts import AvsVideo
 from components.avsbench.pictures import read_frame
-from components.core.audio_features import embed_seconds
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
-from components.core.media import stream_sound
+from components.core.media.audio_features import embed_seconds
+from components.core.media.decode import stream_sound
 from components.core.records.masks import decode
 from components.core.records.records import Result
 from components.core.run.errors import AvisError

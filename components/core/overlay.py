@@ -192,7 +192,7 @@ def render_overlay(
         audio_rate_hz: samples per second.
         panel_height_px: height of each panel; the width follows from the picture.
     """
-    from components.core.video_writer import write_video
+    from components.core.media.encode import write_video
 
     frames = _overlay_frames(pictures, picture_rate_hz, panels, lanes, frame_rate_hz, panel_height_px)
     write_video(path, frames, frame_rate_hz=picture_rate_hz, audio=audio, audio_rate_hz=audio_rate_hz)

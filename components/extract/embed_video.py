@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from components.core.audio_features import embed_seconds
 from components.core.clips.index import MediaEntry
 from components.core.clips.reader import read_seconds
+from components.core.media.audio_features import embed_seconds
 from components.core.media_store import all_names
 from components.core.records.records import Video
 from components.core.run.files import replace_file, sha256_file

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
-from components.core.media import ClipReader, MediaError, MediaProblem, read_sound
+from components.core.media.decode import ClipReader, MediaError, MediaProblem, read_sound
 from components.core.media_store import all_names, names
 from components.core.raw.frame_folder import (
     AUDIO_NAME,

@@ -249,7 +249,7 @@ def _features(
 def _fingerprint_of_encoder(params: ExtractParams) -> str:
     if params.audio_weights is None:
         return ""
-    from components.core.audio_features import encoder_fingerprint  # with it comes PyTorch
+    from components.core.media.audio_features import encoder_fingerprint  # with it comes PyTorch
 
     return encoder_fingerprint(Path(params.audio_weights))
 

@@ -11,8 +11,16 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media import MediaError, MediaInfo, MediaProblem, Picture, VideoWriter, decode, probe
-from components.core.soundtrack import Soundtrack
+from components.core.media.decode import (
+    MediaError,
+    MediaInfo,
+    MediaProblem,
+    Picture,
+    VideoWriter,
+    decode,
+    probe,
+)
+from components.core.media.sound import Soundtrack
 
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 _ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms

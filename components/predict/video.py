@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components.core.audio_features import embed_seconds, encoder_fingerprint
 from components.core.clips.index import FEATURES_OF_SOURCE
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
-from components.core.media import ClipReader, probe, stream_sound
+from components.core.media.audio_features import embed_seconds, encoder_fingerprint
+from components.core.media.decode import ClipReader, probe, stream_sound
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.records.masks import is_empty
 from components.core.records.records import Result

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from components.core.media import MediaError, MediaProblem, read_clip
+from components.core.media.decode import MediaError, MediaProblem, read_clip
 from components.core.raw.index import Status
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
@@ -187,7 +187,7 @@ def wide_pixels(path: Path) -> None:
 JUDGE = """
 import resource, sys
 from pathlib import Path
-from components.core.media import MediaError
+from components.core.media.decode import MediaError
 from components.extract.extract_video import ClipReader
 from components.ingest.settle import settle
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

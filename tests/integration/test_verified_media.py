@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.media import MediaError, decode
+from components.core.media.decode import MediaError, decode
+from components.core.media.sound import Soundtrack
 from components.core.raw.index import RawEntry, Status
-from components.core.soundtrack import Soundtrack
 from components.core.storage import FolderStore
 from components.extract.extract_video import Task, extract_video
 from components.extract.params import ExtractParams

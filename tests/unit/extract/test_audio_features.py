@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.audio_features import BLOCK_S, embed_seconds
 from components.core.clips.index import FEATURES_OF_SOURCE, read_media_index
 from components.core.clips.reader import read_features, read_sound, seconds_of_sound
+from components.core.media.audio_features import BLOCK_S, embed_seconds
 from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.records.records import Video
 from components.core.run.errors import AvisError

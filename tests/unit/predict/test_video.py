@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from components.core.audio_features import encoder_fingerprint
 from components.core.clips.index import MediaEntry
 from components.core.clips.reader import seconds_of_sound
-from components.core.media import probe, read_clip, read_sound
+from components.core.media.audio_features import encoder_fingerprint
+from components.core.media.decode import probe, read_clip, read_sound
 from components.core.records.masks import decode
 from components.core.records.records import Result
 from components.core.run.errors import AvisError

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.audio_features import encoder_fingerprint
 from components.core.clips.index import read_media_index, write_media_index
+from components.core.media.audio_features import encoder_fingerprint
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.storage import FolderStore

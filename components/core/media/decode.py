@@ -21,9 +21,9 @@ import av.stream
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.media.encode import VideoWriter, write_video
+from components.core.media.sound import Soundtrack
 from components.core.run.errors import AvisError
-from components.core.soundtrack import Soundtrack
-from components.core.video_writer import VideoWriter, write_video
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream

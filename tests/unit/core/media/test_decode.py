@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from components.core.media import (
+from components.core.media.decode import (
     ClipReader,
     MediaError,
     MediaProblem,
@@ -18,7 +18,7 @@ from components.core.media import (
     stream_sound,
     write_video,
 )
-from components.core.soundtrack import Soundtrack
+from components.core.media.sound import Soundtrack
 from tests.support.clips import grey, make_clip, onset_s
 
 

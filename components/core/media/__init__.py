@@ -1,0 +1,1 @@
+"""Pictures and sound out of and into video files."""
