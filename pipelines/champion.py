@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.core.registry import CHAMPION, Registry, Version
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
-from components.core.tracking import data_run
+from components.core.tracking.registry import CHAMPION, Registry, Version
+from components.core.tracking.run import data_run
 from components.promote.freshness import Freshness, freshness
 from components.promote.params import PromotionParams
 from pipelines.champion_model import measure_version

@@ -12,7 +12,8 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from prefect.states import Completed
 
-from components.core.registry import (
+from components.core.run.paths import Paths
+from components.core.tracking.registry import (
     CHAMPION,
     COMMIT,
     DECISION,
@@ -22,7 +23,6 @@ from components.core.registry import (
     Registry,
     Version,
 )
-from components.core.run.paths import Paths
 from components.evaluate.counts_file import CountsFile, read_counts
 from components.promote.decision import Decision, decide
 from components.promote.params import PromotionParams

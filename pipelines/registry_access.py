@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from components.core.registry import Registry, RegistryAway
 from components.core.run.errors import AvisError
 from components.core.run.params import PARAMS, read_block, read_variant_names
 from components.core.run.paths import Paths
-from components.core.tracking import tracking_params, tracking_uri
+from components.core.tracking.registry import Registry, RegistryAway
+from components.core.tracking.run import tracking_params, tracking_uri
 from components.promote.params import PromotionParams
 
 P = ParamSpec("P")

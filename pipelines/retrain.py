@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from components.core.registry import (
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
+from components.core.run.process import disable_telemetry
+from components.core.tracking.registry import (
     CHAMPION,
     COMMIT,
     DECISION,
@@ -22,10 +25,7 @@ from components.core.registry import (
     RegistryAway,
     Version,
 )
-from components.core.run.errors import AvisError
-from components.core.run.paths import Paths
-from components.core.run.process import disable_telemetry
-from components.core.tracking import send_pending, tracking_uri
+from components.core.tracking.run import send_pending, tracking_uri
 from components.promote.params import PromotionParams
 from pipelines.champion_model import fetch_version
 from pipelines.git import without_passwords

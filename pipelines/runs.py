@@ -12,8 +12,8 @@ from typing import Literal
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.paths import Paths
-from components.core.tracking import send_pending, tracking_params, tracking_uri
-from components.core.tracking_read import RunRecord, TrackedRuns
+from components.core.tracking.reader import RunRecord, TrackedRuns
+from components.core.tracking.run import send_pending, tracking_params, tracking_uri
 from pipelines.searches import Search, read_searches
 from pipelines.terminal import plain
 

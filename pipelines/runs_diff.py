@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from components.compare.params import CompareParams
-from components.core.registry import CHALLENGER, CHAMPION, PREVIOUS
 from components.core.run.errors import AvisError
-from components.core.tracking_read import RunRecord, TrackedRuns
+from components.core.tracking.reader import RunRecord, TrackedRuns
+from components.core.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS
 from components.evaluate.counts_file import CountsFile, read_counts
 from components.evaluate.paired import Difference, paired_differences
 from components.evaluate.protocols import PROTOCOLS

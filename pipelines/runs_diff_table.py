@@ -11,7 +11,7 @@ from components.compare.params import CompareParams
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.params import read_block
-from components.core.tracking import tracking_params
+from components.core.tracking.run import tracking_params
 from components.promote.params import PromotionParams
 from pipelines.runs import commit_of, open_runs
 from pipelines.runs_diff import ClipDifference, Pair, RunsDiff, clips_csv, compare, find

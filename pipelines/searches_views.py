@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from components.core.tracking import tracking_params, tracking_uri
+from components.core.tracking.run import tracking_params, tracking_uri
 from pipelines.runs import open_runs
 from pipelines.searches import Search, read_searches
 

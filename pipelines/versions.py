@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from components.core.registry import CHAMPION, DECISION, PREVIOUS, REASON, Registry, Version
 from components.core.run.errors import AvisError
+from components.core.tracking.registry import CHAMPION, DECISION, PREVIOUS, REASON, Registry, Version
 from pipelines.champion_model import fetch_version
 from pipelines.graph import find_root
 from pipelines.notifications import notify

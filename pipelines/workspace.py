@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.tracking import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
+from components.core.tracking.run import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
 from pipelines.dvc_command import dvc
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git, identity, without_passwords

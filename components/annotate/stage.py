@@ -33,7 +33,7 @@ from components.core.run.files import write_json
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.tracking import Run, data_run
+from components.core.tracking.run import Run, data_run
 
 
 @dataclass

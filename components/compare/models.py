@@ -9,7 +9,7 @@ from typing import Any
 
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.tracking import Run
+from components.core.tracking.run import Run
 from components.evaluate.counts_file import CountsFile, read_counts
 from components.evaluate.protocols import PROTOCOLS
 

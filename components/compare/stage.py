@@ -15,7 +15,7 @@ from components.core.records.records import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.paths import Paths
-from components.core.tracking import continue_run
+from components.core.tracking.run import continue_run
 
 
 def compare(params: CompareParams, *, dataset: str, variants: Sequence[str], paths: Paths) -> None:

@@ -9,7 +9,7 @@ from components.core.records.results_reader import index_results
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.tracking import continue_run
+from components.core.tracking.run import continue_run
 from components.evaluate.bootstrap import confidence_intervals
 from components.evaluate.evaluate import Scores, score_indexed
 from components.evaluate.failure_tables import FailureScores, totals

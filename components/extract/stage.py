@@ -27,7 +27,7 @@ from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
 from components.core.storage import StorageParams, Store, open_store, read_storage
-from components.core.tracking import data_run
+from components.core.tracking.run import data_run
 from components.extract.extract_video import (
     Task,
     extract_video,

@@ -24,7 +24,7 @@ from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
 from components.core.storage import StorageParams, Store, open_store, read_storage
-from components.core.tracking import data_run
+from components.core.tracking.run import data_run
 from components.ingest.download import check_cookies, check_format
 from components.ingest.finished import NEW, are_local, equal, finished_before, positions_of
 from components.ingest.folder import INDEX, JOURNAL, Known, bring_along, known_rows, old_index, prune

@@ -13,7 +13,7 @@ from components.core.records.records import AnnotationSet, read_annotations, rea
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths
-from components.core.tracking import continue_run, training_run
+from components.core.tracking.run import continue_run, training_run
 from components.mllm import sounding
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
 from components.mllm.media import Clip

@@ -11,7 +11,7 @@ from components.core.records.records import AnnotationSet, Result, read_annotati
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths
-from components.core.tracking import continue_run
+from components.core.tracking.run import continue_run
 from components.predict.clips import Predictor
 from components.predict.media_clips import clip_moments
 from components.predict.params import PredictParams

@@ -17,7 +17,7 @@ from components.core.run.files import replace_file, write_json
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.tracking import Run, data_run
+from components.core.tracking.run import Run, data_run
 from components.qa.agreements import read_agreements
 from components.qa.checks import Check, all_checks, chosen_checks
 from components.qa.clip import Clip

@@ -19,7 +19,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant
 from components.core.run.paths import Paths
-from components.core.tracking import Run, training_run
+from components.core.tracking.run import Run, training_run
 from components.train.annotated_clips import AnnotatedClips
 from components.train.checkpoint import load_checkpoint
 from components.train.clip import collate

@@ -28,7 +28,7 @@ from components.core.records.records import (
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.tracking import training_run
+from components.core.tracking.run import training_run
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams

@@ -24,9 +24,9 @@ from prefect.flow_runs import resume_flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from components.core.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
 from components.core.run.errors import AvisError
 from components.core.run.lineage import file_md5
+from components.core.tracking.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
 from pipelines import champion as checking
 from pipelines import contest, registry_access, versions
 from pipelines import retrain as retraining
@@ -76,7 +76,7 @@ MAKE = """
     import yaml
     from components.core.run.files import write_json
     from components.core.run.process import run_stage
-    from components.core.tracking import continue_run, training_run
+    from components.core.tracking.run import continue_run, training_run
     from tests.support.promotion_scores import clip_name, counts_of, scores_of, write_scores
 
     model, evaluation = Path("data/model/avism"), Path("data/evaluation/avism")

@@ -13,7 +13,7 @@ from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.tracking import MemoryRun
+from components.core.tracking.run import MemoryRun
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 4
 

@@ -29,7 +29,7 @@ from components.core.records.results_reader import index_results
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.tracking import send_pending
+from components.core.tracking.run import send_pending
 from components.evaluate import evaluate as evaluation
 from components.evaluate.bootstrap import confidence_intervals
 from components.evaluate.evaluate import score, score_indexed

@@ -125,7 +125,7 @@ def test_a_stage_depends_on_the_shared_code_that_it_uses_and_on_no_more(stage: s
     ("changed", "must_not_run"),
     [
         ("components/evaluate", {"train", "predict", "qa"}),
-        ("components/core/tracking.py", set(EXPECTED)),
+        ("components/core/tracking/run.py", set(EXPECTED)),
         ("components/compare", {"mllm", "evaluate", "train"}),
         ("docs", set(EXPECTED)),
         ("pipelines", set(EXPECTED)),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from components.core.tracking import continue_run, training_run
+from components.core.tracking.run import continue_run, training_run
 from pipelines.cli import main
 from pipelines.runs import show_runs
 

@@ -11,7 +11,7 @@ import pytest
 from components.core.records.records import read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.tracking import MemoryRun
+from components.core.tracking.run import MemoryRun
 from components.qa.agreements import Agreement, read_agreements, write_agreements
 from components.qa.params import QaParams
 from components.qa.stage import Outcome, qa

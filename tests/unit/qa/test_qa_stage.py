@@ -14,7 +14,7 @@ import pytest
 from components.core.clips.index import read_media_index
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.tracking import MemoryRun
+from components.core.tracking.run import MemoryRun
 from components.qa.checks import Check, chosen_checks
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.registry import (
+from components.core.run.errors import AvisError
+from components.core.tracking.registry import (
     CHALLENGER,
     CHAMPION,
     COMMIT,
@@ -17,7 +18,6 @@ from components.core.registry import (
     Registry,
     RegistryAway,
 )
-from components.core.run.errors import AvisError
 
 pytestmark = pytest.mark.integration
 

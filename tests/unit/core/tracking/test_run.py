@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.core import tracking
 from components.core.run.errors import AvisError
-from components.core.tracking import (
+from components.core.tracking import run as tracking
+from components.core.tracking.run import (
     MemoryRun,
     continue_run,
     data_run,
@@ -24,7 +24,7 @@ from components.core.tracking import (
     training_run,
 )
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield tmp_path
     for process in psutil.process_iter(["cmdline"]):
-        sender = "components.core.tracking_send" in (process.info["cmdline"] or [])
+        sender = "components.core.tracking.sender" in (process.info["cmdline"] or [])
         if sender and process.cwd() == str(tmp_path):
             process.kill()
             process.wait(10)
@@ -136,7 +136,7 @@ def test_one_model_is_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 STAGE = """
 import sys, time
-from components.core.tracking import data_run
+from components.core.tracking.run import data_run
 with data_run(sys.argv[1], params={"a": 1}) as run:
     run.metrics({"videos": 3})
     print("said", flush=True)

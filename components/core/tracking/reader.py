@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from components.core.run.errors import AvisError
-from components.core.tracking import NO_TRACKING
-from components.core.tracking_send import Away, Store
+from components.core.tracking.run import NO_TRACKING
+from components.core.tracking.sender import Away, Store
 
 _PAGE = 1000  # runs that MLflow hands out at a time
 

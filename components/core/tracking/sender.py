@@ -1,6 +1,6 @@
-"""Sends what stages said (components/core/tracking.py) to MLflow. The only module that imports MLflow.
+"""Sends what stages said (components/core/tracking/run.py) to MLflow. The only module that imports MLflow.
 
-    python -m components.core.tracking_send FOLDER     (MLFLOW_TRACKING_URI is set)
+    python -m components.core.tracking.sender FOLDER     (MLFLOW_TRACKING_URI is set)
 
 One process serves all stages that run beside or soon after each other: importing MLflow takes seconds, and
 one writer needs no luck with sqlite's locks. It sends the sessions below FOLDER, oldest first: those that
@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 from components.core.run.errors import AvisError
 from components.core.run.process import disable_telemetry
-from components.core.tracking import STAND_IN, TrackedRun, pending, sender_lock, store_name
+from components.core.tracking.run import STAND_IN, TrackedRun, pending, sender_lock, store_name
 
 _POLL_S = 0.3
 _RETRY_S = 2.0

@@ -1,7 +1,7 @@
 """What a stage tells MLflow: parameters, metrics, files, where its data came from.
 
 A stage appends what it says to a folder of its own under `data/.tracking/`; a process beside it
-(components/core/tracking_send.py, the only module that imports MLflow) sends it on and serves the next stages
+(components/core/tracking/sender.py, the only module that imports MLflow) sends it on and serves the next stages
 too. So not every stage pays for importing MLflow, none loses what it said when it is killed or the tracking
 server is away, and none fails because of it: what could not be sent goes out with the next command.
 """
@@ -193,7 +193,7 @@ def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRu
     settings = tracking_params()
     if settings.uri == NO_TRACKING:
         return None
-    from components.core.tracking_send import find_run
+    from components.core.tracking.sender import find_run
 
     return find_run(settings.uri, (paths or Paths()).tracking, settings.experiment, reference)
 
@@ -207,7 +207,7 @@ def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, st
     settings = tracking_params()
     if settings.uri == NO_TRACKING:
         return {}
-    from components.core.tracking_send import run_files
+    from components.core.tracking.sender import run_files
 
     return run_files(settings.uri, (paths or Paths()).tracking, settings.experiment, artifact)
 
@@ -509,13 +509,13 @@ def _run(settings: TrackingParams, start: Mapping[str, object], paths: Paths) ->
 
 
 def _start_sender(folder: Path, uri: str) -> "subprocess.Popen[bytes]":
-    code = str(Path(__file__).resolve().parents[2])
+    code = str(Path(__file__).resolve().parents[3])
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [code, environment.get("PYTHONPATH")]))
     environment["MLFLOW_TRACKING_URI"] = uri  # by the environment: an address may hold a password
     with (folder / "sender.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "components.core.tracking_send", str(folder)],
+            [sys.executable, "-m", "components.core.tracking.sender", str(folder)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
