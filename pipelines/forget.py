@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.core.clips.index import read_media_index, write_media_index
-from components.core.media_store import all_names
 from components.core.raw.clip_names import source_of
 from components.core.raw.forgotten import Forgotten, ForgottenVideos
 from components.core.raw.index import read_raw_index, write_raw_index
@@ -21,7 +20,8 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
 from components.core.run.params import read_block, read_dataset
 from components.core.run.paths import Paths
-from components.core.storage import FolderStore, Store, open_store, read_storage
+from components.core.storage.base import FolderStore, Store, open_store, read_storage
+from components.core.storage.names import all_names
 from components.ingest.from_names import video_id_of
 from components.ingest.params import IngestParams
 from pipelines.forget_dvc import remove_objects

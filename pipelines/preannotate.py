@@ -13,11 +13,11 @@ from components.annotate.formats.label_studio_writer import tasks, write_tasks
 from components.annotate.sources import read_sources
 from components.annotate.union import unite_all
 from components.core.clips.index import MediaEntry, read_media_index
-from components.core.media_mirror import with_local_media
 from components.core.records.records import SPLITS, AnnotationSet, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.preannotate.drafts import (
     DraftTrack,
     annotation_set,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from components.core.media_mirror import with_local_media
 from components.core.records.records import Track, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.qa.suspicions import Suspicion, write_suspicions
 
 

@@ -10,11 +10,11 @@ from components.compare.page import Comparison, render
 from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
-from components.core.media_mirror import with_local_media
 from components.core.records.records import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run
 
 

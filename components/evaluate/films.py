@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media_mirror import with_local_media
 from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.records.masks import Segmentation
 from components.core.records.records import AnnotationSet, Video
@@ -18,6 +17,7 @@ from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.evaluate.evaluate import Row
 from components.evaluate.overlaps import VideoMasks
 from components.evaluate.params import EvaluateParams

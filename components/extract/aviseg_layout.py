@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.media.decode import read_sound
-from components.core.media_mirror import with_local_media
 from components.core.raw.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
 from components.core.raw.index import read_raw_index
 from components.core.records.records import SPLITS, Video, read_annotations
@@ -28,7 +27,8 @@ from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, safe_name, write_bytes
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import Store, open_store, read_storage
+from components.core.storage.base import Store, open_store, read_storage
+from components.core.storage.mirror import with_local_media
 from components.extract.media_files import SAMPLE_RATE_HZ, audio_file, features_file, frames_folder, write_wav
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
 from components.core.media.decode import ClipReader, MediaError, MediaProblem, read_sound
-from components.core.media_store import all_names, names
 from components.core.raw.frame_folder import (
     AUDIO_NAME,
     FEATURES_NAME,
@@ -25,7 +24,8 @@ from components.core.raw.frame_folder import (
 from components.core.raw.index import RawEntry, Status
 from components.core.run.disk import noticing_full_disk
 from components.core.run.files import replace_file, replace_folder, sha256_file
-from components.core.storage import Store
+from components.core.storage.base import Store
+from components.core.storage.names import all_names, names
 from components.extract.media_files import (
     SAMPLE_RATE_HZ,
     audio_file,

@@ -16,7 +16,6 @@ from components.core.clips.index import (
     read_media_index,
     write_media_index,
 )
-from components.core.media_store import MediaFinder, all_names, names
 from components.core.raw.index import RawEntry, Status, read_raw_index
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
@@ -26,7 +25,8 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.storage import StorageParams, Store, open_store, read_storage
+from components.core.storage.base import StorageParams, Store, open_store, read_storage
+from components.core.storage.names import MediaFinder, all_names, names
 from components.core.tracking.run import data_run
 from components.extract.extract_video import (
     Task,

@@ -17,7 +17,7 @@ from components.core.records.records import ManifestEntry
 from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file
-from components.core.storage import Store
+from components.core.storage.base import Store
 from components.ingest.download import DownloadError, download
 from components.ingest.frames import take_frames
 from components.ingest.params import IngestParams

@@ -18,7 +18,7 @@ from components.core.raw.index import RawEntry, Status, raw_table, read_raw_tabl
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
-from components.core.storage import Store
+from components.core.storage.base import Store
 from components.ingest.fetch import PARTS
 
 INDEX = "index.parquet"

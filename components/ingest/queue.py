@@ -13,7 +13,7 @@ from components.core.records.records import ManifestEntry
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.storage import Store
+from components.core.storage.base import Store
 from components.ingest.fetch import Fetched, Task, fetch, is_local, new_row
 from components.ingest.params import IngestParams
 from components.ingest.status import PAUSING

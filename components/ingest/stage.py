@@ -23,7 +23,7 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files, re
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.storage import StorageParams, Store, open_store, read_storage
+from components.core.storage.base import StorageParams, Store, open_store, read_storage
 from components.core.tracking.run import data_run
 from components.ingest.download import check_cookies, check_format
 from components.ingest.finished import NEW, are_local, equal, finished_before, positions_of

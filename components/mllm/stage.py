@@ -8,11 +8,11 @@ from math import fsum
 from pathlib import Path
 from statistics import fmean
 
-from components.core.media_mirror import with_local_media
 from components.core.records.records import AnnotationSet, read_annotations, read_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run, training_run
 from components.mllm import sounding
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview

@@ -6,11 +6,11 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
-from components.core.media_mirror import with_local_media
 from components.core.records.records import AnnotationSet, Result, read_annotations, write_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run
 from components.predict.clips import Predictor
 from components.predict.media_clips import clip_moments

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from components.core.clips.index import read_media_index
-from components.core.media_mirror import with_local_media
 from components.core.raw.clip_names import source_of
 from components.core.records.records import SPLITS
 from components.core.run.engine import run_items
@@ -17,6 +16,7 @@ from components.core.run.files import replace_file, write_json
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
+from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import Run, data_run
 from components.qa.agreements import read_agreements
 from components.qa.checks import Check, all_checks, chosen_checks

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from components.core.clips.index import common_features, common_frame_rate_hz
-from components.core.media_mirror import with_local_media
 from components.core.records.masks import is_empty
 from components.core.records.records import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import Run, training_run
 from components.train.annotated_clips import AnnotatedClips
 from components.train.checkpoint import load_checkpoint

@@ -21,13 +21,13 @@ import psutil
 import pytest
 import yaml
 
-from components.core import s3_store
 from components.core.clips.index import read_media_index
-from components.core.media_mirror import with_local_media
 from components.core.raw.index import read_raw_index
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import StorageParams
+from components.core.storage import s3 as s3_store
+from components.core.storage.base import StorageParams
+from components.core.storage.mirror import with_local_media
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
@@ -49,7 +49,7 @@ import sys
 from pathlib import Path
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import StorageParams
+from components.core.storage.base import StorageParams
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 if __name__ == "__main__":

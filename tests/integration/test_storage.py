@@ -8,13 +8,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from components.core import s3_store
 from components.core.raw.frame_folder import sha256_folder
 from components.core.records.records import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import FolderStore, StorageParams, Store, open_store, scratch_folder
+from components.core.storage import s3 as s3_store
+from components.core.storage.base import FolderStore, StorageParams, Store, open_store, scratch_folder
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams

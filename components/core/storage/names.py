@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.core.clips.index import MediaEntry
-from components.core.storage import Store, Stored
+from components.core.storage.base import Store, Stored
 
 _WAV_HEADER_BYTES = 44
 

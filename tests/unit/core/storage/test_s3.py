@@ -4,7 +4,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from components.core.s3_store import StorageError, _said
+from components.core.storage.s3 import StorageError, _said
 
 
 def answer(status: int, code: str) -> ClientError:

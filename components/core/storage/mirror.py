@@ -11,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.core.clips.index import MediaEntry, read_media_index, write_media_index
-from components.core.media_store import MediaFinder, all_names, names
 from components.core.raw.frame_folder import sha256_folder
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
 from components.core.run.files import remove_leftovers, sha256_file
 from components.core.run.paths import Paths
-from components.core.storage import FolderStore, StorageParams, Store, open_store, read_storage
+from components.core.storage.base import FolderStore, StorageParams, Store, open_store, read_storage
+from components.core.storage.names import MediaFinder, all_names, names
 
 INDEX = "index.parquet"
 _AT_ONCE = 4  # videos; each fetches several files at once

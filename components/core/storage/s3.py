@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from components.core.raw.frame_folder import sha256_folder
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
-from components.core.storage import Stored, scratch_folder
+from components.core.storage.base import Stored, scratch_folder
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -88,7 +88,7 @@ def open_store(url: str | None, folder: Path) -> Store:
     """The store of an s3:// URL, or of a folder of this machine where there is none."""
     if url is None:
         return FolderStore(folder)
-    from components.core.s3_store import S3Store
+    from components.core.storage.s3 import S3Store
 
     return S3Store(url.rstrip("/"))
 
