@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.records.masks import Segmentation
 from components.core.records.records import AnnotationSet, Video
 from components.core.records.results_reader import ResultsIndex, read_rows
+from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

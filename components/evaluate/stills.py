@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.overlay import OverlayTrack, Picture, draw_masks
 from components.core.records.masks import decode
 from components.core.records.records import Video
+from components.core.reports.overlay import OverlayTrack, Picture, draw_masks
 from components.core.run.errors import AvisError
 from components.evaluate.films import FilmSource, overlay_tracks
 

@@ -4,7 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from components.core.overlay import (
+from components.core.records import masks
+from components.core.reports.overlay import (
     BACKGROUND,
     Lane,
     OverlayTrack,
@@ -15,7 +16,6 @@ from components.core.overlay import (
     render_overlay,
     track_colours,
 )
-from components.core.records import masks
 
 RED = (255, 0, 0)
 

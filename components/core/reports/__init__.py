@@ -1,0 +1,1 @@
+"""What pages and films are made of."""
