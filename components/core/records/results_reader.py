@@ -80,7 +80,7 @@ def read_rows(
     """Read and check the rows of one video.
 
     Returns:
-        the rows, their masks as checked, compressed RLE (components.core.records.masks.compress); and the rows that
+        the rows, their masks as checked, compressed RLE (records.masks.compress); and the rows that
         were left out with what is wrong with them.
 
     Raises:
