@@ -12,11 +12,11 @@ from collections import Counter
 
 import numpy as np
 
+from components.core.metrics.bootstrap import confidence_intervals
+from components.core.metrics.evaluation import score
+from components.core.metrics.paired import paired_differences
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Result, Track, Video
-from components.evaluate.bootstrap import confidence_intervals
-from components.evaluate.evaluate import score
-from components.evaluate.paired import paired_differences
 
 HEIGHT, WIDTH, FRAMES, CATEGORIES = 12, 16, 2, 3
 CLIPS, SETS, DRAWS = 60, 200, 300

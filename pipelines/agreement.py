@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.core.metrics.evaluation import score
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.evaluate.evaluate import score
 from components.qa.agreements import Agreement
 
 

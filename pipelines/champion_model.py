@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 
+from components.core.metrics.counts import CountsFile, read_counts
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.core.run.paths import Paths
 from components.core.tracking.registry import WEIGHTS_MD5, Version
-from components.evaluate.counts_file import CountsFile, read_counts
 from pipelines.children import Children, read_lines, time_limit
 from pipelines.dvc_repo import open_repo
 from pipelines.git import git

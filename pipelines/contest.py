@@ -12,6 +12,7 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from prefect.states import Completed
 
+from components.core.metrics.counts import CountsFile, read_counts
 from components.core.run.paths import Paths
 from components.core.tracking.registry import (
     CHAMPION,
@@ -23,7 +24,6 @@ from components.core.tracking.registry import (
     Registry,
     Version,
 )
-from components.evaluate.counts_file import CountsFile, read_counts
 from components.promote.decision import Decision, decide
 from components.promote.params import PromotionParams
 from components.promote.report import DOCUMENT, PAGE, Candidate, write_report

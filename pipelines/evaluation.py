@@ -7,18 +7,18 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from components.core.metrics.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
+from components.core.metrics.evaluation import Scores, numbers, protocols_of, score_indexed
+from components.core.metrics.paired import Difference, paired_differences
+from components.core.metrics.protocols import PROTOCOLS, Protocol
+from components.core.metrics.score import HEADLINES
 from components.core.records.records import read_annotations
 from components.core.records.results_reader import ResultsIndex, index_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import EngineParams, read_block
-from components.evaluate.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
-from components.evaluate.evaluate import Scores, numbers, protocols_of, score_indexed
 from components.evaluate.films import FilmSource, find_media
-from components.evaluate.paired import Difference, paired_differences
 from components.evaluate.params import EvaluateParams
-from components.evaluate.protocols import PROTOCOLS, Protocol
-from components.evaluate.score import HEADLINES
 from components.evaluate.writing import write_evaluation
 
 _LEFT_OUT_SHOWN = 10

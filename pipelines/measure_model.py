@@ -22,11 +22,11 @@ def measure_model(model: Path, out: Path) -> None:
     Raises:
         AvisError: the model cannot be loaded by this code, knows other categories, or media are missing.
     """
+    from components.core.metrics.counts import write_counts
+    from components.core.metrics.evaluation import score_files
     from components.core.records.records import read_annotations, write_results
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths
-    from components.evaluate.counts_file import write_counts
-    from components.evaluate.evaluate import score_files
     from components.predict.clips import Predictor
     from components.predict.params import PredictParams
     from components.predict.stage import predict_clips

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from components.compare.params import CompareParams
+from components.core.metrics.counts import CountsFile, read_counts
+from components.core.metrics.paired import Difference, paired_differences
+from components.core.metrics.protocols import PROTOCOLS
+from components.core.metrics.score import of_videos
 from components.core.run.errors import AvisError
 from components.core.tracking.reader import RunRecord, TrackedRuns
 from components.core.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS
-from components.evaluate.counts_file import CountsFile, read_counts
-from components.evaluate.paired import Difference, paired_differences
-from components.evaluate.protocols import PROTOCOLS
-from components.evaluate.score import of_videos
 from pipelines.git import git
 
 _RUN_ID = re.compile(r"[0-9a-f]{4,32}")

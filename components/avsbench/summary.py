@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from components.avsbench.binary import BinaryScore
 from components.avsbench.semantic import ClassSums
-from components.evaluate.bootstrap import interval_around, video_draws
+from components.core.metrics.bootstrap import interval_around, video_draws
 
 Values = dict[str, float | None]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.evaluate.paired import Difference
+from components.core.metrics.paired import Difference
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from components.compare.models import Model
 from components.compare.params import CompareParams
+from components.core.metrics.paired import Difference, paired_differences
+from components.core.metrics.protocols import PROTOCOLS
 from components.core.run.errors import AvisError
-from components.evaluate.paired import Difference, paired_differences
-from components.evaluate.protocols import PROTOCOLS
 
 Differences = Mapping[str, Mapping[str, Difference | None]]
 """Protocol -> headline metric -> difference; None where one of the two has no such number."""

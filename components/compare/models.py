@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.core.metrics.counts import CountsFile, read_counts
+from components.core.metrics.protocols import PROTOCOLS
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.tracking.run import Run
-from components.evaluate.counts_file import CountsFile, read_counts
-from components.evaluate.protocols import PROTOCOLS
 
 
 @dataclass(frozen=True)

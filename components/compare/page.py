@@ -11,8 +11,8 @@ from components.compare.cells import Cell
 from components.compare.differences import Differences
 from components.compare.models import Model
 from components.compare.strips import Strip
+from components.core.metrics.paired import Difference
 from components.core.records.records import AnnotationSet
-from components.evaluate.paired import Difference
 
 MLFLOW_URL = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from components.compare.differences import Differences
 from components.compare.models import Model
-from components.evaluate.protocols import PROTOCOLS
+from components.core.metrics.protocols import PROTOCOLS
 
 
 def table_csv(

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.metrics.evaluation import Row
+from components.core.metrics.overlaps import VideoMasks
 from components.core.records.masks import Segmentation
 from components.core.records.records import AnnotationSet, Video
 from components.core.records.results_reader import ResultsIndex, read_rows
@@ -18,8 +20,6 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
-from components.evaluate.evaluate import Row
-from components.evaluate.overlaps import VideoMasks
 from components.evaluate.params import EvaluateParams
 
 _MOST_PREDICTED = 12  # tracks drawn of a clip, the best scores first

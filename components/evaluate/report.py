@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.core.metrics.evaluation import ProtocolScores, Row, Scores
+from components.core.metrics.failures import tables as failure_tables
+from components.core.metrics.failures.tables import NOTHING, FailureScores
+from components.core.metrics.failures.video import CAUSES, SIZES, SOURCES
+from components.core.metrics.failures.words import findings
+from components.core.metrics.score import HEADLINES, Value
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
-from components.evaluate import failure_tables, tables
-from components.evaluate.evaluate import ProtocolScores, Row, Scores
-from components.evaluate.failure_tables import NOTHING, FailureScores
-from components.evaluate.failure_words import findings
-from components.evaluate.failures import CAUSES, SIZES, SOURCES
+from components.evaluate import tables
 from components.evaluate.params import EvaluateParams
-from components.evaluate.score import HEADLINES, Value
 
 _COLOURS = ("#2563eb", "#db2777", "#059669", "#d97706")
 # of the outcomes of a frame: right, then the causes (Okabe and Ito's, told apart by everybody)

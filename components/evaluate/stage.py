@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from components.core.metrics.bootstrap import confidence_intervals
+from components.core.metrics.evaluation import Scores, score_indexed
+from components.core.metrics.failures.tables import FailureScores, totals
+from components.core.metrics.score import NO_TRACKS
 from components.core.records.records import read_annotations
 from components.core.records.results_reader import index_results
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.tracking.run import continue_run
-from components.evaluate.bootstrap import confidence_intervals
-from components.evaluate.evaluate import Scores, score_indexed
-from components.evaluate.failure_tables import FailureScores, totals
 from components.evaluate.films import FilmSource, pipeline_media
 from components.evaluate.params import EvaluateParams
-from components.evaluate.score import NO_TRACKS
 from components.evaluate.stills import write_stills
 from components.evaluate.writing import COUNTS, FILES, FOLDERS, Metrics, write_evaluation
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate import average_precision, failure_tables, fsla, hota
-from components.evaluate.evaluate import Row, Scores
-from components.evaluate.failure_tables import FailureScores
-from components.evaluate.protocols import Protocol
-from components.evaluate.score import Added, hota_curve, precision_curve
+from components.core.metrics import average_precision, fsla, hota
+from components.core.metrics.evaluation import Row, Scores
+from components.core.metrics.failures import tables as failure_tables
+from components.core.metrics.failures.tables import FailureScores
+from components.core.metrics.protocols import Protocol
+from components.core.metrics.score import Added, hota_curve, precision_curve
 
 _CURVE_HEADERS = {  # of curves that do not exist, so that the file does
     "fsla": "threshold,FSLA\n",

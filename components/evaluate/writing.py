@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from components.core.metrics.bootstrap import LEVEL_PERCENT, rounded_intervals
+from components.core.metrics.counts import write_counts
+from components.core.metrics.evaluation import Scores, rounded
+from components.core.metrics.failures import tables as failure_tables
+from components.core.metrics.score import Value
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json, write_text
 from components.core.run.params import EngineParams
-from components.evaluate import failure_tables, films, tables
-from components.evaluate.bootstrap import LEVEL_PERCENT, rounded_intervals
-from components.evaluate.counts_file import write_counts
-from components.evaluate.evaluate import Scores, rounded
+from components.evaluate import films, tables
 from components.evaluate.films import FilmSource
 from components.evaluate.params import EvaluateParams
 from components.evaluate.report import write_report
-from components.evaluate.score import Value
 
 Metrics = dict[str, dict[str, Value]]
 FILES = ("report.html", "failures.json", "per_category.csv", "per_clip.csv", "intervals.json")

@@ -8,10 +8,10 @@ test has p < 0.05), and no category's HOTA falls by more than `max_category_fall
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from components.core.metrics.counts import CountsFile
+from components.core.metrics.paired import Difference, paired_differences
+from components.core.metrics.score import HEADLINES, add_up, all_values, category_values, clip_values
 from components.core.run.errors import AvisError
-from components.evaluate.counts_file import CountsFile
-from components.evaluate.paired import Difference, paired_differences
-from components.evaluate.score import HEADLINES, add_up, all_values, category_values, clip_values
 from components.promote.params import PromotionParams
 
 CATEGORY_METRIC = "HOTA"  # of few tracks it jumps less than AP does

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from components.core.metrics.score import HEADLINES
 from components.core.run.files import write_json, write_text
-from components.evaluate.score import HEADLINES
 from components.promote.decision import CATEGORY_METRIC, Decision
 from components.promote.params import PromotionParams
 

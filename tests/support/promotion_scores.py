@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.metrics.counts import CountsFile, write_counts
+from components.core.metrics.evaluation import Scores, score
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Result, Track, Video
-from components.evaluate.counts_file import CountsFile, write_counts
-from components.evaluate.evaluate import Scores, score
 
 LENGTH, SIDE = 4, 16
 CATEGORIES = {1: "bell", 2: "horn"}

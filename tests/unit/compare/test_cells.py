@@ -1,5 +1,5 @@
 from components.compare.cells import column, rows
-from components.evaluate.paired import Difference
+from components.core.metrics.paired import Difference
 
 CLEAR = Difference(value=35.0, other=40.0, low=-8.0, high=-2.0, p=0.01)
 UNCLEAR = Difference(value=35.0, other=40.0, low=-12.0, high=2.0, p=0.2)

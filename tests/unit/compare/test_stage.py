@@ -18,6 +18,8 @@ import pytest
 
 from components.compare.params import CompareParams
 from components.compare.stage import compare
+from components.core.metrics.counts import read_counts, write_counts
+from components.core.metrics.evaluation import numbers, score
 from components.core.records import masks
 from components.core.records.records import (
     AnnotationSet,
@@ -29,8 +31,6 @@ from components.core.records.records import (
 )
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.evaluate.counts_file import read_counts, write_counts
-from components.evaluate.evaluate import numbers, score
 from components.evaluate.tables import clip_csv
 
 HEIGHT, WIDTH, LENGTH_S, CLIPS = 36, 64, 5, 3

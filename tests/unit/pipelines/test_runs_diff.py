@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from components.core.metrics.counts import write_counts
+from components.core.metrics.evaluation import score
 from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.evaluate.counts_file import write_counts
-from components.evaluate.evaluate import score
 from components.evaluate.tables import clip_csv
 from pipelines.runs_diff_table import show_diff
-from tests.unit.evaluate.test_corrected import HEIGHT, WIDTH, A, encoded
+from tests.unit.core.metrics.test_corrected import HEIGHT, WIDTH, A, encoded
 
 CATEGORIES = {1: "cello", 2: "drum"}
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.core.metrics.evaluation import score_files
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.errors import AvisError
-from components.evaluate.evaluate import score_files
 
 MASK = masks.encode(np.eye(6, 8, dtype=bool))
 POLYGON = [[0, 0, 4, 0, 4, 4]]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.core.metrics.evaluation import evaluate_files, score_files
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.records.results_file import Rows, scan
 from components.core.run.errors import AvisError
-from components.evaluate.evaluate import evaluate_files, score_files
 
 FULL = masks.encode(np.ones((6, 8), dtype=bool))
 OTHER_SIZE = masks.encode(np.ones((8, 6), dtype=bool))

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from components.evaluate import average_precision, fsla, hota
-from components.evaluate.average_precision import Detections
-from components.evaluate.fsla import FslaFrames
-from components.evaluate.overlaps import Booleans, Floats, Overlaps, Side, canonical
+from components.core.metrics import average_precision, fsla, hota
+from components.core.metrics.average_precision import Detections
+from components.core.metrics.fsla import FslaFrames
+from components.core.metrics.overlaps import Booleans, Floats, Overlaps, Side, canonical
 
 Protocol = Literal["official", "corrected"]
 PROTOCOLS: tuple[Protocol, ...] = ("corrected", "official")

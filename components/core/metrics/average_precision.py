@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from components.evaluate.overlaps import Booleans, Floats, Integers, Overlaps
+from components.core.metrics.overlaps import Booleans, Floats, Integers, Overlaps
 
 # as the published evaluator has them: 0.85 is 0.8500000000000003, and an overlap may fall short by _TOLERANCE
 THRESHOLDS: Floats = np.arange(0.5, 0.96, 0.05)

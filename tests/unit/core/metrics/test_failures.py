@@ -12,11 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.core.records import masks
-from components.core.records.records import Result, Track, Video
-from components.evaluate.failure_tables import collect, document, tables
-from components.evaluate.failure_words import findings
-from components.evaluate.failures import (
+from components.core.metrics.failures.tables import collect, document, tables
+from components.core.metrics.failures.video import (
     CAUSES,
     PREDICTED_FATES,
     SOURCES,
@@ -25,13 +22,16 @@ from components.evaluate.failures import (
     Tally,
     inspect,
 )
-from components.evaluate.identity import identity_switches
-from components.evaluate.overlaps import Overlaps, Side, VideoMasks, measure
+from components.core.metrics.failures.words import findings
+from components.core.metrics.identity import identity_switches
+from components.core.metrics.overlaps import Overlaps, Side, VideoMasks, measure
+from components.core.records import masks
+from components.core.records.records import Result, Track, Video
 
 HEIGHT, WIDTH = 20, 40
 CATEGORIES = (1, 2, 3)
 NAMES = ["cow", "dog", "duck"]
-CASES = Path(__file__).parents[2] / "data" / "eval_cases" / "identity_switches.json"
+CASES = Path(__file__).parents[3] / "data" / "eval_cases" / "identity_switches.json"
 
 
 def box(x, width=10):

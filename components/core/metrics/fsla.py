@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from components.evaluate.hota import alignment_scores
-from components.evaluate.overlaps import Booleans, Floats, Integers, Overlaps
+from components.core.metrics.hota import alignment_scores
+from components.core.metrics.overlaps import Booleans, Floats, Integers, Overlaps
 
 # as the published evaluator has them: 0.15 is 0.15000000000000002, and so on
 THRESHOLDS: Floats = np.arange(0.05, 0.96, 0.05)[:19]

@@ -11,7 +11,7 @@ from operator import add
 
 import numpy as np
 
-from components.evaluate.failures import (
+from components.core.metrics.failures.video import (
     ALONE,
     CAUSES,
     CONFUSED,
@@ -29,8 +29,8 @@ from components.evaluate.failures import (
     Tally,
     VideoFailures,
 )
-from components.evaluate.overlaps import Integers
-from components.evaluate.score import Value
+from components.core.metrics.overlaps import Integers
+from components.core.metrics.score import Value
 
 NOTHING = "nothing"
 PROTOCOL = "corrected"

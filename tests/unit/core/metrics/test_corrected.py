@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.core.metrics.evaluation import score
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Result, Track, Video
-from components.evaluate.evaluate import score
 
 SIZED = ("AP_small", "AP_medium", "AP_large")
 HEIGHT, WIDTH = 12, 16

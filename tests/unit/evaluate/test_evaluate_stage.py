@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
+from components.core.metrics import evaluation
+from components.core.metrics.bootstrap import confidence_intervals
+from components.core.metrics.evaluation import score, score_indexed
+from components.core.metrics.failures.video import CAUSES
 from components.core.records import masks
 from components.core.records.records import (
     AnnotationSet,
@@ -30,10 +34,6 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.tracking.run import send_pending
-from components.evaluate import evaluate as evaluation
-from components.evaluate.bootstrap import confidence_intervals
-from components.evaluate.evaluate import score, score_indexed
-from components.evaluate.failures import CAUSES
 from components.evaluate.films import FilmSource, find_media
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate

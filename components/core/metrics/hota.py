@@ -9,7 +9,7 @@ import motrics
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.overlaps import Booleans, Floats, Overlaps
+from components.core.metrics.overlaps import Booleans, Floats, Overlaps
 
 THRESHOLDS: Floats = np.arange(1, 20, dtype=np.float64) * 0.05
 FIELDS = ("HOTA", "DetA", "AssA", "DetRe", "DetPr", "AssRe", "AssPr", "LocA")

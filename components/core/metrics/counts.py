@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.metrics.average_precision import Ranking
+from components.core.metrics.protocols import PROTOCOLS, Protocol
+from components.core.metrics.score import Counts
 from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
-from components.evaluate.average_precision import Ranking
-from components.evaluate.protocols import PROTOCOLS, Protocol
-from components.evaluate.score import Counts
 
 _RANKED = ("scores", "right", "ignored", "videos", "ends")  # one entry per detection
 

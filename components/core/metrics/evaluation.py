@@ -6,6 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from components.core.metrics.failures.tables import FailureScores, collect
+from components.core.metrics.failures.video import VideoFailures, inspect
+from components.core.metrics.overlaps import VideoMasks, measure
+from components.core.metrics.protocols import PROTOCOLS, Protocol, Summary, summarise
+from components.core.metrics.score import (
+    Added,
+    Counts,
+    Value,
+    add_up,
+    all_values,
+    category_values,
+    clip_values,
+    count,
+)
 from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
 from components.core.records.results_reader import (
     NumberedResult,
@@ -17,20 +31,6 @@ from components.core.records.results_reader import (
 from components.core.run.engine import Outcome, progress_bar, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.evaluate.failure_tables import FailureScores, collect
-from components.evaluate.failures import VideoFailures, inspect
-from components.evaluate.overlaps import VideoMasks, measure
-from components.evaluate.protocols import PROTOCOLS, Protocol, Summary, summarise
-from components.evaluate.score import (
-    Added,
-    Counts,
-    Value,
-    add_up,
-    all_values,
-    category_values,
-    clip_values,
-    count,
-)
 
 _MASKS_WORTH_PROCESSES = 60_000  # fewer are measured sooner than processes start
 
@@ -97,7 +97,7 @@ def score(
         results: the predicted tracks; their order matters to `official` only.
         protocols: which to compute.
         engine: where large sets are measured; the numbers are the same anywhere.
-        failure_score_threshold: find out what goes wrong, too (components/evaluate/failures.py).
+        failure_score_threshold: find out what goes wrong, too (components/core/metrics/failures/video.py).
 
     Raises:
         AvisError: the ground truth has no videos or no categories, or a track does not fit it.

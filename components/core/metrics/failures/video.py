@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate import fsla
-from components.evaluate.identity import identity_switches, match_by_overlap
-from components.evaluate.overlaps import Booleans, Floats, Integers, Overlaps, Side, canonical
+from components.core.metrics import fsla
+from components.core.metrics.identity import identity_switches, match_by_overlap
+from components.core.metrics.overlaps import Booleans, Floats, Integers, Overlaps, Side, canonical
 
 OVERLAP = 0.5
 SOURCES = ("0", "1", "2", "3", "4+")  # sounding objects on a frame

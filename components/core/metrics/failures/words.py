@@ -4,8 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate.failure_tables import FailureScores, cause_rows, source_rows
-from components.evaluate.failures import ALONE, CAUSES, CONFUSED, POOR, RIGHT, SECOND, SILENT, Failures
+from components.core.metrics.failures.tables import FailureScores, cause_rows, source_rows
+from components.core.metrics.failures.video import (
+    ALONE,
+    CAUSES,
+    CONFUSED,
+    POOR,
+    RIGHT,
+    SECOND,
+    SILENT,
+    Failures,
+)
 
 _REST_NAMED = 3  # clips, categories or pairs in one sentence
 

@@ -6,7 +6,7 @@ Letters: T frames, G ground-truth tracks, P predicted tracks of one video.
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from components.evaluate.overlaps import Booleans, Floats, Integers
+from components.core.metrics.overlaps import Booleans, Floats, Integers
 
 _KEEP = 1000.0  # a pair of the previous frame goes before any sum of overlaps
 _TIE = 1e-9  # less than any two overlaps differ by

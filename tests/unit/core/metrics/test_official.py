@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.core.metrics.evaluation import evaluate_files, rounded, score
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Result, Track, Video
-from components.evaluate.evaluate import evaluate_files, rounded, score
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[3] / "data"
 OUR_NAMES = {
     "AP_all": "mAP",
     "AP_s": "AP_small",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluate import average_precision, fsla, hota
-from components.evaluate.average_precision import Curves, Ranking
-from components.evaluate.overlaps import Booleans, Floats, Integers
-from components.evaluate.protocols import Protocol, Summary
+from components.core.metrics import average_precision, fsla, hota
+from components.core.metrics.average_precision import Curves, Ranking
+from components.core.metrics.overlaps import Booleans, Floats, Integers
+from components.core.metrics.protocols import Protocol, Summary
 
 HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
 _DRAWS_AT_ONCE = 250  # bounds what is held of HOTA's sums
