@@ -17,8 +17,8 @@ from components.core.run.paths import Paths
 from components.predict.clips import Predictor
 from components.predict.media_clips import clip_moments
 from components.predict.params import PredictParams
-from components.qa.losses import CANDIDATES, suspect
 from components.qa.suspicions import Suspicion
+from components.tools.suspicion import CANDIDATES, suspect
 
 THRESHOLDS = (1.5, 2.0, 2.5, 3.0, 4.0)
 RATE = 0.1

@@ -9,8 +9,8 @@ from components.core.records.records import SPLITS, read_annotations
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.qa.agreements import Agreement, write_agreements
-from pipelines.agreement import agree as compare
-from pipelines.agreement import read_second_opinions
+from components.tools.agreement import agree as compare
+from components.tools.agreement import read_second_opinions
 
 _SHOWN = 10
 

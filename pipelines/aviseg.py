@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams, read_block, read_variant_names
 from components.core.run.paths import Paths
-from components.extract.aviseg_layout import export
+from components.tools.aviseg_export import export
 
 if TYPE_CHECKING:
     from models.networks import Network

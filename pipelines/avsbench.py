@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from components.avsbench.layouts import AvsVideo, Layout, check_files, find_videos
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import read_block
+from components.tools.avsbench.layouts import AvsVideo, Layout, check_files, find_videos
 
 if TYPE_CHECKING:
-    from components.avsbench.evaluate import Masks
+    from components.tools.avsbench.evaluate import Masks
 
 PROTOCOLS = ("official", "corrected")
 
@@ -68,8 +68,8 @@ def _check_options(
 
 
 def _score_given(folder: Path, layout: Layout, videos: list[AvsVideo], predictions: Path) -> dict[str, Any]:
-    from components.avsbench.given import GivenMasks
-    from components.avsbench.palette import read_class_names
+    from components.tools.avsbench.given import GivenMasks
+    from components.tools.avsbench.palette import read_class_names
 
     names = read_class_names(folder) if layout == "avss" else []
     check_files(videos, frames=False, sound=False)
@@ -81,11 +81,11 @@ def _score_model(
     folder: Path, layout: Layout, videos: list[AvsVideo], model: str | None, categories: Path | None
 ) -> dict[str, Any]:
     from components.annotate.categories import read_category_map
-    from components.avsbench.categories import classes_of_categories
-    from components.avsbench.found import FoundMasks
-    from components.avsbench.palette import read_class_names
     from components.extract.params import ExtractParams
     from components.predict.params import PredictParams
+    from components.tools.avsbench.categories import classes_of_categories
+    from components.tools.avsbench.found import FoundMasks
+    from components.tools.avsbench.palette import read_class_names
     from pipelines.prediction import model_folder
 
     names = read_class_names(folder) if layout == "avss" else []
@@ -107,8 +107,8 @@ def _score_model(
 
 def _scores(videos: list[AvsVideo], masks: "Masks", class_names: list[str]) -> dict[str, Any]:
     """By protocol; class names make it the semantic task."""
-    from components.avsbench.evaluate import evaluate_binary, evaluate_semantic
     from components.evaluate.params import EvaluateParams
+    from components.tools.avsbench.evaluate import evaluate_binary, evaluate_semantic
 
     params = read_block("evaluate", EvaluateParams, optional=True)
     resamples, seed = params.resamples, params.seed

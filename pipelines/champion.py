@@ -11,8 +11,8 @@ from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
 from components.core.tracking.registry import CHAMPION, Registry, Version
 from components.core.tracking.run import data_run
-from components.promote.freshness import Freshness, freshness
-from components.promote.params import PromotionParams
+from components.tools.promotion.freshness import Freshness, freshness
+from components.tools.promotion.params import PromotionParams
 from pipelines.champion_model import measure_version
 from pipelines.graph import find_root, read_graph
 from pipelines.notifications import notify, notify_failure

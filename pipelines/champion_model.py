@@ -103,7 +103,7 @@ def measure_version(
     """
     log(f"Scores version {version.number}")
     fetch_version(root, version, scratch / "model")
-    command = [sys.executable, "-m", "pipelines.measure_model"]
+    command = [sys.executable, "-m", "components.tools.promotion.measure"]
     reason = ""
     children = Children()
     with ExitStack() as held:

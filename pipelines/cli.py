@@ -115,7 +115,7 @@ def pretrain(
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the settings' own.")] = None,
 ) -> None:
     """Make weights to start from, on composed clips."""
-    from pipelines.pretrain import pretrain
+    from components.tools.pretraining.pretrain import pretrain
 
     pretrain(out, steps=steps)
 
@@ -140,7 +140,7 @@ def card(
     """Write the data card and the models' cards."""
     from components.core.run.params import read_variant_names
     from components.core.run.paths import Paths
-    from pipelines.card import write_data_card, write_model_card
+    from components.tools.cards import write_data_card, write_model_card
 
     write_data_card(out / "data.md")
     print(out / "data.md")

@@ -24,7 +24,7 @@ def runs(
     """Show the tracked runs, the newest first, with scores (protocol corrected, percent), commit and data."""
     if context.invoked_subcommand is not None:
         return
-    from pipelines.runs import show_runs
+    from components.tools.runs.table import show_runs
 
     show_runs(experiment=experiment, search=search, limit=None if all_ else limit, to_csv=csv)
 
@@ -42,7 +42,7 @@ def diff(
     csv: Annotated[Path | None, typer.Option(help="Write the differences of all clips to this file.")] = None,
 ) -> None:
     """Show what two runs differ in: parameters, data, code, environment, scores, and on which clips."""
-    from pipelines.runs_diff_table import show_diff
+    from components.tools.runs.difference_table import show_diff
 
     show_diff(first, second, experiment=experiment, to_csv=csv)
 
@@ -50,6 +50,6 @@ def diff(
 @runs_app.command()
 def searches() -> None:
     """List the saved searches, and put them into MLflow as views with plots, each with its address."""
-    from pipelines.searches_views import show_searches
+    from components.tools.runs.views import show_searches
 
     show_searches()

@@ -24,9 +24,9 @@ from components.core.tracking.registry import (
     Registry,
     Version,
 )
-from components.promote.decision import Decision, decide
-from components.promote.params import PromotionParams
-from components.promote.report import DOCUMENT, PAGE, Candidate, write_report
+from components.tools.promotion.decision import Decision, decide
+from components.tools.promotion.params import PromotionParams
+from components.tools.promotion.report import DOCUMENT, PAGE, Candidate, write_report
 from pipelines.champion_model import measure_version
 from pipelines.notifications import Kind, notify
 from pipelines.registry_access import when_there

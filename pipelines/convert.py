@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from components.annotate.convert import convert as convert_annotations
-from components.annotate.convert import describe_formats
 from components.annotate.holds import count
+from components.tools.convert import convert as convert_annotations
+from components.tools.convert import describe_formats
 
 
 def convert(

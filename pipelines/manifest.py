@@ -11,10 +11,10 @@ from components.core.records.records import ManifestEntry, read_manifest, write_
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.params import read_block
-from components.ingest.from_aviseg import manifest_from_aviseg
-from components.ingest.from_ids import manifest_from_ids
-from components.ingest.from_names import Named, manifest_from_names, read_names
 from components.ingest.params import IngestParams
+from components.tools.manifests.from_aviseg import manifest_from_aviseg
+from components.tools.manifests.from_ids import manifest_from_ids
+from components.tools.manifests.from_names import Named, manifest_from_names, read_names
 
 _SHOWN = 10
 
@@ -71,7 +71,7 @@ def write_playlist_manifest(
     Raises:
         AvisError: there is no such list, or the manifest is there already.
     """
-    from components.ingest.from_playlist import manifest_from_playlist  # yt-dlp is slow to import
+    from components.tools.manifests.from_playlist import manifest_from_playlist  # yt-dlp is slow to import
 
     _refuse_existing(manifest, add=add)
     params = read_block("ingest", IngestParams, optional=True)

@@ -18,7 +18,7 @@ from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
-from components.preannotate.drafts import (
+from components.tools.preannotate.drafts import (
     DraftTrack,
     annotation_set,
     of_results,
@@ -27,7 +27,7 @@ from components.preannotate.drafts import (
     refined,
     video_of,
 )
-from components.preannotate.prompts import TrackPrompts, read_prompts
+from components.tools.preannotate.prompts import TrackPrompts, read_prompts
 
 DRAFT = "draft.json"
 _ENDINGS = {"cvat": "xml"}
@@ -128,7 +128,7 @@ def _drafts(
     params = read_block("predict", PredictParams, override=override)
     follow = None
     if sam is not None:
-        from components.preannotate.sam import SamTracker
+        from components.tools.preannotate.sam import SamTracker
 
         follow = SamTracker.load(sam, params.device).follow
     tracks: list[list[DraftTrack]] = []
@@ -198,8 +198,8 @@ def corrections(draft: Path, corrected: Path, report: Path | None, category_map:
         AvisError: a file cannot be read, or they have no video in common.
     """
     from components.annotate.categories import map_categories, read_category_map
-    from components.preannotate.corrections import KINDS, compare
-    from components.preannotate.report import write_report
+    from components.tools.preannotate.corrections import KINDS, compare
+    from components.tools.preannotate.report import write_report
 
     before, after = read_annotations(draft), _read_any(corrected)
     if category_map is not None:

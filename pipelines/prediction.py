@@ -21,7 +21,7 @@ def predict(video: Path, out: Path, model: str | None, threshold: float | None) 
     """
     from components.extract.params import ExtractParams
     from components.predict.params import PredictParams
-    from components.predict.video import predict_video
+    from components.tools.predict_video import predict_video
 
     override = {} if threshold is None else {"score_threshold": threshold}
     params = read_block("predict", PredictParams, override=override)

@@ -8,7 +8,7 @@ from components.annotate.params import AnnotateParams
 from components.annotate.targets import new_folder
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
-from components.qa.fixes import ON_REQUEST, Repair, fix_file
+from components.tools.label_repair import ON_REQUEST, Repair, fix_file
 
 
 def fix(source: Path | None, out: Path | None, also: list[str]) -> None:

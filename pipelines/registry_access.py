@@ -10,7 +10,7 @@ from components.core.run.params import PARAMS, read_block, read_variant_names
 from components.core.run.paths import Paths
 from components.core.tracking.registry import Registry, RegistryAway
 from components.core.tracking.run import tracking_params, tracking_uri
-from components.promote.params import PromotionParams
+from components.tools.promotion.params import PromotionParams
 
 P = ParamSpec("P")
 T = TypeVar("T")

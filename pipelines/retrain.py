@@ -26,7 +26,7 @@ from components.core.tracking.registry import (
     Version,
 )
 from components.core.tracking.run import send_pending, tracking_uri
-from components.promote.params import PromotionParams
+from components.tools.promotion.params import PromotionParams
 from pipelines.champion_model import fetch_version
 from pipelines.git import without_passwords
 from pipelines.graph import Stage, find_root, read_graph

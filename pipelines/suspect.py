@@ -29,8 +29,8 @@ def suspect(model: str | None, splits: Sequence[str], out: Path) -> None:
     from components.predict.clips import Predictor
     from components.predict.media_clips import clip_moments
     from components.predict.params import PredictParams
-    from components.qa.losses import CANDIDATES
-    from components.qa.losses import suspect as suspicions_of
+    from components.tools.suspicion import CANDIDATES
+    from components.tools.suspicion import suspect as suspicions_of
     from models.moments import ClipError
     from pipelines.prediction import model_folder
 

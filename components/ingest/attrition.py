@@ -18,9 +18,9 @@ from components.core.raw.manifest_table import read_manifest_table
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
 from components.ingest.folder import INDEX, JOURNAL
-from components.ingest.from_names import video_id_of
 from components.ingest.params import IngestParams
 from components.ingest.status import ADVICE, TRANSIENT
+from components.tools.manifests.from_names import video_id_of
 
 NOT_TRIED = "not_tried"
 COLUMNS = ("video_id", "status", "message", "attempts", "source", "split", "license", "uploader", "time")

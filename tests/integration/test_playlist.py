@@ -12,9 +12,9 @@ from components.core.records.records import read_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.ingest.from_playlist import manifest_from_playlist
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
+from components.tools.manifests.from_playlist import manifest_from_playlist
 from pipelines.manifest import write_playlist_manifest
 from tests.support.clips import make_clip
 

@@ -187,7 +187,13 @@ def test_an_aviseg_download_goes_the_same_way_by_profile(project: Path) -> None:
 
 def test_a_champion_is_scored_as_the_evaluate_stage_scores(project: Path, tmp_path: Path) -> None:
     """The same model on the same clips: the same bytes, so champion and challenger are comparable."""
-    command = [sys.executable, "-m", "pipelines.measure_model", "data/model/avism", os.fspath(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "components.tools.promotion.measure",
+        "data/model/avism",
+        os.fspath(tmp_path),
+    ]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     for made, expected in (

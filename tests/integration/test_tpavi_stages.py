@@ -19,7 +19,7 @@ from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate
 from components.predict.params import PredictParams
 from components.predict.stage import predict
-from components.predict.video import predict_video
+from components.tools.predict_video import predict_video
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.saved import load_model

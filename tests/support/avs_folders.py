@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.avsbench.palette import palette
+from components.tools.avsbench.palette import palette
 
 SIZE = (40, 48)  # of the pictures, height and width
 CLASS_NAMES = [

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from components.annotate import archives
-from components.annotate.convert import convert
 from components.annotate.sources import read_sources
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
+from components.tools.convert import convert
 
 MASK = encode(np.ones((4, 4), bool))
 

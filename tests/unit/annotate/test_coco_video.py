@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from components.annotate.convert import convert
 from components.annotate.sources import read_sources
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
+from components.tools.convert import convert
 
 
 def of_cvat() -> dict[str, Any]:

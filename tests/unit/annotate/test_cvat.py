@@ -4,12 +4,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from components.annotate.convert import convert
 from components.annotate.formats import Hints, Reading, find_format
 from components.annotate.sources import detect_format, read_sources
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
+from components.tools.convert import convert
 
 TASK = """<?xml version="1.0" encoding="utf-8"?>
 <annotations><version>1.1</version>

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.annotate.convert import convert
 from components.annotate.formats.label_studio_writer import tasks, write_tasks
 from components.annotate.label_studio_rle import decode_brush, encode_brush
 from components.annotate.sources import read_sources
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
+from components.tools.convert import convert
 
 # What label-studio-sdk 2.1.2 makes of MASK, and of a picture that is not only black and white.
 OF_SDK = [0, 0, 0, 96, 57, 27, 254, 27, 0, 183, 255, 124, 2, 63, 252, 62, 1, 31, 248]

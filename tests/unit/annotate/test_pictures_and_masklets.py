@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.annotate.convert import write_target
 from components.annotate.formats import find_format
 from components.annotate.sources import Source, read_sources
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
+from components.tools.convert import write_target
 
 HEIGHT, WIDTH = 6, 8
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.annotate.convert import convert
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
+from components.tools.convert import convert
 
 MASK = encode(np.ones((4, 4), bool))
 

@@ -16,7 +16,7 @@ from components.qa.agreements import Agreement, read_agreements, write_agreement
 from components.qa.params import QaParams
 from components.qa.stage import Outcome, qa
 from components.qa.suspicions import Suspicion, read_suspicions, write_suspicions
-from pipelines.agreement import agree, read_second_opinions
+from components.tools.agreement import agree, read_second_opinions
 
 
 def run_qa(labelled_set: Any, **params: Any) -> Outcome:

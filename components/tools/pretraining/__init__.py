@@ -1,0 +1,1 @@
+"""Weights to start from, made of thousands of clips composed in memory."""

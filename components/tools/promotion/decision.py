@@ -1,0 +1,143 @@
+"""Whether a challenger is better than the champion: by how much, how surely, and at whose cost.
+
+Both are scored on the same clips. The challenger is promoted if its paired difference in one headline number
+is at least `min_gain_points`, lies outside the noise (its 95 % interval leaves out zero and a randomisation
+test has p < 0.05), and no category's HOTA falls by more than `max_category_fall_points`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.core.metrics.counts import CountsFile
+from components.core.metrics.paired import Difference, paired_differences
+from components.core.metrics.score import HEADLINES, add_up, all_values, category_values, clip_values
+from components.core.run.errors import AvisError
+from components.tools.promotion.params import PromotionParams
+
+CATEGORY_METRIC = "HOTA"  # of few tracks it jumps less than AP does
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A score of one category or clip, in percent; None where a model has none."""
+
+    name: str
+    challenger: float | None
+    champion: float | None
+
+    @property
+    def change(self) -> float | None:
+        if self.challenger is None or self.champion is None:
+            return None
+        return self.challenger - self.champion
+
+
+@dataclass(frozen=True)
+class Decision:
+    """promote: whether the challenger takes the champion's place; reasons: why, or why not.
+
+    scores: the challenger's headline numbers in percent. differences: with the champion, None for the first
+    model. categories, clips: CATEGORY_METRIC of each category and the metric or FSLA of each clip, the
+    largest fall first.
+    """
+
+    promote: bool
+    reasons: list[str]
+    scores: dict[str, float | None]
+    differences: dict[str, Difference | None] | None
+    categories: list[Pair]
+    clips: list[Pair]
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it as JSON's types."""
+        return {
+            "promote": self.promote,
+            "reasons": self.reasons,
+            "scores": self.scores,
+            "differences": None
+            if self.differences is None
+            else {
+                name: None if found is None else {**asdict(found), "difference": found.difference}
+                for name, found in self.differences.items()
+            },
+            "categories": [{**asdict(pair), "change": pair.change} for pair in self.categories],
+            "clips": [{**asdict(pair), "change": pair.change} for pair in self.clips],
+        }
+
+
+def decide(challenger: CountsFile, champion: CountsFile | None, params: PromotionParams) -> Decision:
+    """Compare two models on the same clips; without a champion the challenger becomes it.
+
+    Raises:
+        AvisError: the two were scored on different clips or categories.
+    """
+    counts = challenger.counts[params.protocol]
+    own = all_values(add_up(counts))
+    scores = {name: _number(own.get(name)) for name in HEADLINES}
+    if champion is None:
+        reason = "there is no champion yet"
+        if scores[params.metric] is None:
+            return Decision(False, [f"it has no {params.metric}"], scores, None, [], [])
+        return Decision(True, [reason], scores, None, [], [])
+    if (challenger.videos, challenger.categories) != (champion.videos, champion.categories):
+        raise AvisError("champion and challenger were scored on different clips or categories")
+    other = champion.counts[params.protocol]
+    differences = paired_differences(counts, other, resamples=params.resamples, seed=params.seed)
+    ours, theirs = add_up(counts), add_up(other)
+    categories = _worst_first(
+        Pair(
+            name,
+            category_values(ours, place)[CATEGORY_METRIC],
+            category_values(theirs, place)[CATEGORY_METRIC],
+        )
+        for place, name in enumerate(challenger.categories)
+    )
+    shown = params.metric if params.metric != "mAP" else "FSLA"  # one clip has no mAP worth the name
+    clips = _worst_first(
+        Pair(name, clip_values(counts, place)[shown], clip_values(other, place)[shown])
+        for place, name in enumerate(challenger.videos)
+    )
+    objections = [*_gain(differences[params.metric], params), *_falls(categories, params)]
+    if objections:
+        return Decision(False, objections, scores, differences, categories, clips)
+    found = differences[params.metric]
+    assert found is not None  # noqa: S101 (else _gain objects)
+    reasons = [
+        f"{params.metric} rises by {found.difference:.2f} points, outside the noise",
+        f"no category's {CATEGORY_METRIC} falls by more than {params.max_category_fall_points:g} points",
+    ]
+    return Decision(True, reasons, scores, differences, categories, clips)
+
+
+def _gain(found: Difference | None, params: PromotionParams) -> list[str]:
+    metric = params.metric
+    if found is None:
+        return [f"one of the two has no {metric}"]
+    if found.low is None or found.p is None:
+        return [f"fewer than two clips cannot tell a gain in {metric} from noise"]
+    change = f"{metric} changes by {found.difference:+.2f} points"
+    if found.difference < params.min_gain_points or found.difference <= 0:
+        return [f"{change}, less than the {params.min_gain_points:g} asked for"]
+    if not found.is_clear:
+        return [
+            f"{change}, which may be noise (95 % interval {found.low:+.2f} to {found.high:+.2f},"
+            f" p = {found.p:.3f})"
+        ]
+    return []
+
+
+def _falls(categories: list[Pair], params: PromotionParams) -> list[str]:
+    limit = params.max_category_fall_points
+    return [
+        f"{CATEGORY_METRIC} of {pair.name} falls by {-pair.change:.2f} points, more than {limit:g}"
+        for pair in categories
+        if pair.change is not None and -pair.change > limit
+    ]
+
+
+def _worst_first(pairs: Any) -> list[Pair]:
+    return sorted(pairs, key=lambda pair: (pair.change is None, pair.change or 0.0, pair.name))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,1 @@
+"""The tracked runs: as a table, compared, and as views in MLflow's pages."""

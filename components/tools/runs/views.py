@@ -1,0 +1,133 @@
+"""`avis runs searches`: the saved searches as views in MLflow's pages.
+
+MLflow's page of an experiment can be opened as somebody arranged it: the arrangement is a tag of the
+experiment, `mlflow.sharedViewState.<key>`, and the address names the key. What its "Share" button writes
+there (3.17) is written here for each saved search: filter, order, columns and charts.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from components.core.tracking.run import tracking_params, tracking_uri
+from components.tools.runs.searches import Search, read_searches
+from components.tools.runs.table import open_runs
+
+_HEADLINES = ("metrics.corrected/FSLA", "metrics.corrected/HOTA", "metrics.corrected/mAP")
+_VIEW_TAG = "mlflow.sharedViewState."
+_RUNS_COMPARED = 100
+_CHART_HEIGHT_PX = 480
+_MOST_IMAGES = 12  # a tag holds 5000 characters
+_LOCAL_SERVER = "http://127.0.0.1:5000"  # where `avis ui` listens unless told otherwise
+
+
+def show_searches() -> None:
+    """Write the searches into MLflow's experiments, and print them with the addresses of their views.
+
+    Raises:
+        AvisError: MLflow cannot be reached, or nothing is tracked here.
+    """
+    tracking = tracking_params()
+    experiments = {"models": tracking.experiment, "data": tracking.data_experiment}
+    runs = open_runs()
+    pictured = runs.search([tracking.experiment], where="tags.`mlflow.loggedImages` = 'True'", limit=1)
+    image_keys = [key for run in pictured for key in runs.image_keys(run.run_id)][:_MOST_IMAGES]
+    server = _server(tracking_uri())
+    for name, search in read_searches().items():
+        experiment_id = runs.tag_experiment(
+            experiments[search.experiment], *view_tag(name, search, image_keys)
+        )
+        print(f"{name}: {search.purpose}")
+        print(f"  avis runs --search {name}")
+        if experiment_id is not None:
+            print(f"  {address(name, search, server=server or _LOCAL_SERVER, experiment_id=experiment_id)}")
+    if server is None:
+        print("\nThe addresses are there while `make ui` runs.")
+
+
+def _server(uri: str) -> str | None:
+    """The address of the pages, without a password; None if the runs are in a database."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+
+
+def view_tag(name: str, search: Search, image_keys: Sequence[str]) -> tuple[str, str]:
+    """Return the tag (key, value) of an experiment that makes a search one of MLflow's views.
+
+    Args:
+        image_keys: of the pictures that its runs have.
+    """
+    (order,) = search.order
+    key, _, direction = order.rpartition(" ")
+    headlines = _HEADLINES if search.experiment == "models" else ()
+    columns = [
+        "attributes.`Version`",
+        "attributes.`Dataset`",
+        *(_quoted(name) for name in dict.fromkeys((*headlines, *search.columns))),
+    ]
+    state: dict[str, Any] = {
+        "searchFilter": search.filter,
+        "orderByKey": key,
+        "orderByAsc": direction == "ASC",
+        "selectedColumns": columns,
+    }
+    charts = _charts(name, search, image_keys)
+    if charts:
+        # MLflow adds a section with the clips' pictures by itself, with all parameters written over them.
+        sections = {name: f"AVIS: {name}", f"{name}-clips": "clips"}
+        state["compareRunSections"] = [
+            {"uuid": key, "name": title, "display": key == name, "columns": 2, "cardHeight": _CHART_HEIGHT_PX}
+            | {"isReordered": False, "deleted": False, "isGenerated": False}
+            for key, title in sections.items()
+        ]
+        state["compareRunCharts"] = charts
+    return f"{_VIEW_TAG}avis-{name}", json.dumps(state, separators=(",", ":"))
+
+
+def address(name: str, search: Search, *, server: str, experiment_id: str) -> str:
+    """Return where MLflow shows a search whose view it has."""
+    chart = search.parallel or search.scatter or search.images
+    query = {
+        "viewStateShareKey": f"avis-{name}",
+        "workflowType": "machine_learning",  # else the page greets with tools for language models
+        "compareRunsMode": "CHART" if chart else "TABLE",
+    }
+    return f"{server}/#/experiments/{experiment_id}/runs?{urlencode(query)}"
+
+
+def _charts(name: str, search: Search, image_keys: Sequence[str]) -> list[Mapping[str, Any]]:
+    charts: list[dict[str, Any]] = []
+    if search.parallel:
+        axes = [axis.partition(".") for axis in search.parallel]
+        charts.append(
+            {
+                "type": "PARALLEL",
+                "selectedParams": [key for kind, _, key in axes if kind == "params"],
+                "selectedMetrics": [key for kind, _, key in axes if kind == "metrics"],
+                "showAllRuns": True,
+            }
+        )
+    if search.scatter:
+        horizontal, vertical = ({"key": axis.partition(".")[2], "type": "METRIC"} for axis in search.scatter)
+        charts.append({"type": "SCATTER", "xaxis": horizontal, "yaxis": vertical})
+    if search.images and image_keys:
+        charts.append({"type": "IMAGE", "imageKeys": list(image_keys), "step": 0, "showRunParams": False})
+    common = {
+        "runsCountToCompare": _RUNS_COMPARED,
+        "metricSectionId": name,
+        "deleted": False,
+        "isGenerated": False,
+    }
+    return [
+        {"uuid": uuid.uuid5(uuid.NAMESPACE_OID, f"{name}{place}").hex, **common, **chart}
+        for place, chart in enumerate(charts)
+    ]
+
+
+def _quoted(column: str) -> str:
+    kind, _, key = column.partition(".")
+    return f"{kind}.`{key}`"
