@@ -11,7 +11,7 @@ from yt_dlp.networking.common import Request, Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
 
 from components.core.run.disk import make_sure_of_room, noticing_full_disk
-from components.ingest.settle import SUFFIXES
+from components.ingest.remux import SUFFIXES
 
 _PIECE_BYTES = 1 << 14  # what a broken connection costs at most
 _BROKEN_CONNECTIONS = 20  # that a download survives as long as each of them brought something

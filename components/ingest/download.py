@@ -18,10 +18,10 @@ from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: o
 from components.core.raw.index import Status
 from components.core.run.disk import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.run.errors import AvisError
+from components.ingest.address import Source, SourceKind
 from components.ingest.direct import take_file
 from components.ingest.network_guard import guard_for, guarded
 from components.ingest.params import IngestParams
-from components.ingest.source import Source, SourceKind
 from components.ingest.status import classify, clean_message, retry_after_s
 
 _TIMEOUT_S = 30.0  # of one network operation
@@ -188,7 +188,7 @@ def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
         "color": "no_color",
         "format": params.format or f"bv*[{height}]+ba/b[{height}]/bv*+ba/b",
         "format_sort": [f"res:{params.max_height_px}", "vcodec:h264", "acodec:m4a"],
-        # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.settle.
+        # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.remux.
         "ffmpeg_location": f"{os.devnull}/none",
         "fixup": "never",
         "noplaylist": True,

@@ -18,11 +18,11 @@ from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file
 from components.core.storage.base import Store
+from components.ingest.address import Source, SourceKind, parse_source
 from components.ingest.download import DownloadError, download
 from components.ingest.frames import take_frames
 from components.ingest.params import IngestParams
-from components.ingest.settle import Settled, settle, suffix_of
-from components.ingest.source import Source, SourceKind, parse_source
+from components.ingest.remux import Settled, settle, suffix_of
 from components.ingest.status import RETRIED
 
 PARTS = ".parts"  # below data/raw: downloads that are not finished, kept for resuming

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.core.media.decode import MediaError, MediaProblem, probe, read_sound
 from components.core.raw.frame_folder import AUDIO_NAME, FEATURES_NAME, frame_files, link_or_copy
-from components.ingest.settle import Settled
+from components.ingest.remux import Settled
 
 
 def take_frames(source: Path, target: Path, *, min_duration_s: float) -> Settled:

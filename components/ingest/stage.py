@@ -25,12 +25,12 @@ from components.core.run.paths import Paths
 from components.core.run.process import run_stage
 from components.core.storage.base import StorageParams, Store, open_store, read_storage
 from components.core.tracking.run import data_run
+from components.ingest.address import parse_source
 from components.ingest.download import check_cookies, check_format
-from components.ingest.finished import NEW, are_local, equal, finished_before, positions_of
 from components.ingest.folder import INDEX, JOURNAL, Known, bring_along, known_rows, old_index, prune
 from components.ingest.params import IngestParams
-from components.ingest.queue import fetch_all
-from components.ingest.source import parse_source
+from components.ingest.reuse import NEW, are_local, equal, finished_before, positions_of
+from components.ingest.schedule import fetch_all
 from components.ingest.status import ADVICE, TRANSIENT
 
 _KEEP_TIME = sorted(status.value for status in {Status.OK, *TRANSIENT})

@@ -23,7 +23,7 @@ from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
-from components.ingest.settle import settle
+from components.ingest.remux import settle
 from components.ingest.stage import ingest
 from tests.support.clips import make_clip, onset_s
 
@@ -189,7 +189,7 @@ import resource, sys
 from pathlib import Path
 from components.core.media.decode import MediaError
 from components.extract.extract_video import ClipReader
-from components.ingest.settle import settle
+from components.ingest.remux import settle
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     settled = settle([Path(sys.argv[1])], Path(sys.argv[2]), start_s=None, end_s=None, min_duration_s=1.0)

@@ -24,7 +24,7 @@ from components.core.raw.index import RawEntry, Status
 from components.core.storage.base import FolderStore
 from components.extract.extract_video import Task, extract_video
 from components.extract.params import ExtractParams
-from components.ingest.settle import Settled, settle
+from components.ingest.remux import Settled, settle
 from tests.support.clips import grey, make_clip, onset_s
 
 FPS = 25.0

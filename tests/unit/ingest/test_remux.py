@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.media.decode import MediaError, MediaProblem, probe, read_clip
-from components.ingest.settle import settle
+from components.ingest.remux import settle
 from tests.support.clips import grey, make_clip, onset_s
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from components.core.raw.index import ROWS_AT_ONCE, Status
 from components.core.run.files import sha256_file
 from components.core.storage.base import Store, Stored
+from components.ingest.address import parse_source
 from components.ingest.params import IngestParams
-from components.ingest.source import parse_source
 from components.ingest.status import TRANSIENT
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")

@@ -7,10 +7,10 @@ import pytest
 from components.core.raw.index import RawIndex, Status, write_raw_index
 from components.core.records.records import ManifestEntry
 from components.core.run.errors import AvisError
+from components.ingest.address import SourceKind, parse_source
 from components.ingest.fetch import new_row
 from components.ingest.network_guard import Guard, guard_for
 from components.ingest.params import IngestParams
-from components.ingest.source import SourceKind, parse_source
 from components.ingest.stage import check_share
 from components.ingest.status import ADVICE, classify, clean_message
 
