@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.annotate.holds import count
+from components.annotate.capabilities import count
 from components.tools.convert import convert as convert_annotations
 from components.tools.convert import describe_formats
 

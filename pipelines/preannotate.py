@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from components.annotate.exports import read_sources
 from components.annotate.formats import find_format
 from components.annotate.formats.label_studio_writer import tasks, write_tasks
-from components.annotate.sources import read_sources
-from components.annotate.union import unite_all
+from components.annotate.merge import unite_all
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.records.records import SPLITS, AnnotationSet, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError

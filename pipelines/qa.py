@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from components.annotate.params import AnnotateParams
-from components.annotate.targets import new_folder
+from components.annotate.parsing.target_folder import new_folder
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.tools.label_repair import ON_REQUEST, Repair, fix_file

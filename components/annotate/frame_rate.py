@@ -2,7 +2,7 @@
 
 import math
 
-from components.annotate.holds import count
+from components.annotate.capabilities import count
 from components.core.records.records import AnnotationSet, Video
 from components.core.run.errors import AvisError
 

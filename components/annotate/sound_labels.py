@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.annotate.fields import mapping
-from components.annotate.gathering import video_name
-from components.annotate.holds import count
-from components.annotate.xml_files import parse_xml
+from components.annotate.capabilities import count
+from components.annotate.parsing.fields import mapping
+from components.annotate.parsing.xml_files import parse_xml
+from components.annotate.track_builder import video_name
 from components.core.records.json_rows import read_list
 from components.core.records.masks import is_empty
 from components.core.records.records import AnnotationSet, Track

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.annotate.categories import map_all, unite_categories
+from components.annotate.exports import Source, read_sources
+from components.annotate.merge import refuse_twice, unite
 from components.annotate.params import AnnotateParams
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
-from components.annotate.sources import Source, read_sources
 from components.annotate.splits import (
     count_splits,
     settle_shared_sources,
@@ -16,7 +17,6 @@ from components.annotate.splits import (
     split_of_file,
     split_of_manifest,
 )
-from components.annotate.union import refuse_twice, unite
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.raw.clip_names import source_of
 from components.core.records.records import (

@@ -4,14 +4,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.annotate.archives import write_zip
+from components.annotate.capabilities import PARTS, cannot_hold
 from components.annotate.categories import map_all
+from components.annotate.exports import Source, read_sources
 from components.annotate.formats import Format, find_format, formats
 from components.annotate.frame_rate import one_frame_a_second
-from components.annotate.holds import PARTS, cannot_hold
+from components.annotate.merge import unite_all
+from components.annotate.parsing.archives import write_zip
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
-from components.annotate.sources import Source, read_sources
-from components.annotate.union import unite_all
 from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file

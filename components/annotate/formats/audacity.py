@@ -5,10 +5,10 @@ They come back through `--sound` of `avis convert` and annotate.sound.
 
 from pathlib import Path
 
+from components.annotate.capabilities import PARTS
 from components.annotate.formats import Format
-from components.annotate.holds import PARTS
+from components.annotate.parsing.target_folder import new_folder
 from components.annotate.sound_labels import sounding_of
-from components.annotate.targets import new_folder
 from components.core.records.records import AnnotationSet
 from components.core.run.files import write_text
 

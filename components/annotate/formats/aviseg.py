@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from components.annotate.capabilities import PARTS
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.holds import PARTS
 from components.core.records.records import AnnotationSet, read_annotations, write_annotations
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.annotate.fields import mapping, text, whole
+from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.gathering import Gathering, missing_frames, same_size
-from components.annotate.holds import count
+from components.annotate.parsing.fields import mapping, text, whole
+from components.annotate.track_builder import Gathering, missing_frames, same_size
 from components.core.records import masks
 from components.core.records.json_rows import JsonObject, read_object
 from components.core.records.records import AnnotationSet, Track, Video

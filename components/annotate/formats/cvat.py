@@ -18,11 +18,11 @@ from xml.etree.ElementTree import Element  # builds; never parses
 
 import numpy as np
 
+from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.formats.cvat_writer import write
-from components.annotate.gathering import Gathering
-from components.annotate.holds import count
-from components.annotate.xml_files import parse_xml, whole_attribute
+from components.annotate.parsing.xml_files import parse_xml, whole_attribute
+from components.annotate.track_builder import Gathering
 from components.core.records.masks import encode
 from components.core.records.records import Video
 from components.core.run.errors import AvisError

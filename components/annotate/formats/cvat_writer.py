@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # bu
 
 import numpy as np
 
-from components.annotate.holds import count
-from components.annotate.targets import new_folder
+from components.annotate.capabilities import count
+from components.annotate.parsing.target_folder import new_folder
 from components.core.records.masks import decode, is_empty
 from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.gathering import Gathering
-from components.annotate.holds import count
-from components.annotate.painting import by_video, painted, picture_mode, read_pictures
-from components.annotate.targets import new_folder
+from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
+from components.annotate.parsing.target_folder import new_folder
+from components.annotate.track_builder import Gathering
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.annotate.fields import mapping, numbers, whole
+from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.formats.label_studio_writer import DECIMALS, write
-from components.annotate.gathering import Gathering, missing_frames, same_size
-from components.annotate.holds import count
-from components.annotate.label_studio_rle import decode_brush
-from components.annotate.label_studio_video import rectangles
+from components.annotate.parsing.fields import mapping, numbers, whole
+from components.annotate.parsing.label_studio_rle import decode_brush
+from components.annotate.parsing.label_studio_video import rectangles
+from components.annotate.track_builder import Gathering, missing_frames, same_size
 from components.core.records.json_rows import read_list
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Video

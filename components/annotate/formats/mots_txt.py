@@ -8,11 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.gathering import Gathering, same_size
-from components.annotate.holds import count
-from components.annotate.mots import IGNORED, LABELS, class_name, number_tracks, read_labels, write_labels
-from components.annotate.targets import new_folder
+from components.annotate.parsing.mots import (
+    IGNORED,
+    LABELS,
+    class_name,
+    number_tracks,
+    read_labels,
+    write_labels,
+)
+from components.annotate.parsing.target_folder import new_folder
+from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError

@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.annotate.fields import mapping, text, whole
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.gathering import Gathering, same_size
-from components.annotate.painting import by_video, frame_number, picture_mode, read_numbers
-from components.annotate.targets import new_folder
+from components.annotate.parsing.fields import mapping, text, whole
+from components.annotate.parsing.label_pictures import by_video, frame_number, picture_mode, read_numbers
+from components.annotate.parsing.target_folder import new_folder
+from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.json_rows import read_object
 from components.core.records.records import AnnotationSet

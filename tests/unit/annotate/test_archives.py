@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.annotate import archives
-from components.annotate.sources import read_sources
+from components.annotate.exports import read_sources
+from components.annotate.parsing import archives
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.annotate.sources import read_sources
+from components.annotate.exports import read_sources
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
 from components.tools.convert import convert

@@ -4,8 +4,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from components.annotate.exports import detect_format, read_sources
 from components.annotate.formats import Hints, Reading, find_format
-from components.annotate.sources import detect_format, read_sources
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError

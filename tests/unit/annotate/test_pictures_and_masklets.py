@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.annotate.exports import Source, read_sources
 from components.annotate.formats import find_format
-from components.annotate.sources import Source, read_sources
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from components.annotate.capabilities import PARTS, cannot_hold
+from components.annotate.exports import read_sources
 from components.annotate.formats import find_format, formats
-from components.annotate.holds import PARTS, cannot_hold
-from components.annotate.sources import read_sources
-from components.annotate.union import unite_all
+from components.annotate.merge import unite_all
 from components.core.records.masks import decode, encode, is_empty
 from components.core.records.records import AnnotationSet, Track, Video
 from components.tools.convert import write_target

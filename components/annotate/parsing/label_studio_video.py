@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.annotate.fields import mapping, whole
+from components.annotate.parsing.fields import mapping, whole
 from components.core.records.records import Video
 from components.core.run.errors import AvisError
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.annotate.archives import is_zip, unpacked
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
+from components.annotate.parsing.archives import is_zip, unpacked
 from components.core.records.json_rows import first_keys
 from components.core.run.errors import AvisError
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.annotate.gathering import Gathering, missing_frames, same_size
-from components.annotate.holds import count
+from components.annotate.capabilities import count
+from components.annotate.track_builder import Gathering, missing_frames, same_size
 from components.core.records.masks import decode
 from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.annotate.holds import are, count
+from components.annotate.capabilities import are, count
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
