@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from components.sample.clip import ClipTask, compose
 from components.sample.kit import load_kit
+from components.sample.mix import mix
 from components.sample.render import render_frame
 from components.sample.scene import SceneSettings, plan_scene, scene_seed
-from components.sample.soundtrack import mix
+from components.sample.write_clip import ClipTask, compose
 
 KIT = Path("data/sample/kit")
 SCENES = 100

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from components.sample.elements import Interval
+from components.sample.scene_parts import Interval
 
 Flags = npt.NDArray[np.bool_]
 

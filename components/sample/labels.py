@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from components.sample.elements import Scene
-from components.sample.soundtrack import sounding
+from components.sample.mix import sounding
+from components.sample.scene_parts import Scene
 
 LEAST_VISIBLE_PX = 30  # in a frame of 640x360; in proportion to the area at other sizes
 

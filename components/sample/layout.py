@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from components.sample.elements import Wave
+from components.sample.scene_parts import Wave
 
 Place = tuple[Wave, Wave, Wave]  # x, y, size as SceneObject has them
 Array = npt.NDArray[np.float64]

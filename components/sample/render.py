@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from components.sample.elements import Scene, SceneObject, View
 from components.sample.kit import Image, Kit, Picture
+from components.sample.scene_parts import Scene, SceneObject, View
 
 OPAQUE = 128  # an object is seen where its alpha is at least one half
 

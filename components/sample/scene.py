@@ -14,9 +14,9 @@ import numpy as np
 
 from components.core.run.errors import AvisError
 from components.sample.activity import Flags, loosen, on_and_off, share_out, tidy
-from components.sample.elements import Scene, SceneObject, View, Voice, Wave
 from components.sample.kit import PITCH_STEPS, Kit
 from components.sample.layout import place
+from components.sample.scene_parts import Scene, SceneObject, View, Voice, Wave
 
 Split = Literal["pretrain", "train", "val", "test"]
 

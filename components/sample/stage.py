@@ -22,10 +22,10 @@ from components.core.run.journal import Journal
 from components.core.run.params import EngineParams, read_block, read_dataset
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.sample.clip import ClipTask, compose
 from components.sample.kit import Kit, load_kit
 from components.sample.params import SampleParams
 from components.sample.scene import SceneSettings, Split, check_held_out, scene_seed
+from components.sample.write_clip import ClipTask, compose
 
 LONGEST_CLIP_TIME_S = 60.0  # to compose one second of a clip; far beyond any machine's need
 

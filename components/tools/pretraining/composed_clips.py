@@ -9,10 +9,10 @@ from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.sample.kit import Kit, load_kit
 from components.sample.labels import labelled
+from components.sample.mix import mix
 from components.sample.params import SampleParams
 from components.sample.render import render_frame
 from components.sample.scene import SceneSettings, check_held_out, plan_scene, scene_seed
-from components.sample.soundtrack import mix
 from components.train.clip import TrainingClip
 
 SAMPLE_RATE_HZ = 16_000

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.sample.elements import Scene, SceneObject, View, Voice, Wave
 from components.sample.kit import load_kit
 from components.sample.labels import labelled
 from components.sample.render import render_frame
 from components.sample.scene import SceneSettings, plan_scene
+from components.sample.scene_parts import Scene, SceneObject, View, Voice, Wave
 
 STILL = (1.0, 1.0, 1.0)
 

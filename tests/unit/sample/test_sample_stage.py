@@ -15,13 +15,13 @@ from components.core.records.records import read_annotations, read_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.sample.clip import write_video
 from components.sample.kit import load_kit
+from components.sample.mix import mix, sounding
 from components.sample.params import SampleParams
 from components.sample.render import render_frame
 from components.sample.scene import SceneSettings, plan_scene, scene_seed
-from components.sample.soundtrack import mix, sounding
 from components.sample.stage import sample
+from components.sample.write_clip import write_video
 
 REPOSITORY = Path.cwd()
 KIT = str(REPOSITORY / "data/sample/kit")

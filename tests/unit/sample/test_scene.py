@@ -6,6 +6,7 @@ import pytest
 
 from components.core.run.errors import AvisError
 from components.sample.kit import Kit, load_kit
+from components.sample.mix import sounding
 from components.sample.scene import (
     HELD_OUT_SPRITES,
     SceneSettings,
@@ -14,7 +15,6 @@ from components.sample.scene import (
     plan_scene,
     scene_seed,
 )
-from components.sample.soundtrack import sounding
 
 KIT = Path("data/sample/kit")
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 
-from components.sample.elements import Scene, SceneObject, View, Voice, Wave
 from components.sample.kit import load_kit
+from components.sample.mix import mix, sounding
 from components.sample.scene import SceneSettings, plan_scene
-from components.sample.soundtrack import mix, sounding
+from components.sample.scene_parts import Scene, SceneObject, View, Voice, Wave
 
 
 def test_any_window_has_the_same_samples() -> None:

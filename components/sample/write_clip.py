@@ -13,13 +13,13 @@ import numpy as np
 
 from components.core.records import masks
 from components.core.run.files import replace_file
-from components.sample.elements import Scene
 from components.sample.kit import Kit, load_kit
 from components.sample.labels import labelled
 from components.sample.loops import SOUND_RATE_HZ
+from components.sample.mix import mix
 from components.sample.render import render_frame
 from components.sample.scene import SceneSettings, plan_scene
-from components.sample.soundtrack import mix
+from components.sample.scene_parts import Scene
 
 
 @dataclass(frozen=True)

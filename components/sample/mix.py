@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from components.sample.elements import Interval, Scene, Voice
 from components.sample.kit import Kit
+from components.sample.scene_parts import Interval, Scene, Voice
 
 FADE_S = 0.01
 
