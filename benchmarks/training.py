@@ -87,7 +87,7 @@ class MadeUpClips:
     def __getitem__(self, index: int) -> Any:
         import numpy as np
 
-        from components.train.clip import TrainingClip
+        from components.train.batch import TrainingClip
 
         chance = np.random.default_rng(index)
         shape = (self.frames, self.height, self.width)
@@ -151,7 +151,7 @@ def plain(model: Any, source: MadeUpClips, params: Any) -> float:
     import torch
 
     from benchmarks.plain_avism import train_step
-    from components.train.clip import collate
+    from components.train.batch import collate
     from components.train.distributed import choose_device
     from components.train.schedule import build_optimizer
     from models.losses import LossWeights
@@ -185,7 +185,7 @@ def count_flops(arguments: argparse.Namespace) -> dict[str, float]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from components.train.clip import collate
+    from components.train.batch import collate
     from components.train.params import TrainParams
     from models.losses import LossWeights
 

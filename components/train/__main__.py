@@ -33,7 +33,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
                 raise SystemExit(1) from None  # the first process of this machine says it
             raise
         if engine.kind == "ray" and not together:
-            from components.train.ray_train import train_on_ray
+            from components.train.ray_launch import train_on_ray
 
             train_on_ray(variant, params, engine)
             return

@@ -21,13 +21,13 @@ from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import Run, training_run
 from components.train.annotated_clips import AnnotatedClips
+from components.train.batch import collate
 from components.train.checkpoint import load_checkpoint
-from components.train.clip import collate
 from components.train.distributed import Team, choose_device, join
-from components.train.examples import Share
+from components.train.loader import Share
 from components.train.loop import Fitted, Logger, fit, seed_everything, write_history
-from components.train.network import recomputable
 from components.train.params import TrainParams
+from components.train.wrapping import recomputable
 from models import build
 from models.losses import LossWeights
 from models.networks import Network

@@ -10,7 +10,7 @@ from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.train.annotated_clips import AnnotatedClips
-from components.train.clip import TrainingClip, collate
+from components.train.batch import TrainingClip, collate
 from components.train.params import TrainParams
 from tests.support.tiny_model import COLOURS, train_settings, write_square_set
 

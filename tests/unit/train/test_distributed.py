@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from components.core.run.errors import AvisError
-from components.train.clip import TrainingClip
+from components.train.batch import TrainingClip
 from components.train.distributed import Team, join
 from components.train.loop import fit
 from components.train.params import TrainParams

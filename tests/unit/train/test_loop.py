@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from components.core.run.errors import AvisError
+from components.train.batch import TrainingClip
 from components.train.checkpoint import load_checkpoint
-from components.train.clip import TrainingClip
 from components.train.distributed import choose_device
 from components.train.loop import Fitted, fit, write_history
 from components.train.params import TrainParams

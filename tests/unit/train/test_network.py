@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from components.core.run.errors import AvisError
 from components.train.distributed import Team
-from components.train.network import in_training, recomputable, without_part
 from components.train.params import TrainParams
+from components.train.wrapping import in_training, recomputable, without_part
 from tests.support.tiny_model import tiny_model, train_settings
 
 ALONE = Team(torch.device("cpu"))

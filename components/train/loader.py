@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from components.core.run.errors import AvisError
-from components.train.clip import ClipBatch, ClipSource, TrainingClip, collate
+from components.train.batch import ClipBatch, ClipSource, TrainingClip, collate
 from components.train.distributed import Team
 from components.train.params import TrainParams, cannot_share
 
