@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from components.core.records.records import Result, Track, read_annotations
 from components.core.run.paths import Paths
-from components.predict.clips import Predictor
-from components.predict.media_clips import clip_moments
+from components.predict.extracted_clips import clip_moments
 from components.predict.params import PredictParams
+from components.predict.tracks import Predictor
 from components.qa.suspicions import Suspicion
 from components.tools.suspicion import CANDIDATES, suspect
 

@@ -138,8 +138,8 @@ def _drafts(
             at = f"{where}, video {video.name}"
             tracks.append(prompted(given[video.name], read_frames(paths.media, video), follow, at))
         return _Drafts(tracks, {})
-    from components.predict.clips import Predictor
-    from components.predict.media_clips import clip_moments
+    from components.predict.extracted_clips import clip_moments
+    from components.predict.tracks import Predictor
     from models.moments import ClipError
     from pipelines.prediction import model_folder
 

@@ -26,9 +26,9 @@ def suspect(model: str | None, splits: Sequence[str], out: Path) -> None:
     Raises:
         AvisError: no model, no annotations, or categories that the model does not know.
     """
-    from components.predict.clips import Predictor
-    from components.predict.media_clips import clip_moments
+    from components.predict.extracted_clips import clip_moments
     from components.predict.params import PredictParams
+    from components.predict.tracks import Predictor
     from components.tools.suspicion import CANDIDATES
     from components.tools.suspicion import suspect as suspicions_of
     from models.moments import ClipError

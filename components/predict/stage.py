@@ -12,9 +12,9 @@ from components.core.run.files import write_json
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run
-from components.predict.clips import Predictor
-from components.predict.media_clips import clip_moments
+from components.predict.extracted_clips import clip_moments
 from components.predict.params import PredictParams
+from components.predict.tracks import Predictor
 from models.moments import ClipError
 
 

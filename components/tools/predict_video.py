@@ -18,8 +18,8 @@ from components.core.records.records import Result
 from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
-from components.predict.clips import Predictor
 from components.predict.params import PredictParams
+from components.predict.tracks import Predictor
 from models.moments import ClipError, Moment
 from models.saved import CONFIG, ModelCard
 

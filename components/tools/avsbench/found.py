@@ -13,8 +13,8 @@ from components.core.media.decode import stream_sound
 from components.core.records.masks import decode
 from components.core.records.records import Result
 from components.core.run.errors import AvisError
-from components.predict.clips import Predictor
 from components.predict.params import PredictParams
+from components.predict.tracks import Predictor
 from components.tools.avsbench.layouts import AvsVideo
 from components.tools.avsbench.pictures import read_frame
 from components.tools.predict_video import check_encoder

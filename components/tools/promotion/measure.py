@@ -27,9 +27,9 @@ def measure_model(model: Path, out: Path) -> None:
     from components.core.records.records import read_annotations, write_results
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths
-    from components.predict.clips import Predictor
     from components.predict.params import PredictParams
     from components.predict.stage import predict_clips
+    from components.predict.tracks import Predictor
 
     paths = Paths()
     file = paths.annotations / "test.json"

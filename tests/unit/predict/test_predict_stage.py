@@ -10,9 +10,9 @@ from components.core.records.masks import decode
 from components.core.records.records import AnnotationSet, read_annotations, read_results, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.predict.clips import Predictor
 from components.predict.params import PredictParams
 from components.predict.stage import predict
+from components.predict.tracks import Predictor
 from models import inference
 from tests.support.tiny_model import CATEGORIES, write_finder, write_square_set
 

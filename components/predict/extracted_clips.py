@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.core.clips.reader import read_features, read_frame, read_seconds, resize
 from components.core.records.records import Video
-from components.predict.clips import Predictor
+from components.predict.tracks import Predictor
 from models.moments import Moment
 
 
