@@ -15,9 +15,9 @@ from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.tracking.run import continue_run
 from components.evaluate.films import FilmSource, pipeline_media
+from components.evaluate.output import COUNTS, FILES, FOLDERS, Metrics, write_evaluation
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stills import write_stills
-from components.evaluate.writing import COUNTS, FILES, FOLDERS, Metrics, write_evaluation
 
 _HEADLINES = ("mAP", "HOTA", "FSLA")
 
