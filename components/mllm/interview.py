@@ -11,9 +11,10 @@ from typing import Any
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.journal import Journal
-from components.mllm import media, question
+from components.mllm import message as media
+from components.mllm import question
 from components.mllm.client import Endpoint, NoReply
-from components.mllm.media import Clip, Part
+from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import SAID, Verdict, probe, probe_clips
 from components.mllm.sounding import Sounding

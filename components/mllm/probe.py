@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
-from components.mllm.media import Clip
+from components.mllm.message import Clip
 from components.mllm.sounding import Sounding
 
 Verdict = Literal["hears", "deaf", "unsteady", "unknown"]

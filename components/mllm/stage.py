@@ -16,7 +16,7 @@ from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run, training_run
 from components.mllm import sounding
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
-from components.mllm.media import Clip
+from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.scores import score
 from components.mllm.sounding import Sounding

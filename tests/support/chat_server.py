@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from components.mllm.interview import Exam
-from components.mllm.media import Clip
+from components.mllm.message import Clip
 from components.mllm.params import EndpointParams
 from components.mllm.sounding import Sounding
 

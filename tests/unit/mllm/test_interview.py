@@ -200,7 +200,7 @@ def test_kill_and_resume_asks_nothing_twice(server: Server, endpoint, exam, tmp_
         from pathlib import Path
         from tests.support.chat_server import CATEGORIES, true_sounding
         from components.mllm.interview import Exam, interview
-        from components.mllm.media import Clip
+        from components.mllm.message import Clip
         from components.mllm.params import EndpointParams, MllmParams
         media = Path({str(tmp_path / "media")!r})
         names = [f"clip{{k}}" for k in range(4)]
