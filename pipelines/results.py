@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from components.compare.models import read_json
+from components.compare.variants import read_json
 from components.core.run.params import read_variant_names
 from components.core.run.paths import Paths
 

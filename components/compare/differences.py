@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from components.compare.models import Model
 from components.compare.params import CompareParams
+from components.compare.variants import Model
 from components.core.metrics.paired import Difference, paired_differences
 from components.core.metrics.protocols import PROTOCOLS
 from components.core.run.errors import AvisError

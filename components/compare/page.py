@@ -9,8 +9,8 @@ from urllib.parse import quote
 from components.compare import cells, plots, published
 from components.compare.cells import Cell
 from components.compare.differences import Differences
-from components.compare.models import Model
 from components.compare.strips import Strip
+from components.compare.variants import Model
 from components.core.metrics.paired import Difference
 from components.core.records.records import AnnotationSet
 

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from components.compare.differences import differences
-from components.compare.models import Model, read_json, read_model
 from components.compare.page import Comparison, render
 from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
+from components.compare.variants import Model, read_json, read_model
 from components.core.records.records import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.compare import sound
+from components.compare import clip_sound as sound
 from components.compare.params import CompareParams
 from components.compare.timeline import Span, spans
 from components.core.records.masks import Segmentation, decode

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from components.compare.differences import Differences
-from components.compare.models import Model
+from components.compare.variants import Model
 from components.core.metrics.protocols import PROTOCOLS
 
 
