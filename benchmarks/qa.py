@@ -32,8 +32,8 @@ from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.qa.checks import Check, chosen_checks
 from components.qa.dataset import Dataset
+from components.qa.label_files import read_split
 from components.qa.params import QaParams
-from components.qa.reading import read_split
 from components.qa.stage import _check_clips, check_clip
 
 CLIPS = {"train": 616, "val": 105, "test": 205}

@@ -17,7 +17,7 @@ from components.core.run.paths import Paths
 from components.predict.extracted_clips import clip_moments
 from components.predict.params import PredictParams
 from components.predict.tracks import Predictor
-from components.qa.suspicions import Suspicion
+from components.qa.tables.suspicions import Suspicion
 from components.tools.suspicion import CANDIDATES, suspect
 
 THRESHOLDS = (1.5, 2.0, 2.5, 3.0, 4.0)

@@ -8,7 +8,7 @@ from rich.table import Table
 from components.core.records.records import SPLITS, read_annotations
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
-from components.qa.agreements import Agreement, write_agreements
+from components.qa.tables.agreements import Agreement, write_agreements
 from components.tools.agreement import agree as compare
 from components.tools.agreement import read_second_opinions
 

@@ -12,7 +12,7 @@ from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
-from components.qa.suspicions import Suspicion, write_suspicions
+from components.qa.tables.suspicions import Suspicion, write_suspicions
 
 
 def suspect(model: str | None, splits: Sequence[str], out: Path) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 from components.core.clips.index import MediaEntry
 from components.core.records.records import SPLITS
-from components.qa.agreements import Agreement
-from components.qa.clip import Clip
-from components.qa.reading import SplitDocument
-from components.qa.suspicions import Suspicion
+from components.qa.checked_clip import Clip
+from components.qa.label_files import SplitDocument
+from components.qa.tables.agreements import Agreement
+from components.qa.tables.suspicions import Suspicion
 
 
 @dataclass(slots=True)

@@ -8,10 +8,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from components.qa.checked_clip import SAMPLE_RATE_HZ, Clip, Crop
 from components.qa.checks import runs
-from components.qa.clip import SAMPLE_RATE_HZ, Clip, Crop
 from components.qa.findings import Finding
-from components.qa.reading import ClipItem
+from components.qa.label_files import ClipItem
 
 # Colours of tracks, red, green, blue: told apart on photographs and by colour-blind eyes (Okabe and Ito).
 TRACK_COLOURS = (

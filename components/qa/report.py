@@ -13,9 +13,9 @@ from components.core.run.paths import Paths
 from components.qa.checks import GROUPS, Check
 from components.qa.dataset import Dataset
 from components.qa.findings import SEVERITIES, Finding
+from components.qa.label_files import ClipItem
 from components.qa.params import QaParams
 from components.qa.pictures import Drawing, Request, draw
-from components.qa.reading import ClipItem
 from components.qa.waivers import Waiver
 
 _GROUPS_SHOWN = 12  # annotators, categories or sources in a table of the report

@@ -18,15 +18,15 @@ from components.core.run.paths import Paths
 from components.core.run.process import run_stage
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import Run, data_run
-from components.qa.agreements import read_agreements
+from components.qa.checked_clip import Clip
 from components.qa.checks import Check, all_checks, chosen_checks
-from components.qa.clip import Clip
 from components.qa.dataset import ClipFacts, Dataset, facts_of
 from components.qa.findings import SEVERITIES, Finding
+from components.qa.label_files import ClipItem, read_split, shown
 from components.qa.params import QaParams
-from components.qa.reading import ClipItem, read_split, shown
 from components.qa.report import write_report
-from components.qa.suspicions import read_suspicions
+from components.qa.tables.agreements import read_agreements
+from components.qa.tables.suspicions import read_suspicions
 from components.qa.waivers import Waiver, apply_waivers, read_waivers
 
 _NAMED_IN_ERROR = 3

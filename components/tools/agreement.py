@@ -10,7 +10,7 @@ from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.qa.agreements import Agreement
+from components.qa.tables.agreements import Agreement
 
 
 def read_second_opinions(path: Path) -> AnnotationSet:

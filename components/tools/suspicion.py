@@ -13,7 +13,7 @@ from typing import Any
 
 from components.core.records.masks import clip_overlap, seen_codes
 from components.core.records.records import Result, Track, Video
-from components.qa.suspicions import Suspicion
+from components.qa.tables.suspicions import Suspicion
 
 CANDIDATES = 20  # of a clip, by score
 _LEAST_SCORE = 1e-3

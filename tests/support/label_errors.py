@@ -18,12 +18,12 @@ import numpy as np
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.records.masks import decode, encode
 from components.core.run.paths import Paths
+from components.qa.checked_clip import Clip
 from components.qa.checks import Check, chosen_checks
-from components.qa.clip import Clip
 from components.qa.dataset import ClipFacts, Dataset, facts_of
 from components.qa.findings import Finding
+from components.qa.label_files import ClipItem, read_split
 from components.qa.params import QaParams
-from components.qa.reading import ClipItem, read_split
 
 SPLITS = ("train", "val", "test")
 RATE_HZ = 16_000

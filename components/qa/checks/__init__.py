@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from components.core.run.errors import AvisError
-from components.qa.clip import Clip
+from components.qa.checked_clip import Clip
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity
 from components.qa.params import QaParams

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from components.core.raw.clip_names import source_of
+from components.qa.checked_clip import SAMPLE_RATE_HZ, Clip
 from components.qa.checks import Check
-from components.qa.clip import SAMPLE_RATE_HZ, Clip
 from components.qa.dataset import ClipFacts, Dataset
 from components.qa.findings import Finding, Severity
-from components.qa.fingerprints import (
+from components.qa.measures.fingerprints import (
     PICTURE_BITS,
     SOUND_BITS,
     SOUND_STEP_S,

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.qa.checked_clip import Clip, Crop, intersection
 from components.qa.checks import Check, runs
-from components.qa.clip import Clip, Crop, intersection
 from components.qa.findings import Finding, Severity
 
 _EDGES_AT_ONCE = 512  # against all of a polygon

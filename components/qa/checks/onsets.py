@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from components.qa.checked_clip import ENVELOPE_S, SAMPLE_RATE_HZ, Clip, Track
 from components.qa.checks import Check, runs
-from components.qa.clip import ENVELOPE_S, SAMPLE_RATE_HZ, Clip, Track
 from components.qa.findings import Finding, Severity
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from components.qa.checked_clip import INAUDIBLE_DBFS, Clip
 from components.qa.checks import Check, runs
-from components.qa.clip import INAUDIBLE_DBFS, Clip
 from components.qa.findings import Finding, Severity
 
 _LOUDEST_SAMPLE = 32_700  # int16; lossy codecs clip a little below full scale

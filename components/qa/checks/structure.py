@@ -1,8 +1,8 @@
 """Structure: files, lengths, ids, codes. All of it must be right before anything else means something."""
 
 from components.core.records.masks import is_empty
+from components.qa.checked_clip import SAMPLE_RATE_HZ, Clip
 from components.qa.checks import Check, runs
-from components.qa.clip import SAMPLE_RATE_HZ, Clip
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity
 

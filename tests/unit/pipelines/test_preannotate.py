@@ -10,7 +10,7 @@ import pytest
 from components.core.records.records import read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.qa.suspicions import read_suspicions
+from components.qa.tables.suspicions import read_suspicions
 from pipelines.preannotate import corrections, preannotate
 from pipelines.suspect import suspect
 from tests.support.tiny_model import write_finder, write_square_set

@@ -20,8 +20,8 @@ from components.core.run.paths import Paths
 from components.qa.checks import chosen_checks
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding
+from components.qa.label_files import read_split
 from components.qa.params import QaParams
-from components.qa.reading import read_split
 from components.qa.stage import check_clip
 
 HEIGHT, WIDTH, FRAMES, RATE_HZ = 144, 256, 12, 16_000

@@ -12,10 +12,10 @@ from components.core.records.records import read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.tracking.run import MemoryRun
-from components.qa.agreements import Agreement, read_agreements, write_agreements
 from components.qa.params import QaParams
 from components.qa.stage import Outcome, qa
-from components.qa.suspicions import Suspicion, read_suspicions, write_suspicions
+from components.qa.tables.agreements import Agreement, read_agreements, write_agreements
+from components.qa.tables.suspicions import Suspicion, read_suspicions, write_suspicions
 from components.tools.agreement import agree, read_second_opinions
 
 

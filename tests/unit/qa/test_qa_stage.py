@@ -18,8 +18,8 @@ from components.core.tracking.run import MemoryRun
 from components.qa.checks import Check, chosen_checks
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding
+from components.qa.label_files import read_split
 from components.qa.params import QaParams
-from components.qa.reading import read_split
 from components.qa.stage import Outcome, _check_clips, qa
 from components.qa.waivers import apply_waivers, read_waivers
 

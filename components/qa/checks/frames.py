@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.qa.checked_clip import Clip
 from components.qa.checks import Check, runs
-from components.qa.clip import Clip
 from components.qa.findings import Finding, Severity
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.qa.clip import Clip, Crop
+from components.qa.checked_clip import Clip, Crop
 
 _BINS = [6, 10, 10]  # lightness, green to red, blue to yellow
 _RANGES = [0, 256, 70, 190, 70, 190]  # of OpenCV's 8 bit Lab; colours are rarely stronger

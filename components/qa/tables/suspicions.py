@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.qa.csv_table import read_table, write_table
+from components.qa.tables.csv_table import read_table, write_table
 
 
 @dataclass(frozen=True, slots=True)

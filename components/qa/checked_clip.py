@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from components.core.records.masks import compress_all
 from components.core.records.records import intervals_problem
-from components.qa.jpeg import jpeg_size
-from components.qa.reading import ClipItem
+from components.qa.label_files import ClipItem
+from components.qa.measures.jpeg import jpeg_size
 
 SAMPLE_RATE_HZ = 16_000
 SILENCE_DBFS = -120.0

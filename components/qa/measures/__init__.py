@@ -1,0 +1,1 @@
+"""What checks measure of pictures and sound."""

@@ -1,0 +1,1 @@
+"""Small tables that people's tools write and the checks read."""
