@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.deformable_attention import sample_grids, sample_levels
+from models.networks.layers.deformable_attention import sample_grids, sample_levels
 
 Sizes = list[tuple[int, int]]
 Way = Callable[[Tensor, Sizes, Tensor, Tensor], Tensor]

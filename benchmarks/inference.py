@@ -88,8 +88,8 @@ def clip_case(frames: int, model_name: str, precision: str) -> dict[str, float]:
     from components.core.clips.reader import resize
     from components.core.records.masks import encode
     from models import build
-    from models.inference import find_sounding
-    from models.precision import autocast_type
+    from models.inference.tracks import find_sounding
+    from models.networks.precision import autocast_type
 
     chosen = settings(model_name)
     torch.manual_seed(0)
@@ -132,8 +132,8 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
     """The published video module on 100 frame queries of 256 channels a frame."""
     import torch
 
-    from models.video_module import VideoModule
-    from models.video_stream import VideoStream
+    from models.inference.video_stream import VideoStream
+    from models.networks.avism.video_module import VideoModule
 
     torch.manual_seed(0)
     module = VideoModule(**VIDEO_MODULE).eval()
@@ -200,7 +200,7 @@ def write_film(frames: int) -> dict[str, float]:
 
     from components.core.media.decode import write_video
     from models import build
-    from models.saved import ModelCard, save_model
+    from models.checkpoints.saved import ModelCard, save_model
 
     folder = Path(os.environ["BENCHMARK_FOLDER"])
     stereo = (np.repeat(sound[:, None], 2, axis=1) for sound in sounds(frames, 44_100))

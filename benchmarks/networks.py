@@ -117,9 +117,9 @@ def measure(
     from torch.utils.flop_counter import FlopCounterMode
 
     from models import build
-    from models.inference import find_sounding
-    from models.losses import LossWeights
-    from models.targets import ClipTargets
+    from models.inference.tracks import find_sounding
+    from models.networks.losses.criterion import LossWeights
+    from models.networks.losses.targets import ClipTargets
 
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -19,12 +19,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-import models.deformable_attention as deformable
-from models.avism import Avism
-from models.layers import Attention, sine_position
-from models.losses import LossWeights
-from models.targets import ClipTargets
-from models.video_module import Windows
+import models.networks.layers.deformable_attention as deformable
+from models.networks.avism.avism import Avism
+from models.networks.avism.video_module import Windows
+from models.networks.layers.transformer import Attention, sine_position
+from models.networks.losses.criterion import LossWeights
+from models.networks.losses.targets import ClipTargets
 
 
 def sample_levels(value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ def train_step(
         masks = torch.einsum("bqc,btchw->bqthw", embeds, features)
         pairs, loss = _layer(logits, masks, targets * passes, weights)
         total = total + loss
-    from models.losses import similarity_loss
+    from models.networks.losses.criterion import similarity_loss
 
     alike = similarity_loss(
         found["frame_similarity"], found["similarity"], frame_pairs[-passes:], pairs, targets

@@ -14,7 +14,7 @@ import time
 import torch
 from torch import Tensor
 
-from models.tpavi_fusion import TpaviFusion
+from models.networks.tpavi.fusion import TpaviFusion
 
 SHAPE = (1, 256, 5, 56, 100)
 LEAST_RATIO = 50

@@ -154,7 +154,7 @@ def plain(model: Any, source: MadeUpClips, params: Any) -> float:
     from components.train.batch import collate
     from components.train.distributed import choose_device
     from components.train.schedule import build_optimizer
-    from models.losses import LossWeights
+    from models.networks.losses.criterion import LossWeights
 
     device = choose_device(params.device)
     model.to(device).train()
@@ -187,7 +187,7 @@ def count_flops(arguments: argparse.Namespace) -> dict[str, float]:
 
     from components.train.batch import collate
     from components.train.params import TrainParams
-    from models.losses import LossWeights
+    from models.networks.losses.criterion import LossWeights
 
     params = TrainParams.model_validate(settings(arguments))
     model = build_model(params).train()

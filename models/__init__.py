@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from models.avism import Avism
-    from models.networks import Network
-    from models.tpavi import Tpavi
+    from models.networks.avism.avism import Avism
+    from models.networks.registry import Network
+    from models.networks.tpavi.tpavi import Tpavi
 
-MODELS = ("avism", "tpavi")  # keys of models.networks.NETWORKS, which takes seconds to import
+MODELS = ("avism", "tpavi")  # keys of models.networks.registry.NETWORKS, which takes seconds to import
 
 
 @overload
@@ -34,7 +34,7 @@ def build(name: str, **config: Any) -> "Network":
         raise ValueError(f"unknown model {name!r}; allowed: {', '.join(MODELS)}")
     from dataclasses import fields
 
-    from models.networks import NETWORKS
+    from models.networks.registry import NETWORKS
 
     settings, network = NETWORKS[name]
     allowed = {field.name for field in fields(settings)}
@@ -47,12 +47,12 @@ def build(name: str, **config: Any) -> "Network":
 
 
 def load_published(checkpoint: "Path | str | Mapping[str, Tensor | NDArray[Any]]", **config: Any) -> "Avism":
-    """A released checkpoint, a file or a state dict, as a model in evaluation mode; see ``models.published``.
+    """A released checkpoint, a file or a state dict, as a model in evaluation mode; see ``models.checkpoints.published``.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not a checkpoint of this model; missing, unexpected and misshapen entries are listed.
     """
-    from models import published
+    from models.checkpoints import published
 
     return published.load_published(checkpoint, **config)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: --help shall not
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.avism import Avism
+    from models.networks.avism.avism import Avism
 
 BACKBONES = {"avism_r50": "resnet50", "avism_swin_l": "swin_large"}
 KINDS = (*BACKBONES, "tpavi", "logmel")
@@ -138,7 +138,7 @@ def compare_tpavi(folder: Path) -> list[Row]:
     import numpy as np
     import torch
 
-    from models.tpavi_fusion import TpaviFusion
+    from models.networks.tpavi.fusion import TpaviFusion
 
     info = _json(folder / INFO)
     sizes = info["input"]
@@ -160,7 +160,7 @@ def compare_log_mel(folder: Path) -> list[Row]:
     import numpy as np
     import torch
 
-    from models.audio import SAMPLE_RATE_HZ, LogMel
+    from models.audio.vggish import SAMPLE_RATE_HZ, LogMel
 
     with wave.open(str(folder / SOUND)) as file:
         if (file.getframerate(), file.getsampwidth()) != (SAMPLE_RATE_HZ, 2):

@@ -14,7 +14,7 @@ from components.core.run.paths import Paths
 from components.tools.aviseg_export import export
 
 if TYPE_CHECKING:
-    from models.networks import Network
+    from models.networks.registry import Network
 
 
 def export_aviseg(folder: Path, variant: str | None) -> None:
@@ -63,7 +63,7 @@ class AudioEmbedding:
 
 @cache  # once per process, for all videos that it embeds
 def _model(folder: Path) -> "Network":
-    from models.saved import load_model
+    from models.checkpoints.saved import load_model
 
     try:
         return load_model(folder)[0]

@@ -140,7 +140,7 @@ def _drafts(
         return _Drafts(tracks, {})
     from components.predict.extracted_clips import clip_moments
     from components.predict.tracks import Predictor
-    from models.moments import ClipError
+    from models.inference.moments import ClipError
     from pipelines.prediction import model_folder
 
     predictor = Predictor.load(model_folder(model), params)

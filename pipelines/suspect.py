@@ -31,7 +31,7 @@ def suspect(model: str | None, splits: Sequence[str], out: Path) -> None:
     from components.predict.tracks import Predictor
     from components.tools.suspicion import CANDIDATES
     from components.tools.suspicion import suspect as suspicions_of
-    from models.moments import ClipError
+    from models.inference.moments import ClipError
     from pipelines.prediction import model_folder
 
     # A score of 1 is reached by nobody: what is returned are the CANDIDATES, whatever their score.

@@ -23,8 +23,8 @@ def convert_weights(published: Path, out: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    from models.checkpoint_file import read_checkpoint
-    from models.published import our_entries
+    from models.checkpoints.published import our_entries
+    from models.weight_files.checkpoint_file import read_checkpoint
 
     try:
         state = read_checkpoint(published)

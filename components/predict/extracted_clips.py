@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.core.clips.reader import read_features, read_frame, read_seconds, resize
 from components.core.records.records import Video
 from components.predict.tracks import Predictor
-from models.moments import Moment
+from models.inference.moments import Moment
 
 
 def clip_moments(predictor: Predictor, media: Path, video: Video) -> Iterator[Moment]:

@@ -15,7 +15,7 @@ from components.core.tracking.run import continue_run
 from components.predict.extracted_clips import clip_moments
 from components.predict.params import PredictParams
 from components.predict.tracks import Predictor
-from models.moments import ClipError
+from models.inference.moments import ClipError
 
 
 def predict_clips(

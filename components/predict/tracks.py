@@ -10,11 +10,11 @@ from components.core.records.masks import encode, is_empty
 from components.core.records.records import Result
 from components.core.run.errors import AvisError
 from components.predict.params import PredictParams
-from models.inference import find_sounding
-from models.moments import Moment
-from models.networks import Network
-from models.precision import autocast_type
-from models.saved import ModelCard, load_model
+from models.checkpoints.saved import ModelCard, load_model
+from models.inference.moments import Moment
+from models.inference.tracks import find_sounding
+from models.networks.precision import autocast_type
+from models.networks.registry import Network
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Predictor:
 
         Args:
             video_id: of the results.
-            clip: the clip's moments, frames at the model's short side, as models.inference wants them; it
+            clip: the clip's moments, frames at the model's short side, as models.inference.tracks wants them; it
                 is called once or twice, and holds no more than it likes.
             height, width: of the masks.
             least: so many candidates are given even if they score below the threshold.

@@ -20,8 +20,8 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.predict.params import PredictParams
 from components.predict.tracks import Predictor
-from models.moments import ClipError, Moment
-from models.saved import CONFIG, ModelCard
+from models.checkpoints.saved import CONFIG, ModelCard
+from models.inference.moments import ClipError, Moment
 
 OVERLAY_RATE_HZ = 25.0  # at most; slower videos keep their own rate
 SOUND_RATE_HZ = 44_100

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.targets import ClipTargets
+from models.networks.losses.targets import ClipTargets
 
 
 @dataclass

@@ -24,10 +24,10 @@ from components.train.loader import Share, steps_of_parts
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
 from components.train.wrapping import in_training
-from models.losses import LossWeights
-from models.networks import Network
-from models.precision import autocast_type
-from models.targets import Counts
+from models.networks.losses.criterion import LossWeights
+from models.networks.losses.targets import Counts
+from models.networks.precision import autocast_type
+from models.networks.registry import Network
 
 SMALLEST_SCALE = 2.0**-20  # of fp16 gradients; it starts at 2**16 and is halved with each that overflows
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)

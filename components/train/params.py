@@ -35,7 +35,7 @@ class NetworkParams(Block):
 
 
 class AvismParams(NetworkParams):
-    """Architecture of an AVISM: every field is one of models.avism.AvismConfig, the name aside."""
+    """Architecture of an AVISM: every field is one of models.networks.avism.avism.AvismConfig, the name aside."""
 
     name: Literal["avism"] = "avism"
     audio_tagging: bool = True
@@ -54,7 +54,7 @@ class AvismParams(NetworkParams):
 
 
 class TpaviParams(NetworkParams):
-    """Architecture of a TPAVI model: every field is one of models.tpavi.TpaviConfig, the name aside."""
+    """Architecture of a TPAVI model: every field is one of models.networks.tpavi.tpavi.TpaviConfig, the name aside."""
 
     name: Literal["tpavi"]
     instance_queries: int = Field(default=20, ge=1)
@@ -78,7 +78,7 @@ ModelParams = Annotated[
 
 
 class LossParams(Block):
-    """Weights of models.losses.LossWeights."""
+    """Weights of models.networks.losses.criterion.LossWeights."""
 
     classification: float = Field(default=2.0, ge=0)
     mask: float = Field(default=5.0, ge=0)

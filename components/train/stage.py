@@ -29,9 +29,9 @@ from components.train.loop import Fitted, Logger, fit, seed_everything, write_hi
 from components.train.params import TrainParams
 from components.train.wrapping import recomputable
 from models import build
-from models.losses import LossWeights
-from models.networks import Network
-from models.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
+from models.checkpoints.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
+from models.networks.losses.criterion import LossWeights
+from models.networks.registry import Network
 
 START = "params.yaml, train.start_from"
 HOW_IT_IS_SPREAD = (

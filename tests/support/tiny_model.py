@@ -58,7 +58,7 @@ def write_finder(folder: Path, **changes: Any) -> Path:
     """A saved model that covers every frame with every query, whatever it sees; classes as they fall."""
     import torch
 
-    from models.saved import ModelCard, save_model
+    from models.checkpoints.saved import ModelCard, save_model
 
     settings = {**SETTINGS, "presence_head": False, **changes}
     model = tiny_model(**settings)

@@ -36,7 +36,7 @@ def write_tpavi_finder(folder: Path, **changes: Any) -> Path:
     """A saved model that covers every frame with every query, whatever it sees; classes as they fall."""
     import torch
 
-    from models.saved import ModelCard, save_model
+    from models.checkpoints.saved import ModelCard, save_model
 
     settings = {**SETTINGS, **changes}
     model = tiny_tpavi(**settings)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from models.audio import VGGish
+from models.audio.vggish import VGGish
 
 
 def vggish_state(seed: int = 0) -> dict[str, Any]:

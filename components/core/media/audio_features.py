@@ -13,7 +13,7 @@ from torch import nn
 
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
-from models.audio import LogMel, VGGish, load_vggish_file
+from models.audio.vggish import LogMel, VGGish, load_vggish_file
 
 BLOCK_S = 32  # seconds that go through the network together: bounds the memory, and is as fast as more
 WHERE = "params.yaml, extract.audio_weights"

@@ -2,7 +2,7 @@
 
 A stage appends what it says to a folder of its own under `data/.tracking/`; a process beside it
 (components/core/tracking/sender.py) sends it on and serves the next stages too. So not every stage pays for
-importing MLflow, none loses what it said when it is killed or the tracking server is away, and none fails because
+importing MLflow, none loses what it said when it is killed or the server is away, and none fails because
 of it: what could not be sent goes out with the next command.
 """
 

@@ -18,7 +18,7 @@ from components.predict.tracks import Predictor
 from components.tools.avsbench.layouts import AvsVideo
 from components.tools.avsbench.pictures import read_frame
 from components.tools.predict_video import check_encoder
-from models.moments import ClipError, Moment
+from models.inference.moments import ClipError, Moment
 
 
 class FoundMasks:

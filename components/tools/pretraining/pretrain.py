@@ -47,7 +47,7 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
     from components.tools.pretraining.composed_clips import ComposedClips
     from components.train.loop import fit, seed_everything, write_history
     from models import build
-    from models.saved import save_weights
+    from models.checkpoints.saved import save_weights
 
     seed_everything(params.seed)
     clips = ComposedClips(

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from components.core.run.errors import AvisError
-from models.saved import start_from
+from models.checkpoints.saved import start_from
 from pipelines.weights import convert_weights
 from tests.support.tiny_model import tiny_model
 

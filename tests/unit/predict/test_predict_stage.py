@@ -13,7 +13,7 @@ from components.core.run.paths import Paths
 from components.predict.params import PredictParams
 from components.predict.stage import predict
 from components.predict.tracks import Predictor
-from models import inference
+from models.inference import tracks as inference
 from tests.support.tiny_model import CATEGORIES, write_finder, write_square_set
 
 

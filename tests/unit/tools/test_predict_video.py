@@ -21,7 +21,7 @@ from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.media_files import audio_file, write_wav
 from components.predict.params import PredictParams
 from components.tools.predict_video import VideoPrediction, _intervals, _VideoClip, predict_video
-from models import inference
+from models.inference import tracks as inference
 from tests.support.clips import make_clip
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish

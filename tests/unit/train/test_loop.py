@@ -18,8 +18,8 @@ from components.train.distributed import choose_device
 from components.train.loop import Fitted, fit, write_history
 from components.train.params import TrainParams
 from components.train.schedule import build_optimizer, build_schedule
-from models.avism import Avism
-from models.precision import autocast_type
+from models.networks.avism.avism import Avism
+from models.networks.precision import autocast_type
 from tests.support.tiny_model import tiny_model, train_settings
 
 SECOND = 16_000

@@ -14,7 +14,7 @@ from components.core.storage.base import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.train.params import TrainParams
 from components.train.stage import train
-from models.saved import load_model
+from models.checkpoints.saved import load_model
 from tests.support.tiny_model import SETTINGS, train_settings, write_square_set
 from tests.support.vggish_weights import write_vggish
 

@@ -14,7 +14,7 @@ from components.core.run.paths import Paths
 from components.train import stage
 from components.train.params import TrainParams
 from components.train.stage import train
-from models.saved import load_model, save_weights
+from models.checkpoints.saved import load_model, save_weights
 from tests.support.tiny_model import (
     CATEGORIES,
     SETTINGS,

@@ -126,7 +126,7 @@ def test_a_model_that_finds_nothing(run: Run) -> None:
 
 def favour(**biases: float) -> None:
     """The model takes everything for these categories, the more so the higher the number."""
-    from models.saved import load_model, save_model
+    from models.checkpoints.saved import load_model, save_model
 
     folder = Path("data/model/tiny")
     model, card = load_model(folder)

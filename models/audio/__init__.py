@@ -1,0 +1,1 @@
+"""VGGish and its log-mel front end."""

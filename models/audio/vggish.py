@@ -1,0 +1,242 @@
+"""VGGish: log-mel front end and the convolutional network that turns a second of sound into a vector.
+
+Letters: S seconds (one example each), A audio channels (128).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchaudio.functional import spectrogram
+
+from models.weight_files.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
+
+SAMPLE_RATE_HZ = 16_000
+WINDOW_SAMPLES = 400  # 25 ms
+HOP_SAMPLES = 160  # 10 ms
+FFT_SAMPLES = 512
+MEL_BANDS = 64
+EXAMPLE_FRAMES = 96  # 0.96 s
+EMBEDDING_CHANNELS = 128
+PUBLISHED_CHANNELS = (64, 128, 256, 256, 512, 512)
+PUBLISHED_HIDDEN = 4096
+
+
+class LogMel(nn.Module):
+    """Waveform -> log-mel examples, as VGGish was trained on (Hershey et al. 2017).
+
+    Magnitude spectrum of 25 ms periodic Hann windows every 10 ms, 64 mel bands over 125-7500 Hz,
+    log(x + 0.01).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bands: Tensor
+        self.window: Tensor
+        self.register_buffer("bands", _mel_bands(), persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES, periodic=True), persistent=False)
+
+    def forward(self, seconds: Tensor) -> Tensor:
+        """[S, 16000] samples in -1..1, one second a row -> [S, 96, 64]."""
+        # a window shorter than the transform stands in its middle, so the sound gets that margin, too
+        margin = (FFT_SAMPLES - WINDOW_SAMPLES) // 2
+        spectrum = spectrogram(
+            F.pad(seconds.float(), (margin, margin)),
+            pad=0,
+            window=self.window,
+            n_fft=FFT_SAMPLES,
+            hop_length=HOP_SAMPLES,
+            win_length=WINDOW_SAMPLES,
+            power=1.0,
+            normalized=False,
+            center=False,
+        )[..., :EXAMPLE_FRAMES].transpose(-1, -2)  # [S, 96, 257]
+        return torch.log(spectrum @ self.bands + 0.01)
+
+
+def _mel_bands() -> Tensor:
+    """Triangles [257, 64] over the spectrum; their sides are straight in HTK mel, elsewhere usually in Hz."""
+
+    def mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1127 * np.log1p(frequency_hz / 700)
+
+    lowest, highest = mel(np.array([125.0, 7500.0])).tolist()
+    edges = np.linspace(lowest, highest, MEL_BANDS + 2)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    at = mel(np.linspace(0, SAMPLE_RATE_HZ / 2, FFT_SAMPLES // 2 + 1))[:, None]
+    bands = np.minimum((at - low) / (centre - low), (high - at) / (high - centre)).clip(min=0)
+    return torch.from_numpy(bands.astype(np.float32))
+
+
+class Postprocess(nn.Module):
+    """What AudioSet's released embeddings went through: whitening, clipping to -2..2, 8 bits.
+
+    AVISeg's features did not; released ACVIS weights do. Rounding as such has no gradient: here what is
+    behind it passes to what is before it, so that the encoder can still be trained.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eigen_vectors: Tensor
+        self.means: Tensor
+        self.register_buffer("eigen_vectors", torch.eye(EMBEDDING_CHANNELS))
+        self.register_buffer("means", torch.zeros(EMBEDDING_CHANNELS, 1))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """[S, 128] -> [S, 128], whole numbers 0-255."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            white = (embedding.float() - self.means[:, 0]) @ self.eigen_vectors.T
+        scaled = (white.clamp(-2, 2) + 2) * (255 / 4)
+        return scaled.round().detach() + (scaled - scaled.detach())
+
+
+class VGGish(nn.Module):
+    """Log-mel example [S, 96, 64] -> embedding [S, 128], after its last ReLU.
+
+    ``channels`` and ``hidden`` of the published network: (64, 128, 256, 256, 512, 512) and 4096; a
+    smaller pair gives the same network for small data. ``normalise`` adds group norm, without which a
+    network of this shape hardly trains from scratch; published weights have none.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: tuple[int, ...] = PUBLISHED_CHANNELS,
+        hidden: int = PUBLISHED_HIDDEN,
+        normalise: bool = False,
+        postprocess: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(channels) != 6:
+            raise ValueError(f"VGGish has six convolutions; channels has {len(channels)} entries")
+        layers: list[nn.Module] = []
+        width_in = 1
+        for index, width in enumerate(channels):
+            layers.append(nn.Conv2d(width_in, width, 3, padding=1))
+            if normalise:
+                layers.append(nn.GroupNorm(8, width))
+            layers.append(nn.ReLU(inplace=True))
+            if index in (0, 1, 3, 5):
+                layers.append(nn.MaxPool2d(2))
+            width_in = width
+        self.features = nn.Sequential(*layers)
+        flat = width_in * (EXAMPLE_FRAMES // 16) * (MEL_BANDS // 16)
+        self.embeddings = nn.Sequential(
+            nn.Linear(flat, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, EMBEDDING_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+        self.postprocess = Postprocess() if postprocess else None
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        x = self.features(log_mel[:, None])
+        # published order of the flattened axes: time, mel, channel
+        x = self.embeddings(x.permute(0, 2, 3, 1).flatten(1))
+        return x if self.postprocess is None else self.postprocess(x)
+
+
+# published name -> ours; the first name is that of torchvggish's later versions
+_POSTPROCESS = {
+    "pproc.pca_eigen_vectors": "postprocess.eigen_vectors",
+    "pproc.pca_matrix": "postprocess.eigen_vectors",
+    "pproc.pca_means": "postprocess.means",
+}
+
+
+def load_vggish(network: VGGish, state: Mapping[str, Any], *, assign: bool = False) -> None:
+    """Load published PyTorch VGGish weights (``features.0.weight``, ``embeddings.0.weight``, …).
+
+    Args:
+        network: of the size of the weights; without postprocessing it leaves ``pproc.…`` alone.
+        state: as published by harritaylor/torchvggish.
+        assign: take the tensors themselves instead of copying them.
+
+    Raises:
+        ValueError: entries are missing, extra or misshapen; they are listed.
+    """
+    published = {ours: name for name, ours in reversed(_POSTPROCESS.items())}  # the first name of each
+    own = {published.get(name, name): value for name, value in network.state_dict().items()}
+    given: dict[str, Tensor] = {}
+    for name, value in named_tensors(dict(state)).items():
+        if name.startswith("pproc.") and network.postprocess is None:
+            continue
+        ours = _POSTPROCESS.get(name, name)
+        given[published.get(ours, ours)] = (
+            value.reshape(-1, 1) if ours.endswith(".means") else value
+        ).float()
+    try:
+        require_same_entries(own, given)
+    except ValueError as error:
+        absent = any(name.startswith("pproc.") and name not in given for name in own)
+        raise ValueError(
+            f"these are not PyTorch VGGish weights as torchvggish publishes them: {error}"
+            + (
+                " (of torchvggish's two files the one with the network has no pproc; save the state_dict() of"
+                " its whole model)"
+                if absent
+                else ""
+            )
+        ) from None
+    wanted = {_POSTPROCESS.get(name, name): value for name, value in given.items()}
+    network.load_state_dict(wanted, assign=assign)
+
+
+def load_vggish_file(network: VGGish, path: Path, *, assign: bool = False) -> None:
+    """``load_vggish`` out of a ``.pth`` or ``.safetensors`` file.
+
+    Raises:
+        ValueError: there is no such file, or it holds anything else; the file is named.
+    """
+    try:
+        state = read_checkpoint(path)
+    except OSError as error:
+        raise ValueError(f"there are no weights at {path}: {error.strerror}") from None
+    try:
+        load_vggish(network, state, assign=assign)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def build_vggish(
+    *,
+    channels: tuple[int, ...] = PUBLISHED_CHANNELS,
+    hidden: int = PUBLISHED_HIDDEN,
+    normalise: bool = False,
+    postprocess: bool = False,
+    weights: Path | None = None,
+) -> tuple[nn.Module, nn.Module]:
+    """Log-mel front end and VGGish, with published weights out of a file if one is named.
+
+    Raises:
+        ValueError: the file holds something else, or the network has not the published size.
+    """
+    if weights is not None and (tuple(channels), hidden, normalise) != (
+        PUBLISHED_CHANNELS,
+        PUBLISHED_HIDDEN,
+        False,
+    ):
+        raise ValueError(
+            "audio_weights are those of the published VGGish: set audio_channels to"
+            f" {list(PUBLISHED_CHANNELS)}, audio_hidden to {PUBLISHED_HIDDEN} and audio_normalise to false"
+            f" (they are {list(channels)}, {hidden} and {str(normalise).lower()})"
+        )
+    network = VGGish(channels=channels, hidden=hidden, normalise=normalise, postprocess=postprocess)
+    if weights is not None:
+        try:
+            load_vggish_file(network, weights)
+        except ValueError as error:
+            raise ValueError(f"audio_weights: {error}") from None
+    return LogMel(), network
+
+
+# A name of `audio` in params.yaml -> a front end, which has nothing to learn and computes in full precision,
+# and a network behind it: together [S, 16000] samples -> [S, 128].
+ENCODERS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {"vggish": build_vggish}

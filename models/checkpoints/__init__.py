@@ -1,0 +1,1 @@
+"""Saved and released models, and the names of their parameters."""

@@ -1,0 +1,140 @@
+"""A trained model as files: ``model.safetensors`` (tensors only) and ``config.json``."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models import build
+from models.networks.backbones.backbone import build_backbone
+from models.networks.registry import Network
+from models.weight_files.checkpoint_file import require_same_entries
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What must be known to use saved weights."""
+
+    name: str  # of models.build
+    config: dict[str, Any]  # its settings
+    categories: dict[int, str]  # id in annotations and results -> name; class head order is by id
+    short_side_px: int  # frames are resized to this short side
+    frame_rate_hz: float
+    features_from: str = ""  # what made the audio features that it learned from; nothing if it is not known
+
+    def __post_init__(self) -> None:
+        if len(self.categories) != self.config.get("categories"):
+            raise ValueError(f"it names {len(self.categories)} of {self.config.get('categories')} categories")
+        if not (self.short_side_px >= 1 and self.frame_rate_hz > 0):
+            raise ValueError("short_side_px and frame_rate_hz must be positive")
+
+
+def save_weights(
+    path: Path, state: dict[str, Tensor], *, categories: dict[int, str], half: bool = False
+) -> None:
+    """Write a state dict; category names go into the header, so that a later start can match them."""
+    kept = {
+        name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in state.items()
+    }
+    names = json.dumps([categories[key] for key in sorted(categories)])
+    save_file(kept, path, metadata={"categories": names})  # one entry: several are written in any order
+
+
+def save_model(folder: Path, model: Network, card: ModelCard) -> None:
+    """Write ``model.safetensors`` and ``config.json`` into ``folder``."""
+    save_weights(folder / WEIGHTS, model.state_dict(), categories=card.categories)
+    (folder / CONFIG).write_text(json.dumps(asdict(card), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Network, ModelCard]:
+    """Read what ``save_model`` wrote; the model is in evaluation mode.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the files are not of one model.
+    """
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        values["categories"] = {int(key): str(name) for key, name in values["categories"].items()}
+        card = ModelCard(**values)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
+    # the saved weights hold the backbone's and the audio encoder's, too
+    elsewhere = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+    own = {name: value for name, value in elsewhere.items() if name in card.config}
+    try:
+        model = build(card.name, **{**card.config, **own})
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
+    try:
+        state = load_file(folder / WEIGHTS)
+        require_same_entries(model.state_dict(), state)
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError, SafetensorError) as error:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {folder / CONFIG}: {error}") from error
+    return model.to(device).eval(), card
+
+
+def holds_backbone(path: Path, backbone: str) -> bool:
+    """Do these weights (``save_weights``) include all of this backbone's, in its shapes?
+
+    False for a file that cannot be read.
+
+    Raises:
+        ValueError: unknown backbone.
+    """
+    with torch.device("meta"):  # names and shapes only
+        own = build_backbone(backbone, pretrained=False).state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            given = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, no mapping
+    except (OSError, SafetensorError):
+        return False
+    return all(given.get(f"backbone.{name}") == list(value.shape) for name, value in own.items())
+
+
+def start_from(model: Network, path: Path, categories: dict[int, str]) -> list[str]:
+    """Load weights of another training into ``model`` as far as they fit; returns what did not.
+
+    Heads that name categories are matched by name: a category that the weights know keeps its row, a new
+    one starts fresh. A model without audio ignores the weights of the audio path's encoder.
+    """
+    state = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        known = json.loads((file.metadata() or {}).get("categories", "[]"))
+    own = model.state_dict()
+    left: list[str] = []
+    wanted = [categories[key] for key in sorted(categories)]
+    for name, value in state.items():
+        value = value.to(own[name].dtype) if name in own else value
+        if (".class_head." in name or name.startswith("audio_tags.")) and name in own and known:
+            own[name] = _match_rows(own[name], value, known, wanted)
+        elif name in own and own[name].shape == value.shape:
+            own[name] = value
+        elif not name.startswith(("audio_encoder.", "audio_tags.")):
+            left.append(name)
+    left += [name for name in own if name not in state]
+    model.load_state_dict(own)
+    return left
+
+
+def _match_rows(fresh: Tensor, value: Tensor, known: list[str], wanted: list[str]) -> Tensor:
+    """Rows of a head by category name; a row beyond the categories, the last, is "no object"."""
+    if value.shape[1:] != fresh.shape[1:]:
+        return fresh
+    rows = fresh.clone()
+    if len(value) > len(known):
+        rows[-1] = value[-1]
+    for index, name in enumerate(wanted):
+        if name in known:
+            rows[index] = value[known.index(name)]
+    return rows

@@ -1,0 +1,1 @@
+"""Mask tracks from a network, for clips of any length."""

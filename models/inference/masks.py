@@ -1,0 +1,98 @@
+"""From mask features to packed masks and the share of a score that they decide.
+
+Letters: n queries, t frames of a chunk, C channels, h and w at stride 4, H and W of a frame.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.networks.avism.avism import STRIDE_PX
+
+R = TypeVar("R")
+
+
+class MaskLogits(Protocol):
+    """Mask logits [n, h, w] of all queries in frame number ``frame`` with features [C, h, w]."""
+
+    def __call__(self, features: Tensor, *, frame: int) -> Tensor: ...
+
+
+class MaskMaker(Generic[R]):
+    """Takes the mask features of a clip chunk by chunk; makes and packs the masks of n queries.
+
+    As published: logits go to the padded frame's size and are cut to the frame; there foreground is measured,
+    and from there they go to the size of the masks.
+
+    Args:
+        logits: of the queries.
+        sounds: bool [n, T]; where it is false a query has an empty mask.
+        shape: height and width of the frames that the network saw.
+        size: height and width of the masks.
+        encode: packs one mask, bool ``size``.
+    """
+
+    def __init__(
+        self,
+        logits: MaskLogits,
+        sounds: NDArray[np.bool_],
+        *,
+        shape: tuple[int, int],
+        size: tuple[int, int],
+        encode: Callable[[NDArray[np.bool_]], R],
+    ) -> None:
+        self._logits, self._sounds, self._encode = logits, sounds, encode
+        self._shape, self._size = shape, size
+        self._silence = encode(np.zeros(size, bool))
+        self._chance = np.zeros(len(sounds))  # sum of foreground probabilities, number of pixels
+        self._pixels = np.zeros(len(sounds), np.int64)
+        self.masks: list[list[R]] = [[] for _ in sounds]
+
+    def is_silent(self, frames: int) -> bool:
+        """Does no query sound in the next frames?"""
+        begin = len(self.masks[0])
+        return not self._sounds[:, begin : begin + frames].any()
+
+    def skip(self, frames: int) -> None:
+        """The next frames have only empty masks."""
+        for packed in self.masks:
+            packed += [self._silence] * frames
+
+    def add(self, features: Tensor) -> None:
+        """The next frames' features [t, C, h, w]; products are in fp32."""
+        for plane in features:
+            if self.is_silent(1):
+                self.skip(1)
+            else:
+                self._add(plane)
+
+    def mean_foreground(self, place: int) -> float:
+        """Mean probability over all pixels of a track that are more likely object than not."""
+        return float(self._chance[place] / self._pixels[place]) if self._pixels[place] else 0.0
+
+    def _add(self, features: Tensor) -> None:
+        frame = len(self.masks[0])
+        sounds = self._sounds[:, frame]
+        heard = torch.from_numpy(sounds).to(features.device)
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self._to_frame(self._logits(features.float(), frame=frame)[heard])  # [n, H, W]
+        chance = logits.sigmoid()
+        inside = chance > 0.5
+        self._chance[sounds] += (chance * inside).sum((1, 2)).double().cpu().numpy()
+        self._pixels[sounds] += inside.sum((1, 2)).cpu().numpy()
+        logits = F.interpolate(logits[None], size=self._size, mode="bilinear", align_corners=False)[0]
+        masks: Iterator[NDArray[np.bool_]] = iter((logits > 0).cpu().numpy())
+        for packed, sounding in zip(self.masks, sounds, strict=True):
+            packed.append(self._encode(next(masks)) if sounding else self._silence)
+
+    def _to_frame(self, logits: Tensor) -> Tensor:
+        """Logits [n, h, w] at the padded frame's size, cut to the frame."""
+        height, width = self._shape
+        padded = (height + -height % STRIDE_PX, width + -width % STRIDE_PX)
+        logits = F.interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)[0]
+        return logits[:, :height, :width]

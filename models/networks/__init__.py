@@ -1,0 +1,1 @@
+"""The networks, their layers, backbones and losses."""

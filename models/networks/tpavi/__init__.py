@@ -1,0 +1,1 @@
+"""The first AVIS model (2023), with TPAVI fusion."""
