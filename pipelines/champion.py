@@ -14,7 +14,7 @@ from components.core.tracking.run import data_run
 from components.tools.promotion.freshness import Freshness, freshness
 from components.tools.promotion.params import PromotionParams
 from pipelines.champion_model import measure_version
-from pipelines.graph import find_root, read_graph
+from pipelines.dvc.graph import find_root, read_graph
 from pipelines.notifications import notify, notify_failure
 from pipelines.rebuild import bring_up_to_date
 from pipelines.registry_access import open_registry, promotion_params, when_there

@@ -14,9 +14,9 @@ from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.core.run.paths import Paths
 from components.core.tracking.registry import WEIGHTS_MD5, Version
-from pipelines.children import Children, read_lines, time_limit
-from pipelines.dvc_repo import open_repo
-from pipelines.git import git
+from pipelines.dvc.git import git
+from pipelines.dvc.processes import Children, read_lines, time_limit
+from pipelines.dvc.repository import open_repo
 from pipelines.gpu import count_gpus, gpu_slot, make_limit
 
 FILES = ("model.safetensors", "config.json", "clips.json", "run.json")

@@ -37,7 +37,7 @@ def rebuild(
     repository: Repository = None,
 ) -> None:
     """Do what `dvc repro` does, as Prefect tasks."""
-    from pipelines.graph import find_root, read_graph, select, unchanged
+    from pipelines.dvc.graph import find_root, read_graph, select, unchanged
 
     root = find_root(Path.cwd())
     if (
@@ -70,7 +70,7 @@ def retrain(
     retries: Annotated[int, typer.Option(min=0, help="Further tries where a second one may help.")] = 1,
 ) -> None:
     """Train a challenger in a clone of its own, and promote it if it is better than the champion."""
-    from pipelines.graph import find_root
+    from pipelines.dvc.graph import find_root
 
     root = find_root(Path.cwd())
     from pipelines.retrain import retrain as flow
@@ -103,7 +103,7 @@ def champion(context: typer.Context) -> None:
 @champion_app.command("evaluate")
 def evaluate_champion(revision: Revision = "main", repository: Repository = None) -> None:
     """Score the champion on the test clips of a revision: does it do worse on fresh ones?"""
-    from pipelines.graph import find_root
+    from pipelines.dvc.graph import find_root
 
     root = find_root(Path.cwd())
     from pipelines.champion import evaluate_champion as flow

@@ -106,7 +106,7 @@ def run(
     repository: Repository = None,
 ) -> None:
     """Add videos and fetch what is missing, in a clone; report what could not be had; commit and push."""
-    from pipelines.graph import find_root
+    from pipelines.dvc.graph import find_root
 
     root = find_root(Path.cwd())
     from pipelines.ingest_flow import ingest as flow

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from components.core.run.errors import AvisError
+from pipelines.dvc.graph import find_root
 from pipelines.gpu import LIMIT, count_gpus, make_limit, set_limit
-from pipelines.graph import find_root
 
 Pool = Literal["cpu", "gpu"]
 POOLS: tuple[Pool, ...] = ("cpu", "gpu")

@@ -183,7 +183,7 @@ def _git() -> Iterator[Finding]:
 
 
 def _graph() -> Iterator[Finding]:
-    from pipelines.graph import find_root, locked_stages, read_graph
+    from pipelines.dvc.graph import find_root, locked_stages, read_graph
 
     root = find_root(Path.cwd())
     stages = read_graph(root)

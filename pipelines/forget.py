@@ -24,7 +24,7 @@ from components.core.storage.base import FolderStore, Store, open_store, read_st
 from components.core.storage.names import all_names
 from components.ingest.params import IngestParams
 from components.tools.manifests.from_names import video_id_of
-from pipelines.forget_dvc import remove_objects
+from pipelines.dvc.cache import remove_objects
 from pipelines.forget_models import Seen, models_that_saw
 from pipelines.workspace import remove_kept
 

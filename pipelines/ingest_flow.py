@@ -17,9 +17,9 @@ from components.core.run.process import disable_telemetry
 from components.ingest.attrition import NOT_TRIED, Attrition, Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
 from components.tools.manifests.from_ids import manifest_from_ids
-from pipelines.git import git, git_bytes
-from pipelines.graph import find_root
-from pipelines.locked import drop_lost, output_md5
+from pipelines.dvc.git import git, git_bytes
+from pipelines.dvc.graph import find_root
+from pipelines.dvc.lock import drop_lost, output_md5
 from pipelines.notifications import notify, notify_failure
 from pipelines.rebuild import bring_up_to_date
 from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote

@@ -10,9 +10,9 @@ from typing import Any
 
 from components.core.run.errors import AvisError
 from components.core.run.process import disable_telemetry
-from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph, select, unchanged
-from pipelines.hold import hold_workspace
-from pipelines.locked import drop_lost
+from pipelines.dvc.graph import Stage, find_root, locked_stages, order_lock, read_graph, select, unchanged
+from pipelines.dvc.lock import drop_lost
+from pipelines.dvc.workspace_lock import hold_workspace
 from pipelines.workspace import environment_of_stages, own_clone, require_remote
 
 # Prefect reads its settings when it is imported; its own 20 s are too short for a temporary server on a busy

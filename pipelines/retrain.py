@@ -28,9 +28,9 @@ from components.core.tracking.registry import (
 from components.core.tracking.run import send_pending, tracking_uri
 from components.tools.promotion.params import PromotionParams
 from pipelines.champion_model import fetch_version
-from pipelines.git import without_passwords
-from pipelines.graph import Stage, find_root, read_graph
-from pipelines.locked import Ingredients, drop_lost, ingredients, output_md5
+from pipelines.dvc.git import without_passwords
+from pipelines.dvc.graph import Stage, find_root, read_graph
+from pipelines.dvc.lock import Ingredients, drop_lost, ingredients, output_md5
 from pipelines.notifications import notify_failure
 from pipelines.rebuild import bring_up_to_date
 from pipelines.registry_access import open_registry, promotion_params, when_there

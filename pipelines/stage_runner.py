@@ -16,10 +16,10 @@ from prefect.states import Completed, Failed
 
 from components.core.run.errors import AvisError
 from components.core.run.process import FAILED_FOR_NOW
-from pipelines.children import Children, read_lines, time_limit
+from pipelines.dvc.graph import Stage
+from pipelines.dvc.processes import Children, read_lines, time_limit
 from pipelines.gpu import USERS as GPU_USERS
 from pipelines.gpu import gpu_slot
-from pipelines.graph import Stage
 
 HEAVY = "train"
 SKIPPED = "Skipped"
@@ -107,7 +107,7 @@ class StageRunner:
         state: State[Any] = Completed(message="ran")
         reason = ""
         stage_code: int | None = None
-        command = [sys.executable, "-m", "pipelines.dvc_stage", stage.name]
+        command = [sys.executable, "-m", "pipelines.dvc.stage", stage.name]
         if stage.name in self._force:
             command.append("--force")
         with self.children.start(command, self._root) as child, time_limit(child, limit_s) as expired:

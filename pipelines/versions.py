@@ -9,7 +9,7 @@ from rich.table import Table
 from components.core.run.errors import AvisError
 from components.core.tracking.registry import CHAMPION, DECISION, PREVIOUS, REASON, Registry, Version
 from pipelines.champion_model import fetch_version
-from pipelines.graph import find_root
+from pipelines.dvc.graph import find_root
 from pipelines.notifications import notify
 from pipelines.registry_access import open_registry, promotion_params
 

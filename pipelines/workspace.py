@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.tracking.run import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
-from pipelines.dvc_command import dvc
-from pipelines.dvc_repo import open_repo
-from pipelines.git import git, identity, without_passwords
-from pipelines.hold import hold_workspace
-from pipelines.locked import begin_with, take_what_is_there
+from pipelines.dvc.command import dvc
+from pipelines.dvc.git import git, identity, without_passwords
+from pipelines.dvc.lock import begin_with, take_what_is_there
+from pipelines.dvc.repository import open_repo
+from pipelines.dvc.workspace_lock import hold_workspace
 
 _PLACE = Path(".dvc") / "tmp" / "workspaces"  # what is below .dvc/tmp neither git nor DVC looks at
 _BRANCH = Path(".dvc") / "tmp" / "avis-branch"

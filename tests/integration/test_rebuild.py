@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from pipelines.hold import hold_workspace
+from pipelines.dvc.workspace_lock import hold_workspace
 from pipelines.rebuild import rebuild
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from components.core.run.params import read_variant_names
-from pipelines.graph import find_root
+from pipelines.dvc.graph import find_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 

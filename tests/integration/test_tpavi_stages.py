@@ -23,7 +23,7 @@ from components.tools.predict_video import predict_video
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.checkpoints.saved import load_model
-from pipelines.graph import find_root
+from pipelines.dvc.graph import find_root
 from tests.support.clips import make_clip
 from tests.support.tiny_model import CATEGORIES, train_settings, write_square_set
 from tests.support.tiny_tpavi import SETTINGS, write_tpavi_finder

@@ -17,7 +17,7 @@ from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
 from components.train.params import TrainParams
 from components.train.stage import train
-from pipelines.graph import find_root
+from pipelines.dvc.graph import find_root
 from tests.support.tiny_model import train_settings, write_square_set
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from components.core.run.errors import AvisError
 from pipelines.deploy import POOLS, deploy
-from pipelines.graph import find_root
+from pipelines.dvc.graph import find_root
 
 ROOT = find_root(Path(__file__).parent)
 

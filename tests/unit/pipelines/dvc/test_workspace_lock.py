@@ -11,13 +11,13 @@ from subprocess import PIPE, Popen
 import pytest
 
 from components.core.run.errors import AvisError
-from pipelines import hold
-from pipelines.hold import hold_workspace
+from pipelines.dvc import workspace_lock as hold
+from pipelines.dvc.workspace_lock import hold_workspace
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from pipelines.hold import hold_workspace
+from pipelines.dvc.workspace_lock import hold_workspace
 with hold_workspace(Path(sys.argv[1]), purpose="rebuild", wait=False):
     print("held", flush=True)
     time.sleep(60)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from pipelines import children
-from pipelines.children import Children, read_lines, time_limit
+from pipelines.dvc import processes as children
+from pipelines.dvc.processes import Children, read_lines, time_limit
 
 SAYS = (
     "import sys, time; out = sys.stdout.buffer\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.run.errors import AvisError
-from pipelines.dvc_repo import open_repo
+from pipelines.dvc.repository import open_repo
 
 _BUSY_S, _BUSY_POLL_S = 30.0, 0.5
 

@@ -13,9 +13,9 @@ import yaml
 
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
-from pipelines.dvc_repo import open_repo
-from pipelines.git import git
-from pipelines.graph import address, locked_stages
+from pipelines.dvc.git import git
+from pipelines.dvc.graph import address, locked_stages
+from pipelines.dvc.repository import open_repo
 
 
 @dataclass(frozen=True)

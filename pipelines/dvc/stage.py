@@ -1,4 +1,4 @@
-"""`python -m pipelines.dvc_stage NAME [--force]`: `dvc repro` of one stage, ending with its parent."""
+"""`python -m pipelines.dvc.stage NAME [--force]`: `dvc repro` of one stage, ending with its parent."""
 
 import os
 import sys

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.core.run.errors import AvisError
-from pipelines.graph import Stage, find_root, locked_stages, order_lock, read_graph, select
+from pipelines.dvc.graph import Stage, find_root, locked_stages, order_lock, read_graph, select
 
 ROOT = find_root(Path(__file__).parent)
 EXPECTED = {

@@ -1,0 +1,1 @@
+"""The repository: DVC's graph, lock and cache, git, and child processes."""
