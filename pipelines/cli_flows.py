@@ -47,7 +47,7 @@ def rebuild(
         if len(unchanged(root, stages)) == len(stages):
             print(f"0 of {len(stages)} stages ran, the others were up to date")
             return
-    from pipelines.rebuild import rebuild as flow
+    from pipelines.flows.rebuild import rebuild as flow
 
     run_flow(
         lambda: flow(
@@ -73,7 +73,7 @@ def retrain(
     from pipelines.dvc.graph import find_root
 
     root = find_root(Path.cwd())
-    from pipelines.retrain import retrain as flow
+    from pipelines.flows.retrain import retrain as flow
 
     run_flow(lambda: flow(revision, repository, force=force, retries=retries, root=root, return_state=True))
 
@@ -106,7 +106,7 @@ def evaluate_champion(revision: Revision = "main", repository: Repository = None
     from pipelines.dvc.graph import find_root
 
     root = find_root(Path.cwd())
-    from pipelines.champion import evaluate_champion as flow
+    from pipelines.flows.champion import evaluate_champion as flow
 
     run_flow(lambda: flow(revision, repository, root=root, return_state=True))
 
@@ -160,6 +160,6 @@ def deploy(
     ] = None,
 ) -> None:
     """Register the flows with a Prefect server: pools, limits, schedules."""
-    from pipelines.deploy import deploy
+    from pipelines.flows.deployments import deploy
 
     deploy(pool and pool.value, gpu_slots)

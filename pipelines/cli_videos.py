@@ -109,7 +109,7 @@ def run(
     from pipelines.dvc.graph import find_root
 
     root = find_root(Path.cwd())
-    from pipelines.ingest_flow import ingest as flow
+    from pipelines.flows.ingest import ingest as flow
 
     part = split and split.value
     run_flow(lambda: flow(ids, revision, repository, split=part, root=root, return_state=True))

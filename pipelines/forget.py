@@ -25,8 +25,8 @@ from components.core.storage.names import all_names
 from components.ingest.params import IngestParams
 from components.tools.manifests.from_names import video_id_of
 from pipelines.dvc.cache import remove_objects
+from pipelines.flows.clones import remove_kept
 from pipelines.forget_models import Seen, models_that_saw
-from pipelines.workspace import remove_kept
 
 _DERIVED = ("qa", "predictions", "evaluation", "mllm", "comparison")
 _TEXT = {".html", ".csv", ".json", ".jsonl", ".md", ".txt"}

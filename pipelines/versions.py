@@ -8,10 +8,10 @@ from rich.table import Table
 
 from components.core.run.errors import AvisError
 from components.core.tracking.registry import CHAMPION, DECISION, PREVIOUS, REASON, Registry, Version
-from pipelines.champion_model import fetch_version
 from pipelines.dvc.graph import find_root
-from pipelines.notifications import notify
-from pipelines.registry_access import open_registry, promotion_params
+from pipelines.flows.champion_model import fetch_version
+from pipelines.flows.notifications import notify
+from pipelines.flows.registry_access import open_registry, promotion_params
 
 _SCORES = ("mAP", "HOTA", "FSLA")
 

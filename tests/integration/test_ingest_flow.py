@@ -16,7 +16,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
-from pipelines import ingest_flow
+from pipelines.flows import ingest as ingest_flow
 from tests.support.clips import make_clip
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

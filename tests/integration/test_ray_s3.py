@@ -268,7 +268,7 @@ stages:
 FLOW = """
 import sys
 from pathlib import Path
-from pipelines.rebuild import rebuild
+from pipelines.flows.rebuild import rebuild
 sys.exit(not rebuild(root=Path.cwd(), return_state=True).is_completed())
 """
 

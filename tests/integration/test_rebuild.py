@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from pipelines.dvc.workspace_lock import hold_workspace
-from pipelines.rebuild import rebuild
+from pipelines.flows.rebuild import rebuild
 
 pytestmark = pytest.mark.integration
 
@@ -157,7 +157,7 @@ stages:
 def test_only_what_may_pass_is_tried_again(
     project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipelines.rebuild.RETRY_DELAYS_S", (0.1,))
+    monkeypatch.setattr("pipelines.flows.rebuild.RETRY_DELAYS_S", (0.1,))
     (project / "dvc.yaml").write_text(FAILING)
     message, states = run(project, retries=1, timeouts_s={"hangs": 6.0, "default": 60.0})
     passing = {"away", "killed", "without-dvc", "hangs"}
@@ -192,7 +192,7 @@ def test_nothing_lives_on_when_the_run_ends(project: Path, number: signal.Signal
             "echo made > first.txt && echo first speaks", f"exec {sys.executable} slow.py"
         )
     )
-    code = "from pathlib import Path; from pipelines.rebuild import rebuild; rebuild(root=Path.cwd())"
+    code = "from pathlib import Path; from pipelines.flows.rebuild import rebuild; rebuild(root=Path.cwd())"
     environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
     log = (project / "log").open("wb")
     run = subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=log, stderr=log, env=environment)

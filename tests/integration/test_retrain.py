@@ -27,12 +27,13 @@ from prefect.testing.utilities import prefect_test_harness
 from components.core.run.errors import AvisError
 from components.core.run.lineage import file_md5
 from components.core.tracking.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
-from pipelines import champion as checking
-from pipelines import contest, registry_access, versions
-from pipelines import retrain as retraining
-from pipelines.champion_model import fetch_version
-from pipelines.rebuild import rebuild
-from pipelines.workspace import remove_kept
+from pipelines import versions
+from pipelines.flows import champion as checking
+from pipelines.flows import contest, registry_access
+from pipelines.flows import retrain as retraining
+from pipelines.flows.champion_model import fetch_version
+from pipelines.flows.clones import remove_kept
+from pipelines.flows.rebuild import rebuild
 from tests.support.promotion_scores import counts_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -146,7 +147,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def measure(root, version, scratch, log, *, timeouts_s, clips=CLIPS):
-    """As pipelines.champion_model does it, with a number in the place of a network."""
+    """As pipelines.flows.champion_model does it, with a number in the place of a network."""
     fetch_version(root, version, scratch / "model")
     frames = int((scratch / "model/model.safetensors").read_text())
     return counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=clips)
@@ -289,7 +290,7 @@ def test_what_could_not_be_pushed_is_pushed_by_the_next_run(place) -> None:
 def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
     (place.signs / "hold").touch()
     code = (
-        "import sys; from pathlib import Path; from pipelines.retrain import retrain;"
+        "import sys; from pathlib import Path; from pipelines.flows.retrain import retrain;"
         "retrain(root=Path(sys.argv[1]), return_state=True)"
     )
     environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}

@@ -171,15 +171,15 @@ stages:
 ON_GPU = """
 import sys
 from pathlib import Path
-import pipelines.gpu, pipelines.rebuild
-pipelines.rebuild.count_gpus = lambda: 1
-pipelines.gpu.ASK_EVERY_S = 1
-state = pipelines.rebuild.rebuild(root=Path.cwd(), return_state=True)
+import pipelines.flows.gpu, pipelines.flows.rebuild
+pipelines.flows.rebuild.count_gpus = lambda: 1
+pipelines.flows.gpu.ASK_EVERY_S = 1
+state = pipelines.flows.rebuild.rebuild(root=Path.cwd(), return_state=True)
 sys.exit(not state.is_completed())
 """
 HOLDS = """
 import time
-from pipelines.gpu import gpu_slot, make_limit
+from pipelines.flows.gpu import gpu_slot, make_limit
 make_limit()
 with gpu_slot(stopped=lambda: False, say=print):
     print("held", flush=True)

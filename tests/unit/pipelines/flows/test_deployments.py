@@ -9,8 +9,8 @@ import yaml
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from components.core.run.errors import AvisError
-from pipelines.deploy import POOLS, deploy
 from pipelines.dvc.graph import find_root
+from pipelines.flows.deployments import POOLS, deploy
 
 ROOT = find_root(Path(__file__).parent)
 

@@ -27,10 +27,10 @@ from components.core.tracking.registry import (
 from components.tools.promotion.decision import Decision, decide
 from components.tools.promotion.params import PromotionParams
 from components.tools.promotion.report import DOCUMENT, PAGE, Candidate, write_report
-from pipelines.champion_model import measure_version
-from pipelines.notifications import Kind, notify
-from pipelines.registry_access import when_there
-from pipelines.workspace import Workspace
+from pipelines.flows.champion_model import measure_version
+from pipelines.flows.clones import Workspace
+from pipelines.flows.notifications import Kind, notify
+from pipelines.flows.registry_access import when_there
 
 P = ParamSpec("P")
 T = TypeVar("T")

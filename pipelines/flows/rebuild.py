@@ -13,7 +13,7 @@ from components.core.run.process import disable_telemetry
 from pipelines.dvc.graph import Stage, find_root, locked_stages, order_lock, read_graph, select, unchanged
 from pipelines.dvc.lock import drop_lost
 from pipelines.dvc.workspace_lock import hold_workspace
-from pipelines.workspace import environment_of_stages, own_clone, require_remote
+from pipelines.flows.clones import environment_of_stages, own_clone, require_remote
 
 # Prefect reads its settings when it is imported; its own 20 s are too short for a temporary server on a busy
 # machine.
@@ -26,10 +26,10 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture, as_completed, wait  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.artifacts import show_progress, show_stages  # noqa: E402
-from pipelines.gpu import count_gpus, make_limit  # noqa: E402
-from pipelines.notifications import notify_failure  # noqa: E402
-from pipelines.stage_runner import INTERRUPTED, SKIPPED, StageRunner  # noqa: E402
+from pipelines.flows.artifacts import show_progress, show_stages  # noqa: E402
+from pipelines.flows.gpu import count_gpus, make_limit  # noqa: E402
+from pipelines.flows.notifications import notify_failure  # noqa: E402
+from pipelines.flows.stage_runner import INTERRUPTED, SKIPPED, StageRunner  # noqa: E402
 
 # What passes may pass in a moment, or when somebody has started a server again.
 RETRY_DELAYS_S = (10.0, 120.0, 900.0)

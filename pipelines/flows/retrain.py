@@ -27,14 +27,14 @@ from components.core.tracking.registry import (
 )
 from components.core.tracking.run import send_pending, tracking_uri
 from components.tools.promotion.params import PromotionParams
-from pipelines.champion_model import fetch_version
 from pipelines.dvc.git import without_passwords
 from pipelines.dvc.graph import Stage, find_root, read_graph
 from pipelines.dvc.lock import Ingredients, drop_lost, ingredients, output_md5
-from pipelines.notifications import notify_failure
-from pipelines.rebuild import bring_up_to_date
-from pipelines.registry_access import open_registry, promotion_params, when_there
-from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote
+from pipelines.flows.champion_model import fetch_version
+from pipelines.flows.clones import Workspace, environment_of_stages, own_clone, require_remote
+from pipelines.flows.notifications import notify_failure
+from pipelines.flows.rebuild import bring_up_to_date
+from pipelines.flows.registry_access import open_registry, promotion_params, when_there
 
 disable_telemetry()
 
@@ -43,7 +43,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.contest import SCRATCH, WAITING, Contest  # noqa: E402
+from pipelines.flows.contest import SCRATCH, WAITING, Contest  # noqa: E402
 
 P = ParamSpec("P")
 T = TypeVar("T")

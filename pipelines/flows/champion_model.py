@@ -17,7 +17,7 @@ from components.core.tracking.registry import WEIGHTS_MD5, Version
 from pipelines.dvc.git import git
 from pipelines.dvc.processes import Children, read_lines, time_limit
 from pipelines.dvc.repository import open_repo
-from pipelines.gpu import count_gpus, gpu_slot, make_limit
+from pipelines.flows.gpu import count_gpus, gpu_slot, make_limit
 
 FILES = ("model.safetensors", "config.json", "clips.json", "run.json")
 

@@ -18,8 +18,8 @@ from components.core.run.errors import AvisError
 from components.core.run.process import FAILED_FOR_NOW
 from pipelines.dvc.graph import Stage
 from pipelines.dvc.processes import Children, read_lines, time_limit
-from pipelines.gpu import USERS as GPU_USERS
-from pipelines.gpu import gpu_slot
+from pipelines.flows.gpu import USERS as GPU_USERS
+from pipelines.flows.gpu import gpu_slot
 
 HEAVY = "train"
 SKIPPED = "Skipped"

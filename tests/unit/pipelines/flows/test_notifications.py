@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import pytest
 
-from pipelines import notifications
-from pipelines.notifications import notify, notify_failure
+from pipelines.flows import notifications
+from pipelines.flows.notifications import notify, notify_failure
 
 
 @contextmanager

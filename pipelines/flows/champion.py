@@ -13,12 +13,12 @@ from components.core.tracking.registry import CHAMPION, Registry, Version
 from components.core.tracking.run import data_run
 from components.tools.promotion.freshness import Freshness, freshness
 from components.tools.promotion.params import PromotionParams
-from pipelines.champion_model import measure_version
 from pipelines.dvc.graph import find_root, read_graph
-from pipelines.notifications import notify, notify_failure
-from pipelines.rebuild import bring_up_to_date
-from pipelines.registry_access import open_registry, promotion_params, when_there
-from pipelines.workspace import environment_of_stages, own_clone
+from pipelines.flows.champion_model import measure_version
+from pipelines.flows.clones import environment_of_stages, own_clone
+from pipelines.flows.notifications import notify, notify_failure
+from pipelines.flows.rebuild import bring_up_to_date
+from pipelines.flows.registry_access import open_registry, promotion_params, when_there
 
 disable_telemetry()
 

@@ -20,9 +20,9 @@ from components.tools.manifests.from_ids import manifest_from_ids
 from pipelines.dvc.git import git, git_bytes
 from pipelines.dvc.graph import find_root
 from pipelines.dvc.lock import drop_lost, output_md5
-from pipelines.notifications import notify, notify_failure
-from pipelines.rebuild import bring_up_to_date
-from pipelines.workspace import Workspace, environment_of_stages, own_clone, require_remote
+from pipelines.flows.clones import Workspace, environment_of_stages, own_clone, require_remote
+from pipelines.flows.notifications import notify, notify_failure
+from pipelines.flows.rebuild import bring_up_to_date
 
 disable_telemetry()
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from components.core.run.errors import AvisError
 from pipelines.dvc.graph import find_root
-from pipelines.gpu import LIMIT, count_gpus, make_limit, set_limit
+from pipelines.flows.gpu import LIMIT, count_gpus, make_limit, set_limit
 
 Pool = Literal["cpu", "gpu"]
 POOLS: tuple[Pool, ...] = ("cpu", "gpu")
