@@ -29,7 +29,7 @@ def predict(
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score shown.")] = None,
 ) -> None:
     """Find what sounds in a video, when and where."""
-    from pipelines.prediction import predict
+    from pipelines.commands.predict import predict
 
     predict(video, out, model, threshold)
 
@@ -60,7 +60,7 @@ def evaluate(
     lenient: Annotated[bool, typer.Option(help="Leave wrong rows out and count them.")] = False,
 ) -> None:
     """Score a results file against annotations."""
-    from pipelines.evaluation import evaluate
+    from pipelines.commands.evaluate import evaluate
 
     evaluate(
         ground_truth,
@@ -104,7 +104,7 @@ def avsbench(
     json: Annotated[Path | None, typer.Option(help="Write every number to this file, too.")] = None,
 ) -> None:
     """Score a model, or masks, on AVSBench."""
-    from pipelines.avsbench import evaluate_avsbench
+    from pipelines.commands.avsbench import evaluate_avsbench
 
     evaluate_avsbench(folder, layout.value, split.value, model, predictions, categories, json)
 
@@ -128,7 +128,7 @@ def weights(
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
 ) -> None:
     """Convert published weights to start from."""
-    from pipelines.weights import convert_weights
+    from pipelines.commands.weights import convert_weights
 
     convert_weights(published, out)
 
@@ -155,7 +155,7 @@ def profile(
     name: Annotated[str | None, typer.Argument(help="A file of params/, without .yaml.")] = None,
 ) -> None:
     """Write a profile into params.yaml, or list them."""
-    from pipelines.profile import apply_profile, list_profiles
+    from pipelines.commands.profile import apply_profile, list_profiles
 
     if name is None:
         list_profiles()
@@ -166,7 +166,7 @@ def profile(
 @app.command()
 def doctor() -> None:
     """Say what is missing here and how to get it."""
-    from pipelines.doctor import examine
+    from pipelines.commands.doctor import examine
 
     raise typer.Exit(0 if examine() else 1)
 
@@ -176,7 +176,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Show the tracked runs (MLflow) in a browser."""
-    from pipelines.ui import serve
+    from pipelines.commands.ui import serve
 
     serve(port)
 
@@ -184,7 +184,7 @@ def ui(
 @app.command()
 def results() -> None:
     """Show the scores and say where to look."""
-    from pipelines.results import show
+    from pipelines.commands.results import show
 
     show()
 

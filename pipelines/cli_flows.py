@@ -95,7 +95,7 @@ def run_flow(flow: "Callable[[], State[Any]]") -> None:
 def champion(context: typer.Context) -> None:
     """Show all registered versions: scores, what was decided about each, and its commit."""
     if context.invoked_subcommand is None:
-        from pipelines.versions import show_versions
+        from pipelines.commands.versions import show_versions
 
         show_versions()
 
@@ -117,7 +117,7 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Kept with the version.")] = "",
 ) -> None:
     """Make the previous champion, or a given version, the champion again."""
-    from pipelines.versions import rollback
+    from pipelines.commands.versions import rollback
 
     rollback(to, reason)
 
@@ -128,7 +128,7 @@ def promote(
     reason: Annotated[str, typer.Option(help="Kept with the version.")] = "",
 ) -> None:
     """Make a version the champion by hand, whatever was measured."""
-    from pipelines.versions import promote
+    from pipelines.commands.versions import promote
 
     promote(version, reason)
 
@@ -139,7 +139,7 @@ def fetch(
     version: Annotated[int | None, typer.Option(help="Else the champion.")] = None,
 ) -> None:
     """Get a version's model from DVC, for `avis predict --model`."""
-    from pipelines.versions import fetch
+    from pipelines.commands.versions import fetch
 
     fetch(folder, version)
 

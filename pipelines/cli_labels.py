@@ -42,7 +42,7 @@ def fix(
     ] = None,
 ) -> None:
     """Apply the repairs that need no judgement, and write what was done."""
-    from pipelines.qa import fix
+    from pipelines.commands.qa import fix
 
     fix(source, out, also or [])
 
@@ -69,7 +69,7 @@ def preannotate(
     ] = "/data/local-files/?d=",
 ) -> None:
     """Write drafts of masks, so that people correct instead of draw."""
-    from pipelines.preannotate import preannotate
+    from pipelines.commands.preannotate import preannotate
 
     preannotate(
         out,
@@ -95,7 +95,7 @@ def corrections(
     ] = None,
 ) -> None:
     """Show what people changed of a draft: the model's errors by category."""
-    from pipelines.preannotate import corrections
+    from pipelines.commands.preannotate import corrections
 
     corrections(draft, corrected, report, categories)
 
@@ -109,7 +109,7 @@ def agree(
     ),
 ) -> None:
     """Show how well people agree, and write it for the qa stage to show."""
-    from pipelines.agree import agree
+    from pipelines.commands.agree import agree
 
     agree(second, out)
 
@@ -122,7 +122,7 @@ def suspect(
     ),
 ) -> None:
     """Write which labels a trained model doubts, for the qa stage to show."""
-    from pipelines.suspect import suspect
+    from pipelines.commands.suspect import suspect
 
     suspect(model, [chosen.value for chosen in split or list(Split)], out)
 
@@ -153,7 +153,7 @@ def convert(
     ] = False,
 ) -> None:
     """Convert annotations between formats, and say what the target cannot hold."""
-    from pipelines.convert import convert, list_formats
+    from pipelines.commands.convert import convert, list_formats
 
     if show_formats:
         list_formats()

@@ -31,7 +31,7 @@ def from_ids(
     add: _Add = False,
 ) -> None:
     """Write the manifest of a list; `-` reads it from standard input."""
-    from pipelines.manifest import write_ids_manifest
+    from pipelines.commands.manifest import write_ids_manifest
 
     write_ids_manifest(file, out, split=split and split.value, add=add)
 
@@ -45,7 +45,7 @@ def from_playlist(
     add: _Add = False,
 ) -> None:
     """Write the manifest of a playlist or a channel; nothing is downloaded."""
-    from pipelines.manifest import write_playlist_manifest
+    from pipelines.commands.manifest import write_playlist_manifest
 
     write_playlist_manifest(url, out, split=split and split.value, limit=limit, add=add)
 
@@ -61,7 +61,7 @@ def from_names(
     add: _Add = False,
 ) -> None:
     """Write the manifest of AVISeg clips of which you have the names."""
-    from pipelines.manifest import write_names_manifest
+    from pipelines.commands.manifest import write_names_manifest
 
     write_names_manifest(files, out, local=local, whole=whole, add=add)
 
@@ -76,7 +76,7 @@ def from_aviseg(
     anew: Annotated[bool, typer.Option("--anew", help="Replace a manifest that is there.")] = False,
 ) -> None:
     """Write the manifest of an AVISeg download: what it has is used as it is, what it lacks is fetched."""
-    from pipelines.manifest import write_aviseg_manifest
+    from pipelines.commands.manifest import write_aviseg_manifest
 
     manifest = out or folder / "manifest.csv"
     write_aviseg_manifest(folder, manifest, local=local, whole=whole, anew=anew, add=add)
@@ -91,7 +91,7 @@ def status(
     csv: Annotated[Path | None, typer.Option(help="Write the entries to this file instead.")] = None,
 ) -> None:
     """Count the entries by status, split and category, and say what to do."""
-    from pipelines.ingest_status import show_status
+    from pipelines.commands.ingest_status import show_status
 
     show_status(status=status, uploader=uploader, to_csv=csv)
 
@@ -125,7 +125,7 @@ def forget(
     dry_run: Annotated[bool, typer.Option(help="Only show which clips they are.")] = False,
 ) -> None:
     """Remove a video and all that shows it, for good, and keep it from coming back."""
-    from pipelines.forget import forget
+    from pipelines.commands.forget import forget
 
     forget(video_ids, reason=reason, clip_only=clip_only, yes=yes, dry_run=dry_run)
 
@@ -138,6 +138,6 @@ def aviseg(
     ] = None,
 ) -> None:
     """Write the pipeline's clips in the layout that AVISeg is published in."""
-    from pipelines.aviseg import export_aviseg
+    from pipelines.commands.export import export_aviseg
 
     export_aviseg(folder, features)

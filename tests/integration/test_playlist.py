@@ -15,7 +15,7 @@ from components.core.run.paths import Paths
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.tools.manifests.from_playlist import manifest_from_playlist
-from pipelines.manifest import write_playlist_manifest
+from pipelines.commands.manifest import write_playlist_manifest
 from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration

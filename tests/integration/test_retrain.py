@@ -27,7 +27,7 @@ from prefect.testing.utilities import prefect_test_harness
 from components.core.run.errors import AvisError
 from components.core.run.lineage import file_md5
 from components.core.tracking.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
-from pipelines import versions
+from pipelines.commands import versions
 from pipelines.flows import champion as checking
 from pipelines.flows import contest, registry_access
 from pipelines.flows import retrain as retraining

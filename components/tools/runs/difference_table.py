@@ -15,7 +15,7 @@ from components.core.tracking.run import tracking_params
 from components.tools.promotion.params import PromotionParams
 from components.tools.runs.difference import ClipDifference, Pair, RunsDiff, clips_csv, compare, find
 from components.tools.runs.table import commit_of, open_runs
-from pipelines.terminal import plain
+from pipelines.commands.terminal import plain
 
 _SHOWN_CLIPS = 5
 _LONGEST_VALUE = 60  # characters

@@ -15,7 +15,7 @@ from components.core.run.paths import Paths
 from components.core.tracking.reader import RunRecord, TrackedRuns
 from components.core.tracking.run import send_pending, tracking_params, tracking_uri
 from components.tools.runs.searches import Search, read_searches
-from pipelines.terminal import plain
+from pipelines.commands.terminal import plain
 
 SCORES = ("FSLA", "HOTA", "mAP")  # of the protocol `corrected`, in percent
 _SHORT_ID = 8  # characters

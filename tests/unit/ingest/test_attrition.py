@@ -14,7 +14,7 @@ from components.core.run.journal import Journal
 from components.core.run.paths import Paths
 from components.ingest.attrition import Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
-from pipelines.ingest_status import show_status
+from pipelines.commands.ingest_status import show_status
 
 ENTRIES = [
     ManifestEntry("a", "https://x.org/a", split="train"),

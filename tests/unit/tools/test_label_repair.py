@@ -12,7 +12,7 @@ from components.core.records.masks import decode, encode
 from components.core.records.records import read_annotations
 from components.core.run.errors import AvisError
 from components.tools.label_repair import fix_file
-from pipelines.qa import fix
+from pipelines.commands.qa import fix
 
 HEIGHT, WIDTH = 40, 60
 

@@ -14,7 +14,7 @@ from components.core.run.errors import AvisError
 from components.tools.manifests.from_aviseg import manifest_from_aviseg
 from components.tools.manifests.from_ids import manifest_from_ids
 from components.tools.manifests.from_names import manifest_from_names, read_names
-from pipelines.manifest import write_ids_manifest, write_names_manifest
+from pipelines.commands.manifest import write_ids_manifest, write_names_manifest
 
 RANGE = "9h7btHpA52U-00.22.53.668-00.23.54.504-seg2"
 EDIT = "04Xa26YOfcw-1694962971939-seg1-1695387405621"

@@ -8,9 +8,9 @@ import yaml
 
 from components.core.run.errors import AvisError
 from components.core.run.params import ALLOWED_BLOCKS, read_block, read_variant, read_variant_names
-from pipelines.doctor import STAGES, stage_params
+from pipelines.commands.doctor import STAGES, stage_params
+from pipelines.commands.profile import apply_profile, list_profiles, read_document
 from pipelines.dvc.graph import find_root
-from pipelines.profile import apply_profile, list_profiles, read_document
 
 ROOT = find_root(Path(__file__).parent)
 PARAMS = """\

@@ -24,9 +24,9 @@ from components.core.storage.base import FolderStore, Store, open_store, read_st
 from components.core.storage.names import all_names
 from components.ingest.params import IngestParams
 from components.tools.manifests.from_names import video_id_of
+from pipelines.commands.forget_models import Seen, models_that_saw
 from pipelines.dvc.cache import remove_objects
 from pipelines.flows.clones import remove_kept
-from pipelines.forget_models import Seen, models_that_saw
 
 _DERIVED = ("qa", "predictions", "evaluation", "mllm", "comparison")
 _TEXT = {".html", ".csv", ".json", ".jsonl", ".md", ".txt"}

@@ -141,7 +141,7 @@ def _drafts(
     from components.predict.extracted_clips import clip_moments
     from components.predict.tracks import Predictor
     from models.inference.moments import ClipError
-    from pipelines.prediction import model_folder
+    from pipelines.commands.predict import model_folder
 
     predictor = Predictor.load(model_folder(model), params)
     for video in tqdm(videos, desc="preannotate", unit="clip", mininterval=1.0):

@@ -11,8 +11,8 @@ from components.core.records.records import read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.qa.tables.suspicions import read_suspicions
-from pipelines.preannotate import corrections, preannotate
-from pipelines.suspect import suspect
+from pipelines.commands.preannotate import corrections, preannotate
+from pipelines.commands.suspect import suspect
 from tests.support.tiny_model import write_finder, write_square_set
 from tests.support.tiny_sam import write_sam
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from components.core.run.errors import AvisError
 from models.checkpoints.saved import start_from
-from pipelines.weights import convert_weights
+from pipelines.commands.weights import convert_weights
 from tests.support.tiny_model import tiny_model
 
 NORM = "sem_seg_head.predictor.decoder_norm.weight"

@@ -8,7 +8,7 @@ import pytest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from pipelines.cli import main
-from pipelines.results import show
+from pipelines.commands.results import show
 
 
 @pytest.fixture

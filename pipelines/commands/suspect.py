@@ -32,7 +32,7 @@ def suspect(model: str | None, splits: Sequence[str], out: Path) -> None:
     from components.tools.suspicion import CANDIDATES
     from components.tools.suspicion import suspect as suspicions_of
     from models.inference.moments import ClipError
-    from pipelines.prediction import model_folder
+    from pipelines.commands.predict import model_folder
 
     # A score of 1 is reached by nobody: what is returned are the CANDIDATES, whatever their score.
     override = {"score_threshold": 1.0, "most_tracks": CANDIDATES}

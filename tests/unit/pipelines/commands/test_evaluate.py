@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import cli
 
-EXAMPLE = Path(__file__).parents[2] / "data" / "eval_a"
+EXAMPLE = Path(__file__).parents[3] / "data" / "eval_a"
 
 
 def run(monkeypatch, capsys, *arguments):

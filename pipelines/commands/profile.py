@@ -75,7 +75,7 @@ def _find_download(manifest: Path) -> None:
     if manifest.exists():
         return
     if any(folder.glob("*/JPEGImages")):
-        from pipelines.manifest import write_aviseg_manifest
+        from pipelines.commands.manifest import write_aviseg_manifest
 
         write_aviseg_manifest(folder, manifest)
         return
