@@ -47,7 +47,7 @@ def build(name: str, **config: Any) -> "Network":
 
 
 def load_published(checkpoint: "Path | str | Mapping[str, Tensor | NDArray[Any]]", **config: Any) -> "Avism":
-    """A released checkpoint, a file or a state dict, as a model in evaluation mode; see ``models.checkpoints.published``.
+    """A released checkpoint, a file or a state dict, as a model in evaluation mode.
 
     Raises:
         FileNotFoundError: there is no such file.

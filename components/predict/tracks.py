@@ -58,8 +58,8 @@ class Predictor:
 
         Args:
             video_id: of the results.
-            clip: the clip's moments, frames at the model's short side, as models.inference.tracks wants them; it
-                is called once or twice, and holds no more than it likes.
+            clip: the clip's moments, frames at the model's short side, as models.inference.tracks wants them;
+                it is called once or twice, and holds no more than it likes.
             height, width: of the masks.
             least: so many candidates are given even if they score below the threshold.
 

@@ -35,7 +35,7 @@ class NetworkParams(Block):
 
 
 class AvismParams(NetworkParams):
-    """Architecture of an AVISM: every field is one of models.networks.avism.avism.AvismConfig, the name aside."""
+    """Architecture of an AVISM: every field is one of models.networks.avism's AvismConfig, the name aside."""
 
     name: Literal["avism"] = "avism"
     audio_tagging: bool = True
@@ -54,7 +54,7 @@ class AvismParams(NetworkParams):
 
 
 class TpaviParams(NetworkParams):
-    """Architecture of a TPAVI model: every field is one of models.networks.tpavi.tpavi.TpaviConfig, the name aside."""
+    """Architecture of a TPAVI model: every field is one of models.networks.tpavi's TpaviConfig, the name aside."""
 
     name: Literal["tpavi"]
     instance_queries: int = Field(default=20, ge=1)

@@ -1,4 +1,4 @@
-"""`python -m components.tools.promotion.measure MODEL OUT`: score a model's folder on this checkout's test clips.
+"""`python -m components.tools.promotion.measure MODEL OUT`: score a model's folder on the test clips here.
 
 So champion and challenger are scored on the same clips by the same code, whatever clips the champion was
 scored on when it was made. Nothing is told to the model's run: there stand the scores of its own time.
