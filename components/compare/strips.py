@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.compare import clip_sound as sound
+from components.compare import clip_sound
 from components.compare.params import CompareParams
 from components.compare.timeline import Span, spans
 from components.core.records.masks import Segmentation, decode
@@ -105,7 +105,7 @@ def film_strip(
         AvisError: a frame or the sound is missing.
     """
     seconds = _spread(video.length, params.frames)
-    samples, rate_hz = sound.read_wav(paths.media / "audio" / f"{video.name}.wav")
+    samples, rate_hz = clip_sound.read_wav(paths.media / "audio" / f"{video.name}.wav")
     present = sorted(
         {
             category_id
@@ -134,8 +134,8 @@ def film_strip(
             )
             for category_id in present
         ],
-        sound=sound.data_uri(samples, rate_hz),
-        outline=sound.outline(samples),
+        sound=clip_sound.data_uri(samples, rate_hz),
+        outline=clip_sound.outline(samples),
         scores=list(scores),
         films=[
             (name, f"../evaluation/{name}/overlays/{video.name}.mp4")

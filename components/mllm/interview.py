@@ -11,8 +11,7 @@ from typing import Any
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.journal import Journal
-from components.mllm import message as media
-from components.mllm import question
+from components.mllm import message, question
 from components.mllm.client import Endpoint, NoReply
 from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
@@ -131,11 +130,11 @@ class _Desk:
         width_px, quality = self.params.frame_width_px, self.params.jpeg_quality
         parts: list[Part] = [{"type": "text", "text": question.GIVEN[modality]}]
         if frames and self.endpoint.video == "video_url":
-            parts.append(media.video_part(frames, width_px=width_px))
+            parts.append(message.video_part(frames, width_px=width_px))
         else:
-            parts += media.frame_parts(frames, width_px=width_px, jpeg_quality=quality)
+            parts += message.frame_parts(frames, width_px=width_px, jpeg_quality=quality)
         if sound is not None:
-            parts.append(media.audio_part(sound))
+            parts.append(message.audio_part(sound))
         asked = question.ask_text(modality, self.exam.categories, length_s)
         return [*parts, {"type": "text", "text": asked}]
 
@@ -169,8 +168,8 @@ async def _probe(desk: _Desk, folder: Path) -> Verdict | None:
     if modality is None:
         return None
     clip, stranger = probe_clips(desk.exam.clips, desk.exam.truth)
-    own = media.read_audio(clip)
-    other = media.other_sound(media.read_audio(stranger) if stranger else None, like=own)
+    own = message.read_audio(clip)
+    other = message.other_sound(message.read_audio(stranger) if stranger else None, like=own)
 
     async def ask(which: str) -> Sounding | None:
         sound = other if which == "other" else own
@@ -207,14 +206,14 @@ def _given(modality: Modality, clip: Clip, sound: bytes | None) -> tuple[Sequenc
     frames = clip.frames if modality != "audio" else ()
     if modality == "video":
         return frames, None
-    return frames, sound if sound is not None else media.read_audio(clip)
+    return frames, sound if sound is not None else message.read_audio(clip)
 
 
 def _digest(frames: Sequence[Path], sound: bytes | None) -> str:
     """Names what was handed over: an answer to other pictures or another sound is no answer to these."""
     content = hashlib.sha256(sound or b"")
     for frame in frames:
-        content.update(hashlib.sha256(media.read_frame(frame)).digest())
+        content.update(hashlib.sha256(message.read_frame(frame)).digest())
     return content.hexdigest()[:16]
 
 

@@ -54,7 +54,7 @@ class AvismParams(NetworkParams):
 
 
 class TpaviParams(NetworkParams):
-    """Architecture of a TPAVI model: every field is one of models.networks.tpavi's TpaviConfig, the name aside."""
+    """Architecture of a TPAVI model: every field is one of its TpaviConfig, the name aside."""
 
     name: Literal["tpavi"]
     instance_queries: int = Field(default=20, ge=1)

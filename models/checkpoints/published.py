@@ -101,8 +101,8 @@ def our_name(published: str) -> str | None:
 def our_entries(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Published entries under our names, and the names of those that are no part of our network.
 
-    A file of a backbone alone is renamed, too (``models.networks.backbones.released_weights``). An entry of no known name keeps
-    its own.
+    A file of a backbone alone is renamed, too (backbones/released_weights.py). An entry of no known name
+    keeps its own.
     """
     if which_backbone(state) is not None:
         weights, left = backbone_weights(state)
@@ -188,8 +188,8 @@ def _refuse_ours(state: Mapping[str, Tensor], where: str) -> None:
     else:
         return
     raise ValueError(
-        f"{where} {what}: use models.checkpoints.saved.load_model on the folder of the saved model (weights by "
-        "`avis weights` are for train.start_from)"
+        f"{where} {what}: use models.checkpoints.saved.load_model on the folder of the saved model (weights "
+        "by `avis weights` are for train.start_from)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Our parameter names -> the published ones: the way back of models/checkpoints/published.py, to save as published.
+"""Our parameter names -> the published ones: the way back of published.py, to save as published.
 
 The published programs spell the video module in two ways: AVISM writes ``avism_module``, and what grew out
 of COCO pretraining (AVISM_COCO, ACVIS) kept ``vita_module``.

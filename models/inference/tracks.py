@@ -1,7 +1,7 @@
 """Inference on a clip of any length in constant memory.
 
 First pass: frames and sound in chunks of 18, as published, to frame queries; the video module runs over them
-as they come (models/inference/video_stream.py). Then the candidates are known, and only they need masks: from the mask
+as they come (video_stream.py). Then the candidates are known, and only they need masks: from the mask
 features kept of the first pass if the clip is short, else from a second pass over the frames. Both ways
 round the features to half precision, so a mask does not depend on the clip's length. What grows with the
 clip: the encoded masks of at most ``most`` tracks, one bool per candidate and frame, and on disk the frame
@@ -150,7 +150,7 @@ def find_sounding(
         threshold: tracks below this score are dropped.
         most: (query, category) pairs looked at, the most probable.
         least: so many of them are returned whatever their score.
-        precision: of the networks, as ``models.networks.precision.autocast_type`` names it; None: fp32. Masks are
+        precision: of the networks, as ``precision.autocast_type`` names it; None: fp32. Masks are
             computed in fp32 from features rounded to half precision in any case.
 
     Returns:

@@ -13,7 +13,7 @@ import yaml
 
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
-from pipelines.dvc.git import git
+from components.core.run.git import git
 from pipelines.dvc.graph import address, locked_stages
 from pipelines.dvc.repository import open_repo
 

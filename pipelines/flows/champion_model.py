@@ -12,9 +12,9 @@ import yaml
 from components.core.metrics.counts import CountsFile, read_counts
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
+from components.core.run.git import git
 from components.core.run.paths import Paths
 from components.core.tracking.registry import WEIGHTS_MD5, Version
-from pipelines.dvc.git import git
 from pipelines.dvc.processes import Children, read_lines, time_limit
 from pipelines.dvc.repository import open_repo
 from pipelines.flows.gpu import count_gpus, gpu_slot, make_limit

@@ -16,10 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.core.run.errors import AvisError
+from components.core.run.git import git, identity, without_passwords
 from components.core.run.paths import Paths
 from components.core.tracking.run import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
 from pipelines.dvc.command import dvc
-from pipelines.dvc.git import git, identity, without_passwords
 from pipelines.dvc.lock import begin_with, take_what_is_there
 from pipelines.dvc.repository import open_repo
 from pipelines.dvc.workspace_lock import hold_workspace

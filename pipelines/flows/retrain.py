@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from components.core.run.errors import AvisError
+from components.core.run.git import without_passwords
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
 from components.core.tracking.registry import (
@@ -27,7 +28,6 @@ from components.core.tracking.registry import (
 )
 from components.core.tracking.run import send_pending, tracking_uri
 from components.tools.promotion.params import PromotionParams
-from pipelines.dvc.git import without_passwords
 from pipelines.dvc.graph import Stage, find_root, read_graph
 from pipelines.dvc.lock import Ingredients, drop_lost, ingredients, output_md5
 from pipelines.flows.champion_model import fetch_version

@@ -25,7 +25,7 @@ from components.core.clips.index import read_media_index
 from components.core.raw.index import read_raw_index
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import s3 as s3_store
+from components.core.storage import s3
 from components.core.storage.base import StorageParams
 from components.core.storage.mirror import with_local_media
 from components.extract.params import ExtractParams
@@ -77,7 +77,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with s3_server(tmp_path_factory.mktemp("s3") / "weed") as endpoint, pytest.MonkeyPatch.context() as patch:
         for name, value in environment(endpoint).items():
             patch.setenv(name, value)
-        s3_store._client.cache_clear()
+        s3._client.cache_clear()
         make_bucket(endpoint, "cluster")
         yield "cluster"
 

@@ -13,7 +13,7 @@ from components.core.records.records import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import s3 as s3_store
+from components.core.storage import s3
 from components.core.storage.base import FolderStore, StorageParams, Store, open_store, scratch_folder
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
@@ -36,7 +36,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
-    s3_store._client.cache_clear()
+    s3._client.cache_clear()
     return "bucket"
 
 
@@ -93,7 +93,7 @@ def test_a_folder_put_again_holds_nothing_of_before(store: Store) -> None:
 
 
 def test_a_folder_sent_by_half_has_no_hash(bucket: str, tmp_path: Path) -> None:
-    store = s3_store.S3Store(f"s3://{bucket}/half")
+    store = s3.S3Store(f"s3://{bucket}/half")
     write_frames(tmp_path, "a", 4)
     store.put(tmp_path, "frames/a")
     assert store.sha256("frames/a") is not None
@@ -102,7 +102,7 @@ def test_a_folder_sent_by_half_has_no_hash(bucket: str, tmp_path: Path) -> None:
 
 
 def test_large_files_go_in_parts_and_unfinished_ones_are_dropped(bucket: str, tmp_path: Path) -> None:
-    store = s3_store.S3Store(f"s3://{bucket}/parts")
+    store = s3.S3Store(f"s3://{bucket}/parts")
     content = os.urandom(20 * 2**20)
     (tmp_path / "large.mp4").write_bytes(content)
     store.put(tmp_path, "large.mp4")
@@ -118,7 +118,7 @@ def test_large_files_go_in_parts_and_unfinished_ones_are_dropped(bucket: str, tm
 
 
 def test_a_changed_object_is_noticed(bucket: str, tmp_path: Path) -> None:
-    store = s3_store.S3Store(f"s3://{bucket}/changed")
+    store = s3.S3Store(f"s3://{bucket}/changed")
     (tmp_path / "a.mp4").write_bytes(b"film")
     store.put(tmp_path, "a.mp4")
     metadata = {"sha256": hashlib.sha256(b"film").hexdigest()}
@@ -130,11 +130,11 @@ def test_a_changed_object_is_noticed(bucket: str, tmp_path: Path) -> None:
 
 def test_what_cannot_be_reached_is_one_message(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AvisError, match=r"NoSuchBucket.*\(s3://missing/x\).*Check storage in params.yaml"):
-        s3_store.S3Store("s3://missing/x").check()
+        s3.S3Store("s3://missing/x").check()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    s3_store._client.cache_clear()
+    s3._client.cache_clear()
     with pytest.raises(AvisError, match=r"S3 answers: .*SignatureDoesNotMatch"):
-        s3_store.S3Store(f"s3://{bucket}/x").check()
+        s3.S3Store(f"s3://{bucket}/x").check()
 
 
 def test_scratch_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

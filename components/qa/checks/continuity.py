@@ -8,10 +8,10 @@ from itertools import combinations, pairwise, permutations
 import cv2
 import numpy as np
 
+from components.qa.appearance import Colours
 from components.qa.checked_clip import Clip, Crop, Track, iou
 from components.qa.checks import Check, runs
 from components.qa.findings import Finding, Severity
-from components.qa.measures.appearance import Colours
 
 
 def _gaps(track: Track) -> list[int]:

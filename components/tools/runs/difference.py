@@ -16,9 +16,9 @@ from components.core.metrics.paired import Difference, paired_differences
 from components.core.metrics.protocols import PROTOCOLS
 from components.core.metrics.score import of_videos
 from components.core.run.errors import AvisError
+from components.core.run.git import git
 from components.core.tracking.reader import RunRecord, TrackedRuns
 from components.core.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS
-from pipelines.dvc.git import git
 
 _RUN_ID = re.compile(r"[0-9a-f]{4,32}")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")

@@ -11,11 +11,11 @@ from components.compare.params import CompareParams
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.params import read_block
+from components.core.run.terminal import plain
 from components.core.tracking.run import tracking_params
 from components.tools.promotion.params import PromotionParams
 from components.tools.runs.difference import ClipDifference, Pair, RunsDiff, clips_csv, compare, find
 from components.tools.runs.table import commit_of, open_runs
-from pipelines.commands.terminal import plain
 
 _SHOWN_CLIPS = 5
 _LONGEST_VALUE = 60  # characters

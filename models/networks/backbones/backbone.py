@@ -208,7 +208,7 @@ def build_backbone(name: str, *, pretrained: bool, weights: Path | None = None) 
 
 
 def load_backbone(backbone: Backbone, state: dict[str, Tensor]) -> None:
-    """Load ImageNet weights as published (``models.networks.backbones.released_weights``); Swin's output norms stay fresh.
+    """Load ImageNet weights as published (``released_weights``); Swin's output norms stay fresh.
 
     Raises:
         ValueError: missing, unexpected and misshapen entries, listed.

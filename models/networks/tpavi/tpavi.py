@@ -4,7 +4,7 @@ Mask2Former for video with an audio branch: backbone -> TPAVI fusion with the so
 pixel decoder -> instance and audio queries over all frames of a short clip -> classes and masks.
 
 What the text leaves open, and how it is here: every scale is fused at the backbone's own width; an audio
-query is the sound of one frame (models/networks/tpavi/clip_decoder.py); long videos are clips whose queries are linked
+query is the sound of one frame (clip_decoder.py); long videos are clips whose queries are linked
 (models/inference/tpavi.py).
 
 Letters: B clips, T frames, F = B * T, Q instance queries, C channels, K categories, A audio.

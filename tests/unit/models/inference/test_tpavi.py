@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.inference import tracks as inference
+from models.inference import tracks
 from models.inference.moments import ClipError, Moment
 from models.inference.tpavi import TpaviWatcher, TrackLinks
 from models.inference.tracks import FoundTrack, find_sounding
@@ -54,15 +54,15 @@ def test_videos_of_all_lengths(frames: int, clip_frames: int) -> None:
     model.clip_decoder.register_forward_pre_hook(
         lambda _module, given: seen.append(tuple(given[0][0].shape[:2]))
     )
-    tracks = find(model, RandomVideo(frames))
-    assert len(tracks) == 4
-    assert all(len(track.masks) == frames for track in tracks)
-    assert all(mask.shape == (HEIGHT, WIDTH) for track in tracks for mask in track.masks)
-    scores = [track.score for track in tracks]
+    found = find(model, RandomVideo(frames))
+    assert len(found) == 4
+    assert all(len(track.masks) == frames for track in found)
+    assert all(mask.shape == (HEIGHT, WIDTH) for track in found for mask in track.masks)
+    scores = [track.score for track in found]
     assert scores == sorted(scores, reverse=True) and scores[-1] >= 0 and scores[0] < 1
     assert sum(clips * length for clips, length in seen) == frames  # every frame is seen once
     assert max(length for _, length in seen) == min(clip_frames, frames)
-    assert max(clips * length for clips, length in seen) <= max(inference.CHUNK_FRAMES, clip_frames)
+    assert max(clips * length for clips, length in seen) <= max(tracks.CHUNK_FRAMES, clip_frames)
     whole, rest = divmod(frames, clip_frames)  # only the video's last clip may be shorter
     lengths = [length for clips, length in seen for _ in range(clips)]
     assert lengths == [clip_frames] * whole + [rest] * (rest > 0)
@@ -72,8 +72,8 @@ def test_kept_features_and_a_second_pass_give_the_same(monkeypatch: pytest.Monke
     model, video = speak(tiny_tpavi()), RandomVideo(7)
     kept = find(model, video)
     assert video.calls == 1
-    monkeypatch.setattr(inference, "KEPT_FRAMES", 0)
-    monkeypatch.setattr(inference, "KEPT_BYTES", 0)
+    monkeypatch.setattr(tracks, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(tracks, "KEPT_BYTES", 0)
     again = find(model, video)
     assert video.calls == 3
     for one, other in zip(kept, again, strict=True):
@@ -84,7 +84,7 @@ def test_kept_features_and_a_second_pass_give_the_same(monkeypatch: pytest.Monke
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = speak(tiny_tpavi())
     whole = find(model, RandomVideo(8))
-    monkeypatch.setattr(inference, "CHUNK_FRAMES", 2)
+    monkeypatch.setattr(tracks, "CHUNK_FRAMES", 2)
     pieces = find(model, RandomVideo(8))
     for one, other in zip(whole, pieces, strict=True):
         assert one.label == other.label

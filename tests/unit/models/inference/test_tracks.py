@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.inference import tracks as inference
-from models.inference import video_stream
+from models.inference import tracks, video_stream
 from models.inference.moments import ClipError, Moment
 from models.inference.tracks import FoundTrack, find_sounding
 from models.networks.avism.avism import Avism
@@ -41,8 +40,8 @@ def hear_all(model: Avism, sounds: bool) -> None:
 
 def keep(monkeypatch: pytest.MonkeyPatch, *, frames: int, size: int) -> None:
     """How many frames, and bytes, of mask features are kept; a second pass comes when both are exceeded."""
-    monkeypatch.setattr(inference, "KEPT_FRAMES", frames)
-    monkeypatch.setattr(inference, "KEPT_BYTES", size)
+    monkeypatch.setattr(tracks, "KEPT_FRAMES", frames)
+    monkeypatch.setattr(tracks, "KEPT_BYTES", size)
 
 
 class RandomClip:
@@ -102,9 +101,9 @@ def test_it_finds_what_the_whole_clip_at_once_gives(
     bias -= logits_of_presence.median() + 1e-4  # it says yes and no
     keep(monkeypatch, frames=0, size=budget)
     monkeypatch.setattr(video_stream, "MEMORY_BYTES", budget)
-    tracks = find(model, clip, most=1000, size=(2 * HEIGHT, 2 * WIDTH))
+    found = find(model, clip, most=1000, size=(2 * HEIGHT, 2 * WIDTH))
     assert clip.calls == (2 if budget == 0 else 1)
-    assert len(tracks) == 4 * 2
+    assert len(found) == 4 * 2
     probability, logits, presence = whole_clip(model, clip)
     presence = presence > 0
     assert presence.any() and not presence.all()
@@ -117,7 +116,7 @@ def test_it_finds_what_the_whole_clip_at_once_gives(
         foreground = float(inside.mean()) if len(inside) else 0.0
         masks = (large[query] > 0) & presence[query][:, None, None]
         expected += [(float(probability[query, k]) * foreground, k, masks.numpy()) for k in range(2)]
-    for track in tracks:
+    for track in found:
         near = [masks for score, k, masks in expected if k == track.label and abs(score - track.score) < 1e-5]
         assert any((np.stack(track.masks) != masks).mean() < 1e-3 for masks in near)
 
@@ -141,7 +140,7 @@ def test_chunks_change_nothing(model: Avism, monkeypatch: pytest.MonkeyPatch) ->
     clip = RandomClip()
     whole = find(model, clip)
     for chunk in (1, 2, FRAMES):
-        monkeypatch.setattr(inference, "CHUNK_FRAMES", chunk)
+        monkeypatch.setattr(tracks, "CHUNK_FRAMES", chunk)
         pieces = find(model, clip)
         assert [track.label for track in pieces] == [track.label for track in whole]
         np.testing.assert_allclose([x.score for x in pieces], [x.score for x in whole], atol=2e-3)
@@ -215,7 +214,7 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
     """A frame of 40x60 is padded to 64x64: what lies in the padding is not stretched into the picture."""
     plane = torch.full((1, 16, 16), -1.0)
     plane[:, :5, :7] = 1.0  # the left upper 20x28 pixels of the padded frame
-    monkeypatch.setattr(inference, "watcher_for", lambda model: Plane(plane))
+    monkeypatch.setattr(tracks, "watcher_for", lambda model: Plane(plane))
     (track,) = find(model, RandomClip(2), size=(80, 120))  # twice the frame's size
     mask, silence = track.masks
     assert mask[:38, :54].all() and not mask[42:].any() and not mask[:, 58:].any()
@@ -226,13 +225,13 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
 
 def test_the_second_pass_leaves_silent_chunks_out(model: Avism, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = Plane(torch.ones(1, 16, 16))
-    monkeypatch.setattr(inference, "watcher_for", lambda model: plane)
+    monkeypatch.setattr(tracks, "watcher_for", lambda model: plane)
     (kept,) = find(model, RandomClip(40))
     assert (plane.frames, plane.again) == (40, 0)
     keep(monkeypatch, frames=0, size=0)
     plane.frames = 0
     (made,) = find(model, RandomClip(40))
-    assert (plane.frames, plane.again) == (40, inference.CHUNK_FRAMES)
+    assert (plane.frames, plane.again) == (40, tracks.CHUNK_FRAMES)
     same([made], [kept])
     assert made.masks[0].all() and not np.any(made.masks[1:]) and len(made.masks) == 40
 

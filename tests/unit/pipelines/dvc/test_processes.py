@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from pipelines.dvc import processes as children
+from pipelines.dvc import processes
 from pipelines.dvc.processes import Children, read_lines, time_limit
 
 SAYS = (
@@ -20,7 +20,7 @@ SAYS = (
 
 
 def test_lines_come_whole_and_bars_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "PROGRESS_EVERY_S", 0.1)
+    monkeypatch.setattr(processes, "PROGRESS_EVERY_S", 0.1)
     with Children().start([sys.executable, "-c", SAYS], tmp_path) as child:
         assert child.stdout is not None
         lines = list(read_lines(child.stdout))
@@ -49,7 +49,7 @@ def test_no_child_outlives_its_run(tmp_path: Path) -> None:
 
 
 def test_a_grandchild_that_ignores_the_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "GRACE_S", 0.5)
+    monkeypatch.setattr(processes, "GRACE_S", 0.5)
     code = (
         "import os, signal, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

@@ -11,7 +11,7 @@ from subprocess import PIPE, Popen
 import pytest
 
 from components.core.run.errors import AvisError
-from pipelines.dvc import workspace_lock as hold
+from pipelines.dvc import workspace_lock
 from pipelines.dvc.workspace_lock import hold_workspace
 
 HOLDS = """
@@ -52,7 +52,7 @@ def test_a_child_of_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_waiting_ends_when_the_holder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hold, "POLL_S", 0.05)
+    monkeypatch.setattr(workspace_lock, "POLL_S", 0.05)
     order: list[str] = []
 
     def second() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from pipelines.dvc.git import git, without_passwords
+from components.core.run.git import git, without_passwords
 
 
 @pytest.mark.parametrize(
