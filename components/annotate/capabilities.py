@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from components.annotate.formats import Format
 from components.core.records.masks import is_empty
 from components.core.records.records import AnnotationSet
 
 
-def cannot_hold(entry: Format, annotations: AnnotationSet) -> list[str]:
-    """A sentence for each thing in the annotations that the format will not give back."""
+def cannot_hold(holds: frozenset[str], annotations: AnnotationSet) -> list[str]:
+    """A sentence for each thing in the annotations that a format holding these PARTS will not give back."""
     said = []
     for part, lost in PARTS.items():
-        if part not in entry.holds:
+        if part not in holds:
             sentence = lost(annotations)
             if sentence:
                 said.append(sentence)

@@ -25,7 +25,8 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.storage.base import StorageParams, Store, open_store, read_storage
+from components.core.storage.base import Store
+from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.storage.names import MediaFinder, all_names, names
 from components.core.tracking.run import data_run
 from components.extract.extract_video import (

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.compute as pc
 
+from components.core.raw.clip_names import video_id_of
 from components.core.raw.index import Status, read_raw_table
 from components.core.raw.manifest_table import read_manifest_table
 from components.core.run.errors import AvisError
@@ -20,7 +21,6 @@ from components.core.run.journal import read_journal
 from components.ingest.folder import INDEX, JOURNAL
 from components.ingest.params import IngestParams
 from components.ingest.status import ADVICE, TRANSIENT
-from components.tools.manifests.from_names import video_id_of
 
 NOT_TRIED = "not_tried"
 COLUMNS = ("video_id", "status", "message", "attempts", "source", "split", "license", "uploader", "time")

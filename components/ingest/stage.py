@@ -23,7 +23,8 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files, re
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.storage.base import StorageParams, Store, open_store, read_storage
+from components.core.storage.base import Store
+from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.tracking.run import data_run
 from components.ingest.address import parse_source
 from components.ingest.download import check_cookies, check_format

@@ -27,7 +27,8 @@ from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, safe_name, write_bytes
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage.base import Store, open_store, read_storage
+from components.core.storage.base import Store
+from components.core.storage.choice import open_store, read_storage
 from components.core.storage.mirror import with_local_media
 from components.extract.media_files import SAMPLE_RATE_HZ, audio_file, features_file, frames_folder, write_wav
 

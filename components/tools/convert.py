@@ -68,7 +68,7 @@ def convert(
         notes += said
     if sound is not None:
         notes += [f"{sound}: {note}" for note in apply_sound_labels(annotations, read_sound_labels(sound))]
-    lost = cannot_hold(writer, annotations)
+    lost = cannot_hold(writer.holds, annotations)
     lost += write_target(target, annotations, writer)
     return Conversion(sources, annotations, notes, lost)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.core.clips.index import read_media_index, write_media_index
-from components.core.raw.clip_names import source_of
+from components.core.raw.clip_names import source_of, video_id_of
 from components.core.raw.forgotten import Forgotten, ForgottenVideos
 from components.core.raw.index import read_raw_index, write_raw_index
 from components.core.raw.manifest_table import read_manifest_table
@@ -20,10 +20,11 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
 from components.core.run.params import read_block, read_dataset
 from components.core.run.paths import Paths
-from components.core.storage.base import FolderStore, Store, open_store, read_storage
+from components.core.storage.base import Store
+from components.core.storage.choice import open_store, read_storage
+from components.core.storage.folder import FolderStore
 from components.core.storage.names import all_names
 from components.ingest.params import IngestParams
-from components.tools.manifests.from_names import video_id_of
 from pipelines.commands.forget_models import Seen, models_that_saw
 from pipelines.dvc.cache import remove_objects
 from pipelines.flows.clones import remove_kept

@@ -9,7 +9,7 @@ from components.annotate.params import AnnotateParams
 from components.annotate.stage import annotate
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage.base import StorageParams
+from components.core.storage.choice import StorageParams
 from components.core.tracking.run import MemoryRun
 from components.extract.params import ExtractParams
 from components.extract.stage import extract

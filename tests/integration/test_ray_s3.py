@@ -26,7 +26,7 @@ from components.core.raw.index import read_raw_index
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage import s3
-from components.core.storage.base import StorageParams
+from components.core.storage.choice import StorageParams
 from components.core.storage.mirror import with_local_media
 from components.extract.params import ExtractParams
 from components.extract.stage import extract

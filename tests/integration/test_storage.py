@@ -14,7 +14,9 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage import s3
-from components.core.storage.base import FolderStore, StorageParams, Store, open_store, scratch_folder
+from components.core.storage.base import Store, scratch_folder
+from components.core.storage.choice import StorageParams, open_store
+from components.core.storage.folder import FolderStore
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams

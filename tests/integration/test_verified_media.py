@@ -21,7 +21,7 @@ from PIL import Image
 from components.core.media.decode import MediaError, decode
 from components.core.media.sound import Soundtrack
 from components.core.raw.index import RawEntry, Status
-from components.core.storage.base import FolderStore
+from components.core.storage.folder import FolderStore
 from components.extract.extract_video import Task, extract_video
 from components.extract.params import ExtractParams
 from components.ingest.remux import Settled, settle

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from components.core.run.files import safe_name
+
 _CLOCK = r"\d{2}\.\d{2}\.\d{2}\.\d{3}"
 # A YouTube id (11 characters, it may begin with a dash), then what the editing tool (LosslessCut) added:
 #   <id>                                        the whole video
@@ -90,3 +92,12 @@ def source_of(name: str, manifest_source: str | None = None) -> str:
         return address[1]
     file = PurePosixPath(manifest_source)
     return name if name in (file.name, file.stem) else manifest_source
+
+
+def video_id_of(name: str) -> str:
+    """The name, with `_` for what a file name of ours may not hold.
+
+    Raises:
+        AvisError: nothing is left of it.
+    """
+    return safe_name(re.sub(r"^\.|\.(?=\.)|[^A-Za-z0-9_.-]", "_", name)[:128])

@@ -1,4 +1,4 @@
-"""Where a stage keeps its big files: a folder of this machine, or a prefix of an S3 bucket.
+"""What a place for a stage's big files can do: a folder of this machine, or a prefix of an S3 bucket.
 
 Both hold the same names (`frames/<video_id>/00000.jpg`), so a bucket can be mirrored to the folder and back
 with any tool. With a bucket, the machine that runs the stage holds the index only: the workers bring the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,30 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import Field
-
-from components.core.raw.frame_folder import sha256_folder
 from components.core.run.errors import AvisError
-from components.core.run.files import sha256_file
-from components.core.run.params import Block, read_block
-
-_S3_URL = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=-]+)*/?"
-
-
-class StorageParams(Block):
-    """The `storage` block of params.yaml: where the big files of data/raw and data/media are.
-
-    raw: s3://bucket/prefix for videos; None: data/raw itself.
-    media: s3://bucket/prefix for frames, sound and features; None: data/media itself.
-    """
-
-    raw: str | None = Field(default=None, pattern=f"^{_S3_URL}$")
-    media: str | None = Field(default=None, pattern=f"^{_S3_URL}$")
-
-
-def read_storage() -> StorageParams:
-    """The block of params.yaml; without one, everything is on this machine."""
-    return read_block("storage", StorageParams, optional=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,78 +58,6 @@ class Store(Protocol):
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files and whole folders; what is not there is no error."""
-
-
-def open_store(url: str | None, folder: Path) -> Store:
-    """The store of an s3:// URL, or of a folder of this machine where there is none."""
-    if url is None:
-        return FolderStore(folder)
-    from components.core.storage.s3 import S3Store
-
-    return S3Store(url.rstrip("/"))
-
-
-@dataclass(frozen=True)
-class FolderStore:
-    """A folder of this machine: what is written is in its place at once."""
-
-    folder: Path
-
-    @property
-    def is_local(self) -> bool:
-        return True
-
-    def check(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    @contextmanager
-    def workspace(self) -> Iterator[Path]:
-        yield self.folder
-
-    def put(self, workspace: Path, name: str) -> None:
-        """It is in its place already."""
-
-    def get(self, name: str, folder: Path) -> Path:
-        return self.folder / name
-
-    def listing(self, under: str = "") -> dict[str, Stored]:
-        folder = self.folder / under
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        find = self.finder(under)
-        return {name: stored for name in names if (stored := find(name)) is not None}
-
-    def finder(self, under: str = "") -> Callable[[str], Stored | None]:
-        folder = str(self.folder / under)
-        return lambda name: _stored(f"{folder}/{name}")
-
-    def sha256(self, name: str) -> str | None:
-        path = self.folder / name
-        if path.is_dir():
-            return sha256_folder(path)
-        return sha256_file(path) if path.is_file() else None
-
-    def remove(self, names: Iterable[str]) -> None:
-        for name in names:
-            path = self.folder / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _stored(path: str) -> Stored | None:  # text: a million Paths take seconds
-    try:
-        state = os.stat(path)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not stat.S_ISDIR(state.st_mode):
-        return Stored(1, state.st_size, state.st_mtime)
-    states = [entry.stat() for entry in os.scandir(path)]
-    return Stored(
-        len(states),
-        sum(entry.st_size for entry in states),
-        max((entry.st_mtime for entry in states), default=state.st_mtime),
-    )
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
 from components.core.run.files import remove_leftovers, sha256_file
 from components.core.run.paths import Paths
-from components.core.storage.base import FolderStore, StorageParams, Store, open_store, read_storage
+from components.core.storage.base import Store
+from components.core.storage.choice import StorageParams, open_store, read_storage
+from components.core.storage.folder import FolderStore
 from components.core.storage.names import MediaFinder, all_names, names
 
 INDEX = "index.parquet"

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from components.core.raw.clip_names import clip_name, youtube_id_of
+from components.core.raw.clip_names import clip_name, video_id_of, youtube_id_of
 from components.core.records.records import ManifestEntry
 from components.core.run.errors import AvisError
-from components.tools.manifests.from_names import video_id_of
 
 _SCHEMES = ("http", "https", "s3", "file")
 

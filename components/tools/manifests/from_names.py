@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.core.raw.clip_names import parse_clip_name
+from components.core.raw.clip_names import parse_clip_name, video_id_of
 from components.core.records.records import SPLITS, ManifestEntry
 from components.core.run.errors import AvisError
-from components.core.run.files import safe_name
 
 _MEDIA = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi"}
 
@@ -115,15 +113,6 @@ def manifest_from_names(
 def source_text(path: Path) -> str:
     """A path as ingest, which runs in the repository, understands it."""
     return str(path if Path("params.yaml").is_file() else path.absolute())
-
-
-def video_id_of(name: str) -> str:
-    """The name, with `_` for what a file name of ours may not hold.
-
-    Raises:
-        AvisError: nothing is left of it.
-    """
-    return safe_name(re.sub(r"^\.|\.(?=\.)|[^A-Za-z0-9_.-]", "_", name)[:128])
 
 
 def _folder_of(video: dict[str, object]) -> str:

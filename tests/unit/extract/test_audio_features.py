@@ -27,7 +27,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage.base import FolderStore
+from components.core.storage.folder import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.params import ExtractParams
 from components.extract.stage import check_share, extract

@@ -95,7 +95,7 @@ def round_trip(name: str, annotations: AnnotationSet, folder: Path, suffix: str)
 @given(annotations=annotation_sets(), zipped=st.booleans())
 def test_what_a_format_holds_comes_back(name: str, annotations: AnnotationSet, zipped: bool) -> None:
     entry = find_format(name)
-    lost = " ".join(cannot_hold(entry, annotations))
+    lost = " ".join(cannot_hold(entry.holds, annotations))
     assume(name != "mots_txt" or any(pixels(annotations).values()))  # it holds nothing else
     with tempfile.TemporaryDirectory() as folder:
         ending = ".json" if entry.in_zip.endswith(".json") else ""  # else a folder
@@ -161,7 +161,7 @@ def full() -> AnnotationSet:
 def test_each_part_that_a_format_lacks_is_said_in_a_sentence() -> None:
     annotations = full()
     bare = replace(find_format("aviseg"), holds=frozenset())
-    sentences = cannot_hold(bare, annotations)
+    sentences = cannot_hold(bare.holds, annotations)
     assert len(sentences) == len(PARTS)
     words = ["dog", "polygons", "last mask", "1 video without", "1 track without", "cow", "sounding"]
     words += [
@@ -175,9 +175,9 @@ def test_each_part_that_a_format_lacks_is_said_in_a_sentence() -> None:
     ]
     for word in words:
         assert any(word in sentence for sentence in sentences), word
-    assert cannot_hold(find_format("aviseg"), annotations) == []
+    assert cannot_hold(find_format("aviseg").holds, annotations) == []
     plain = AnnotationSet({1: "dog"}, [Video(1, "v", ["v/00000.jpg"], 1, 4, 4)], [], {})
-    assert cannot_hold(bare, plain) == [
+    assert cannot_hold(bare.holds, plain) == [
         "the frames after the last mask are not held, in 1 video",
         "1 video without any mask is left out",
         "categories that no mask has are left out: dog",

@@ -16,7 +16,7 @@ from components.core.records.masks import decode
 from components.core.records.records import Result
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.storage.base import FolderStore
+from components.core.storage.folder import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.media_files import audio_file, write_wav
 from components.predict.params import PredictParams

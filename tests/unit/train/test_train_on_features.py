@@ -10,7 +10,7 @@ from components.core.clips.index import read_media_index, write_media_index
 from components.core.media.audio_features import encoder_fingerprint
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.storage.base import FolderStore
+from components.core.storage.folder import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.train.params import TrainParams
 from components.train.stage import train
