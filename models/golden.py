@@ -101,7 +101,7 @@ def avism_outputs(
 
 def compare_avism(folder: Path, backbone: str | None = None) -> list[Row]:
     """Our AVISM of the architecture that the shapes show, on regenerated weights and clip."""
-    from models import load_published
+    from models.checkpoints.published import load_published
 
     shapes = {name: tuple(shape) for name, shape in _json(folder / SHAPES).items()}
     info = _json(folder / INFO)

@@ -28,10 +28,9 @@ from components.train.loader import Share
 from components.train.loop import Fitted, Logger, fit, seed_everything, write_history
 from components.train.params import TrainParams
 from components.train.wrapping import recomputable
-from models import build
 from models.checkpoints.saved import WEIGHTS, ModelCard, holds_backbone, save_model, start_from
 from models.networks.losses.criterion import LossWeights
-from models.networks.registry import Network
+from models.networks.registry import Network, build
 
 START = "params.yaml, train.start_from"
 HOW_IT_IS_SPREAD = (

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import build
 from models.checkpoints.published_architecture import HEADS, read_architecture
 from models.networks.avism.avism import Avism
 from models.networks.backbones.backbone import FROM_FILE, load_backbone
 from models.networks.backbones.released_weights import backbone_name, backbone_weights, which_backbone
+from models.networks.registry import build
 from models.weight_files.checkpoint_file import ALLOWED, named_tensors, read_checkpoint, require_same_entries
 
 # published name -> ours; tried in order, the first that matches counts

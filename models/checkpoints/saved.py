@@ -10,9 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models import build
 from models.networks.backbones.backbone import build_backbone
-from models.networks.registry import Network
+from models.networks.registry import Network, build
 from models.weight_files.checkpoint_file import require_same_entries
 
 WEIGHTS = "model.safetensors"

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models import build
 from models.checkpoints.published import our_entries
 from models.checkpoints.published_names import Spelling, criterion_names, published_name
 from models.detectron2.config import loss_weights, network_settings
 from models.inference.tracks import find_sounding
 from models.networks.avism.avism import STRIDE_PX
 from models.networks.losses.targets import ClipTargets, Counts
+from models.networks.registry import build
 
 SCORE_THRESHOLD = 0.3  # as published
 _ACVIS = {"audio_queries": "audio_centric", "count_token": True}

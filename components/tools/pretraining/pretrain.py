@@ -46,8 +46,8 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
     from components.core.run.files import replace_file
     from components.tools.pretraining.composed_clips import ComposedClips
     from components.train.loop import fit, seed_everything, write_history
-    from models import build
     from models.checkpoints.saved import save_weights
+    from models.networks.registry import build
 
     seed_everything(params.seed)
     clips = ComposedClips(
