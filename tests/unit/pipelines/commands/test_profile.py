@@ -8,8 +8,8 @@ import yaml
 
 from components.core.run.errors import AvisError
 from components.core.run.params import ALLOWED_BLOCKS, read_block, read_variant, read_variant_names
-from pipelines.commands.doctor import STAGES, stage_params
 from pipelines.commands.profile import apply_profile, list_profiles, read_document
+from pipelines.commands.servers.doctor import STAGES, stage_params
 from pipelines.dvc.graph import find_root
 
 ROOT = find_root(Path(__file__).parent)

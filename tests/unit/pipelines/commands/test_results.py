@@ -8,7 +8,7 @@ import pytest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from pipelines.cli import main
-from pipelines.commands.results import show
+from pipelines.commands.results.results import results
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_score_that_is_none_is_a_dash(metrics: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(metrics, {"corrected": {"mAP": None, "HOTA": 41.26, "FSLA": 7}})
-    show()
+    results()
     line = next(line for line in capsys.readouterr().out.splitlines() if "corrected" in line)
     assert [cell.strip() for cell in line.strip("│ ").split("│")] == [
         "plain",
@@ -35,7 +35,7 @@ def test_a_file_that_is_cut_off_is_named(metrics: Path) -> None:
     metrics.parent.mkdir(parents=True)
     metrics.write_text('{"corrected": {"mAP"')
     with pytest.raises(AvisError, match=r"metrics\.json\)\. Run: dvc repro evaluate@plain"):
-        show()
+        results()
 
 
 def test_a_file_where_a_folder_should_be_is_one_message(

@@ -1,4 +1,4 @@
-"""Words that several commands take."""
+"""Options that several commands take."""
 
 from enum import StrEnum
 

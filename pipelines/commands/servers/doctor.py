@@ -8,28 +8,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pydantic
-from rich.console import Console
-from rich.markup import escape
+import typer
 
 from components.core.run.errors import AvisError
-from components.core.run.lineage import code_version
-from components.core.run.params import (
-    ALLOWED_BLOCKS,
-    PARAMS,
-    EngineParams,
-    read_block,
-    read_variant,
-    read_variant_names,
-)
-from components.core.run.paths import Paths
+
+if TYPE_CHECKING:
+    import pydantic
 
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 2
 STAGES = ("sample", "ingest", "extract", "annotate", "qa", "predict", "evaluate", "mllm", "compare")
 _SIGNS = {"ok": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "missing": "[red]missing[/red]"}
+
+
+def doctor() -> None:
+    """Say what is missing here and how to get it."""
+    raise typer.Exit(0 if examine() else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,9 @@ class Finding:
 
 def examine() -> bool:
     """Print a line per check; True when nothing that the default path needs is missing."""
+    from rich.console import Console
+    from rich.markup import escape
+
     console = Console(soft_wrap=True)
     able = True
     for check in CHECKS:
@@ -174,6 +173,8 @@ def _git() -> Iterator[Finding]:
     if done.returncode:
         yield Finding("missing", "This folder is no git checkout", "DVC needs one: git clone the repository.")
         return
+    from components.core.run.lineage import code_version
+
     if code_version().get("git.dirty") == "true":
         yield Finding(
             "ok", "git checkout, its code with uncommitted changes", "Runs are marked dirty until you commit."
@@ -195,6 +196,15 @@ def _graph() -> Iterator[Finding]:
 
 
 def _params() -> Iterator[Finding]:
+    from components.core.run.params import (
+        ALLOWED_BLOCKS,
+        PARAMS,
+        EngineParams,
+        read_block,
+        read_variant,
+        read_variant_names,
+    )
+
     read_block("engine", EngineParams)
     for stage in STAGES:
         read_block(stage, stage_params(stage))
@@ -207,6 +217,9 @@ def _params() -> Iterator[Finding]:
 
 def _leftovers() -> Iterator[Finding]:
     """Folders of variants that are no more: compare and mllm depend on what lies beside the others."""
+    from components.core.run.params import read_variant_names
+    from components.core.run.paths import Paths
+
     paths, names = Paths(), set(read_variant_names())
     parents = {paths.model("x").parent, paths.predictions("x").parent, paths.evaluation("x").parent}
     old = sorted(
@@ -216,7 +229,7 @@ def _leftovers() -> Iterator[Finding]:
         yield Finding("note", "Folders of variants that params.yaml no longer has", f"rm -r {' '.join(old)}")
 
 
-def stage_params(stage: str) -> type[pydantic.BaseModel]:
+def stage_params(stage: str) -> "type[pydantic.BaseModel]":
     """Return the type of a stage's block: `IngestParams` of components/ingest/params.py for `ingest`."""
     model: type[pydantic.BaseModel] = getattr(
         import_module(f"components.{stage}.params"), f"{stage.capitalize()}Params"
@@ -236,6 +249,7 @@ def _weights() -> Iterator[Finding]:
 
 
 def _tracking() -> Iterator[Finding]:
+    from components.core.run.params import read_block
     from components.core.tracking.run import TrackingParams
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or read_block("tracking", TrackingParams).uri

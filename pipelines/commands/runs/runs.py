@@ -1,15 +1,15 @@
-"""`avis runs`: the tracked runs."""
+"""`avis runs …`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-runs_app = typer.Typer(help="The tracked runs as a table, and what two of them differ in.")
+runs = typer.Typer(help="The tracked runs as a table, and what two of them differ in.")
 
 
-@runs_app.callback(invoke_without_command=True)
-def runs(
+@runs.callback(invoke_without_command=True)
+def table(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="Runs shown.")] = 20,
     all_: Annotated[bool, typer.Option("--all", help="Show all runs.")] = False,
@@ -34,7 +34,7 @@ _Which = Annotated[
 ]
 
 
-@runs_app.command()
+@runs.command()
 def diff(
     first: _Which,
     second: _Which,
@@ -47,7 +47,7 @@ def diff(
     show_diff(first, second, experiment=experiment, to_csv=csv)
 
 
-@runs_app.command()
+@runs.command()
 def searches() -> None:
     """List the saved searches, and put them into MLflow as views with plots, each with its address."""
     from components.tools.runs.views import show_searches

@@ -1,33 +1,38 @@
 """`avis results`: what the last run made, and where to look at it."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:
+    from pathlib import Path
 
-from components.compare.variants import read_json
-from components.core.run.params import read_variant_names
-from components.core.run.paths import Paths
+    from rich.console import Console
 
-SHOWN = ("mAP", "HOTA", "FSLA")
+_SCORES = ("mAP", "HOTA", "FSLA")
 
 
-def show() -> None:
-    """Print the scores of every evaluated variant, and where pages, films and runs are."""
+def results() -> None:
+    """Show the scores and say where to look."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from components.compare.variants import read_json
+    from components.core.run.params import read_variant_names
+    from components.core.run.paths import Paths
+
     console = Console()
     paths = Paths()
     table = Table(title="Test clips, percent")
     table.add_column("variant")
     table.add_column("protocol")
-    for name in SHOWN:
+    for name in _SCORES:
         table.add_column(name, justify="right")
     for variant in read_variant_names():
         file = paths.evaluation(variant) / "metrics.json"
         if not file.exists():
             continue
         for protocol, scores in read_json(file, f"evaluate@{variant}").items():
-            if isinstance(scores, dict) and SHOWN[0] in scores:
-                table.add_row(variant, protocol, *map(_percent, map(scores.get, SHOWN)))
+            if isinstance(scores, dict) and _SCORES[0] in scores:
+                table.add_row(variant, protocol, *map(_percent, map(scores.get, _SCORES)))
     if table.row_count:
         console.print(table)
     _point_to(console, "All models side by side:", paths.comparison / "report.html")
@@ -42,6 +47,6 @@ def _percent(value: object) -> str:
     return f"{value:.1f}" if isinstance(value, int | float) else "-"  # too few clips to score
 
 
-def _point_to(console: Console, what: str, path: Path) -> None:
+def _point_to(console: "Console", what: str, path: "Path") -> None:
     if path.exists():
         console.print(f"{what} {path}", soft_wrap=True)

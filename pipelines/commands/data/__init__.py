@@ -1,0 +1,1 @@
+"""Videos: what comes in, goes out and is removed."""

@@ -1,0 +1,1 @@
+"""Annotations: formats, checks, drafts."""

@@ -1,0 +1,42 @@
+"""`avis convert`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    source: Annotated[
+        Path | None, typer.Argument(help="An annotation file, a folder of them, or a .zip.")
+    ] = None,
+    target: Annotated[Path | None, typer.Argument(help="A file, a new folder or a .zip.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="FORMAT", help="The target's format.")] = None,
+    from_: Annotated[
+        str, typer.Option("--from", metavar="FORMAT", help="The source's format, instead of guessing it.")
+    ] = "auto",
+    categories: Annotated[
+        Path | None,
+        typer.Option(help="YAML lines `name in the source: name in the target`; null drops a category."),
+    ] = None,
+    frame_rate: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Annotated frames a second of the source: one a second is kept."),
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(help="Sound labels of Audacity, ELAN or Label Studio: a file per video, or a folder."),
+    ] = None,
+    show_formats: Annotated[
+        bool, typer.Option("--list", help="Show the formats, what each holds and what not.")
+    ] = False,
+) -> None:
+    """Convert annotations between formats, and say what the target cannot hold."""
+    from pipelines.commands.convert import convert, list_formats
+
+    if show_formats:
+        list_formats()
+        return
+    if source is None or target is None or to is None:
+        raise typer.BadParameter("give SOURCE, TARGET and --to FORMAT, or --list")
+    convert(source, target, to, from_, categories=categories, frame_rate_hz=frame_rate, sound=sound)

@@ -1,0 +1,1 @@
+"""Networks: use, train, start from, promote."""
