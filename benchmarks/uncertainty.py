@@ -13,8 +13,8 @@ from collections import Counter
 import numpy as np
 
 from components.core.metrics.bootstrap import confidence_intervals
-from components.core.metrics.evaluation import score
 from components.core.metrics.paired import paired_differences
+from components.core.metrics.score import score
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Result, Track, Video
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.metrics.counts import CountsFile, read_counts
+from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.metrics.protocols import PROTOCOLS
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths

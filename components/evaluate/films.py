@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.metrics.evaluation import Row
+from components.core.metrics.accumulate import Row
 from components.core.metrics.overlaps import VideoMasks
 from components.core.records.masks import Segmentation
 from components.core.records.records import AnnotationSet, Video

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from components.core.metrics.accumulate import Value
 from components.core.metrics.bootstrap import LEVEL_PERCENT, rounded_intervals
-from components.core.metrics.counts import write_counts
-from components.core.metrics.evaluation import Scores, rounded
+from components.core.metrics.counts_file import write_counts
 from components.core.metrics.failures import tables as failure_tables
-from components.core.metrics.score import Value
+from components.core.metrics.score import Scores, rounded
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json, write_text
 from components.core.run.params import EngineParams

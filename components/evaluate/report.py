@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.metrics.evaluation import ProtocolScores, Row, Scores
+from components.core.metrics.accumulate import HEADLINES, Row, Value
 from components.core.metrics.failures import tables as failure_tables
-from components.core.metrics.failures.tables import NOTHING, FailureScores
-from components.core.metrics.failures.video import CAUSES, SIZES, SOURCES
+from components.core.metrics.failures.frame_causes import CAUSES, SOURCES
+from components.core.metrics.failures.rows import NOTHING
+from components.core.metrics.failures.tally import FailureScores
+from components.core.metrics.failures.video import SIZES
 from components.core.metrics.failures.words import findings
-from components.core.metrics.score import HEADLINES, Value
+from components.core.metrics.score import ProtocolScores, Scores
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.evaluate import tables

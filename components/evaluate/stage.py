@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from components.core.metrics.accumulate import NO_TRACKS
 from components.core.metrics.bootstrap import confidence_intervals
-from components.core.metrics.evaluation import Scores, score_indexed
-from components.core.metrics.failures.tables import FailureScores, totals
-from components.core.metrics.score import NO_TRACKS
+from components.core.metrics.failures.tables import totals
+from components.core.metrics.failures.tally import FailureScores
+from components.core.metrics.score import Scores, score_indexed
 from components.core.records.records import read_annotations
 from components.core.records.results_reader import index_results
 from components.core.run.errors import AvisError

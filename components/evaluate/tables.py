@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.core.metrics import average_precision, fsla, hota
-from components.core.metrics.evaluation import Row, Scores
+from components.core.metrics.accumulate import Added, Row, hota_curve, precision_curve
+from components.core.metrics.failures import rows as failure_rows
 from components.core.metrics.failures import tables as failure_tables
-from components.core.metrics.failures.tables import FailureScores
+from components.core.metrics.failures.tally import FailureScores
 from components.core.metrics.protocols import Protocol
-from components.core.metrics.score import Added, hota_curve, precision_curve
+from components.core.metrics.score import Scores
 
 _CURVE_HEADERS = {  # of curves that do not exist, so that the file does
     "fsla": "threshold,FSLA\n",
@@ -106,11 +107,11 @@ def plot_csvs(scores: Scores) -> dict[str, str]:
     if scores.failures is not None:
         shown, names = scores.failures.shown, scores.failures.categories
         texts["causes_corrected"] = _csv(
-            [{"outcome": row["cause"], "frames": row["frames"]} for row in failure_tables.cause_rows(shown)]
+            [{"outcome": row["cause"], "frames": row["frames"]} for row in failure_rows.cause_rows(shown)]
         )
-        texts["frames_by_sources_corrected"] = _csv(failure_tables.outcome_rows(shown))
+        texts["frames_by_sources_corrected"] = _csv(failure_rows.outcome_rows(shown))
         texts["confusion_corrected"] = _csv(
-            failure_tables.confusion_rows(shown, names), failure_tables.COLUMNS["confusion"]
+            failure_rows.confusion_rows(shown, names), failure_tables.COLUMNS["confusion"]
         )
     return texts
 

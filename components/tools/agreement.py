@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.core.metrics.evaluation import score
+from components.core.metrics.score import score
 from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
 from components.core.run.errors import AvisError

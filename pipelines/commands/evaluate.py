@@ -7,11 +7,11 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from components.core.metrics.accumulate import HEADLINES
 from components.core.metrics.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
-from components.core.metrics.evaluation import Scores, numbers, protocols_of, score_indexed
 from components.core.metrics.paired import Difference, paired_differences
 from components.core.metrics.protocols import PROTOCOLS, Protocol
-from components.core.metrics.score import HEADLINES
+from components.core.metrics.score import Scores, numbers, protocols_of, score_indexed
 from components.core.records.records import read_annotations
 from components.core.records.results_reader import ResultsIndex, index_results
 from components.core.run.errors import AvisError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from components.core.metrics.counts import CountsFile, read_counts
+from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.core.run.git import git

@@ -12,7 +12,7 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from prefect.states import Completed
 
-from components.core.metrics.counts import CountsFile, read_counts
+from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.run.paths import Paths
 from components.core.tracking.registry import (
     CHAMPION,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.metrics.counts import CountsFile, write_counts
-from components.core.metrics.evaluation import Scores, score
+from components.core.metrics.counts_file import CountsFile, write_counts
+from components.core.metrics.score import Scores, score
 from components.core.records.masks import encode
 from components.core.records.records import AnnotationSet, Result, Track, Video
 

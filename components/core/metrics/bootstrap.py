@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from components.core.metrics.accumulate import Counts, headlines_of_draws
 from components.core.metrics.overlaps import Floats
-from components.core.metrics.score import Counts, headlines_of_draws
 
 LEVEL_PERCENT = 95
 _PERCENTILES = (2.5, 97.5)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.core.metrics.accumulate import HEADLINES, Counts, headlines_of_draws, joined
 from components.core.metrics.bootstrap import interval_around, video_draws
 from components.core.metrics.overlaps import Floats
-from components.core.metrics.score import HEADLINES, Counts, headlines_of_draws, joined
 
 _TOLERANCE = 1e-9  # percent; a swap that changes nothing must count as a tie
 _SIGNIFICANT = 0.05

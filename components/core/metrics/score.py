@@ -1,248 +1,321 @@
-"""The numbers of one protocol, from the summaries of all videos.
+"""Score predicted tracks against ground truth: from records, or from two files."""
 
-Letters: V videos, C categories of the ground-truth file, S sizes, A thresholds, R recalls.
-"""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from components.core.metrics.accumulate import (
+    Added,
+    Counts,
+    Row,
+    Value,
+    add_up,
+    all_values,
+    category_values,
+    clip_values,
+    count,
+)
+from components.core.metrics.failures.tally import FailureScores, VideoFailures, collect
+from components.core.metrics.failures.video import inspect
+from components.core.metrics.overlaps import VideoMasks, measure
+from components.core.metrics.protocols import PROTOCOLS, Protocol, Summary, summarise
+from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
+from components.core.records.results_reader import (
+    NumberedResult,
+    ResultsIndex,
+    index_results,
+    read_rows,
+    results_of,
+)
+from components.core.run.engine import Outcome, progress_bar, run_items
+from components.core.run.errors import AvisError
+from components.core.run.params import EngineParams
 
-import numpy as np
+_MASKS_WORTH_PROCESSES = 60_000  # fewer are measured sooner than processes start
 
-from components.core.metrics import average_precision, fsla, hota
-from components.core.metrics.average_precision import Curves, Ranking
-from components.core.metrics.overlaps import Booleans, Floats, Integers
-from components.core.metrics.protocols import Protocol, Summary
-
-HEADLINES = ("mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
-_DRAWS_AT_ONCE = 250  # bounds what is held of HOTA's sums
-NO_TRACKS = -100.0  # what the published evaluator prints for a size without tracks
-_IOU_50, _IOU_75 = 0, 5  # places in average_precision.THRESHOLDS
-
-Value = float | int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """All that is counted, ready to be added up over videos.
-
-    rankings: one per category; hota: [V, C, 7, A]; fsla: [V, 3, A + 1].
-    """
-
-    protocol: Protocol
-    rankings: list[Ranking]
-    hota: Floats
-    fsla: Floats
-
-
-def count(summaries: Sequence[Summary], categories: Sequence[int], protocol: Protocol) -> Counts:
-    """Collect the summaries of all videos (at least one), in the ground truth's order."""
-    together = protocol == "corrected"
-    return Counts(
-        protocol,
-        [
-            average_precision.rank(
-                [summary.detections[category] for summary in summaries], equal_scores_together=together
-            )
-            for category in categories
-        ],
-        np.array([[summary.hota[category] for category in categories] for summary in summaries]),
-        np.stack([summary.frames.sums() for summary in summaries]),
-    )
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """Counts added up over videos, as fractions.
+class VideoRows:
+    """One video with its ground truth and the rows of the results file about it, not yet read."""
 
-    precision: one Curves per category; hota: by field [C, A]; fsla: by kind of frame [A], NaN without frames;
-    counted: [C] categories that enter averages.
+    video: Video
+    tracks: Sequence[Track]
+    rows: Sequence[tuple[int, bytes]]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolScores:
+    """One protocol's numbers, in percent; None where there is nothing to score.
+
+    values: by name. categories, clips: one row for each. counts, added: what they were made of, for curves
+    and intervals.
     """
 
-    protocol: Protocol
-    precision: list[Curves]
-    hota: dict[str, Floats]
-    fsla: dict[str, Floats]
-    frames: dict[str, tuple[float, float]]
-    counted: Booleans
+    values: dict[str, Value]
+    categories: list[Row]
+    clips: list[Row]
+    counts: Counts
+    added: Added
 
 
-def add_up(counts: Counts, weights: Floats | None = None) -> Added:
-    """Add up over videos; `weights` [V] says how often each counts (once if not given)."""
-    video_weights = np.ones(len(counts.hota)) if weights is None else weights
-    corrected = counts.protocol == "corrected"
-    hota_sums = np.tensordot(video_weights, counts.hota, axes=1)  # [C, 7, A]
-    in_truth = (hota_sums[:, 0] + hota_sums[:, 1])[:, 0] > 0
-    fsla_sums = np.tensordot(video_weights, counts.fsla, axes=1)  # [3, A + 1]
-    by_kind = {"FSLA": fsla_sums.sum(0)} | {
-        f"FSLA{kind}": fsla_sums[index] for index, kind in enumerate(fsla.KINDS)
-    }
-    return Added(
-        counts.protocol,
-        [average_precision.curves(ranking, video_weights) for ranking in counts.rankings],
-        hota.hota_values(hota_sums, location_without_matches=np.nan if corrected else 1.0),
-        {
-            name: sums[:-1] / sums[-1] if sums[-1] else np.full(len(sums) - 1, np.nan)
-            for name, sums in by_kind.items()
-        },
-        {name: (float(sums[:-1].mean()), float(sums[-1])) for name, sums in by_kind.items()},
-        in_truth if corrected else np.ones_like(in_truth),
-    )
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores by protocol, the rows that were left out (lenient reading) with the reason, and what goes
+    wrong if that was asked for."""
+
+    protocols: dict[Protocol, ProtocolScores]
+    left_out: list[str] = field(default_factory=list)
+    failures: FailureScores | None = None
 
 
-def headlines_of_draws(counts: Counts, weights: Floats) -> dict[str, Floats]:
-    """Return each headline number for many weightings of the videos, in percent, NaN where there is none.
+@dataclass(frozen=True, slots=True)
+class VideoSummary:
+    """What one video contributes; failures are looked for if asked for."""
+
+    protocols: dict[Protocol, Summary]
+    failures: VideoFailures | None
+
+
+def score(
+    annotations: AnnotationSet,
+    results: Sequence[Result],
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    *,
+    engine: EngineParams | None = None,
+    failure_score_threshold: float | None = None,
+) -> Scores:
+    """Score predicted tracks.
 
     Args:
-        counts: of one protocol.
-        weights: [N, V] how often each video counts.
+        annotations: the ground truth.
+        results: the predicted tracks; their order matters to `official` only.
+        protocols: which to compute.
+        engine: where large sets are measured; the numbers are the same anywhere.
+        failure_score_threshold: find out what goes wrong, too (components/core/metrics/failures/video.py).
 
-    Returns:
-        by name, [N]: what `all_values(add_up(counts, weights[n]))` has, in a fraction of the time.
+    Raises:
+        AvisError: the ground truth has no videos or no categories, or a track does not fit it.
     """
-    draws, videos = weights.shape
-    values = {name: np.full(draws, np.nan) for name in HEADLINES}
-    for first in range(0, draws, _DRAWS_AT_ONCE):
-        part = slice(first, first + _DRAWS_AT_ONCE)
-        drawn = weights[part]
-        sums = (drawn @ counts.hota.reshape(videos, -1)).reshape(len(drawn), *counts.hota.shape[1:])
-        found = hota.hota_values(sums, location_without_matches=1.0)["HOTA"].mean(-1)  # [N, C]
-        counted = np.ones_like(found)
-        if counts.protocol == "corrected":
-            counted = ((sums[:, :, 0] + sums[:, :, 1])[:, :, 0] > 0).astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            values["HOTA"][part] = (found * counted).sum(1) / counted.sum(1)
-            frames = (drawn @ counts.fsla.reshape(videos, -1)).reshape(len(drawn), *counts.fsla.shape[1:])
-            right, total = frames[:, :, :-1].mean(-1), frames[:, :, -1]  # [N, 3]
-            values["FSLA"][part] = right.sum(1) / total.sum(1)
-            for index, kind in enumerate(fsla.KINDS):
-                values[f"FSLA{kind}"][part] = right[:, index] / total[:, index]
-            precisions = np.stack(
-                [average_precision.average_precisions(ranking, drawn) for ranking in counts.rankings]
-            )  # [C, N]
-            values["mAP"][part] = np.nansum(precisions, 0) / (~np.isnan(precisions)).sum(0)
-    return {name: 100 * found for name, found in values.items()}
-
-
-def joined(first: Counts, second: Counts) -> Counts:
-    """Return the counts of two results for the same V videos as if they were 2 V videos, `second` last.
-
-    Weights then choose, video by video, whose result counts.
-    """
-    together = first.protocol == "corrected"
-    return Counts(
-        first.protocol,
-        [
-            average_precision.join(one, other, equal_scores_together=together)
-            for one, other in zip(first.rankings, second.rankings, strict=True)
-        ],
-        np.concatenate([first.hota, second.hota]),
-        np.concatenate([first.fsla, second.fsla]),
+    predicted: dict[int, list[NumberedResult]] = {video.id: [] for video in annotations.videos}
+    for row, result in results_of(results, annotations):
+        predicted[result.video_id].append((row, result))
+    items = [
+        (video.name, VideoMasks(video, tracks, predicted[video.id]))
+        for video, tracks in _tracks_by_video(annotations)
+    ]
+    work = partial(
+        summarise_video,
+        categories=sorted(annotations.categories),
+        protocols=tuple(protocols),
+        failure_score_threshold=failure_score_threshold,
     )
+    masks = sum(item.video.length * (len(item.tracks) + len(item.results)) for _, item in items)
+    found = _in_order(work, items, masks, engine or EngineParams())
+    return _scores(annotations, found, protocols, failure_score_threshold)
 
 
-def of_videos(counts: Counts, places: Integers) -> Counts:
-    """Return the counts of some videos only, in the given order: places [N] in the V videos, none twice."""
-    together = counts.protocol == "corrected"
-    return Counts(
-        counts.protocol,
-        [
-            average_precision.of_videos(ranking, places, equal_scores_together=together)
-            for ranking in counts.rankings
-        ],
-        counts.hota[places],
-        counts.fsla[places],
-    )
+def score_files(
+    ground_truth: Path,
+    results: Path,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    *,
+    lenient: bool = False,
+    engine: EngineParams | None = None,
+) -> Scores:
+    """Score a results file against a ground-truth file in AVISeg format.
 
+    Args:
+        ground_truth, results: the files.
+        protocols: which to compute.
+        lenient: leave out wrong rows of the results and list them, instead of stopping.
+        engine: as in `score`.
 
-def all_values(added: Added) -> dict[str, Value]:
-    """Return every number of the protocol in percent, and the frames behind FSLA."""
-    values: dict[str, Value] = {}
-    precisions = [curve.precision for curve in added.precision]
-    parts = {
-        "mAP": [precision[0] for precision in precisions],
-        "AP50": [precision[0, _IOU_50] for precision in precisions],
-        "AP75": [precision[0, _IOU_75] for precision in precisions],
-    }
-    for index, size in enumerate(average_precision.SIZES[1:], start=1):
-        parts[f"AP_{size}"] = [precision[index] for precision in precisions]
-    parts["AR"] = [curve.recall[0] for curve in added.precision]
-    for name, part in parts.items():
-        values[name] = _mean_over_categories(part, added.protocol)
-    for name in hota.FIELDS:
-        values[name] = _percent(hota_curve(added, name))
-    values["LocA"] = _location(added.hota["LocA"][added.counted])
-    for name, curve in added.fsla.items():
-        values[name] = _percent(curve)
-    for name, (right, frames) in added.frames.items():
-        values[f"{name}_right_frames"] = int(right)  # the mean over thresholds, cut
-        values[f"{name}_frames"] = int(frames)
-    return values
-
-
-def category_values(added: Added, place: int) -> dict[str, float | None]:
-    """Return one category's numbers in percent; None for those it has no ground truth for."""
-    curve = added.precision[place]
-    values = {
-        "AP": _percent(curve.precision[0]),
-        "AP50": _percent(curve.precision[0, _IOU_50]),
-        "AR": _percent(curve.recall[0]),
-    }
-    for name in ("HOTA", "DetA", "AssA", "LocA"):
-        values[name] = _percent(added.hota[name][place]) if values["AP"] is not None else None
-    if values["AP"] is not None:
-        values["LocA"] = _location(added.hota["LocA"][place : place + 1])
-    return values
-
-
-def hota_curve(added: Added, name: str) -> Floats:
-    """Return one field of HOTA over thresholds, [A], averaged over categories; NaN if none counts."""
-    if not added.counted.any():
-        return np.full(len(hota.THRESHOLDS), np.nan)
-    curve: Floats = added.hota[name][added.counted].mean(0)
-    return curve
-
-
-def precision_curve(added: Added, place: int | None) -> Floats:
-    """Return precision over recall, [R], averaged over categories with ground truth.
-
-    `place` is one IoU threshold's place in average_precision.THRESHOLDS; None averages over thresholds.
+    Raises:
+        AvisError: a file is missing or wrong; it names row, video and frame.
     """
-    rows = [curve.precision[0] for curve in added.precision if not np.isnan(curve.precision[0]).any()]
-    if not rows:
-        return np.full(len(average_precision.RECALLS), np.nan)
-    mean = np.mean(rows, axis=0)
-    curve: Floats = mean.mean(0) if place is None else mean[place]
-    return curve
+    annotations = read_annotations(ground_truth)
+    index = index_results(results, annotations, lenient=lenient)
+    return score_indexed(annotations, index, protocols, lenient=lenient, engine=engine)
 
 
-def _mean_over_categories(parts: Sequence[Floats], protocol: Protocol) -> float | None:
-    means = [float(part.mean()) for part in parts]
-    means = [mean for mean in means if not np.isnan(mean)]
-    if means:
-        return 100 * float(np.mean(means))
-    return NO_TRACKS if protocol == "official" else None
+def evaluate_files(
+    ground_truth: Path,
+    results: Path,
+    protocol: Literal["official", "corrected", "both"] = "both",
+    *,
+    lenient: bool = False,
+    engine: EngineParams | None = None,
+) -> dict[str, dict[str, Value]]:
+    """Score two files and return {protocol: {name: percent}}, rounded to two decimals.
+
+    With `lenient`, "left_out" counts the rows of the results that were wrong, under every protocol.
+
+    Raises:
+        AvisError: as `score_files`.
+    """
+    scores = score_files(ground_truth, results, protocols_of(protocol), lenient=lenient, engine=engine)
+    return numbers(scores, lenient=lenient)
 
 
-def _location(curves: Floats) -> float | None:
-    """Average LocA [C, A] over the thresholds at which something matched, then over categories."""
-    means = [float(curve[~np.isnan(curve)].mean()) for curve in curves if not np.isnan(curve).all()]
-    return 100 * float(np.mean(means)) if means else None
+def protocols_of(choice: Literal["official", "corrected", "both"]) -> tuple[Protocol, ...]:
+    """Return the protocols that a choice stands for."""
+    return PROTOCOLS if choice == "both" else (choice,)
 
 
-def _percent(curve: Floats) -> float | None:
-    mean = float(np.mean(curve))
-    return None if np.isnan(mean) else 100 * mean
+def numbers(scores: Scores, *, lenient: bool = False) -> dict[str, dict[str, Value]]:
+    """Return {protocol: {name: percent}}, rounded as published; "left_out" counts rows if `lenient`."""
+    found = {str(name): rounded(part.values) for name, part in scores.protocols.items()}
+    if lenient:
+        for values in found.values():
+            values["left_out"] = len(scores.left_out)
+    return found
 
 
-def clip_values(counts: Counts, place: int) -> dict[str, float | None]:
-    """Return one video's FSLA, by kind of frame too, and HOTA over the categories it has, in percent."""
-    sums = counts.fsla[place]  # [3, A + 1]
-    by_kind = {"FSLA": sums.sum(0)} | {f"FSLA{kind}": sums[index] for index, kind in enumerate(fsla.KINDS)}
-    values: dict[str, float | None] = {
-        name: 100 * float(row[:-1].mean() / row[-1]) if row[-1] else None for name, row in by_kind.items()
-    }
-    present = counts.hota[place, :, :2, 0].sum(1) > 0  # categories with masks in the ground truth
-    curves = hota.hota_values(counts.hota[place, present], location_without_matches=np.nan)
-    return values | {
-        name: 100 * float(curves[name].mean()) if present.any() else None for name in ("HOTA", "DetA", "AssA")
-    }
+def rounded(values: dict[str, Value]) -> dict[str, Value]:
+    """Round numbers as they are published, to two decimals."""
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def score_indexed(
+    annotations: AnnotationSet,
+    index: ResultsIndex,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    *,
+    lenient: bool = False,
+    engine: EngineParams | None = None,
+    failure_score_threshold: float | None = None,
+) -> Scores:
+    """Score the rows of a results file that `index_results` found; otherwise as `score_files` and `score`."""
+    items = [
+        (video.name, VideoRows(video, tracks, index.of(video), index.path))
+        for video, tracks in _tracks_by_video(annotations)
+    ]
+    work = partial(
+        summarise_rows,
+        categories=annotations.categories,
+        protocols=tuple(protocols),
+        lenient=lenient,
+        failure_score_threshold=failure_score_threshold,
+    )
+    masks = sum(item.video.length * (len(item.tracks) + len(item.rows)) for _, item in items)
+    found = _in_order(work, items, masks, engine or EngineParams())
+    left_out = sorted([*index.left_out, *(problem for _, problems in found for problem in problems)])
+    summaries = [summary for summary, _ in found]
+    scores = _scores(annotations, summaries, protocols, failure_score_threshold)
+    return replace(scores, left_out=[message for _, message in left_out])
+
+
+def _tracks_by_video(annotations: AnnotationSet) -> list[tuple[Video, list[Track]]]:
+    if not annotations.videos or not annotations.categories:
+        raise AvisError("the ground truth has no videos or no categories, so there is nothing to score")
+    tracks: dict[int, list[Track]] = {video.id: [] for video in annotations.videos}
+    for track in annotations.tracks:
+        tracks[track.video_id].append(track)
+    return [(video, tracks[video.id]) for video in annotations.videos]
+
+
+def _in_order(
+    work: Callable[[I], R], items: Sequence[tuple[str, I]], masks: int, engine: EngineParams
+) -> list[R]:
+    """Apply `work` to each video, in processes if that pays; the results are in the videos' order.
+
+    Raises:
+        AvisError: of the first video, in that order, that cannot be scored.
+    """
+    if engine.kind == "local" and masks < _MASKS_WORTH_PROCESSES:
+        return [work(item) for _, item in items]
+    found: list[R] = []
+    if engine.kind == "local" and engine.workers == 1:
+        with progress_bar(len(items), "evaluate") as bar:
+            for _, item in items:
+                found.append(work(item))
+                bar.update()
+        return found
+    numbered = [(str(place), item) for place, (_, item) in enumerate(items)]
+    waiting: dict[int, Outcome[R]] = {}
+    for outcome in run_items(work, numbered, engine=engine, label="evaluate"):
+        waiting[int(outcome.key)] = outcome
+        while len(found) in waiting:
+            name = items[len(found)][0]
+            first = waiting.pop(len(found))
+            if first.value is None:
+                # a wrong row's message names file and video itself
+                raise AvisError(
+                    first.message, where=None if repr(name) in first.message else f"video {name!r}"
+                )
+            found.append(first.value)
+    return found
+
+
+def _scores(
+    annotations: AnnotationSet,
+    summaries: Sequence[VideoSummary],
+    protocols: Sequence[Protocol],
+    failure_score_threshold: float | None,
+) -> Scores:
+    """Make the numbers of the videos' summaries, given in the order of the ground truth."""
+    categories = sorted(annotations.categories)
+    scored: dict[Protocol, ProtocolScores] = {}
+    for protocol in protocols:
+        counts = count([summary.protocols[protocol] for summary in summaries], categories, protocol)
+        added = add_up(counts)
+        scored[protocol] = ProtocolScores(
+            all_values(added),
+            [
+                {"category": annotations.categories[category], **category_values(added, place)}
+                for place, category in enumerate(categories)
+            ],
+            [
+                {"video": video.name, "frames": video.length, **clip_values(counts, place)}
+                for place, video in enumerate(annotations.videos)
+            ],
+            counts,
+            added,
+        )
+    if failure_score_threshold is None:
+        return Scores(scored)
+    records = [summary.failures for summary in summaries if summary.failures is not None]
+    names = [annotations.categories[category] for category in categories]
+    return Scores(scored, failures=collect(records, names, failure_score_threshold))
+
+
+def summarise_rows(
+    item: VideoRows,
+    *,
+    categories: dict[int, str],
+    protocols: Sequence[Protocol],
+    lenient: bool,
+    failure_score_threshold: float | None = None,
+) -> tuple[VideoSummary, list[tuple[int, str]]]:
+    """Read one video's rows, then as `summarise_video`; also the rows that were left out, with the reason."""
+    results, problems = read_rows(item.rows, item.video, categories, path=item.path, lenient=lenient)
+    masks = VideoMasks(item.video, item.tracks, results)
+    summary = summarise_video(
+        masks,
+        categories=sorted(categories),
+        protocols=protocols,
+        failure_score_threshold=failure_score_threshold,
+    )
+    return summary, problems
+
+
+def summarise_video(
+    item: VideoMasks,
+    *,
+    categories: Sequence[int],
+    protocols: Sequence[Protocol],
+    failure_score_threshold: float | None = None,
+) -> VideoSummary:
+    """Measure one video once, summarise it under each protocol and find out what goes wrong, if asked for."""
+    overlaps = measure(item)
+    threshold = failure_score_threshold
+    return VideoSummary(
+        {protocol: summarise(overlaps, categories, protocol) for protocol in protocols},
+        None if threshold is None else inspect(overlaps, categories, threshold),
+    )

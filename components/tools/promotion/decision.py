@@ -8,9 +8,9 @@ test has p < 0.05), and no category's HOTA falls by more than `max_category_fall
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.core.metrics.counts import CountsFile
+from components.core.metrics.accumulate import HEADLINES, add_up, all_values, category_values, clip_values
+from components.core.metrics.counts_file import CountsFile
 from components.core.metrics.paired import Difference, paired_differences
-from components.core.metrics.score import HEADLINES, add_up, all_values, category_values, clip_values
 from components.core.run.errors import AvisError
 from components.tools.promotion.params import PromotionParams
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.core.metrics.accumulate import Counts, headlines_of_draws
 from components.core.metrics.bootstrap import interval_around, video_draws
-from components.core.metrics.counts import CountsFile
+from components.core.metrics.counts_file import CountsFile
 from components.core.metrics.overlaps import Floats
-from components.core.metrics.score import Counts, headlines_of_draws
 from components.tools.promotion.params import PromotionParams
 
 

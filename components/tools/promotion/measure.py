@@ -22,8 +22,8 @@ def measure_model(model: Path, out: Path) -> None:
     Raises:
         AvisError: the model cannot be loaded by this code, knows other categories, or media are missing.
     """
-    from components.core.metrics.counts import write_counts
-    from components.core.metrics.evaluation import score_files
+    from components.core.metrics.counts_file import write_counts
+    from components.core.metrics.score import score_files
     from components.core.records.records import read_annotations, write_results
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths

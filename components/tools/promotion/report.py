@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from components.core.metrics.score import HEADLINES
+from components.core.metrics.accumulate import HEADLINES
 from components.core.run.files import write_json, write_text
 from components.tools.promotion.decision import CATEGORY_METRIC, Decision
 from components.tools.promotion.params import PromotionParams

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from components.compare.params import CompareParams
-from components.core.metrics.counts import CountsFile, read_counts
+from components.core.metrics.accumulate import of_videos
+from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.metrics.paired import Difference, paired_differences
 from components.core.metrics.protocols import PROTOCOLS
-from components.core.metrics.score import of_videos
 from components.core.run.errors import AvisError
 from components.core.run.git import git
 from components.core.tracking.reader import RunRecord, TrackedRuns

@@ -18,8 +18,8 @@ import pytest
 
 from components.compare.params import CompareParams
 from components.compare.stage import compare
-from components.core.metrics.counts import read_counts, write_counts
-from components.core.metrics.evaluation import numbers, score
+from components.core.metrics.counts_file import read_counts, write_counts
+from components.core.metrics.score import numbers, score
 from components.core.records import masks
 from components.core.records.records import (
     AnnotationSet,

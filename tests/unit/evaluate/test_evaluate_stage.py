@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
-from components.core.metrics import evaluation
+from components.core.metrics import score as scoring
 from components.core.metrics.bootstrap import confidence_intervals
-from components.core.metrics.evaluation import score, score_indexed
-from components.core.metrics.failures.video import CAUSES
+from components.core.metrics.failures.frame_causes import CAUSES
+from components.core.metrics.score import score, score_indexed
 from components.core.records import masks
 from components.core.records.records import (
     AnnotationSet,
@@ -368,7 +368,7 @@ def test_unknown_variant(tmp_path):
 
 
 def test_any_number_of_workers_gives_the_same_numbers(monkeypatch):
-    monkeypatch.setattr(evaluation, "_MASKS_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(scoring, "_MASKS_WORTH_PROCESSES", 0)
     random = np.random.default_rng(1)
     files = [f"v/{frame}.jpg" for frame in range(SECONDS)]
     videos = [Video(number, f"v{number}", files, SECONDS, HEIGHT, WIDTH) for number in range(6)]

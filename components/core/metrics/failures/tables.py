@@ -1,303 +1,23 @@
-"""What goes wrong, added up over the videos, as tables: a row per cause, sources, size, category, clip.
+"""What goes wrong, added up over the videos: totals, every table by name, and failures.json.
 
-Percent unless a name says masks, frames, tracks or clips. Rows carry the name of the selection of predictions
-that they are of: "all" or "score >= 0.3" (the threshold). Everything is of the `corrected` protocol.
+Rows carry the name of the selection of predictions that they are of: "all" or "score >= 0.3" (the threshold).
+Everything is of the `corrected` protocol.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from collections.abc import Callable
 
-import numpy as np
+from components.core.metrics.accumulate import Row, Value
+from components.core.metrics.failures import rows
+from components.core.metrics.failures.frame_causes import OVERLAP
+from components.core.metrics.failures.mask_fates import ALONE, RIGHT, SILENT
+from components.core.metrics.failures.tally import Failures, FailureScores
 
-from components.core.metrics.failures.video import (
-    ALONE,
-    CAUSES,
-    CONFUSED,
-    OVERLAP,
-    POOR,
-    PREDICTED_FATES,
-    REST,
-    RIGHT,
-    SECOND,
-    SILENT,
-    SIZES,
-    SOURCES,
-    TRUTH_FATES,
-    Failures,
-    Tally,
-    VideoFailures,
-)
-from components.core.metrics.overlaps import Integers
-from components.core.metrics.score import Value
-
-NOTHING = "nothing"
 PROTOCOL = "corrected"
-_EVENTS_LISTED = 200  # runs of false and missed sounds, the longest
-Row = dict[str, Value | str]
-
-
-@dataclass(frozen=True, slots=True)
-class FailureScores:
-    """The failures of a whole set: videos as in the ground truth, category names in the records' order."""
-
-    categories: list[str]
-    score_threshold: float
-    videos: list[VideoFailures]
-    every: Failures
-    shown: Failures
-
-    def selections(self) -> Iterator[tuple[str, Failures]]:
-        """Both selections of predictions with their names."""
-        yield "all", self.every
-        yield self.shown_name, self.shown
-
-    @property
-    def shown_name(self) -> str:
-        return f"score >= {self.score_threshold:g}"
-
-
-def collect(
-    videos: Sequence[VideoFailures], categories: Sequence[str], score_threshold: float
-) -> FailureScores:
-    """Add the records of all videos (at least one) up."""
-    return FailureScores(
-        list(categories),
-        score_threshold,
-        list(videos),
-        reduce(add, [video.every for video in videos]),
-        reduce(add, [video.shown for video in videos]),
-    )
-
-
-def tables(scores: FailureScores) -> dict[str, list[Row]]:
-    """Return every table by its file's name."""
-    return {
-        "causes": _both(scores, cause_rows),
-        "per_frame_kind": _both(scores, kind_rows),
-        "per_source_count": _both(scores, source_rows),
-        "per_object_count": [
-            _labelled(name, row)
-            for name, key in (("all", "every"), (scores.shown_name, "shown"))
-            for row in object_rows(scores.videos, key)
-        ],
-        "per_size": _both(scores, size_rows),
-        "per_category_failures": _both(scores, lambda part: category_rows(part, scores.categories)),
-        "mask_fates": _both(scores, fate_rows),
-        "confusion": _both(scores, lambda part: confusion_rows(part, scores.categories)),
-        "per_clip_failures": [_labelled(scores.shown_name, row) for row in clip_rows(scores.videos)],
-        "identity_switches": [_labelled(scores.shown_name, row) for row in switch_rows(scores)],
-        "false_sounds": [_labelled(scores.shown_name, row) for row in run_rows(scores, "false_sounds")],
-        "missed_sounds": [_labelled(scores.shown_name, row) for row in run_rows(scores, "missed_sounds")],
-    }
-
-
 COLUMNS = {  # of tables that may have no row
     "confusion": ("true", "predicted", "masks"),
-    "identity_switches": (
-        "video",
-        "frame",
-        "category",
-        "truth_track",
-        "results_row_before",
-        "results_row_now",
-    ),
-    "false_sounds": ("video", "first_frame", "frames", "category", "results_row", "frames_nothing_sounds"),
-    "missed_sounds": (
-        "video",
-        "first_frame",
-        "frames",
-        "category",
-        "truth_track",
-        "frames_nothing_predicted",
-    ),
+    "identity_switches": rows.SWITCH_COLUMNS,
+    **rows.RUN_COLUMNS,
 }
-
-
-def totals(failures: Failures) -> dict[str, Value]:
-    """Return the numbers of a whole set: frames, masks, identity switches, false and missed sounds."""
-    truth, predicted = failures.by_sources.truth.sum(0), failures.by_sources.predicted.sum(0)
-    frames = failures.frames.sum(0)
-    false, missed = failures.false_runs, failures.missed_runs
-    return {
-        "frames": int(frames[0]),
-        "frames_right_percent": _share(frames[1], frames[0]),
-        "truth_masks": int(truth.sum()),
-        "truth_masks_right_percent": _share(truth[RIGHT], truth.sum()),
-        "predicted_masks": int(predicted.sum()),
-        "predicted_masks_right_percent": _share(predicted[RIGHT], predicted.sum()),
-        "identity_switches": int(failures.switches.sum()),
-        "false_sound_masks": int(false[0]),
-        "false_sound_percent_of_predicted_masks": _share(false[0], predicted.sum()),
-        "false_sound_masks_nothing_sounds": int(predicted[ALONE]),
-        "false_sound_masks_object_silent": int(predicted[SILENT]),
-        "false_sound_runs": int(false[1]),
-        "false_sound_longest_frames": int(false[2]),
-        "missed_sound_masks": int(missed[0]),
-        "missed_sound_percent_of_truth_masks": _share(missed[0], truth.sum()),
-        "missed_sound_masks_nothing_predicted": int(truth[ALONE]),
-        "missed_sound_masks_track_silent": int(truth[SILENT]),
-        "missed_sound_runs": int(missed[1]),
-        "missed_sound_longest_frames": int(missed[2]),
-    }
-
-
-def cause_rows(failures: Failures) -> list[Row]:
-    """Return the wrong frames by cause, at an overlap of 0.5; the causes exclude each other."""
-    frames = failures.frames.sum(0)
-    wrong = frames[2:].sum()
-    return [
-        {
-            "cause": cause,
-            "frames": int(count),
-            "of_wrong_frames": _share(count, wrong),
-            "of_all_frames": _share(count, frames[0]),
-        }
-        for cause, count in zip(CAUSES, frames[2:], strict=True)
-    ]
-
-
-def outcome_rows(failures: Failures) -> list[Row]:
-    """Return a row per number of sources and outcome of a frame, "right" or a cause."""
-    return [
-        {"sources": name, "outcome": outcome, "frames": int(failures.frames[place, column])}
-        for place, name in enumerate(SOURCES)
-        for column, outcome in enumerate(("right", *CAUSES), start=1)
-    ]
-
-
-def kind_rows(failures: Failures) -> list[Row]:
-    """Return a row for silent frames, frames with one source and frames with more."""
-    groups = {"silent": [0], "one source": [1], "more sources": [2, 3, 4]}
-    return [{"kind": kind, **_frame_values(failures, places)} for kind, places in groups.items()]
-
-
-def source_rows(failures: Failures) -> list[Row]:
-    """Return a row per number of sounding objects on the frame."""
-    return [
-        {"sources": name, **_frame_values(failures, [place]), **_mask_values(failures.by_sources, place)}
-        for place, name in enumerate(SOURCES)
-    ]
-
-
-def object_rows(videos: Sequence[VideoFailures], selection: str) -> list[Row]:
-    """Return a row per number of objects of a clip, "every" prediction or the "shown" ones."""
-    groups: dict[int, list[Failures]] = {}
-    for video in videos:
-        part: Failures = getattr(video, selection)
-        groups.setdefault(min(int(part.by_size.tracks.sum()), len(SOURCES) - 1), []).append(part)
-    rows: list[Row] = []
-    for objects, parts in sorted(groups.items()):
-        summed = reduce(add, parts)
-        rows.append(
-            {"objects": SOURCES[objects], "clips": len(parts), **_frame_values(summed, range(len(SOURCES)))}
-        )
-        rows[-1] |= {"identity_switches": int(summed.switches.sum())} | _sounds(summed)
-    return rows
-
-
-def size_rows(failures: Failures) -> list[Row]:
-    """Return a row per size of track (mean area)."""
-    return [
-        {
-            "size": size,
-            "tracks": int(failures.by_size.tracks[place]),
-            **_mask_values(failures.by_size, place),
-        }
-        for place, size in enumerate(SIZES)
-    ]
-
-
-def category_rows(failures: Failures, categories: Sequence[str]) -> list[Row]:
-    """Return a row per category, with what it is most often taken for."""
-    rows: list[Row] = []
-    for place, category in enumerate(categories):
-        others = failures.confusion[place, :-1].copy()
-        others[place] = 0
-        taken_for = categories[int(others.argmax())] if others.any() else ""
-        tally = failures.by_category
-        rows.append(
-            {
-                "category": category,
-                "tracks": int(tally.tracks[place]),
-                **_mask_values(tally, place),
-                "taken_for": taken_for,
-                "taken_for_masks": int(others.max(initial=0)),
-                "identity_switches": int(failures.switches[place]),
-                "false_sound_masks": int(tally.predicted[place, [ALONE, SILENT]].sum()),
-                "missed_sound_masks": int(tally.truth[place, [ALONE, SILENT]].sum()),
-            }
-        )
-    return rows
-
-
-def fate_rows(failures: Failures) -> list[Row]:
-    """Return what became of the masks of either side."""
-    rows: list[Row] = []
-    for side, fates, counts in (
-        ("truth", TRUTH_FATES, failures.by_sources.truth.sum(0)),
-        ("predicted", PREDICTED_FATES, failures.by_sources.predicted.sum(0)),
-    ):
-        rows += [
-            {"masks_of": side, "fate": fate, "masks": int(count), "percent": _share(count, counts.sum())}
-            for fate, count in zip(fates, counts, strict=True)
-        ]
-    return rows
-
-
-def confusion_rows(failures: Failures, categories: Sequence[str]) -> list[Row]:
-    """Return a row per pair of true and predicted category that occurs; "nothing" is missed or false."""
-    names = [*categories, NOTHING]
-    return [
-        {"true": names[row], "predicted": names[column], "masks": int(failures.confusion[row, column])}
-        for row, column in np.argwhere(failures.confusion)
-    ]
-
-
-def clip_rows(videos: Sequence[VideoFailures]) -> list[Row]:
-    """Return a row per clip, of the shown predictions."""
-    rows: list[Row] = []
-    for video in videos:
-        part = video.shown
-        truth, predicted = part.by_sources.truth.sum(0), part.by_sources.predicted.sum(0)
-        causes = part.frames[:, 2:].sum(0)
-        rows.append(
-            {
-                "video": video.name,
-                "frames": video.length,
-                "objects": int(part.by_size.tracks.sum()),
-                "most_sources": SOURCES[int(np.flatnonzero(part.frames[:, 0]).max(initial=0))],
-                "wrong_frames": int(causes.sum()),
-                "chief_cause": CAUSES[int(causes.argmax())] if causes.any() else "",
-                "wrong_category_masks": int(truth[CONFUSED]),
-                "missed_masks": int(truth[SECOND:].sum()),
-                "false_masks": int(predicted[SECOND:].sum()),
-                "identity_switches": int(part.switches.sum()),
-                **_sounds(part),
-            }
-        )
-    return rows
-
-
-def switch_rows(scores: FailureScores) -> list[Row]:
-    """Return a row per identity switch of the shown predictions; frames count from 0."""
-    return [
-        dict(zip(COLUMNS["identity_switches"], _event(video.name, event, 1, scores.categories), strict=True))
-        for video in scores.videos
-        for event in video.events.switches
-    ]
-
-
-def run_rows(scores: FailureScores, kind: str) -> list[Row]:
-    """Return the longest "false_sounds" or "missed_sounds" of the shown predictions, at most 200."""
-    rows: list[Row] = [
-        dict(zip(COLUMNS[kind], _event(video.name, event, 2, scores.categories), strict=True))
-        for video in scores.videos
-        for event in getattr(video.events, kind)
-    ]
-    rows.sort(key=lambda row: -_int(row["frames"]))
-    return rows[:_EVENTS_LISTED]
 
 
 def document(scores: FailureScores) -> dict[str, object]:
@@ -312,58 +32,62 @@ def document(scores: FailureScores) -> dict[str, object]:
     }
 
 
-def _both(scores: FailureScores, rows: Callable[[Failures], list[Row]]) -> list[Row]:
-    return [_labelled(name, row) for name, part in scores.selections() for row in rows(part)]
+def tables(scores: FailureScores) -> dict[str, list[Row]]:
+    """Return every table by its file's name: a row per cause, sources, size, category, clip, event."""
+
+    def of_both(rows_of: Callable[[Failures], list[Row]]) -> list[Row]:
+        return [_labelled(name, row) for name, part in scores.selections() for row in rows_of(part)]
+
+    def of_shown(found: list[Row]) -> list[Row]:
+        return [_labelled(scores.shown_name, row) for row in found]
+
+    return {
+        "causes": of_both(rows.cause_rows),
+        "per_frame_kind": of_both(rows.kind_rows),
+        "per_source_count": of_both(rows.source_rows),
+        "per_object_count": [
+            _labelled(name, row)
+            for name, key in (("all", "every"), (scores.shown_name, "shown"))
+            for row in rows.object_rows(scores.videos, key)
+        ],
+        "per_size": of_both(rows.size_rows),
+        "per_category_failures": of_both(lambda part: rows.category_rows(part, scores.categories)),
+        "mask_fates": of_both(rows.fate_rows),
+        "confusion": of_both(lambda part: rows.confusion_rows(part, scores.categories)),
+        "per_clip_failures": of_shown(rows.clip_rows(scores.videos)),
+        "identity_switches": of_shown(rows.switch_rows(scores)),
+        "false_sounds": of_shown(rows.run_rows(scores, "false_sounds")),
+        "missed_sounds": of_shown(rows.run_rows(scores, "missed_sounds")),
+    }
 
 
 def _labelled(selection: str, row: Row) -> Row:
     return {"protocol": PROTOCOL, "predictions": selection, **row}
 
 
-def _event(video: str, event: Integers, category_at: int, names: Sequence[str]) -> list[str | int]:
-    values: list[str | int] = [int(value) for value in event]
-    values[category_at] = names[int(event[category_at])]
-    return [video, *values]
-
-
-def _frame_values(failures: Failures, places: Sequence[int]) -> Row:
-    frames, right = failures.frames[list(places)].sum(0), failures.fsla[list(places)].sum(0)
+def totals(failures: Failures) -> dict[str, Value]:
+    """Return the numbers of a whole set: frames, masks, identity switches, false and missed sounds."""
+    truth, predicted = failures.by_sources.truth.sum(0), failures.by_sources.predicted.sum(0)
+    frames = failures.frames.sum(0)
+    false, missed = failures.false_runs, failures.missed_runs
     return {
         "frames": int(frames[0]),
-        "FSLA": _share(right.mean(), frames[0]),
-        "right_percent": _share(frames[1], frames[0]),
-        **{f"{cause.replace(' ', '_')}_frames": int(n) for cause, n in zip(CAUSES, frames[2:], strict=True)},
-    }
-
-
-def _mask_values(tally: Tally, place: int) -> Row:
-    truth, predicted = tally.truth[place], tally.predicted[place]
-    matched = truth[RIGHT] + truth[CONFUSED]
-    return {
+        "frames_right_percent": rows.share(frames[1], frames[0]),
         "truth_masks": int(truth.sum()),
-        "right_masks": int(truth[RIGHT]),
-        "wrong_category_masks": int(truth[CONFUSED]),
-        "poor_masks": int(truth[POOR]),
-        "missed_masks": int(truth[[SECOND, ALONE, SILENT, REST]].sum()),
+        "truth_masks_right_percent": rows.share(truth[RIGHT], truth.sum()),
         "predicted_masks": int(predicted.sum()),
-        "false_masks": int(predicted[SECOND:].sum()),
-        "right_percent_of_truth": _share(truth[RIGHT], truth.sum()),
-        "mean_overlap": _share(tally.overlap[place], matched),
+        "predicted_masks_right_percent": rows.share(predicted[RIGHT], predicted.sum()),
+        "identity_switches": int(failures.switches.sum()),
+        "false_sound_masks": int(false[0]),
+        "false_sound_percent_of_predicted_masks": rows.share(false[0], predicted.sum()),
+        "false_sound_masks_nothing_sounds": int(predicted[ALONE]),
+        "false_sound_masks_object_silent": int(predicted[SILENT]),
+        "false_sound_runs": int(false[1]),
+        "false_sound_longest_frames": int(false[2]),
+        "missed_sound_masks": int(missed[0]),
+        "missed_sound_percent_of_truth_masks": rows.share(missed[0], truth.sum()),
+        "missed_sound_masks_nothing_predicted": int(truth[ALONE]),
+        "missed_sound_masks_track_silent": int(truth[SILENT]),
+        "missed_sound_runs": int(missed[1]),
+        "missed_sound_longest_frames": int(missed[2]),
     }
-
-
-def _sounds(failures: Failures) -> Row:
-    return {
-        "false_sound_masks": int(failures.false_runs[0]),
-        "false_sound_longest_frames": int(failures.false_runs[2]),
-        "missed_sound_masks": int(failures.missed_runs[0]),
-        "missed_sound_longest_frames": int(failures.missed_runs[2]),
-    }
-
-
-def _share(part: float, whole: float) -> float | None:
-    return 100 * float(part) / float(whole) if whole else None
-
-
-def _int(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0

@@ -4,17 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.core.metrics.failures.tables import FailureScores, cause_rows, source_rows
-from components.core.metrics.failures.video import (
-    ALONE,
-    CAUSES,
-    CONFUSED,
-    POOR,
-    RIGHT,
-    SECOND,
-    SILENT,
-    Failures,
-)
+from components.core.metrics.failures.frame_causes import CAUSES
+from components.core.metrics.failures.mask_fates import ALONE, CONFUSED, POOR, RIGHT, SECOND, SILENT
+from components.core.metrics.failures.rows import cause_rows, source_rows
+from components.core.metrics.failures.tally import Failures, FailureScores
 
 _REST_NAMED = 3  # clips, categories or pairs in one sentence
 

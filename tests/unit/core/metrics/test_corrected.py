@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.core.metrics.evaluation import score
+from components.core.metrics.score import score
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Result, Track, Video
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.metrics.evaluation import evaluate_files, rounded, score
+from components.core.metrics.score import evaluate_files, rounded, score
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Result, Track, Video
 

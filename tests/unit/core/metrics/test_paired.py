@@ -7,11 +7,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.core.metrics.accumulate import (
+    HEADLINES,
+    add_up,
+    all_values,
+    headlines_of_draws,
+    joined,
+    of_videos,
+)
 from components.core.metrics.bootstrap import confidence_intervals, video_draws
-from components.core.metrics.counts import read_counts, write_counts
-from components.core.metrics.evaluation import score
+from components.core.metrics.counts_file import read_counts, write_counts
 from components.core.metrics.paired import paired_differences
-from components.core.metrics.score import HEADLINES, add_up, all_values, headlines_of_draws, joined, of_videos
+from components.core.metrics.score import score
 from components.core.records.records import AnnotationSet, Result, Track, Video
 from tests.unit.core.metrics.test_corrected import HEIGHT, WIDTH, encoded, scenes
 

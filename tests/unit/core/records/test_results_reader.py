@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.core.metrics.evaluation import evaluate_files, score_files
+from components.core.metrics.score import evaluate_files, score_files
 from components.core.records import masks
 from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.records.results_file import Rows, scan

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.metrics.counts import write_counts
-from components.core.metrics.evaluation import score
+from components.core.metrics.counts_file import write_counts
+from components.core.metrics.score import score
 from components.core.records.records import AnnotationSet, Result, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

@@ -1,34 +1,14 @@
-"""Which predicted mask stands for which true one, frame by frame, and where an object's track changes.
+"""Where another track takes an object over.
 
 Letters: T frames, G ground-truth tracks, P predicted tracks of one video.
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from components.core.metrics.failures.matching import assign
 from components.core.metrics.overlaps import Booleans, Floats, Integers
 
 _KEEP = 1000.0  # a pair of the previous frame goes before any sum of overlaps
-_TIE = 1e-9  # less than any two overlaps differ by
-
-
-def match_by_overlap(ious: Floats, near: Booleans, same: Booleans) -> Integers:
-    """Match masks one to one regardless of category: the greatest sum of overlaps; equal ones go by category.
-
-    Args:
-        ious: [T, G, P].
-        near: [T, G, P], the pairs that may match.
-        same: [G, P], of one category.
-
-    Returns:
-        [T, G] predicted track, -1 for none.
-    """
-    partners = np.full(ious.shape[:2], -1)
-    weights = ious + _TIE * same
-    for frame in np.flatnonzero(near.any((1, 2))):
-        rows, columns = _assign(weights[frame], near[frame])
-        partners[frame, rows] = columns
-    return partners
 
 
 def identity_switches(ious: Floats, near: Booleans, both: Booleans) -> Integers:
@@ -56,23 +36,10 @@ def identity_switches(ious: Floats, near: Booleans, both: Booleans) -> Integers:
             weights = ious[frame].copy()
             held = np.flatnonzero(previous >= 0)
             weights[held, previous[held]] += _KEEP
-            rows, columns = _assign(weights, frame_near)
+            rows, columns = assign(weights, frame_near)
             now[rows] = columns
             for row in np.flatnonzero((now >= 0) & (last >= 0) & (now != last)):
                 switches.append((frame, int(row), int(last[row]), int(now[row])))
             last = np.where(now >= 0, now, last)
         previous = np.where(both[frame], now, previous)
     return np.array(switches, dtype=np.int64).reshape(-1, 4)
-
-
-def _assign(weights: Floats, near: Booleans) -> tuple[Integers, Integers]:
-    """The pairs among `near` [G, P] that match one to one with the greatest sum of weights."""
-    rows, columns = np.nonzero(near)
-    if len(set(rows)) == len(rows) and len(set(columns)) == len(columns):
-        return rows, columns  # nobody competes
-    sought, found = np.unique(rows), np.unique(columns)
-    part = np.ix_(sought, found)
-    first, second = linear_sum_assignment(np.where(near[part], weights[part], 0.0), maximize=True)
-    first, second = sought[first], found[second]
-    kept = near[first, second]
-    return first[kept], second[kept]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.metrics.accumulate import Counts
 from components.core.metrics.average_precision import Ranking
 from components.core.metrics.protocols import PROTOCOLS, Protocol
-from components.core.metrics.score import Counts
 from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
 
