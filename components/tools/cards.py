@@ -15,7 +15,7 @@ from components.core.run.files import write_text
 from components.core.run.lineage import code_version, data_version
 from components.core.run.params import PARAMS, read_variant_names, read_yaml
 from components.core.run.paths import Paths
-from components.core.tracking.run import TrackedRun, read_tracked_run
+from components.core.tracking.reader import TrackedRun, read_tracked_run
 
 _FEW_TRACKS = 5
 _METRICS = ("mAP", "AP50", "AP75", "HOTA", "DetA", "AssA", "FSLA", "FSLAn", "FSLAs", "FSLAm")

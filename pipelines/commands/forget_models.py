@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.core.run.paths import Paths
-from components.core.tracking.run import read_run_files
+from components.core.tracking.reader import read_run_files
 
 CLIPS_FILE = "training/clips.json"  # of an MLflow run: what train wrote
 

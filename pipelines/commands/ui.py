@@ -7,7 +7,8 @@ import sys
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.process import disable_telemetry
-from components.core.tracking.run import TrackingParams, send_pending
+from components.core.tracking.address import TrackingParams
+from components.core.tracking.run import send_pending
 
 HOST = "127.0.0.1"
 

@@ -12,7 +12,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from components.core.tracking.run import tracking_uri
+from components.core.tracking.address import tracking_uri
 
 REPORTS = "data/*/report.html", "data/*/*/report.html"
 

@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 from components.core.run.errors import AvisError
 from components.core.run.git import git, identity, without_passwords
 from components.core.run.paths import Paths
-from components.core.tracking.run import NO_TRACKING, continue_run, pending, send_pending, tracking_uri
+from components.core.tracking.address import NO_TRACKING, tracking_uri
+from components.core.tracking.run import continue_run, send_pending
+from components.core.tracking.spool import pending
 from pipelines.dvc.command import dvc
 from pipelines.dvc.lock import begin_with, take_what_is_there
 from pipelines.dvc.repository import open_repo

@@ -8,8 +8,8 @@ from typing import ParamSpec, TypeVar
 from components.core.run.errors import AvisError
 from components.core.run.params import PARAMS, read_block, read_variant_names
 from components.core.run.paths import Paths
+from components.core.tracking.address import tracking_params, tracking_uri
 from components.core.tracking.registry import Registry, RegistryAway
-from components.core.tracking.run import tracking_params, tracking_uri
 from components.tools.promotion.params import PromotionParams
 
 P = ParamSpec("P")

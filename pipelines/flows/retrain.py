@@ -15,6 +15,7 @@ from components.core.run.errors import AvisError
 from components.core.run.git import without_passwords
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
+from components.core.tracking.address import tracking_uri
 from components.core.tracking.registry import (
     CHAMPION,
     COMMIT,
@@ -26,7 +27,7 @@ from components.core.tracking.registry import (
     RegistryAway,
     Version,
 )
-from components.core.tracking.run import send_pending, tracking_uri
+from components.core.tracking.run import send_pending
 from components.tools.promotion.params import PromotionParams
 from pipelines.dvc.graph import Stage, find_root, read_graph
 from pipelines.dvc.lock import Ingredients, drop_lost, ingredients, output_md5

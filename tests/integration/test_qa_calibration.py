@@ -10,7 +10,7 @@ from components.annotate.stage import annotate
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage.choice import StorageParams
-from components.core.tracking.run import MemoryRun
+from components.core.tracking.run import Run
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
@@ -52,7 +52,7 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
         "source": str(paths.sample / "annotations.json"),
         "splits": {"by": "manifest", "manifest": manifest},
     }
-    annotate(AnnotateParams.model_validate(block), paths, MemoryRun())
+    annotate(AnnotateParams.model_validate(block), paths, Run("test"))
     return Calibration(paths, tmp_path_factory.mktemp("scratch"), rate=0.2, seed=7)
 
 

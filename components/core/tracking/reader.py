@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from components.core.run.errors import AvisError
-from components.core.tracking.run import NO_TRACKING
-from components.core.tracking.sender import Away, Store
+from components.core.run.paths import Paths
+from components.core.tracking.address import NO_TRACKING, tracking_params, without_password
+from components.core.tracking.mlflow_store import Away, Store
+from components.core.tracking.run import read_run_id
+from components.core.tracking.spool import warn
 
 _PAGE = 1000  # runs that MLflow hands out at a time
 
@@ -58,7 +61,7 @@ class TrackedRuns:
             )
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        self._shown = _without_password(uri)
+        self._shown = without_password(uri)
         self._store: Store | None = None
         if not _is_missing(uri):  # reading must not make a database
             with self._errors():
@@ -264,6 +267,87 @@ def _is_missing(uri: str) -> bool:
     return parts.scheme == "sqlite" and bool(parts.path) and not Path(unquote(parts.path)[1:]).exists()
 
 
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return scheme + separator + rest.rpartition("@")[2] if separator else uri
+@dataclass(frozen=True)
+class TrackedRun:
+    """What MLflow knows of a run; datasets: digest by name."""
+
+    run_id: str
+    status: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    datasets: dict[str, str]
+
+
+def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRun | None:
+    """Read back the run of a trained model.
+
+    Returns:
+        None if MLflow does not know the run, is away, or nothing is tracked.
+
+    Raises:
+        AvisError: if `run_file` is missing or malformed.
+    """
+    reference = read_run_id(run_file)
+    run: Any = None
+    with _models_experiment(paths) as found:
+        if found is not None:
+            store, experiment = found
+            with store.errors():
+                run = store.known_run(reference, experiment)
+    if run is None:
+        return None
+    return TrackedRun(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+        datasets={entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs},
+    )
+
+
+def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, str | None]:
+    """A small artifact of every run of the experiment of models, None where a run has none.
+
+    Returns:
+        Texts by "<run id> (<name of the run>)"; nothing if MLflow is away or nothing is tracked.
+    """
+    texts: dict[str, str | None] = {}
+    with _models_experiment(paths) as found:
+        if found is None:
+            return {}
+        store, experiment = found
+        with store.errors():
+            runs = store.client.search_runs([experiment], max_results=_PAGE)
+        for run in runs:
+            texts[f"{run.info.run_id} ({run.info.run_name})"] = _text(store, run.info.run_id, artifact)
+    return texts
+
+
+def _text(store: Store, run_id: str, artifact: str) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    with TemporaryDirectory() as temporary:
+        try:
+            return Path(store.client.download_artifacts(run_id, artifact, temporary)).read_text()
+        except (MlflowException, OSError):
+            return None
+
+
+@contextmanager
+def _models_experiment(paths: Paths | None) -> Iterator[tuple[Store, str] | None]:
+    """The store and the experiment of models, None if nothing is tracked; a failure is only a warning."""
+    settings = tracking_params()
+    if settings.uri == NO_TRACKING:
+        yield None
+        return
+    from mlflow.exceptions import MlflowException
+
+    folder = (paths or Paths()).tracking
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        store = Store(settings.uri, folder)
+        yield store, store.experiment(settings.experiment)
+    except (Away, MlflowException) as error:
+        warn(str(error))

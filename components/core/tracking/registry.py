@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core.run.errors import AvisError
-from components.core.tracking.run import NO_TRACKING
-from components.core.tracking.sender import Away, Store
+from components.core.tracking.address import NO_TRACKING
+from components.core.tracking.mlflow_store import Away, Store
 
 _REASON_CHARACTERS = 150  # the libraries below tell their whole story in one line
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"

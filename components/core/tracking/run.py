@@ -6,54 +6,63 @@ importing MLflow, none loses what it said when it is killed or the server is awa
 of it: what could not be sent goes out with the next command.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 from components.core.run.errors import AvisError
 from components.core.run.lineage import code_version, data_version, file_md5, uncommitted_changes
-from components.core.run.params import PARAMS, Block, read_block, read_dataset
+from components.core.run.params import PARAMS, read_dataset
 from components.core.run.paths import Paths
+from components.core.tracking.address import (
+    NO_TRACKING,
+    TrackingParams,
+    tracking_params,
+    tracking_uri,
+    without_password,
+)
+from components.core.tracking.spool import (
+    STAND_IN,
+    WrittenSession,
+    is_locked,
+    left_behind,
+    now_ms,
+    sender_lock,
+    warn,
+)
 
-STAND_IN = "pending-"  # begins the reference of a run that has no MLflow id yet
 FLOW_RUN, TRIGGER = "AVIS_FLOW_RUN", "AVIS_TRIGGER"  # environment variables that a flow sets for its stages
-NO_TRACKING = "none"  # as tracking.uri or MLFLOW_TRACKING_URI: nothing is recorded
 _LAST_SENDING_S = 120.0  # a stage that is done waits at most this long for its sender
 _RUN_ID_S = 60.0
 _POLL_S = 0.05
 _NAME_CHARACTERS = re.compile(r"[^\w\-. :/]")  # all that MLflow allows in names
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
-class TrackingParams(Block):
-    """Where runs are written. The environment variable MLFLOW_TRACKING_URI wins over `uri`."""
+class Run:
+    """One row in MLflow. A plain Run records nothing: for `tracking.uri: none` and read-only disks."""
 
-    uri: str = "sqlite:///mlflow.db"
-    experiment: str = "avis"
-    data_experiment: str = "avis-data"
-
-
-class Run(Protocol):
-    """One row in MLflow."""
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
 
     @property
     def run_id(self) -> str:
         """MLflow's id; while MLflow is away a stand-in that later commands resolve."""
+        return self._run_id
 
     @property
     def experiment_id(self) -> str | None:
         """MLflow's id of the run's experiment, for links; None while MLflow is away."""
+        return None
 
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters; nested ones get names with dots."""
@@ -116,7 +125,7 @@ def continue_run(run_file: Path, *, paths: Paths | None = None) -> Iterator[Run]
     Raises:
         AvisError: if the file is missing or malformed.
     """
-    run_id = _reference_in(run_file)
+    run_id = read_run_id(run_file)
     settings = tracking_params()
     start = {
         "ref": run_id,
@@ -151,128 +160,25 @@ def data_run(stage: str, *, params: Mapping[str, object], paths: Paths | None = 
             run.metrics({"duration_s": time.monotonic() - begin})
 
 
-def send_pending(paths: Paths | None = None, *, uri: str | None = None) -> int:
-    """Send what earlier commands could not; return how many runs are still waiting.
-
-    What a stage says that runs just now goes out by itself and is not waited for.
-    """
-    folder = (paths or Paths()).tracking
-    uri = uri or tracking_uri()
-    if _left_behind(folder) and uri != NO_TRACKING:
-        sender = _start_sender(folder, uri)
-        deadline = time.monotonic() + _LAST_SENDING_S
-        while _left_behind(folder) and time.monotonic() < deadline:
-            if sender.poll() is not None and not _is_served(folder, uri):
-                break
-            time.sleep(_POLL_S)
-    return len(_left_behind(folder))
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """What MLflow knows of a run; datasets: digest by name."""
-
-    run_id: str
-    status: str
-    params: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
-    datasets: dict[str, str]
-
-
-def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRun | None:
-    """Read back the run of a trained model (takes seconds: it imports MLflow).
-
-    Returns:
-        None if MLflow does not know the run, is away, or nothing is tracked.
-
-    Raises:
-        AvisError: if `run_file` is missing or malformed.
-    """
-    reference = _reference_in(run_file)
-    settings = tracking_params()
+@contextmanager
+def _run(settings: TrackingParams, start: Mapping[str, object], paths: Paths) -> Iterator[Run]:
     if settings.uri == NO_TRACKING:
-        return None
-    from components.core.tracking.sender import find_run
-
-    return find_run(settings.uri, (paths or Paths()).tracking, settings.experiment, reference)
-
-
-def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, str | None]:
-    """A small artifact of every run of the experiment of models, None where a run has none.
-
-    Returns:
-        Texts by "<run id> (<name of the run>)"; nothing if MLflow is away or nothing is tracked.
-    """
-    settings = tracking_params()
-    if settings.uri == NO_TRACKING:
-        return {}
-    from components.core.tracking.sender import run_files
-
-    return run_files(settings.uri, (paths or Paths()).tracking, settings.experiment, artifact)
-
-
-def pending(folder: Path) -> list[Path]:
-    """The sessions under a tracking folder, oldest first."""
-    return sorted(path.parent for path in folder.glob("[0-9]*/operations.jsonl"))
-
-
-def _left_behind(folder: Path) -> list[Path]:
-    return [session for session in pending(folder) if not _is_written(session)]
-
-
-def _is_written(session: Path) -> bool:
-    """Whether the stage that began a session still runs: its process is there, and holds the lock."""
-    writer = int(session.name.split("-")[1])
-    if writer == os.getpid():
-        return False
+        yield Run(str(start["ref"]))
+        return
     try:
-        os.kill(writer, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # of another user
+        run = _SpooledRun(paths.tracking, start, settings.uri)
+    except OSError as error:
+        warn(f"nothing is recorded: {error}")
+        yield Run(str(start["ref"]))
+        return
     try:
-        with (session / "writer.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False  # just sent
-    except OSError:
-        return True
-    return False
-
-
-def tracking_uri(root: Path | None = None) -> str:
-    """Where runs are written: MLFLOW_TRACKING_URI, else `tracking.uri` of params.yaml.
-
-    Args:
-        root: a checkout; its params.yaml is read, and a database file that it names relative to it is given
-            with its whole path, for processes that run elsewhere.
-    """
-    if root is None:
-        return tracking_params().uri
-    uri = tracking_params(root / PARAMS).uri
-    file = uri.removeprefix("sqlite:///")
-    if file == uri or file.startswith(("/", ":")):
-        return uri
-    return f"sqlite:///{(root.resolve() / file).as_posix()}"
-
-
-def store_name(uri: str) -> str:
-    """A name for a store that does not give away the password in its address."""
-    return hashlib.sha256(uri.encode()).hexdigest()[:12]
-
-
-def sender_lock(folder: Path, uri: str) -> Path:
-    """The file that a store's sender holds locked."""
-    return folder / f"sender-{store_name(uri)}.lock"
-
-
-def tracking_params(path: Path = PARAMS) -> TrackingParams:
-    """Read the block `tracking`; the environment variable MLFLOW_TRACKING_URI wins over its address."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    override = {"uri": uri} if uri else {}
-    return read_block("tracking", TrackingParams, path=path, override=override, optional=True)
+        yield run
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+        run.tags({"failure": "stopped" if stopped else f"{type(error).__name__}: {error}"})
+        run.finish("KILLED" if stopped else "FAILED")
+        raise
+    run.finish("FINISHED")
 
 
 def _origin() -> dict[str, str]:
@@ -286,7 +192,12 @@ def _origin() -> dict[str, str]:
     return tags
 
 
-def _reference_in(run_file: Path) -> str:
+def read_run_id(run_file: Path) -> str:
+    """Return the run id, or the stand-in, that `train` wrote.
+
+    Raises:
+        AvisError: if the file is missing or malformed.
+    """
     try:
         run_id = json.loads(run_file.read_text())["run_id"]
     except FileNotFoundError:
@@ -306,40 +217,97 @@ def _stand_in() -> str:
     return f"{STAND_IN}{secrets.token_hex(12)}"
 
 
-class MemoryRun:
-    """A Run that keeps everything in memory, for tests and for work without tracking."""
+class _SpooledRun(Run):
+    """Appends what is said to a session folder, and starts the process that sends it."""
 
-    def __init__(self, run_id: str = "memory") -> None:
-        self.run_id = run_id
-        self.experiment_id: str | None = None
-        self.logged_params: dict[str, object] = {}
-        self.logged_metrics: list[tuple[int | None, dict[str, float]]] = []
-        self.logged_tags: dict[str, str] = {}
-        self.artifacts: list[tuple[Path, str]] = []
-        self.images: list[tuple[str, Path]] = []
-        self.datasets: list[tuple[str, Path, str]] = []
-        self.models: list[tuple[str, Path, dict[str, float]]] = []
+    def __init__(self, folder: Path, start: Mapping[str, object], uri: str) -> None:
+        super().__init__(str(start["ref"]))
+        self._session = WrittenSession(folder, start, uri)
+        self._known: tuple[str, str | None] | None = None
+        self._folder = folder
+        self._uri = uri
+        self._sender = _start_sender(folder, uri)
+
+    @property
+    def run_id(self) -> str:
+        return self._identity()[0]
+
+    @property
+    def experiment_id(self) -> str | None:
+        return self._identity()[1]
+
+    def _identity(self) -> tuple[str, str | None]:
+        if self._known is None:
+            self._wait(_RUN_ID_S, lambda: self._session.identity() is not None)
+            self._known = self._session.identity()
+        return self._known or (super().run_id, None)
 
     def params(self, values: Mapping[str, object]) -> None:
-        self.logged_params.update(flatten(values))
+        self._session.append("params", values=_named(flatten(values), _text))
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self.logged_metrics.append((step, dict(values)))
+        self._session.append("metrics", values=_named(values, float), step=step or 0, time_ms=now_ms())
 
     def tags(self, values: Mapping[str, str]) -> None:
-        self.logged_tags.update(values)
+        self._session.append("tags", values=_named(values, str))
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        self.artifacts.append((path, folder))
+        number = self._session.keep(path)
+        if number is not None:
+            self._session.append("artifact", number=number, folder=folder)
 
     def image(self, key: str, path: Path) -> None:
-        self.images.append((key, path))
+        number = self._session.keep(path)
+        if number is not None:
+            self._session.append("image", number=number, key=key)
+
+    def text(self, name: str, content: str) -> None:
+        """Keep a text as an artifact `folder/file`."""
+        self._session.append("text", name=name, content=content)
 
     def dataset(self, name: str, path: Path, context: str) -> None:
-        self.datasets.append((name, path, context))
+        version = data_version(path)
+        self._session.append(
+            "dataset", name=name, context=context, digest=version.digest, source=version.source
+        )
 
     def logged_model(self, name: str, weights: Path, metrics: Mapping[str, float] | None = None) -> None:
-        self.models.append((name, weights, dict(metrics or {})))
+        try:
+            tags = {"dvc.path": weights.as_posix(), "dvc.md5": file_md5(weights)}
+            tags["size_bytes"] = str(weights.stat().st_size)
+        except OSError as error:
+            warn(f"the model {name} was not recorded: {error}")
+            return
+        named = _named(metrics or {}, float)
+        self._session.append("model", name=name, tags=tags, metrics=named, time_ms=now_ms())
+
+    def finish(self, status: str) -> None:
+        """Wait until all is sent; say so if it could not be."""
+        self._session.append("end", status=status, time_ms=now_ms())
+        sent = self._wait(_LAST_SENDING_S, self._session.is_sent)
+        self._session.close()
+        if sent:
+            return
+        reason = self._session.away() or f"see {self._folder / 'sender.log'}"
+        warn(
+            f"MLflow at {without_password(self._uri)} could not be reached ({reason})."
+            f" What this run logged is kept in {self._folder} and sent by the next command"
+        )
+
+    def _wait(self, limit_s: float, done: Callable[[], bool]) -> bool:
+        """Wait for the sender; give up when it says that MLflow is away."""
+        deadline = time.monotonic() + limit_s
+        starts = 0
+        while not done():
+            if self._session.away() is not None or time.monotonic() > deadline:
+                return False
+            if self._sender.poll() is not None and not _is_served(self._folder, self._uri):
+                starts += 1  # the sender of an earlier stage ended just when ours began, or it was killed
+                if starts > 3:
+                    return False
+                self._sender = _start_sender(self._folder, self._uri)
+            time.sleep(_POLL_S)
+        return True
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -353,159 +321,34 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-class _SpooledRun:
-    """Appends what is said to `operations.jsonl` in a session folder, one line each."""
+def _named(values: Mapping[str, _In], convert: Callable[[_In], _Out]) -> dict[str, _Out]:
+    return {_NAME_CHARACTERS.sub("_", key): convert(value) for key, value in values.items()}
 
-    def __init__(self, folder: Path, start: Mapping[str, object], uri: str) -> None:
-        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}"
-        new = folder / f".{name}"
-        new.mkdir(parents=True)
-        self._reference = str(start["ref"])
-        self._lock = (new / "writer.lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # as long as it is held, no other command sends this session
-        with (new / "operations.jsonl").open("w") as file:
-            file.write(
-                json.dumps({"operation": "start", "store": store_name(uri), "time_ms": _now_ms(), **start})
-                + "\n"
-            )
-        self.folder = new.rename(folder / name)
-        self._file = (self.folder / "operations.jsonl").open("a")
-        self._artifacts = 0
-        self._known: tuple[str, str] | None = None
-        self._uri = uri
-        self._sender = _start_sender(folder, uri)
 
-    @property
-    def run_id(self) -> str:
-        return self._identity()[0]
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError):
+        return str(value)
 
-    @property
-    def experiment_id(self) -> str | None:
-        return self._identity()[1]
 
-    def _identity(self) -> tuple[str, str | None]:
-        known = self.folder / "identity.json"
-        if self._known is None and self._wait(_RUN_ID_S, known.exists):
-            found = json.loads(known.read_text())
-            self._known = found["run_id"], found["experiment_id"]
-        return self._known or (self._reference, None)
+def send_pending(paths: Paths | None = None, *, uri: str | None = None) -> int:
+    """Send what earlier commands could not; return how many runs are still waiting.
 
-    def params(self, values: Mapping[str, object]) -> None:
-        flat = {_NAME_CHARACTERS.sub("_", key): _text(value) for key, value in flatten(values).items()}
-        self._say("params", values=flat)
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        named = {_NAME_CHARACTERS.sub("_", key): float(value) for key, value in values.items()}
-        self._say("metrics", values=named, step=step or 0, time_ms=_now_ms())
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        self._say(
-            "tags", values={_NAME_CHARACTERS.sub("_", key): str(value) for key, value in values.items()}
-        )
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        number = self._keep(path)
-        if number is not None:
-            self._say("artifact", number=number, folder=folder)
-
-    def image(self, key: str, path: Path) -> None:
-        number = self._keep(path)
-        if number is not None:
-            self._say("image", number=number, key=key)
-
-    def _keep(self, path: Path) -> int | None:
-        """Copy a file or folder for the sender; return the copy's number, None if that did not work."""
-        if not path.exists():
-            _warn(f"{path} is not there and was not kept with the run")
-            return None
-        self._artifacts += 1
-        kept = self.folder / "artifacts" / str(self._artifacts)
-        try:
-            if path.is_dir():
-                shutil.copytree(path, kept)
-            else:
-                kept.mkdir(parents=True)
-                shutil.copy2(path, kept / path.name)
-        except OSError as error:
-            _warn(f"{path} was not kept with the run: {error}")
-            return None
-        return self._artifacts
-
-    def text(self, name: str, content: str) -> None:
-        """Keep a text as an artifact `folder/file`."""
-        self._say("text", name=name, content=content)
-
-    def dataset(self, name: str, path: Path, context: str) -> None:
-        version = data_version(path)
-        self._say("dataset", name=name, context=context, digest=version.digest, source=version.source)
-
-    def logged_model(self, name: str, weights: Path, metrics: Mapping[str, float] | None = None) -> None:
-        try:
-            tags = {"dvc.path": weights.as_posix(), "dvc.md5": file_md5(weights)}
-            tags["size_bytes"] = str(weights.stat().st_size)
-        except OSError as error:
-            _warn(f"the model {name} was not recorded: {error}")
-            return
-        named = {_NAME_CHARACTERS.sub("_", key): float(value) for key, value in (metrics or {}).items()}
-        self._say("model", name=name, tags=tags, metrics=named, time_ms=_now_ms())
-
-    def finish(self, status: str) -> None:
-        """Wait until all is sent; say so if it could not be."""
-        self._say("end", status=status, time_ms=_now_ms())
-        self._file.close()
-        sent = self._wait(_LAST_SENDING_S, lambda: not self.folder.exists())
-        self._lock.close()
-        if sent:
-            return
-        away = self.folder / "away"
-        reason = away.read_text() if away.exists() else f"see {self.folder.parent / 'sender.log'}"
-        _warn(
-            f"MLflow at {_without_password(self._uri)} could not be reached ({reason})."
-            f" What this run logged is kept in {self.folder.parent} and sent by the next command"
-        )
-
-    def _wait(self, limit_s: float, done: Callable[[], bool]) -> bool:
-        """Wait for the sender; give up when it says that MLflow is away."""
-        deadline = time.monotonic() + limit_s
-        starts = 0
-        while not done():
-            if (self.folder / "away").exists() or time.monotonic() > deadline:
-                return False
-            if self._sender.poll() is not None and not _is_served(self.folder.parent, self._uri):
-                starts += 1  # the sender of an earlier stage ended just when ours began, or it was killed
-                if starts > 3:
-                    return False
-                self._sender = _start_sender(self.folder.parent, self._uri)
+    What a stage says that runs just now goes out by itself and is not waited for.
+    """
+    folder = (paths or Paths()).tracking
+    uri = uri or tracking_uri()
+    if left_behind(folder) and uri != NO_TRACKING:
+        sender = _start_sender(folder, uri)
+        deadline = time.monotonic() + _LAST_SENDING_S
+        while left_behind(folder) and time.monotonic() < deadline:
+            if sender.poll() is not None and not _is_served(folder, uri):
+                break
             time.sleep(_POLL_S)
-        return True
-
-    def _say(self, operation: str, **values: object) -> None:
-        try:
-            self._file.write(json.dumps({"operation": operation, **values}) + "\n")
-            self._file.flush()
-        except OSError as error:
-            _warn(f"{operation} was not recorded: {error}")
-
-
-@contextmanager
-def _run(settings: TrackingParams, start: Mapping[str, object], paths: Paths) -> Iterator[Run]:
-    if settings.uri == NO_TRACKING:
-        yield MemoryRun(str(start["ref"]))
-        return
-    try:
-        run = _SpooledRun(paths.tracking, start, settings.uri)
-    except OSError as error:
-        _warn(f"nothing is recorded: {error}")
-        yield MemoryRun(str(start["ref"]))
-        return
-    try:
-        yield run
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
-        run.tags({"failure": "stopped" if stopped else f"{type(error).__name__}: {error}"})
-        run.finish("KILLED" if stopped else "FAILED")
-        raise
-    run.finish("FINISHED")
+    return len(left_behind(folder))
 
 
 def _start_sender(folder: Path, uri: str) -> "subprocess.Popen[bytes]":
@@ -525,30 +368,4 @@ def _start_sender(folder: Path, uri: str) -> "subprocess.Popen[bytes]":
 
 
 def _is_served(folder: Path, uri: str) -> bool:
-    with sender_lock(folder, uri).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, default=str)
-    except (TypeError, ValueError):
-        return str(value)
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
-def _warn(message: str) -> None:
-    print(f"tracking: {message}.", file=sys.stderr, flush=True)
+    return is_locked(sender_lock(folder, uri))

@@ -12,7 +12,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.params import read_block
 from components.core.run.terminal import plain
-from components.core.tracking.run import tracking_params
+from components.core.tracking.address import tracking_params
 from components.tools.promotion.params import PromotionParams
 from components.tools.runs.difference import ClipDifference, Pair, RunsDiff, clips_csv, compare, find
 from components.tools.runs.table import commit_of, open_runs

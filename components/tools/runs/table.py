@@ -13,8 +13,9 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.paths import Paths
 from components.core.run.terminal import plain
+from components.core.tracking.address import tracking_params, tracking_uri
 from components.core.tracking.reader import RunRecord, TrackedRuns
-from components.core.tracking.run import send_pending, tracking_params, tracking_uri
+from components.core.tracking.run import send_pending
 from components.tools.runs.searches import Search, read_searches
 
 SCORES = ("FSLA", "HOTA", "mAP")  # of the protocol `corrected`, in percent

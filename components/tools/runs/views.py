@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from components.core.tracking.run import tracking_params, tracking_uri
+from components.core.tracking.address import tracking_params, tracking_uri
 from components.tools.runs.searches import Search, read_searches
 from components.tools.runs.table import open_runs
 

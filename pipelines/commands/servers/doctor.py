@@ -250,7 +250,7 @@ def _weights() -> Iterator[Finding]:
 
 def _tracking() -> Iterator[Finding]:
     from components.core.run.params import read_block
-    from components.core.tracking.run import TrackingParams
+    from components.core.tracking.address import TrackingParams
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or read_block("tracking", TrackingParams).uri
     if uri.startswith(("http://", "https://")):

@@ -13,7 +13,7 @@ from components.core.records.masks import decode, encode
 from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.tracking.run import MemoryRun
+from components.core.tracking.run import Run
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 4
 
@@ -55,7 +55,7 @@ def write_manifest(path: Path, splits: dict[str, str]) -> str:
 
 
 def run(paths: Paths, **block: Any) -> Imported:
-    return annotate(AnnotateParams.model_validate(block), paths, MemoryRun())
+    return annotate(AnnotateParams.model_validate(block), paths, Run("test"))
 
 
 def test_the_manifest_splits_and_clips_without_media_are_dropped_by_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from components.core.records.records import read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.tracking.run import MemoryRun
+from components.core.tracking.run import Run
 from components.qa.params import QaParams
 from components.qa.stage import Outcome, qa
 from components.qa.tables.agreements import Agreement, read_agreements, write_agreements
@@ -21,7 +21,7 @@ from components.tools.agreement import agree, read_second_opinions
 
 def run_qa(labelled_set: Any, **params: Any) -> Outcome:
     chosen = QaParams.model_validate({"waivers": None, "previews": 0, **params})
-    return qa(chosen, EngineParams(workers=1), labelled_set.paths, MemoryRun())
+    return qa(chosen, EngineParams(workers=1), labelled_set.paths, Run("test"))
 
 
 def compared(labelled_set: Any, second: Path) -> str:

@@ -14,7 +14,7 @@ import pytest
 from components.core.clips.index import read_media_index
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.tracking.run import MemoryRun
+from components.core.tracking.run import Run
 from components.qa.checks import Check, chosen_checks
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding
@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[3]
 
 def run_qa(labelled_set: Any, **params: Any) -> Outcome:
     params = {"waivers": None, "previews": 2, **params}
-    return qa(QaParams.model_validate(params), ENGINE, labelled_set.paths, MemoryRun())
+    return qa(QaParams.model_validate(params), ENGINE, labelled_set.paths, Run("test"))
 
 
 def test_a_clean_set_passes_with_a_page_that_needs_nothing_else(labelled_set: Any) -> None:
-    run = MemoryRun()
+    run = Run("test")
     qa(QaParams(waivers=None, previews=2), ENGINE, labelled_set.paths, run)
     folder = labelled_set.paths.qa
     page = (folder / "report.html").read_text()
@@ -172,7 +172,7 @@ def test_the_findings_are_the_same_whatever_the_order_of_the_workers(labelled_se
         labelled_set.put(track, 1, None)
     contents = []
     for workers in (1, 2):
-        qa(QaParams(waivers=None), EngineParams(workers=workers), labelled_set.paths, MemoryRun())
+        qa(QaParams(waivers=None), EngineParams(workers=workers), labelled_set.paths, Run("test"))
         contents.append(
             [(labelled_set.paths.qa / name).read_bytes() for name in ("findings.parquet", "report.html")]
         )
