@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.checkpoints.published import our_entries
-from models.checkpoints.published_names import Spelling, criterion_names, published_name
+from models.checkpoints.parameter_names import Spelling, criterion_names, our_entries, published_name
 from models.detectron2.config import loss_weights, network_settings
 from models.inference.tracks import find_sounding
 from models.networks.avism.avism import STRIDE_PX

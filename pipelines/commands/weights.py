@@ -23,7 +23,7 @@ def convert_weights(published: Path, out: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    from models.checkpoints.published import our_entries
+    from models.checkpoints.parameter_names import our_entries
     from models.weight_files.checkpoint_file import read_checkpoint
 
     try:

@@ -4,19 +4,21 @@ import re
 
 from torch import Tensor
 
-# Detectron2's name -> the name inside our Backbone; tried in order, the first that matches counts
-RULES: tuple[tuple[str, str], ...] = (
-    (r"stem\.conv1\.norm\.", "network.stem.1."),
-    (r"stem\.conv1\.", "network.stem.0."),
-    (r"res(\d)\.(\d+)\.shortcut\.norm\.", r"network.stages.<\1-2>.\2.downsample.1."),
-    (r"res(\d)\.(\d+)\.shortcut\.", r"network.stages.<\1-2>.\2.downsample.0."),
-    (r"res(\d)\.(\d+)\.conv(\d)\.norm\.", r"network.stages.<\1-2>.\2.bn\3."),
-    (r"res(\d)\.(\d+)\.conv(\d)\.", r"network.stages.<\1-2>.\2.conv\3."),
-    (r"patch_embed\.", "network.patch_embed."),
+from models.weight_files.name_table import Row, translate
+
+# Detectron2's name, and that inside our Backbone; what is written first counts
+BACKBONE_NAMES: tuple[Row, ...] = (
+    ("stem.conv1.norm.", "network.stem.1."),
+    ("stem.conv1.", "network.stem.0."),
+    ("res{stage+2}.{block}.shortcut.norm.", "network.stages.{stage}.{block}.downsample.1."),
+    ("res{stage+2}.{block}.shortcut.", "network.stages.{stage}.{block}.downsample.0."),
+    ("res{stage+2}.{block}.conv{number}.norm.", "network.stages.{stage}.{block}.bn{number}."),
+    ("res{stage+2}.{block}.conv{number}.", "network.stages.{stage}.{block}.conv{number}."),
+    ("patch_embed.", "network.patch_embed."),
     # patches are merged at the end of a stage there, at the start of the next one in timm
-    (r"layers\.(\d)\.downsample\.", r"network.stages.<\1+1>.downsample."),
-    (r"layers\.(\d)\.blocks\.", r"network.stages.\1.blocks."),
-    (r"norm(\d)\.", r"network.norms.\1."),
+    ("layers.{stage-1}.downsample.", "network.stages.{stage}.downsample."),
+    ("layers.{stage}.blocks.", "network.stages.{stage}.blocks."),
+    ("norm{stage}.", "network.norms.{stage}."),
 )
 # computed from the configuration, or counted in training: no weights
 COMPUTED = re.compile(r"(?:^|\.)(?:relative_position_index|attn_mask|num_batches_tracked)$")
@@ -29,11 +31,7 @@ def backbone_name(detectron2: str) -> str | None:
     """Name inside our Backbone; None for what is no weight, the same name where none is known."""
     if COMPUTED.search(detectron2):
         return None
-    for pattern, replacement in RULES:
-        name, count = re.subn("^" + pattern, replacement, detectron2)
-        if count:
-            return re.sub(r"<(\d)([+-]\d)>", lambda match: str(int(match[1]) + int(match[2])), name)
-    return detectron2
+    return translate(detectron2, BACKBONE_NAMES) or detectron2
 
 
 def which_backbone(state: dict[str, Tensor]) -> str | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
 from models import build, load_published
-from models.checkpoints.published import our_entries, our_name
+from models.checkpoints.parameter_names import our_entries, our_name
 from models.networks.avism.avism import Avism, AvismConfig
 
 GOLDEN = Path("tests/data/golden")
@@ -179,7 +179,7 @@ def test_models_of_ours_are_for_load_model(small: Avism, tmp_path: Path) -> None
     save_file(small.state_dict(), tmp_path / "ours.safetensors")
     with pytest.raises(ValueError, match=r"ours\.safetensors is already in our names.*saved\.load_model"):
         load_published(tmp_path / "ours.safetensors")
-    with pytest.raises(ValueError, match=r"is a TPAVI of ours: use models\.saved\.load_model"):
+    with pytest.raises(ValueError, match=r"is a TPAVI of ours: use models\.checkpoints\.saved\.load_model"):
         load_published({"clip_decoder.x": torch.zeros(1), "pixel_decoder.x": torch.zeros(1)})
 
 

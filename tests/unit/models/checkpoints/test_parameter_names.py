@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from models import build
-from models.checkpoints.published import our_entries
-from models.checkpoints.published_names import criterion_names, published_name
+from models.checkpoints.parameter_names import criterion_names, our_entries, published_name
 
 SHAPES = Path(__file__).parents[3] / "data/golden/avism_r50/state_dict_shapes.json"
 
