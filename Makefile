@@ -1,9 +1,10 @@
-# make demo   everything, from nothing to a compared model      make test   the checks and tests
-# make ui     the tracked runs in a browser                     make clean  forget what was built and made
+# make demo   everything, from nothing to a compared model      make check  what is quick: types, style, unit tests
+# make ui     the tracked runs in a browser                     make test   the checks and all tests
+# make clean  forget what was built and made
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test ui clean
+.PHONY: help install demo check static test ui clean
 
 # The first Python on this machine that the pinned packages are built for; PYTHON=/path/to/python overrides it.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -24,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 install: $(INSTALLED)
 
@@ -47,16 +48,27 @@ demo: install
 	$(BIN)/dvc repro
 	@$(BIN)/avis results
 
-test: install
+# What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
+check: static
+	$(call side_by_side,tests/unit -m "not integration and not gpu")
+
+test: static
+	$(call side_by_side,tests)
+
+static: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
-	@# Two at once: the integration tests wait for servers and stages most of the time. Theirs is shown last.
-	@mkdir -p .pytest_cache; \
-	$(BIN)/pytest tests/integration > .pytest_cache/integration.log 2>&1 & integration=$$!; \
-	trap 'kill $$integration 2>/dev/null || true' EXIT; failed=0; \
-	$(BIN)/pytest --ignore=tests/integration || failed=1; \
-	wait $$integration || failed=1; cat .pytest_cache/integration.log; exit $$failed
+
+# Two processes: most tests wait for children and servers now and then. Each takes the next file that the other has
+# not begun, and what the second has to say is shown last.
+define side_by_side
+@claims=$$(mktemp -d); trap 'kill $$second 2>/dev/null || true; rm -rf "$$claims"' EXIT; failed=0; \
+$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" < /dev/null > "$$claims/log" 2>&1 & second=$$!; \
+$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" -p no:cacheprovider || failed=1; \
+wait $$second || failed=1; cat "$$claims/log"; exit $$failed
+endef
 
 ui: install
 	@$(BIN)/avis ui

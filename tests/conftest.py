@@ -1,12 +1,61 @@
-"""Tests record nothing in MLflow unless they say where: starting it takes seconds."""
+"""What holds for all tests: their surroundings, how much is drawn at random, and who runs what."""
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-os.environ["MLFLOW_TRACKING_URI"] = "none"
+os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no error of a test.
+ANYWHERE = {
+    "deadline": None,
+    "suppress_health_check": (HealthCheck.function_scoped_fixture, HealthCheck.too_slow),
+}
+# The same examples in every run: whether a change passes must not depend on luck. `slow` looks for new ones.
+settings.register_profile("quick", max_examples=50, derandomize=True, **ANYWHERE)
+settings.register_profile("slow", max_examples=1000, **ANYWHERE)
+settings.load_profile("quick")
+
+INTEGRATION = Path(__file__).parent / "integration"
+CLAIMS = pytest.StashKey[dict[Path, bool]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--claims",
+        type=Path,
+        metavar="FOLDER",
+        help="leave out the files of tests that another process with the same FOLDER has begun",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(INTEGRATION):
+            item.add_marker("integration")
+    # Last come the short ones, so that of two processes side by side neither waits for the other's long one.
+    items.sort(key=lambda item: not item.path.is_relative_to(INTEGRATION))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Say of tests that belong to another process that they are done."""
+    folder: Path | None = item.config.getoption("--claims")
+    if folder is None:
+        return None
+    claims = item.config.stash.setdefault(CLAIMS, {})
+    if item.path not in claims:
+        name = item.path.relative_to(INTEGRATION.parent).as_posix().replace("/", "-")
+        try:
+            (folder / name).touch(exist_ok=False)
+            claims[item.path] = True
+        except FileExistsError:
+            claims[item.path] = False
+    return None if claims[item.path] else True
 
 
 @pytest.fixture

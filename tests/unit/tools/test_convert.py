@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.annotate.capabilities import PARTS, cannot_hold
@@ -91,7 +91,6 @@ def round_trip(name: str, annotations: AnnotationSet, folder: Path, suffix: str)
 
 
 @pytest.mark.parametrize("name", BOTH)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(annotations=annotation_sets(), zipped=st.booleans())
 def test_what_a_format_holds_comes_back(name: str, annotations: AnnotationSet, zipped: bool) -> None:
     entry = find_format(name)

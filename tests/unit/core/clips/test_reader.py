@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.clips.reader import cut_seconds, read_seconds, read_sound, seconds_of_sound
@@ -73,7 +73,6 @@ def test_sound_that_cannot_be_read_names_its_file(
     rate_hz=st.sampled_from([0.3, 1.0, 2.5, 12.0]),
     frames=st.integers(1, 6),
 )
-@settings(max_examples=40, deadline=None)
 def test_pieces_are_cut_as_the_whole(sizes: list[int], rate_hz: float, frames: int) -> None:
     whole = noise(sum(sizes)).astype(np.float32)
     pieces = np.split(whole, np.cumsum(sizes))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.metrics.score import score
@@ -88,7 +88,6 @@ def assert_same(first, second, without=()):
 
 
 @given(scenes(), st.booleans(), st.sampled_from([1, 3]), st.randoms())
-@settings(max_examples=40, deadline=None)
 def test_perfect_predictions_score_100_everywhere(scene, empty, scale, order):
     lengths, truth, _ = scene
     predicted = [(video, category, 0.3, shown) for video, category, shown in truth]
@@ -103,7 +102,6 @@ def test_perfect_predictions_score_100_everywhere(scene, empty, scale, order):
 
 
 @given(scenes(), st.randoms())
-@settings(max_examples=40, deadline=None)
 def test_order_of_tracks_videos_and_ids_is_irrelevant(scene, order):
     lengths, truth, predicted = scene
     before = values_of(lengths, truth, predicted)
@@ -125,14 +123,12 @@ def test_order_of_tracks_videos_and_ids_is_irrelevant(scene, order):
 
 
 @given(scenes(), st.sampled_from([2, 5]))
-@settings(max_examples=30, deadline=None)
 def test_resolution_and_form_of_empty_masks_are_irrelevant(scene, scale):
     before = values_of(*scene)
     assert_same(before, values_of(*scene, scale=scale, empty=True), without=SIZED)
 
 
 @given(scenes())
-@settings(max_examples=30, deadline=None)
 def test_tracks_without_masks_change_nothing(scene):
     lengths, truth, predicted = scene
     blank = [
@@ -146,7 +142,6 @@ def test_tracks_without_masks_change_nothing(scene):
 
 
 @given(scenes())
-@settings(max_examples=30, deadline=None)
 def test_numbers_are_percentages(scene):
     for name, value in values_of(*scene).items():
         if value is not None and not name.endswith("_frames"):
@@ -163,7 +158,6 @@ A, B = box(0, 0), box(8, 0)
 
 
 @given(st.integers(2, 12), st.data())
-@settings(max_examples=30, deadline=None)
 def test_splitting_a_track_costs_association_and_nothing_else(length, data):
     part = data.draw(st.integers(1, length - 1))
     other = data.draw(st.integers(0, length))  # frames of a second object that is followed throughout
@@ -190,7 +184,6 @@ def test_splitting_a_track_costs_association_and_nothing_else(length, data):
 
 
 @given(st.integers(1, 8), st.integers(1, 8))
-@settings(max_examples=30, deadline=None)
 def test_joining_two_objects_in_one_track_costs_association(first, second):
     length = first + second
     truth = [(0, 1, [A] * first + [None] * second), (0, 1, [None] * first + [B] * second)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.metrics.failures.frame_causes import CAUSES, SOURCES
@@ -295,7 +295,6 @@ def assert_equal(first, second):
 
 
 @given(scenes(), st.randoms())
-@settings(max_examples=60, deadline=None)
 def test_the_order_of_tracks_is_irrelevant(scene, random):
     truth, predicted = scene
     before = video_of(truth, predicted)
@@ -308,7 +307,6 @@ def test_the_order_of_tracks_is_irrelevant(scene, random):
 
 
 @given(scenes())
-@settings(max_examples=60, deadline=None)
 def test_every_mask_and_frame_is_counted_once(scene):
     truth, predicted = scene
     found = video_of(truth, predicted).every
@@ -326,7 +324,6 @@ def test_every_mask_and_frame_is_counted_once(scene):
 
 
 @given(scenes())
-@settings(max_examples=60, deadline=None)
 def test_perfect_predictions_have_no_failures(scene):
     truth, _ = scene
     found = video_of(truth, [(category, 0.9, shown) for category, shown in truth]).shown
@@ -347,7 +344,6 @@ def test_perfect_predictions_have_no_failures(scene):
 
 
 @given(st.lists(scenes(), min_size=2, max_size=3))
-@settings(max_examples=20, deadline=None)
 def test_records_add_up_in_any_grouping_and_travel(some):
     parts = [pickle.loads(pickle.dumps(video_of(*scene))).every for scene in some]
     assert_equal(reduce(add, parts), reduce(add, parts[::-1]))

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.metrics.accumulate import (
@@ -51,7 +51,6 @@ def headlines(counts, weights):
 
 
 @given(scenes(), st.sampled_from(["corrected", "official"]), st.data())
-@settings(max_examples=60, deadline=None)
 def test_many_draws_at_once_are_the_same_as_one_by_one(scene, protocol, data):
     counts = counts_of(*scene, protocol)
     videos = len(counts.hota)
@@ -67,7 +66,6 @@ def test_many_draws_at_once_are_the_same_as_one_by_one(scene, protocol, data):
 
 
 @given(scenes(), st.sampled_from(["corrected", "official"]), st.data())
-@settings(max_examples=30, deadline=None)
 def test_some_videos_alone_count_what_they_weigh(scene, protocol, data):
     counts = counts_of(*scene, protocol)
     videos = len(counts.hota)
@@ -83,7 +81,6 @@ def test_some_videos_alone_count_what_they_weigh(scene, protocol, data):
 
 
 @given(scenes(), scenes(), st.sampled_from(["corrected", "official"]))
-@settings(max_examples=30, deadline=None)
 def test_two_results_joined_can_be_taken_apart(scene, other, protocol):
     lengths, truth, predicted = scene
     rows = [row for row in other[2] if row[0] < len(lengths) and len(row[3]) == lengths[row[0]]]
@@ -185,7 +182,6 @@ def test_one_video_gives_numbers_without_a_test():
 
 
 @given(scenes())
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counts_are_kept_in_a_file(tmp_path, scene):
     counts = {protocol: counts_of(*scene, protocol) for protocol in ("corrected", "official")}
     names = [f"v{number}" for number in range(len(scene[0]))]

@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.core.raw import manifest_table
@@ -69,7 +69,6 @@ ODD = [
 cells = st.one_of(st.sampled_from([*WORDS.split(" "), *ODD, "x\x00"]), st.text(string.printable, max_size=4))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     header=st.permutations(["video_id", "source", "start_s", "end_s", "split", "sha256"]),
     rows=st.lists(st.lists(cells, min_size=6, max_size=6), min_size=1, max_size=3),
@@ -90,7 +89,6 @@ def test_both_readers_agree(tmp_path: Path, header: list[str], rows: list[list[s
     assert said(path, quick=True) == said(path, quick=False)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.sampled_from('video_id,source\n\r" \tab;#\\1.'), max_size=40), st.booleans())
 @example('\n"c d",x\n', True)
 @example("a,b\\,c\n", True)

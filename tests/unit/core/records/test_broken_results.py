@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.metrics.score import score_files
@@ -31,7 +31,6 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=2),
     max_leaves=5,
 )
-FILES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -75,7 +74,6 @@ def check(truth, results):
             assert lenient or not scores.left_out
 
 
-@FILES
 @given(place=st.sampled_from(list(places(RESULTS))), value=ANYTHING)
 def test_any_value_anywhere_in_the_results(tmp_path, truth, place, value):
     path = tmp_path / "results.json"
@@ -83,7 +81,6 @@ def test_any_value_anywhere_in_the_results(tmp_path, truth, place, value):
     check(truth, path)
 
 
-@FILES
 @given(data=st.data())
 def test_any_value_anywhere_in_the_ground_truth(tmp_path, truth, data):
     document = json.loads(truth.read_text())
@@ -94,7 +91,6 @@ def test_any_value_anywhere_in_the_ground_truth(tmp_path, truth, data):
     check(path, results)
 
 
-@FILES
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.booleans())
 def test_any_byte_anywhere(tmp_path, truth, at, byte, cut):
     text = bytearray(json.dumps(RESULTS).encode())

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -19,7 +19,6 @@ def uncompressed(mask: np.ndarray) -> dict:
 
 
 @given(MASKS)
-@settings(max_examples=80, deadline=None)
 def test_both_rle_forms_hold_the_mask(mask: np.ndarray) -> None:
     height, width = mask.shape
     for code in (masks.encode(mask), uncompressed(mask)):
@@ -36,7 +35,6 @@ def test_both_rle_forms_hold_the_mask(mask: np.ndarray) -> None:
 
 
 @given(st.text(max_size=30), st.integers(1, 30), st.integers(1, 30))
-@settings(max_examples=200, deadline=None)
 def test_any_text_as_counts_decodes_or_is_refused(counts: str, height: int, width: int) -> None:
     try:
         mask = masks.decode({"size": [height, width], "counts": counts}, height, width)

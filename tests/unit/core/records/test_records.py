@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.records import masks
@@ -43,7 +43,6 @@ ENTRIES = st.lists(
 
 
 @given(ENTRIES, st.sampled_from(["csv", "parquet"]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_manifest_reads_as_it_was_written(tmp_path: Path, entries: list[ManifestEntry], form: str) -> None:
     path = tmp_path / f"manifest.{form}"
     write_manifest(path, entries)

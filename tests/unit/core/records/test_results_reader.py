@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.metrics.score import evaluate_files, score_files
@@ -119,7 +119,6 @@ def test_a_file_that_is_no_list(tmp_path, ground_truth, text, message):
     st.booleans(),
     st.integers(1, 30),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_are_found_wherever_the_blocks_end(tmp_path, monkeypatch, rows, indent, ascii_only, block_bytes):
     monkeypatch.setattr("components.core.records.results_file._BLOCK_BYTES", block_bytes)
     path = tmp_path / "rows.json"

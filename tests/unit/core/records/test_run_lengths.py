@@ -1,7 +1,7 @@
 """Run lengths of many masks at once, against each mask decoded."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -12,7 +12,6 @@ MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=4
 
 
 @given(st.lists(MASKS, max_size=6))
-@settings(max_examples=60, deadline=None)
 def test_every_mask_covers_its_picture(pictures):
     counts = [masks.encode(picture)["counts"].encode() for picture in pictures]
     assert covered_pixels(counts).tolist() == [picture.size for picture in pictures]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -45,7 +45,6 @@ def test_what_the_published_evaluation_printed(name: str) -> None:
     assert official["M_F"] == pytest.approx(100 * expected["f_measure"], abs=100 * NOISE)
 
 
-@settings(deadline=None)
 @given(probabilities, truths)
 def test_one_histogram_is_255_passes(probability: np.ndarray, truth: np.ndarray) -> None:
     frame, mask = probability[0], truth[0].copy()
@@ -61,7 +60,6 @@ def test_one_histogram_is_255_passes(probability: np.ndarray, truth: np.ndarray)
     assert f_curve(frame, mask) == pytest.approx(passes, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(truths)
 def test_the_truth_itself_scores_1(truth: np.ndarray) -> None:
     score = score_binary(truth.astype(np.float32), truth)
@@ -70,7 +68,6 @@ def test_the_truth_itself_scores_1(truth: np.ndarray) -> None:
     assert score.frames_with_object == truth.any((1, 2)).sum()
 
 
-@settings(deadline=None)
 @given(probabilities, truths, st.permutations(range(3)))
 def test_the_order_of_frames_does_not_matter(
     probability: np.ndarray, truth: np.ndarray, order: list[int]
@@ -80,7 +77,6 @@ def test_the_order_of_frames_does_not_matter(
     assert one.f_measure == pytest.approx(other.f_measure)
 
 
-@settings(deadline=None)
 @given(probabilities)
 def test_a_frame_without_object_counts_rightly_empty_pixels(probability: np.ndarray) -> None:
     truth = np.zeros(probability.shape, bool)

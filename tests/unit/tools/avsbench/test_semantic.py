@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,7 +37,6 @@ def test_what_the_published_evaluation_printed() -> None:
         assert row["frames"] == expected["frames"][number]
 
 
-@settings(deadline=None)
 @given(st.lists(truths, min_size=1, max_size=3))
 def test_the_truth_itself_scores_100(videos: list[np.ndarray]) -> None:
     sums = [both(truth, truth) for truth in videos]
@@ -51,7 +50,6 @@ def test_the_truth_itself_scores_100(videos: list[np.ndarray]) -> None:
     assert summary["official"]["M_J"] == pytest.approx(100 * len(occurring | {0}) / CLASSES)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(truths, truths), min_size=2, max_size=4), st.randoms())
 def test_the_order_of_videos_does_not_matter(
     pairs: list[tuple[np.ndarray, np.ndarray]], random: object

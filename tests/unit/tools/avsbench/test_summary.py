@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.tools.avsbench.binary import BinaryScore
@@ -15,7 +15,6 @@ scores_of_videos = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(scores_of_videos, st.randoms())
 def test_the_order_of_videos_does_not_matter(scores: list[BinaryScore], random: object) -> None:
     shuffled = list(scores)
