@@ -18,7 +18,8 @@ import numpy as np
 
 HEIGHT, WIDTH, FRAMES = 720, 1280, 60
 READ = {
-    "avis": "from pathlib import Path; from components.core.records.records import read_annotations as read\n"
+    "avis": "from pathlib import Path\n"
+    "from components.core.records.annotations import read_annotations as read\n"
     "read_ = lambda name: read(Path(name))",
     "json.load": "import json\nread_ = lambda name: json.load(open(name))",
 }

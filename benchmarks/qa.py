@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 
 from components.core.clips.index import MediaEntry, read_media_index, write_media_index
-from components.core.records.records import SPLITS
+from components.core.records.annotations import SPLITS
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.qa.checks import Check, chosen_checks

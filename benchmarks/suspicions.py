@@ -12,7 +12,8 @@ from functools import partial
 
 from tqdm import tqdm
 
-from components.core.records.records import Result, Track, read_annotations
+from components.core.records.annotations import Track, read_annotations
+from components.core.records.results import Result
 from components.core.run.paths import Paths
 from components.predict.extracted_clips import clip_moments
 from components.predict.params import PredictParams

@@ -16,7 +16,8 @@ from components.core.metrics.bootstrap import confidence_intervals
 from components.core.metrics.paired import paired_differences
 from components.core.metrics.score import score
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.results import Result
 
 HEIGHT, WIDTH, FRAMES, CATEGORIES = 12, 16, 2, 3
 CLIPS, SETS, DRAWS = 60, 200, 300

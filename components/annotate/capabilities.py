@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from components.core.records.annotations import AnnotationSet
 from components.core.records.masks import is_empty
-from components.core.records.records import AnnotationSet
 
 
 def cannot_hold(holds: frozenset[str], annotations: AnnotationSet) -> list[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 
 CategoryMap = dict[str, str | None]

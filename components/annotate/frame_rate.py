@@ -3,7 +3,7 @@
 import math
 
 from components.annotate.capabilities import count
-from components.core.records.records import AnnotationSet, Video
+from components.core.records.annotations import AnnotationSet, Video
 from components.core.run.errors import AvisError
 
 

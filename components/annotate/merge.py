@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from components.annotate.categories import unite_categories
-from components.core.records.records import AnnotationSet, Track
+from components.core.records.annotations import AnnotationSet, Track
 from components.core.run.errors import AvisError
 
 

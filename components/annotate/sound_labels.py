@@ -15,9 +15,9 @@ from components.annotate.capabilities import count
 from components.annotate.parsing.fields import mapping
 from components.annotate.parsing.xml_files import parse_xml
 from components.annotate.track_builder import video_name
+from components.core.records.annotations import AnnotationSet, Track
 from components.core.records.json_rows import read_list
 from components.core.records.masks import is_empty
-from components.core.records.records import AnnotationSet, Track
 from components.core.run.errors import AvisError
 
 ENDINGS = (".txt", ".eaf", ".json")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from components.annotate.params import Shares, SplitParams
 from components.core.raw.clip_names import source_of
-from components.core.records.records import SPLITS, ManifestEntry
+from components.core.raw.manifest import ManifestEntry
+from components.core.records.annotations import SPLITS
 from components.core.run.errors import AvisError
 
 _IN_FILE_NAME = re.compile(r"(?:^|[_.-])(train|val|valid|validation|test)(?=[_.-]|$)")

@@ -19,15 +19,8 @@ from components.annotate.splits import (
 )
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.raw.clip_names import source_of
-from components.core.records.records import (
-    SPLITS,
-    AnnotationSet,
-    ManifestEntry,
-    Track,
-    Video,
-    read_manifest,
-    write_annotations,
-)
+from components.core.raw.manifest import ManifestEntry, read_manifest
+from components.core.records.annotations import SPLITS, AnnotationSet, Track, Video, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import read_block

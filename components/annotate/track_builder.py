@@ -5,7 +5,7 @@ from typing import Any
 
 from components.annotate.capabilities import are, count
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.files import safe_name
 

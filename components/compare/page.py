@@ -12,7 +12,7 @@ from components.compare.differences import Differences
 from components.compare.strips import Strip
 from components.compare.variants import Model
 from components.core.metrics.paired import Difference
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 
 MLFLOW_URL = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""

@@ -10,7 +10,7 @@ from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
 from components.compare.variants import Model, read_json, read_model
-from components.core.records.records import AnnotationSet, read_annotations
+from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.paths import Paths

@@ -9,8 +9,9 @@ from pathlib import Path
 from components.compare import clip_sound
 from components.compare.params import CompareParams
 from components.compare.timeline import Span, spans
+from components.core.records.annotations import AnnotationSet, Video
 from components.core.records.masks import Segmentation, decode
-from components.core.records.records import AnnotationSet, Video, read_results
+from components.core.records.results import read_results
 from components.core.reports.overlay import category_colour, draw_masks
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths

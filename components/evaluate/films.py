@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from components.core.metrics.accumulate import Row
 from components.core.metrics.overlaps import VideoMasks
+from components.core.records.annotations import AnnotationSet, Video
+from components.core.records.checked_results import ResultsIndex, read_rows
 from components.core.records.masks import Segmentation
-from components.core.records.records import AnnotationSet, Video
-from components.core.records.results_reader import ResultsIndex, read_rows
 from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError

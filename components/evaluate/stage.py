@@ -9,8 +9,8 @@ from components.core.metrics.bootstrap import confidence_intervals
 from components.core.metrics.failures.tables import totals
 from components.core.metrics.failures.tally import FailureScores
 from components.core.metrics.score import Scores, score_indexed
-from components.core.records.records import read_annotations
-from components.core.records.results_reader import index_results
+from components.core.records.annotations import read_annotations
+from components.core.records.checked_results import index_results
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.records.annotations import Video
 from components.core.records.masks import decode
-from components.core.records.records import Video
 from components.core.reports.overlay import OverlayTrack, Picture, draw_masks
 from components.core.run.errors import AvisError
 from components.evaluate.films import FilmSource, overlay_tracks

@@ -9,7 +9,7 @@ import torch
 from components.core.clips.index import MediaEntry
 from components.core.clips.reader import read_seconds
 from components.core.media.audio_features import embed_seconds
-from components.core.records.records import Video
+from components.core.records.annotations import Video
 from components.core.run.files import replace_file, sha256_file
 from components.core.storage.base import Store
 from components.core.storage.names import all_names

@@ -13,7 +13,7 @@ from pathlib import Path
 from components.core.media.decode import MediaError
 from components.core.raw.frame_folder import FRAMES_SUFFIX, sha256_folder
 from components.core.raw.index import RawEntry, Status
-from components.core.records.records import ManifestEntry
+from components.core.raw.manifest import ManifestEntry
 from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 
 from components.core.raw.index import RawEntry, Status
-from components.core.records.records import ManifestEntry
+from components.core.raw.manifest import ManifestEntry
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

@@ -8,7 +8,8 @@ from math import fsum
 from pathlib import Path
 from statistics import fmean
 
-from components.core.records.records import AnnotationSet, read_annotations, read_results
+from components.core.records.annotations import AnnotationSet, read_annotations
+from components.core.records.results import read_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
-from components.core.records.records import AnnotationSet, Result, read_annotations, write_results
+from components.core.records.annotations import AnnotationSet, read_annotations
+from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths

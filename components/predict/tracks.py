@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from components.core.records.masks import encode, is_empty
-from components.core.records.records import Result
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.predict.params import PredictParams
 from models.checkpoints.saved import ModelCard, load_model

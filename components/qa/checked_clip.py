@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.records.annotations import intervals_problem
 from components.core.records.masks import compress_all
-from components.core.records.records import intervals_problem
 from components.qa.label_files import ClipItem
 from components.qa.measures.jpeg import jpeg_size
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.core.clips.index import MediaEntry
-from components.core.records.records import SPLITS
+from components.core.records.annotations import SPLITS
 from components.qa.checked_clip import Clip
 from components.qa.label_files import SplitDocument
 from components.qa.tables.agreements import Agreement

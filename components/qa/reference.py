@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from components.core.records.records import SPLITS
+from components.core.records.annotations import SPLITS
 from components.core.run.errors import AvisError
 
 COUNTS = (

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from components.core.records.records import SPLITS
+from components.core.records.annotations import SPLITS
 from components.core.run.engine import run_items
 from components.core.run.files import write_text
 from components.core.run.params import EngineParams

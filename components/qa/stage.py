@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.core.clips.index import read_media_index
 from components.core.raw.clip_names import source_of
-from components.core.records.records import SPLITS
+from components.core.records.annotations import SPLITS
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, write_json

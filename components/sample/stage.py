@@ -7,14 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.core.records.records import (
-    AnnotationSet,
-    ManifestEntry,
-    Track,
-    Video,
-    write_annotations,
-    write_manifest,
-)
+from components.core.raw.manifest import ManifestEntry, write_manifest
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import remove_leftovers, sha256_file

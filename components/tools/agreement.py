@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core.metrics.score import score
+from components.core.records.annotations import AnnotationSet, Track, Video, read_annotations
 from components.core.records.masks import decode, encode
-from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.qa.tables.agreements import Agreement

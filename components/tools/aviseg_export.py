@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from components.core.media.decode import read_sound
 from components.core.raw.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
 from components.core.raw.index import read_raw_index
-from components.core.records.records import SPLITS, Video, read_annotations
+from components.core.records.annotations import SPLITS, Video, read_annotations
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, safe_name, write_bytes

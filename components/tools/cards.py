@@ -8,8 +8,8 @@ from typing import Any
 
 from components.core.clips.index import read_media_index
 from components.core.raw.index import read_raw_index
+from components.core.records.annotations import SPLITS, AnnotationSet, read_annotations
 from components.core.records.masks import is_empty
-from components.core.records.records import SPLITS, AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.lineage import code_version, data_version

@@ -12,7 +12,7 @@ from components.annotate.frame_rate import one_frame_a_second
 from components.annotate.merge import unite_all
 from components.annotate.parsing.archives import write_zip
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 

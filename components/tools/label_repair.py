@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.records.annotations import intervals_problem
 from components.core.records.masks import area, bounding_box, decode, encode
-from components.core.records.records import intervals_problem
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

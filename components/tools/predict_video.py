@@ -14,7 +14,7 @@ from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
 from components.core.media.decode import ClipReader, probe, stream_sound
 from components.core.records.masks import is_empty
-from components.core.records.records import Result
+from components.core.records.results import Result
 from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json

@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from components.core.records.annotations import Track, Video
 from components.core.records.masks import clip_overlap, seen_codes
-from components.core.records.records import Result, Track, Video
+from components.core.records.results import Result
 from components.qa.tables.suspicions import Suspicion
 
 CANDIDATES = 20  # of a clip, by score

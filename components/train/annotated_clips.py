@@ -14,8 +14,8 @@ from components.core.clips.reader import (
     scaled_size,
     seconds_of_sound,
 )
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.train.batch import TrainingClip
 from components.train.params import TrainParams

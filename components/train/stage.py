@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from components.core.clips.index import common_features, common_frame_rate_hz
+from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.masks import is_empty
-from components.core.records.records import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from components.core.records.records import SPLITS, read_annotations
+from components.core.records.annotations import SPLITS, read_annotations
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.qa.tables.agreements import Agreement, write_agreements

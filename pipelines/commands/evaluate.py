@@ -12,8 +12,8 @@ from components.core.metrics.bootstrap import LEVEL_PERCENT, confidence_interval
 from components.core.metrics.paired import Difference, paired_differences
 from components.core.metrics.protocols import PROTOCOLS, Protocol
 from components.core.metrics.score import Scores, numbers, protocols_of, score_indexed
-from components.core.records.records import read_annotations
-from components.core.records.results_reader import ResultsIndex, index_results
+from components.core.records.annotations import read_annotations
+from components.core.records.checked_results import ResultsIndex, index_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import EngineParams, read_block

@@ -14,8 +14,9 @@ from components.core.clips.index import read_media_index, write_media_index
 from components.core.raw.clip_names import source_of, video_id_of
 from components.core.raw.forgotten import Forgotten, ForgottenVideos
 from components.core.raw.index import read_raw_index, write_raw_index
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.raw.manifest_table import read_manifest_table
-from components.core.records.records import ManifestEntry, read_annotations, write_annotations, write_manifest
+from components.core.records.annotations import read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_bytes
 from components.core.run.params import read_block, read_dataset

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from components.core.records.records import ManifestEntry, read_manifest, write_manifest
+from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.params import read_block

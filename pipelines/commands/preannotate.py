@@ -13,7 +13,13 @@ from components.annotate.formats import find_format
 from components.annotate.formats.label_studio_writer import tasks, write_tasks
 from components.annotate.merge import unite_all
 from components.core.clips.index import MediaEntry, read_media_index
-from components.core.records.records import SPLITS, AnnotationSet, Video, read_annotations, write_annotations
+from components.core.records.annotations import (
+    SPLITS,
+    AnnotationSet,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths

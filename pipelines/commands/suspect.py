@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from components.core.records.records import Track, read_annotations
+from components.core.records.annotations import Track, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.annotate.params import AnnotateParams
-from components.core.records.records import ManifestEntry, read_manifest, write_manifest
+from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.git import git, git_bytes

@@ -14,16 +14,14 @@ import pytest
 
 from components.core.raw.forgotten import Forgotten, ForgottenVideos
 from components.core.raw.index import read_raw_index
+from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
 from components.core.records import masks
-from components.core.records.records import (
+from components.core.records.annotations import (
     AnnotationSet,
-    ManifestEntry,
     Track,
     Video,
     read_annotations,
-    read_manifest,
     write_annotations,
-    write_manifest,
 )
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

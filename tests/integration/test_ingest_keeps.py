@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.core.raw.index import RawEntry
-from components.core.records.records import ManifestEntry, write_manifest
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams

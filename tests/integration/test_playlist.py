@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.records.records import read_manifest
+from components.core.raw.manifest import read_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

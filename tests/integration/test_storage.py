@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from components.core.raw.frame_folder import sha256_folder
-from components.core.records.records import ManifestEntry, write_manifest
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from components.core.records.annotations import read_annotations
 from components.core.records.masks import decode
-from components.core.records.records import read_annotations, read_results
+from components.core.records.results import read_results
 from components.core.run.files import write_json
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -9,8 +9,9 @@ import numpy as np
 
 from components.core.metrics.counts_file import CountsFile, write_counts
 from components.core.metrics.score import Scores, score
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.results import Result
 
 LENGTH, SIDE = 4, 16
 CATEGORIES = {1: "bell", 2: "horn"}

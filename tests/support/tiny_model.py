@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from components.core.clips.index import MediaEntry, read_media_index, write_media_index
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.files import write_json
 from components.core.run.paths import Paths
 

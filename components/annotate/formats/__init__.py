@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from components.annotate.capabilities import PARTS
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.core.records.records import AnnotationSet, read_annotations, write_annotations
+from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
 
 
 def _recognise(look: Look) -> str | None:

@@ -18,8 +18,8 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
 from components.annotate.track_builder import Gathering, missing_frames, same_size
 from components.core.records import masks
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.json_rows import JsonObject, read_object
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

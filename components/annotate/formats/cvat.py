@@ -23,8 +23,8 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.formats.cvat_writer import write
 from components.annotate.parsing.xml_files import parse_xml, whole_attribute
 from components.annotate.track_builder import Gathering
+from components.core.records.annotations import Video
 from components.core.records.masks import encode
-from components.core.records.records import Video
 from components.core.run.errors import AvisError
 
 _VIDEO_ENDINGS = {".mp4", ".mkv", ".webm", ".mov", ".avi"}

@@ -14,8 +14,8 @@ import numpy as np
 
 from components.annotate.capabilities import count
 from components.annotate.parsing.target_folder import new_folder
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 

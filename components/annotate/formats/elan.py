@@ -10,7 +10,7 @@ from components.annotate.capabilities import PARTS
 from components.annotate.formats import Format
 from components.annotate.parsing.target_folder import new_folder
 from components.annotate.sound_labels import sounding_of
-from components.core.records.records import AnnotationSet, Video
+from components.core.records.annotations import AnnotationSet, Video
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

@@ -19,9 +19,9 @@ from components.annotate.parsing.fields import mapping, numbers, whole
 from components.annotate.parsing.label_studio_rle import decode_brush
 from components.annotate.parsing.label_studio_video import rectangles
 from components.annotate.track_builder import Gathering, missing_frames, same_size
+from components.core.records.annotations import AnnotationSet, Video
 from components.core.records.json_rows import read_list
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet, Video
 from components.core.run.errors import AvisError
 
 _MASKS = ("brushlabels", "brush", "polygonlabels", "polygon")

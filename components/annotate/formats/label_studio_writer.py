@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from components.annotate.parsing.label_studio_rle import encode_brush
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.files import replace_file
 
 DECIMALS = 6  # of pixels, when percents become pixels again

@@ -23,8 +23,8 @@ from components.annotate.parsing.mots import (
 )
 from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering
+from components.core.records.annotations import AnnotationSet
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet
 
 
 def _recognise(look: Look) -> str | None:

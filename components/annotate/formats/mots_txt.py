@@ -21,7 +21,7 @@ from components.annotate.parsing.mots import (
 from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

@@ -14,8 +14,8 @@ from components.annotate.parsing.label_pictures import by_video, frame_number, p
 from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
+from components.core.records.annotations import AnnotationSet
 from components.core.records.json_rows import read_object
-from components.core.records.records import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from components.annotate.capabilities import count
 from components.annotate.track_builder import Gathering, missing_frames, same_size
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 
 MOST_PIXELS = 100_000_000  # of one picture: far beyond any video, far below what fills the memory

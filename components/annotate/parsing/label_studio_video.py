@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.annotate.parsing.fields import mapping, whole
-from components.core.records.records import Video
+from components.core.records.annotations import Video
 from components.core.run.errors import AvisError
 
 _SIDES = ("x", "y", "width", "height", "rotation")

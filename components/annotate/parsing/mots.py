@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.records.records import Video
+from components.core.records.annotations import Video
 from components.core.run.errors import AvisError
 
 SAMPLE_RATE_HZ = 16_000

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.records import masks
-from components.core.records.records import Result, Track, Video
+from components.core.records.annotations import Track, Video
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 
 Floats = NDArray[np.float64]

@@ -21,14 +21,15 @@ from components.core.metrics.failures.tally import FailureScores, VideoFailures,
 from components.core.metrics.failures.video import inspect
 from components.core.metrics.overlaps import VideoMasks, measure
 from components.core.metrics.protocols import PROTOCOLS, Protocol, Summary, summarise
-from components.core.records.records import AnnotationSet, Result, Track, Video, read_annotations
-from components.core.records.results_reader import (
+from components.core.records.annotations import AnnotationSet, Track, Video, read_annotations
+from components.core.records.checked_results import (
     NumberedResult,
     ResultsIndex,
     index_results,
     read_rows,
     results_of,
 )
+from components.core.records.results import Result
 from components.core.run.engine import Outcome, progress_bar, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

@@ -1,4 +1,4 @@
-"""A manifest as columns: a million rows in a second, by the rules of records.read_manifest.
+"""A manifest as columns: a million rows in a second, by the rules of manifest.read_manifest.
 
 Whatever is unusual about a file is left to the reader that goes row by row, which knows what to say about it.
 """
@@ -6,7 +6,6 @@ Whatever is unusual about a file is left to the reader that goes row by row, whi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pyarrow
@@ -14,13 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from components.core.records.records import SPLITS, ManifestEntry, read_manifest
+from components.core.raw.manifest import ManifestEntry, manifest_schema, read_manifest, table_of
+from components.core.records.annotations import SPLITS
 
-_NAMES = tuple(field.name for field in fields(ManifestEntry))
-_SECONDS = ("start_s", "end_s")
-MANIFEST_SCHEMA = pyarrow.schema(
-    [(name, pyarrow.float64() if name in _SECONDS else pyarrow.string()) for name in _NAMES]
-)
+MANIFEST_SCHEMA = manifest_schema()
 _SAFE_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$"  # as files.safe_name
 _ROWS_AT_ONCE = 50_000
 
@@ -33,7 +29,7 @@ def read_manifest_table(path: Path) -> pyarrow.Table:
     """
     table = _quick(path)
     pyarrow.default_memory_pool().release_unused()  # reading takes some times the table
-    return _table(read_manifest(path)) if table is None else table
+    return table_of(read_manifest(path)) if table is None else table
 
 
 def entries_of(table: pyarrow.Table) -> Iterator[ManifestEntry]:
@@ -43,11 +39,6 @@ def entries_of(table: pyarrow.Table) -> Iterator[ManifestEntry]:
             yield ManifestEntry(**row)
 
 
-def _table(entries: list[ManifestEntry]) -> pyarrow.Table:
-    columns = [[getattr(entry, name) for entry in entries] for name in _NAMES]
-    return pyarrow.table(dict(zip(_NAMES, columns, strict=True)), schema=MANIFEST_SCHEMA)
-
-
 def _quick(path: Path) -> pyarrow.Table | None:
     """The manifest, None unless every row is plainly right."""
     try:
@@ -55,11 +46,11 @@ def _quick(path: Path) -> pyarrow.Table | None:
         names = table.column_names
         if not len(table) or len(set(names)) < len(names) or not {"video_id", "source"} <= set(names):
             return None
-        columns = {name: _column(table, name) for name in _NAMES}
+        columns = {name: _column(table, name) for name in MANIFEST_SCHEMA.names}
     except (pyarrow.ArrowException, OSError, ValueError):
         return None
     found = pyarrow.table(columns, schema=MANIFEST_SCHEMA)
-    return found if set(names) <= set(_NAMES) and _is_right(found) else None
+    return found if set(names) <= set(MANIFEST_SCHEMA.names) and _is_right(found) else None
 
 
 def _read_csv(path: Path) -> pyarrow.Table:
@@ -88,7 +79,7 @@ def _column(table: pyarrow.Table, name: str) -> pyarrow.ChunkedArray | pyarrow.A
     if pyarrow.types.is_string(column.type):
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), None, column)
-    elif name not in _SECONDS and not pyarrow.types.is_null(column.type):
+    elif MANIFEST_SCHEMA.field(name).type == pyarrow.string() and not pyarrow.types.is_null(column.type):
         raise ValueError(f"{name} is not text")
     return column.cast(MANIFEST_SCHEMA.field(name).type)
 

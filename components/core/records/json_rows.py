@@ -2,6 +2,7 @@
 
 import mmap
 import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ class JsonObject:
             return default
         return _decode(self._fields[key], f"{self._path}, field {key}")
 
-    def rows(self, key: str) -> Iterator[tuple[str, Any]]:
+    def rows(self, key: str, kind: Any = Any) -> Iterator[tuple[str, Any]]:
         """Each row of the list `key`, decoded, with its place for messages ("a.json, videos[3]").
+
+        Args:
+            kind: a struct of the fields that are wanted; a row that is no object has none of them.
 
         Raises:
             AvisError: there is no such list, or a row is no valid JSON.
@@ -43,7 +47,7 @@ class JsonObject:
         raw = self._fields.get(key)
         if raw is None or bytes(memoryview(raw)[:1]) != b"[":
             raise AvisError(f"the list {key!r} is missing", where=str(self._path))
-        return _rows(raw, self._path, key)
+        return _rows(raw, self._path, key, kind)
 
 
 def read_object(path: Path, what: str) -> JsonObject:
@@ -101,11 +105,12 @@ def _map(path: Path, what: str) -> memoryview:
     return content[len(_BYTE_ORDER_MARK) :] if content[:3] == _BYTE_ORDER_MARK else content
 
 
-def _rows(raw: msgspec.Raw, path: Path, key: str | None) -> Iterator[tuple[str, Any]]:
-    place = f"{path}, row {{}}" if key is None else f"{path}, {key}[{{}}]"
+def _rows(raw: msgspec.Raw, path: Path, key: str | None, kind: Any = Any) -> Iterator[tuple[str, Any]]:
+    place = f"{path}, row" if key is None else f"{path}, {key}"
     for index, row in enumerate(list_rows(raw, str(path))):
-        where = place.format(index)
-        yield where, _decode(row, where)
+        where = f"{place} {index}" if key is None else f"{place}[{index}]"
+        is_object = kind is Any or bytes(memoryview(row)[:1]) == b"{"
+        yield where, _decode(row, where, kind) if is_object else kind()
 
 
 def _decode(raw: memoryview | msgspec.Raw, where: str, kind: Any = Any) -> Any:
@@ -127,3 +132,17 @@ def _near(raw: memoryview | msgspec.Raw, error: Exception) -> str:
     text = bytes(memoryview(raw)[max(0, int(at[1]) - 40) : int(at[1]) + 20])
     hint = ", and NaN or Infinity is no number in JSON" if re.search(rb"[:,[\s-](NaN|Infinity)", text) else ""
     return f" near {text.decode(errors='replace')!r}{hint}"
+
+
+def whole_number(value: object, where: str, field: str) -> int:
+    """The value of a field, which must be a whole number; raises AvisError naming it."""
+    if type(value) is not int:
+        raise AvisError(f"{reprlib.repr(value)} is no whole number", where=f"{where}, field {field}")
+    return value
+
+
+def text(value: object, where: str, field: str) -> str:
+    """The value of a field, which must be a text that is not empty; raises AvisError naming it."""
+    if not isinstance(value, str) or not value:
+        raise AvisError(f"{reprlib.repr(value)} is no text", where=f"{where}, field {field}")
+    return value

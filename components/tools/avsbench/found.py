@@ -11,7 +11,7 @@ from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds
 from components.core.media.decode import stream_sound
 from components.core.records.masks import decode
-from components.core.records.records import Result
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.predict.params import PredictParams
 from components.predict.tracks import Predictor

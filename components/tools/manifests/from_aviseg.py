@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.core.raw.clip_names import video_id_of
-from components.core.records.records import SPLITS, ManifestEntry
+from components.core.raw.manifest import ManifestEntry
+from components.core.records.annotations import SPLITS
 from components.core.run.errors import AvisError
 from components.tools.manifests.from_names import Named, manifest_from_names, read_names, source_text
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from components.core.raw.clip_names import clip_name, video_id_of, youtube_id_of
-from components.core.records.records import ManifestEntry
+from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 
 _SCHEMES = ("http", "https", "s3", "file")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.core.raw.clip_names import parse_clip_name, video_id_of
-from components.core.records.records import SPLITS, ManifestEntry
+from components.core.raw.manifest import ManifestEntry
+from components.core.records.annotations import SPLITS
 from components.core.run.errors import AvisError
 
 _MEDIA = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi"}

@@ -8,7 +8,7 @@ from typing import Any
 import yt_dlp
 
 from components.core.raw.clip_names import youtube_id_of
-from components.core.records.records import ManifestEntry
+from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.download import check_cookies, listing_options
 from components.ingest.network_guard import guard_for, guarded

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import clip_overlap, seen_codes
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 
 Kind = Literal["kept", "redrawn", "relabelled", "removed", "added"]

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from components.core.clips.index import MediaEntry
 from components.core.clips.reader import read_frame
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import bounding_box, encode, is_empty
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.tools.preannotate.prompts import FramePrompt, TrackPrompts
 

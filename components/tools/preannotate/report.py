@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from components.core.records.annotations import AnnotationSet
 from components.core.records.masks import decode
-from components.core.records.records import AnnotationSet
 from components.core.run.files import write_text
 from components.tools.preannotate.corrections import KINDS, Change, Corrections
 

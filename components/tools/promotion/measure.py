@@ -24,7 +24,8 @@ def measure_model(model: Path, out: Path) -> None:
     """
     from components.core.metrics.counts_file import write_counts
     from components.core.metrics.score import score_files
-    from components.core.records.records import read_annotations, write_results
+    from components.core.records.annotations import read_annotations
+    from components.core.records.results import write_results
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths
     from components.predict.params import PredictParams

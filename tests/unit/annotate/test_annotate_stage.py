@@ -9,8 +9,14 @@ import pytest
 
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import Imported, annotate
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.records.masks import decode, encode
-from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.tracking.run import Run

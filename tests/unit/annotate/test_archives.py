@@ -10,8 +10,14 @@ import pytest
 
 from components.annotate.exports import read_sources
 from components.annotate.parsing import archives
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.tools.convert import convert
 

@@ -6,8 +6,14 @@ import pytest
 
 from components.annotate.exports import detect_format, read_sources
 from components.annotate.formats import Hints, Reading, find_format
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.records.masks import decode, encode
-from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.tools.convert import convert
 

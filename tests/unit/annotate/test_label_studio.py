@@ -8,8 +8,8 @@ import pytest
 from components.annotate.exports import read_sources
 from components.annotate.formats.label_studio_writer import tasks, write_tasks
 from components.annotate.parsing.label_studio_rle import decode_brush, encode_brush
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, encode
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.tools.convert import convert
 

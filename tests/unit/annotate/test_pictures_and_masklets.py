@@ -10,8 +10,8 @@ from PIL import Image
 
 from components.annotate.exports import Source, read_sources
 from components.annotate.formats import find_format
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, encode
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.tools.convert import write_target
 

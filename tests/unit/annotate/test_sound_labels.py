@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.tools.convert import convert
 

@@ -5,7 +5,7 @@ import pytest
 from components.annotate.params import Shares, SplitParams
 from components.annotate.splits import settle_shared_sources, split_by_hash, split_of_file
 from components.core.raw.clip_names import source_of
-from components.core.records.records import ManifestEntry
+from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 
 ADDRESS = "https://www.youtube.com/watch?v=9h7btHpA52U&t=3s"

@@ -21,14 +21,8 @@ from components.compare.stage import compare
 from components.core.metrics.counts_file import read_counts, write_counts
 from components.core.metrics.score import numbers, score
 from components.core.records import masks
-from components.core.records.records import (
-    AnnotationSet,
-    Result,
-    Track,
-    Video,
-    write_annotations,
-    write_results,
-)
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
+from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.evaluate.tables import clip_csv

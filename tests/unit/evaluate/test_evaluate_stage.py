@@ -20,16 +20,15 @@ from components.core.metrics.bootstrap import confidence_intervals
 from components.core.metrics.failures.frame_causes import CAUSES
 from components.core.metrics.score import score, score_indexed
 from components.core.records import masks
-from components.core.records.records import (
+from components.core.records.annotations import (
     AnnotationSet,
-    Result,
     Track,
     Video,
     read_annotations,
     write_annotations,
-    write_results,
 )
-from components.core.records.results_reader import index_results
+from components.core.records.checked_results import index_results
+from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

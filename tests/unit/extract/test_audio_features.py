@@ -22,7 +22,7 @@ from components.core.clips.index import FEATURES_OF_SOURCE, read_media_index
 from components.core.clips.reader import read_features, read_sound, seconds_of_sound
 from components.core.media.audio_features import BLOCK_S, embed_seconds
 from components.core.raw.index import RawEntry, Status, write_raw_index
-from components.core.records.records import Video
+from components.core.records.annotations import Video
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams

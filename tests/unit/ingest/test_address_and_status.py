@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.raw.index import RawIndex, Status, write_raw_index
-from components.core.records.records import ManifestEntry
+from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.address import SourceKind, parse_source
 from components.ingest.fetch import new_row

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.core.raw.index import RawEntry, Status, write_raw_index
-from components.core.records.records import ManifestEntry, write_manifest
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.journal import Journal
 from components.core.run.paths import Paths

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.raw.index import RawEntry, Status, read_raw_index, write_raw_index
-from components.core.records.records import ManifestEntry, write_manifest
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 
 from components.core.records import masks
-from components.core.records.records import (
-    AnnotationSet,
-    Result,
-    Track,
-    Video,
-    write_annotations,
-    write_results,
-)
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
+from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths

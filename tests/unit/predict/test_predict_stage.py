@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
 from components.core.records.masks import decode
-from components.core.records.records import AnnotationSet, read_annotations, read_results, write_annotations
+from components.core.records.results import read_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.predict.params import PredictParams

@@ -14,8 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from components.core.clips.index import read_media_index
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.records.masks import decode, encode
-from components.core.records.records import AnnotationSet, Track, Video, write_annotations
 from components.core.run.paths import Paths
 from components.qa.checks import chosen_checks
 from components.qa.dataset import Dataset

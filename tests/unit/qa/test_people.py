@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.core.records.records import read_annotations, write_annotations
+from components.core.records.annotations import read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.tracking.run import Run

@@ -10,8 +10,9 @@ import av
 import numpy as np
 import pytest
 
+from components.core.raw.manifest import read_manifest
 from components.core.records import masks
-from components.core.records.records import read_annotations, read_manifest
+from components.core.records.annotations import read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from components.core.raw.index import Status
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.records import masks
-from components.core.records.records import (
+from components.core.records.annotations import (
     AnnotationSet,
-    ManifestEntry,
     Track,
     Video,
     read_annotations,
     write_annotations,
-    write_manifest,
 )
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams

@@ -7,7 +7,7 @@ import pytest
 from components.core.clips.index import MediaEntry, write_media_index
 from components.core.raw.index import RawEntry, Status, write_raw_index
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Track, Video, write_annotations
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths

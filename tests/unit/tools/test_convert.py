@@ -15,8 +15,8 @@ from components.annotate.capabilities import PARTS, cannot_hold
 from components.annotate.exports import read_sources
 from components.annotate.formats import find_format, formats
 from components.annotate.merge import unite_all
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, encode, is_empty
-from components.core.records.records import AnnotationSet, Track, Video
 from components.tools.convert import write_target
 
 BOTH = [name for name, entry in formats().items() if entry.read and entry.write]

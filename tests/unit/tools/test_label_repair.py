@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.core.records.annotations import read_annotations
 from components.core.records.masks import decode, encode
-from components.core.records.records import read_annotations
 from components.core.run.errors import AvisError
 from components.tools.label_repair import fix_file
 from pipelines.commands.qa import fix

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.raw.clip_names import clip_name, parse_clip_name, source_of, youtube_id_of
-from components.core.records.records import ManifestEntry, read_manifest
+from components.core.raw.manifest import ManifestEntry, read_manifest
 from components.core.run.errors import AvisError
 from components.tools.manifests.from_aviseg import manifest_from_aviseg
 from components.tools.manifests.from_ids import manifest_from_ids

@@ -13,7 +13,7 @@ from components.core.clips.reader import seconds_of_sound
 from components.core.media.audio_features import encoder_fingerprint
 from components.core.media.decode import probe, read_clip, read_sound
 from components.core.records.masks import decode
-from components.core.records.records import Result
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.storage.folder import FolderStore

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.core.records.annotations import Track, Video
 from components.core.records.masks import encode
-from components.core.records.records import Result, Track, Video
+from components.core.records.results import Result
 from components.tools.suspicion import suspect
 
 HEIGHT, WIDTH, FRAMES = 40, 60, 4

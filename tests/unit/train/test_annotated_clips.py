@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from components.core.records.records import AnnotationSet
+from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.train.annotated_clips import AnnotatedClips

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.core.records.records import read_annotations, write_annotations
+from components.core.records.annotations import read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths

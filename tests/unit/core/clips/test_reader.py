@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.clips.reader import cut_seconds, read_seconds, read_sound, seconds_of_sound
-from components.core.records.records import Video
+from components.core.records.annotations import Video
 from components.core.run.errors import AvisError
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from components.core.metrics.score import score
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.results import Result
 
 SIZED = ("AP_small", "AP_medium", "AP_large")
 HEIGHT, WIDTH = 12, 16

@@ -21,7 +21,8 @@ from components.core.metrics.failures.video import inspect
 from components.core.metrics.failures.words import findings
 from components.core.metrics.overlaps import Overlaps, Side, VideoMasks, measure
 from components.core.records import masks
-from components.core.records.records import Result, Track, Video
+from components.core.records.annotations import Track, Video
+from components.core.records.results import Result
 
 HEIGHT, WIDTH = 20, 40
 CATEGORIES = (1, 2, 3)

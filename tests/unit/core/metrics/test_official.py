@@ -8,7 +8,8 @@ import pytest
 
 from components.core.metrics.score import evaluate_files, rounded, score
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.results import Result
 
 DATA = Path(__file__).parents[3] / "data"
 OUR_NAMES = {

@@ -19,7 +19,8 @@ from components.core.metrics.bootstrap import confidence_intervals, video_draws
 from components.core.metrics.counts_file import read_counts, write_counts
 from components.core.metrics.paired import paired_differences
 from components.core.metrics.score import score
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.results import Result
 from tests.unit.core.metrics.test_corrected import HEIGHT, WIDTH, encoded, scenes
 
 

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.core.raw import manifest_table
+from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
 from components.core.raw.manifest_table import MANIFEST_SCHEMA, entries_of, read_manifest_table
-from components.core.records.records import ManifestEntry, read_manifest, write_manifest
 from components.core.run.errors import AvisError
 
 ENTRIES = [

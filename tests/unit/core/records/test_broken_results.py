@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.core.metrics.score import score_files
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Track, Video, write_annotations
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.run.errors import AvisError
 
 MASK = masks.encode(np.eye(6, 8, dtype=bool))

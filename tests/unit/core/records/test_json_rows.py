@@ -3,8 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.records.json_rows import read_list, read_object
-from components.core.records.records import AnnotationSet, Track, Video, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 
 

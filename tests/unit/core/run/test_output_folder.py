@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.core.raw.index import RawEntry, Status, read_raw_index, write_raw_index
-from components.core.records.records import ManifestEntry, write_manifest
+from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.output_folder import refuse_foreign_files
 from components.core.run.params import EngineParams

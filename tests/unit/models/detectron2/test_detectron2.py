@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.records.records import read_results
+from components.core.records.results import read_results
 from components.core.run.paths import Paths
 from tests.support.tiny_model import write_square_set
 

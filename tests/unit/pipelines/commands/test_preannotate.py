@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.core.records.records import read_annotations
+from components.core.records.annotations import read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.qa.tables.suspicions import read_suspicions

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import encode
-from components.core.records.records import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 from components.tools.preannotate.corrections import compare
 from components.tools.preannotate.report import write_report

@@ -10,7 +10,8 @@ import pytest
 
 from components.core.metrics.counts_file import write_counts
 from components.core.metrics.score import score
-from components.core.records.records import AnnotationSet, Result, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.evaluate.tables import clip_csv

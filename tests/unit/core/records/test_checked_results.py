@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from components.core.metrics.score import evaluate_files, score_files
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Track, Video, write_annotations
-from components.core.records.results_file import Rows, scan
+from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
+from components.core.records.results_on_disk import Rows, scan
 from components.core.run.errors import AvisError
 
 FULL = masks.encode(np.ones((6, 8), dtype=bool))
@@ -80,7 +80,7 @@ def test_two_rows_with_one_id(tmp_path, ground_truth):
 
 @pytest.mark.parametrize("block_bytes", [7, 1 << 24])
 def test_a_cut_off_file(tmp_path, ground_truth, monkeypatch, block_bytes):
-    monkeypatch.setattr("components.core.records.results_file._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("components.core.records.results_on_disk._BLOCK_BYTES", block_bytes)
     whole = json.dumps([row(), row(score=0.7), row(score=0.8)])
     ends = [whole.index("}, {") + 1, whole.index("}, {") + 2, whole.index("0.7") + 1, len(whole) - 20]
     for end in [*ends, len(whole) - 1]:
@@ -120,7 +120,7 @@ def test_a_file_that_is_no_list(tmp_path, ground_truth, text, message):
     st.integers(1, 30),
 )
 def test_rows_are_found_wherever_the_blocks_end(tmp_path, monkeypatch, rows, indent, ascii_only, block_bytes):
-    monkeypatch.setattr("components.core.records.results_file._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("components.core.records.results_on_disk._BLOCK_BYTES", block_bytes)
     path = tmp_path / "rows.json"
     text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
     path.write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core.records import masks
-from components.core.records.records import AnnotationSet, Result, Video
-from components.core.records.results_file import BrokenListError, Rows, scan
+from components.core.records.annotations import AnnotationSet, Video
+from components.core.records.results import Result
+from components.core.records.results_on_disk import BrokenListError, Rows, scan
 from components.core.run.errors import AvisError
 
 NumberedResult = tuple[int, Result]  # (row in the file, predicted track)
