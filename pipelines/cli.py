@@ -60,7 +60,9 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     try:
         from components.core.run.errors import AvisError
+        from components.core.run.process import spin_briefly
 
+        spin_briefly()
         app()
     except AvisError as error:
         print(f"avis: {error}", file=sys.stderr)

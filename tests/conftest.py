@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from components.core.run.process import spin_briefly
+
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+spin_briefly()  # some tests, and what they start, have more threads than one
 
 # A busy machine is no error of a test.
 ANYWHERE = {

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
+from components.core.run.process import SPIN_VARIABLES
 from components.train.checkpoint import load_checkpoint
 from components.train.distributed import Stopped, Team, backend, out_of_memory
 from components.train.launch import most_that_share
@@ -69,9 +70,11 @@ def _connect(ray: Any, engine: EngineParams) -> None:
     local: dict[str, Any] = {}
     if not os.environ.get("RAY_ADDRESS"):
         local = {"num_cpus": engine.workers or None, "include_dashboard": False}
+    # A cluster was started by hand, and its workers load torch before they run any code of ours.
+    spin = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
     try:
         # what workers have to say comes through the queue; Ray's own log of them would bury it
-        ray.init(log_to_driver=False, logging_level="warning", **local)
+        ray.init(log_to_driver=False, logging_level="warning", runtime_env={"env_vars": spin}, **local)
     except (ConnectionError, RuntimeError) as error:
         raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS", passing=True) from None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 from tests.integration.test_train_distributed import ENVIRONMENT, Project
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
@@ -27,7 +28,7 @@ def start(project: Project, workers: int = 2) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "components.train", "--variant", "tiny"],
         cwd=project.root,
-        env={key: value for key, value in ENVIRONMENT.items() if key != "RAY_ADDRESS"},
+        env={key: value for key, value in ENVIRONMENT.items() if key not in ("RAY_ADDRESS", *SPIN_VARIABLES)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -51,6 +52,8 @@ def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
         if "RayTrainWorker" in " ".join(child.cmdline())
     ]
     assert len(workers) == 2
+    for worker in workers:
+        assert BRIEF_SPIN.items() <= worker.environ().items()  # set before it could load torch
     os.kill(workers[1].pid, 9)
     said, errors = process.communicate(timeout=400)
     assert process.returncode == 0, said + errors

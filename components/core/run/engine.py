@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
+from components.core.run.process import spin_briefly
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -227,6 +228,7 @@ def _own_process(module: str) -> ProcessPool:
 
 def _isolated_attempt(function: Callable[[I], R], key: str, item: I, timeout_s: float | None) -> Outcome[R]:
     """Run in a Ray worker, in a process of its own: hanging and crashing end as they do locally."""
+    spin_briefly()  # the cluster was started by hand
     start = time.monotonic()
     pool = _own_process(_module_of(function))
     future = pool.schedule(_attempt, args=(function, key, item), timeout=timeout_s)

@@ -19,6 +19,10 @@ NO_TELEMETRY = {
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+# How long the threads of OpenMP (torch has GNU's) spin at a barrier before they sleep, in turns of a loop;
+# its default is 300000. Chosen by benchmarks/results/shared-machine-2026-11-29-cpu.md.
+BRIEF_SPIN = {"GOMP_SPINCOUNT": "10000"}
+SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 FAILED_FOR_NOW = 75  # EX_TEMPFAIL of sysexits.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _USER_CAN_FIX = {
@@ -38,6 +42,16 @@ def disable_telemetry() -> None:
     """Tell the libraries not to report usage to their makers, unless the user has set otherwise."""
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
+
+
+def spin_briefly() -> None:
+    """Let this process and its children leave a core soon when they wait, unless the user has set otherwise.
+
+    Beside other work a thread that spins keeps from its core the very thread that it waits for. To be called
+    before torch is loaded: libgomp reads this once.
+    """
+    if not any(name in os.environ for name in SPIN_VARIABLES):
+        os.environ.update(BRIEF_SPIN)
 
 
 def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
@@ -66,6 +80,7 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
             143 after SIGTERM.
     """
     disable_telemetry()
+    spin_briefly()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what it warns of, the stage says itself
     signal.signal(signal.SIGTERM, _terminate)
     if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell (nohup)

@@ -12,6 +12,7 @@ import pytest
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
+from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
 TWO = EngineParams(workers=2)
 
@@ -28,6 +29,8 @@ def work(item: str) -> str:
         raise SystemExit(3)
     if item == "unpicklable":
         return lambda: None  # type: ignore[return-value]
+    if item == "spin":
+        return os.environ["GOMP_SPINCOUNT"]
     return item.upper()
 
 
@@ -60,9 +63,12 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed: uv pip install -e '.[ray]'")
     root = Path(__file__).parents[4]
+    root = Path(__file__).parents[3]
+    # a cluster started by hand knows nothing of what a stage sets
+    environment = {name: value for name, value in os.environ.items() if name not in SPIN_VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", ON_RAY, ",".join(names)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**environment, "PYTHONPATH": str(root)},
         cwd=root,
         capture_output=True,
         timeout=200,
@@ -76,7 +82,8 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
 def test_one_bad_item_stops_no_other(kind: str) -> None:
     names = ["a", "hang", "crash", "b", "raise", "exit", "unpicklable", "c"]
     if kind == "ray":
-        outcomes = by_key(worked_on_ray(names))
+        outcomes = by_key(worked_on_ray([*names, "spin"]))
+        assert outcomes.pop("spin").value == BRIEF_SPIN["GOMP_SPINCOUNT"]
     else:
         items = [(name, name) for name in names]
         outcomes = by_key(list(run_items(work, items, engine=TWO, timeout_s=3.0, label="test")))
