@@ -16,6 +16,17 @@ from components.core.run.errors import AvisError
 
 if TYPE_CHECKING:
     import pydantic
+from components.core.run.lineage import code_version
+from components.core.run.params import (
+    ALLOWED_BLOCKS,
+    PARAMS,
+    EngineParams,
+    read_block,
+    read_variant,
+    read_variant_names,
+)
+from components.core.run.paths import Paths
+from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 2
@@ -115,6 +126,17 @@ def _torch() -> Iterator[Finding]:
             "The demo does not need one. AVISeg does: an NVIDIA GPU with its driver; nvidia-smi must list it."
         )
         yield Finding("note", f"No GPU: trains on {os.cpu_count()} CPU cores", fix)
+
+
+def _spin() -> Iterator[Finding]:
+    """How long a thread that waits keeps its core: the stages have it from here, or both from the user."""
+    found = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
+    shown = " ".join(f"{name}={value}" for name, value in found.items())
+    if found == BRIEF_SPIN:
+        yield Finding("ok", f"Threads that wait leave their core soon: {shown}")
+    else:
+        fix = "Without these there would be a setting that was measured: docs/training.md."
+        yield Finding("note", f"Threads wait as your environment says: {shown or 'nothing'}", fix)
 
 
 def _codecs() -> Iterator[Finding]:
@@ -282,6 +304,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _python,
     _packages,
     _torch,
+    _spin,
     _codecs,
     _youtube,
     _weights,
