@@ -135,7 +135,7 @@ def _spin() -> Iterator[Finding]:
     if found == BRIEF_SPIN:
         yield Finding("ok", f"Threads that wait leave their core soon: {shown}")
     else:
-        fix = "Without these there would be a setting that was measured: docs/training.md."
+        fix = "Unset, they give way to the pipeline's own: docs/training.md, Beside other work."
         yield Finding("note", f"Threads wait as your environment says: {shown or 'nothing'}", fix)
 
 
