@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from components.core.run.errors import AvisError
+from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
 if TYPE_CHECKING:
     import pydantic
-from components.core.run.lineage import code_version
-from components.core.run.params import (
-    ALLOWED_BLOCKS,
-    PARAMS,
-    EngineParams,
-    read_block,
-    read_variant,
-    read_variant_names,
-)
-from components.core.run.paths import Paths
-from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 2
@@ -69,6 +59,17 @@ def examine() -> bool:
                 console.print(f"        [dim]{escape(finding.fix)}[/dim]")
     console.print("\nEverything that `make demo` needs is here." if able else "\n`make demo` cannot run yet.")
     return able
+
+
+def _spin() -> Iterator[Finding]:
+    """How long a thread that waits keeps its core: the stages have it from here, or both from the user."""
+    found = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
+    shown = " ".join(f"{name}={value}" for name, value in found.items())
+    if found == BRIEF_SPIN:
+        yield Finding("ok", f"Threads that wait leave their core soon: {shown}")
+    else:
+        fix = "Unset, they give way to the pipeline's own: docs/training.md, Beside other work."
+        yield Finding("note", f"Threads wait as your environment says: {shown or 'nothing'}", fix)
 
 
 def _python() -> Iterator[Finding]:
@@ -126,17 +127,6 @@ def _torch() -> Iterator[Finding]:
             "The demo does not need one. AVISeg does: an NVIDIA GPU with its driver; nvidia-smi must list it."
         )
         yield Finding("note", f"No GPU: trains on {os.cpu_count()} CPU cores", fix)
-
-
-def _spin() -> Iterator[Finding]:
-    """How long a thread that waits keeps its core: the stages have it from here, or both from the user."""
-    found = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
-    shown = " ".join(f"{name}={value}" for name, value in found.items())
-    if found == BRIEF_SPIN:
-        yield Finding("ok", f"Threads that wait leave their core soon: {shown}")
-    else:
-        fix = "Unset, they give way to the pipeline's own: docs/training.md, Beside other work."
-        yield Finding("note", f"Threads wait as your environment says: {shown or 'nothing'}", fix)
 
 
 def _codecs() -> Iterator[Finding]:
