@@ -4,11 +4,10 @@ A repair is safe when no evaluator and no training could tell the labels before 
 tools which stumbled over the old form no longer do. Repairs that change what is labelled are done on request.
 """
 
-import csv
-import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.annotate.parsing.target_folder import new_folder
 from components.core.records.annotations import intervals_problem
 from components.core.records.masks import area, bounding_box, decode, encode
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import write_csv, write_text
 
 _LARGEST_PART = 0.002  # of the mask: what the checks `specks` and `pinholes` call tiny
 _FARTHEST = 0.5  # of the square root of the area, as in `specks`
@@ -242,7 +242,34 @@ def fix_file(source: Path, target: Path, also: list[str]) -> list[Repair]:
     repairs += _fix_tracks(document, videos)
     if repairs:
         write_text(target, json.dumps(document, separators=(",", ":")) + "\n")
-        _write_repairs(target.with_name(f"{target.name}.repairs.csv"), repairs)
+        columns = [field.name for field in fields(Repair)]
+        write_csv(target.with_name(f"{target.name}.repairs.csv"), columns, map(asdict, repairs))
+    return repairs
+
+
+class _NothingToRepairError(Exception):
+    pass
+
+
+def fix_folder(source: Path, target: Path, also: list[str]) -> list[Repair]:
+    """Copy a whole folder with its .json files repaired; nothing is written where nothing is to repair.
+
+    Raises:
+        AvisError: there is no .json file, or one is no AVISeg JSON.
+    """
+    files = sorted(source.rglob("*.json"))
+    if not files:
+        raise AvisError("The folder has no .json file", where=str(source))
+    repairs: list[Repair] = []
+    try:
+        with new_folder(target) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            for file in files:
+                repairs += fix_file(file, folder / file.relative_to(source), also)
+            if not repairs:
+                raise _NothingToRepairError
+    except _NothingToRepairError:
+        return []
     return repairs
 
 
@@ -318,11 +345,3 @@ def _size(row: Any) -> Size | None:
     if type(identity) is not int or height * width > _MOST_PIXELS:
         return None
     return Size(name, length, height, width)
-
-
-def _write_repairs(path: Path, repairs: list[Repair]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Repair)])
-    writer.writerows([["" if value is None else value for value in astuple(repair)] for repair in repairs])
-    write_text(path, text.getvalue())

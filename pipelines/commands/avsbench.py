@@ -86,7 +86,7 @@ def _score_model(
     from components.tools.avsbench.categories import classes_of_categories
     from components.tools.avsbench.found import FoundMasks
     from components.tools.avsbench.palette import read_class_names
-    from pipelines.commands.predict import model_folder
+    from pipelines.commands.options import model_folder
 
     names = read_class_names(folder) if layout == "avss" else []
     mapping = {} if categories is None else read_category_map(categories, "--categories")

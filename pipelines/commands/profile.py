@@ -75,9 +75,10 @@ def _find_download(manifest: Path) -> None:
     if manifest.exists():
         return
     if any(folder.glob("*/JPEGImages")):
-        from pipelines.commands.manifest import write_aviseg_manifest
+        from components.tools.manifests.from_aviseg import manifest_from_aviseg
+        from components.tools.manifests.writing import write_named
 
-        write_aviseg_manifest(folder, manifest)
+        write_named(manifest_from_aviseg(folder), manifest)
         return
     show(
         f"Next: put the AVISeg download (or a link to it) at {folder}, with train.json, train/JPEGImages, … "

@@ -31,7 +31,7 @@ from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from pipelines.commands.forget import forget
+from pipelines.commands.data.forget import forget
 from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration

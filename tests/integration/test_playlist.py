@@ -15,7 +15,8 @@ from components.core.run.paths import Paths
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.tools.manifests.from_playlist import manifest_from_playlist
-from pipelines.commands.manifest import write_playlist_manifest
+from pipelines.commands.data.manifest import from_playlist
+from pipelines.commands.options import Split
 from tests.support.clips import make_clip
 
 pytestmark = pytest.mark.integration
@@ -60,7 +61,7 @@ def test_a_feed_is_listed_and_then_fetched(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "manifest.csv"
-    write_playlist_manifest(f"{url}/feed.rss", out, split="train", limit=None, add=False)
+    from_playlist(f"{url}/feed.rss", out, split=Split.train, limit=None, add=False)
     entries = read_manifest(out)
     assert [entry.source for entry in entries] == [f"{url}/{name}.mp4" for name in ("one", "two", "three")]
     assert {entry.split for entry in entries} == {"train"}

@@ -27,7 +27,8 @@ from prefect.testing.utilities import prefect_test_harness
 from components.core.run.errors import AvisError
 from components.core.run.lineage import file_md5
 from components.core.tracking.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
-from pipelines.commands import versions
+from pipelines.cli import app
+from pipelines.commands.models import champion as versions
 from pipelines.flows import champion as checking
 from pipelines.flows import contest, registry_access
 from pipelines.flows import retrain as retraining
@@ -238,7 +239,7 @@ def test_champion_and_challenger(place, monkeypatch, capsys) -> None:
 
     monkeypatch.chdir(place.base)
     versions.rollback(None, "it misses horns")
-    versions.show_versions()
+    app(["champion"], standalone_mode=False)
     assert "it misses horns" in capsys.readouterr().out
     assert registry(place).with_alias(CHAMPION).number == 1
     versions.fetch(place.tmp / "fetched", None)

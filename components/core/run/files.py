@@ -1,13 +1,15 @@
 """Files that are there completely or not at all."""
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,15 @@ def write_bytes(path: Path, value: bytes) -> None:
 def write_text(path: Path, value: str) -> None:
     """Write a UTF-8 file atomically; of a file name that is no UTF-8, escapes as JSON has them."""
     write_bytes(path, value.encode(errors="backslashreplace"))
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a table; a column that a row lacks, or has None for, is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*columns], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, value: object) -> None:

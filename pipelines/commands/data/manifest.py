@@ -1,32 +1,32 @@
-"""`avis manifest …`."""
+"""`avis manifest …`: write a manifest from what a user has."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from components.core.run.errors import AvisError
 from pipelines.commands.options import Split
 
-manifest = typer.Typer(no_args_is_help=True, help="Write a manifest for ingest.")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
+    from components.core.raw.manifest import ManifestEntry
+
+manifest = typer.Typer(no_args_is_help=True, help="Write a manifest for ingest.")
 
 _Local = Annotated[
     Path | None, typer.Option(help="Folder of media that are used before any download: NAME.mp4 or ID.mp4.")
 ]
-
-
 _Whole = Annotated[
     bool, typer.Option(help="Take whole videos where a name does not tell which part the clip is.")
 ]
-
-
 _Add = Annotated[bool, typer.Option(help="Add to a manifest that is there.")]
-
-
 _Out = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A .csv or .parquet file.")]
 
 
-@manifest.command("from-ids")
+@manifest.command()
 def from_ids(
     file: Annotated[Path, typer.Argument(help="A YouTube id or an address per line, perhaps start and end.")],
     out: _Out,
@@ -34,12 +34,19 @@ def from_ids(
     add: _Add = False,
 ) -> None:
     """Write the manifest of a list; `-` reads it from standard input."""
-    from pipelines.commands.manifest import write_ids_manifest
+    from components.tools.manifests.from_ids import manifest_from_ids
+    from components.tools.manifests.writing import add_entries
 
-    write_ids_manifest(file, out, split=split and split.value, add=add)
+    try:
+        lines = sys.stdin.readlines() if str(file) == "-" else file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise AvisError("the list does not exist", where=str(file)) from None
+    except UnicodeDecodeError as error:
+        raise AvisError(f"the list is not UTF-8 text: {error.reason}", where=str(file)) from None
+    add_entries(_with_split(manifest_from_ids(lines, str(file)), split), out, add=add)
 
 
-@manifest.command("from-playlist")
+@manifest.command()
 def from_playlist(
     url: Annotated[str, typer.Argument(help="Of a playlist or a channel.")],
     out: _Out,
@@ -48,12 +55,17 @@ def from_playlist(
     add: _Add = False,
 ) -> None:
     """Write the manifest of a playlist or a channel; nothing is downloaded."""
-    from pipelines.commands.manifest import write_playlist_manifest
+    from components.core.run.params import read_block
+    from components.ingest.params import IngestParams
+    from components.tools.manifests.from_playlist import manifest_from_playlist
+    from components.tools.manifests.writing import add_entries, refuse_existing
 
-    write_playlist_manifest(url, out, split=split and split.value, limit=limit, add=add)
+    refuse_existing(out, add=add)  # before a long list is fetched
+    params = read_block("ingest", IngestParams, optional=True)
+    add_entries(_with_split(manifest_from_playlist(url, params, limit=limit), split), out, add=add)
 
 
-@manifest.command("from-names")
+@manifest.command()
 def from_names(
     files: Annotated[
         list[Path], typer.Argument(help="AVISeg JSON (train.json, …), or texts with a clip's name per line.")
@@ -64,12 +76,14 @@ def from_names(
     add: _Add = False,
 ) -> None:
     """Write the manifest of AVISeg clips of which you have the names."""
-    from pipelines.commands.manifest import write_names_manifest
+    from components.tools.manifests.from_names import manifest_from_names, read_names
+    from components.tools.manifests.writing import write_named
 
-    write_names_manifest(files, out, local=local, whole=whole, add=add)
+    names = [name for file in files for name in read_names(file)]
+    write_named(manifest_from_names(names, local=local, whole=whole), out, add=add)
 
 
-@manifest.command("from-aviseg")
+@manifest.command()
 def from_aviseg(
     folder: Annotated[Path, typer.Argument(help="The download: <split>.json, <split>/JPEGImages, …")],
     out: Annotated[Path | None, typer.Option(help="Instead of manifest.csv in that folder.")] = None,
@@ -79,7 +93,14 @@ def from_aviseg(
     anew: Annotated[bool, typer.Option("--anew", help="Replace a manifest that is there.")] = False,
 ) -> None:
     """Write the manifest of an AVISeg download: what it has is used as it is, what it lacks is fetched."""
-    from pipelines.commands.manifest import write_aviseg_manifest
+    from components.tools.manifests.from_aviseg import manifest_from_aviseg
+    from components.tools.manifests.writing import write_named
 
-    manifest = out or folder / "manifest.csv"
-    write_aviseg_manifest(folder, manifest, local=local, whole=whole, anew=anew, add=add)
+    made = manifest_from_aviseg(folder, local=local, whole=whole)
+    write_named(made, out or folder / "manifest.csv", add=add, anew=anew)
+
+
+def _with_split(entries: "Iterable[ManifestEntry]", split: Split | None) -> "list[ManifestEntry]":
+    from dataclasses import replace
+
+    return [replace(entry, split=split and split.value) for entry in entries]

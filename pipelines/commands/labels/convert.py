@@ -1,4 +1,4 @@
-"""`avis convert`."""
+"""`avis convert`: annotations from one format to another."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,11 +32,35 @@ def convert(
     ] = False,
 ) -> None:
     """Convert annotations between formats, and say what the target cannot hold."""
-    from pipelines.commands.convert import convert, list_formats
+    from components.annotate.capabilities import count
+    from components.tools import convert as conversion
 
     if show_formats:
-        list_formats()
+        print(conversion.describe_formats())
         return
     if source is None or target is None or to is None:
         raise typer.BadParameter("give SOURCE, TARGET and --to FORMAT, or --list")
-    convert(source, target, to, from_, categories=categories, frame_rate_hz=frame_rate, sound=sound)
+    done = conversion.convert(
+        source,
+        target,
+        target_format=to,
+        source_format=from_,
+        category_map=categories,
+        frame_rate_hz=frame_rate,
+        sound=sound,
+    )
+    for one in done.sources:
+        print(f"{one.name}: {one.format.name} ({one.reason})")
+    for note in done.notes:
+        print(f"  {note}")
+    annotations = done.annotations
+    masks = sum(1 for track in annotations.tracks for segmentation in track.segmentations if segmentation)
+    counts = (
+        count(len(annotations.videos), "video"),
+        count(len(annotations.tracks), "track"),
+        count(masks, "mask"),
+        count(len(annotations.categories), "category", "categories"),
+    )
+    print(f"{target}: {to}, {', '.join(counts)}")
+    for sentence in done.lost:
+        print(f"  {to} cannot hold all: {sentence}")

@@ -1,9 +1,14 @@
-"""`avis corrections`."""
+"""`avis corrections`: what people changed of a draft."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from components.core.run.errors import AvisError
+
+if TYPE_CHECKING:
+    from components.core.records.annotations import AnnotationSet
 
 
 def corrections(
@@ -17,6 +22,44 @@ def corrections(
     ] = None,
 ) -> None:
     """Show what people changed of a draft: the model's errors by category."""
-    from pipelines.commands.preannotate import corrections
+    from components.annotate.categories import map_categories, read_category_map
+    from components.annotate.exports import read_sources
+    from components.annotate.merge import unite_all
+    from components.core.records.annotations import read_annotations
+    from components.core.run.paths import Paths
+    from components.core.run.terminal import print_table
+    from components.tools.preannotate.corrections import KINDS, compare
+    from components.tools.preannotate.report import write_report
 
-    corrections(draft, corrected, report, categories)
+    before, sources = read_annotations(draft), read_sources(corrected, setting="the path")
+    for source in sources:
+        for note in source.reading.notes:
+            print(f"{source.name}: {note}")
+    after = unite_all([source.reading.annotations for source in sources], [source.name for source in sources])
+    if categories is not None:
+        after = map_categories(after, read_category_map(categories, "--categories"))
+    found = compare(before, after)
+    if not found.videos:
+        raise AvisError(
+            "The two have no video in common",
+            where=f"{draft} and {corrected}",
+            fix=f"The corrected ones are named {_first_names(after)}; the draft's {_first_names(before)}.",
+        )
+    rows = []
+    for name, changes in found.by_category().items():
+        overlap = "" if changes.overlap is None else f"{changes.overlap:.0%}"
+        counts = (changes.frames_added, changes.frames_removed, changes.frames_redrawn)
+        rows.append((name, *(str(changes.tracks[kind]) for kind in KINDS), *map(str, counts), overlap))
+    numbers = (*KINDS, "+s", "-s", "~s", "overlap")
+    print_table(("category", *numbers), rows, numbers=numbers)
+    print("+s: seconds in which the draft was silent; -s: in which nothing sounds; ~s: with a redrawn mask.")
+    print(f"{found.videos} videos compared, {len(found.pending)} of the draft not corrected yet.")
+    if found.unknown:
+        print(f"Not in the draft: {', '.join(found.unknown[:5])}{' …' if len(found.unknown) > 5 else ''}")
+    if report is not None:
+        write_report(report, found, before, after, Paths().media / "frames")
+        print(f"Report: {report / 'report.html'}")
+
+
+def _first_names(annotations: "AnnotationSet") -> str:
+    return ", ".join(video.name for video in annotations.videos[:3]) or "nothing"

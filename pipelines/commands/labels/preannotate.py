@@ -1,9 +1,12 @@
-"""`avis preannotate`."""
+"""`avis preannotate`: drafts for annotation tools."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from components.core.run.errors import AvisError
+from pipelines.commands.options import Model, model_folder
 
 
 def preannotate(
@@ -13,7 +16,7 @@ def preannotate(
         list[str] | None, typer.Option(help="A clip; by default those without annotations.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All clips with media.")] = False,
-    model: Annotated[str | None, typer.Option(help="A variant or a model's folder; else the first.")] = None,
+    model: Model = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score drafted.")] = None,
     sam: Annotated[
         Path | None,
@@ -28,16 +31,58 @@ def preannotate(
     ] = "/data/local-files/?d=",
 ) -> None:
     """Write drafts of masks, so that people correct instead of draw."""
-    from pipelines.commands.preannotate import preannotate
+    from components.annotate.formats import find_format
+    from components.core.run.params import read_block
+    from components.core.run.paths import Paths
+    from components.core.storage.mirror import with_local_media
+    from components.predict.params import PredictParams
+    from components.tools.preannotate.draft_files import DRAFT, choose_clips, draft_file, write_drafts
+    from components.tools.preannotate.drafts import annotation_set, video_of
+    from components.tools.preannotate.prompts import read_prompts
 
-    preannotate(
-        out,
-        formats=to or ["cvat", "label_studio"],
-        names=video or [],
-        every=every,
-        model=model,
-        threshold=threshold,
-        sam=sam,
-        prompts=prompts,
-        image_root=image_root,
-    )
+    writers = {}
+    for name in to or ["cvat", "label_studio"]:
+        write = find_format(name).write
+        if write is None:
+            raise AvisError(f"The format {name} can only be read", where="--to")
+        writers[name] = write
+    if prompts is not None and sam is None:
+        raise AvisError("Boxes and points need a model that follows them", fix="Give its folder with --sam.")
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise AvisError(
+            "There is something already", where=str(out), fix="Name a new one; drafts are kept apart."
+        )
+    given = read_prompts(prompts) if prompts else None
+    for name in video or []:
+        if given is not None and name not in given:
+            raise AvisError(f"There is no box or point for the clip {name!r}", where=str(prompts))
+    paths = Paths()
+    entries = choose_clips(paths, video or list(given or ()), every=every)
+    paths = with_local_media(paths, [entry.video_id for entry in entries])
+    videos = [video_of(number, entry) for number, entry in enumerate(entries, start=1)]
+    override = {} if threshold is None else {"score_threshold": threshold}
+    params = read_block("predict", PredictParams, override=override)
+
+    # torch, and transformers: after all that can be refused without them
+    from components.predict.tracks import Predictor
+    from components.tools.preannotate.draft_clips import find_tracks, follow_prompts
+
+    follow = None
+    if sam is not None:
+        from components.tools.preannotate.sam import SamTracker
+
+        follow = SamTracker.load(sam, params.device).follow
+    if given is not None:
+        assert follow is not None  # noqa: S101 - prompts are refused without
+        tracks = follow_prompts(videos, given, follow, media=paths.media, where=str(prompts))
+        categories: dict[int, str] = {}
+    else:
+        predictor = Predictor.load(model_folder(model), params)
+        tracks = find_tracks(videos, predictor, follow, media=paths.media)
+        categories = predictor.card.categories
+    annotations = annotation_set(list(zip(videos, tracks, strict=True)), categories)
+    write_drafts(out, annotations, writers, model=model or "avis", image_root=image_root)
+    print(f"{len(annotations.tracks)} tracks in {len(videos)} clips: {out / DRAFT}")
+    for name in writers:
+        print(f"{name}: {draft_file(out, name, '<clip>')}")
+    print(f"What people change of it: avis corrections {out / DRAFT} CORRECTED")

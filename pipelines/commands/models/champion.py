@@ -1,22 +1,52 @@
-"""`avis champion …`."""
+"""`avis champion …`: the registered versions, and which of them is the champion."""
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from components.core.run.errors import AvisError
 from pipelines.commands.flow import Repository, Revision, run_flow
+
+if TYPE_CHECKING:
+    from components.core.tracking.registry import Registry, Version
+
+_SCORES = ("mAP", "HOTA", "FSLA")
 
 champion = typer.Typer(help="The registered versions of the model, and which of them is the champion.")
 
 
 @champion.callback(invoke_without_command=True)
-def show_versions_of(context: typer.Context) -> None:
+def show_versions(context: typer.Context) -> None:
     """Show all registered versions: scores, what was decided about each, and its commit."""
-    if context.invoked_subcommand is None:
-        from pipelines.commands.versions import show_versions
+    if context.invoked_subcommand is not None:
+        return
+    from components.core.run.terminal import print_table
+    from components.core.tracking.registry import DECISION, REASON
 
-        show_versions()
+    registry = _registry()
+    versions = registry.versions()
+    if not versions:
+        print(f"{registry.model} has no version yet: avis retrain makes and registers one.")
+        return
+    rows = [
+        (
+            str(version.number),
+            ", ".join(version.aliases),
+            time.strftime("%Y-%m-%d", time.localtime(version.created_s)),
+            *(version.tags.get(f"avis.score.{name}", "-") for name in _SCORES),
+            version.commit[:8],
+            version.tags.get(DECISION, "-"),
+        )
+        for version in versions
+    ]
+    columns = ("no.", "", "registered", *_SCORES, "commit", "decision")
+    print_table(columns, rows, numbers=("no.", *_SCORES))
+    print("\nWhy:")
+    for version in versions:
+        if version.tags.get(REASON):
+            print(f"  {version.number}: {version.tags[DECISION]}, {version.tags[REASON]}")
 
 
 @champion.command("evaluate")
@@ -36,9 +66,15 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Kept with the version.")] = "",
 ) -> None:
     """Make the previous champion, or a given version, the champion again."""
-    from pipelines.commands.versions import rollback
+    from components.core.tracking.registry import PREVIOUS
 
-    rollback(to, reason)
+    registry = _registry()
+    target = registry.version(to) if to is not None else registry.with_alias(PREVIOUS)
+    if target is None:
+        raise AvisError(
+            f"{registry.model} has no previous champion", fix="Name a version: avis champion shows them."
+        )
+    _make_champion(registry, target, reason or "rolled back", decision="rollback")
 
 
 @champion.command()
@@ -47,9 +83,8 @@ def promote(
     reason: Annotated[str, typer.Option(help="Kept with the version.")] = "",
 ) -> None:
     """Make a version the champion by hand, whatever was measured."""
-    from pipelines.commands.versions import promote
-
-    promote(version, reason)
+    registry = _registry()
+    _make_champion(registry, registry.version(version), reason or "by hand", decision="by hand")
 
 
 @champion.command()
@@ -58,6 +93,43 @@ def fetch(
     version: Annotated[int | None, typer.Option(help="Else the champion.")] = None,
 ) -> None:
     """Get a version's model from DVC, for `avis predict --model`."""
-    from pipelines.commands.versions import fetch
+    from components.core.tracking.registry import CHAMPION
+    from pipelines.dvc.graph import find_root
+    from pipelines.flows.champion_model import fetch_version
 
-    fetch(folder, version)
+    if folder.exists() and any(folder.iterdir()):
+        raise AvisError("the folder is not empty", where=str(folder), fix="Name a new one.")
+    registry = _registry()
+    wanted = registry.version(version) if version is not None else registry.with_alias(CHAMPION)
+    if wanted is None:
+        raise AvisError(f"{registry.model} has no champion yet")
+    fetch_version(find_root(Path.cwd()), wanted, folder)
+    print(f"{folder}: version {wanted.number}, commit {wanted.commit}")
+    print(f"To use it: avis predict VIDEO --model {folder}")
+
+
+def _registry() -> "Registry":
+    from pipelines.dvc.graph import find_root
+    from pipelines.flows.registry_access import open_registry, promotion_params
+
+    root = find_root(Path.cwd())
+    return open_registry(root, promotion_params(root))
+
+
+def _make_champion(registry: "Registry", target: "Version", reason: str, *, decision: str) -> None:
+    from components.core.tracking.registry import CHAMPION
+    from pipelines.flows.notifications import notify
+
+    if CHAMPION in target.aliases:
+        raise AvisError(f"version {target.number} is the champion already")
+    if not target.commit:
+        raise AvisError(
+            f"version {target.number} was not registered by avis: its tags name no commit",
+            fix="No challenger could be compared with it.",
+        )
+    former = registry.promote(target, reason, decision=decision)
+    instead = f", in place of version {former.number}" if former else ""
+    message = f"Version {target.number} of {registry.model} is the champion{instead}: {reason}"
+    print(message)
+    for problem in notify("promotion", f"{registry.model} {target.number} is the champion", message):
+        print(problem)

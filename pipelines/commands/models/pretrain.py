@@ -1,4 +1,4 @@
-"""`avis pretrain`."""
+"""`avis pretrain`: weights to start from, made on composed clips."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`avis retrain`."""
+"""`avis retrain`: the flow that trains a challenger."""
 
 from pathlib import Path
 from typing import Annotated

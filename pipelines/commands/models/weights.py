@@ -1,9 +1,13 @@
-"""`avis weights`."""
+"""`avis weights`: published weights under our names, as tensors only."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from components.core.run.errors import AvisError
+
+PARTS = ("backbone.network.", "pixel_decoder.", "frame_decoder.", "video_module.", "audio_encoder.")
 
 
 def weights(
@@ -13,6 +17,38 @@ def weights(
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
 ) -> None:
     """Convert published weights to start from."""
-    from pipelines.commands.weights import convert_weights
+    from safetensors.torch import save_file
 
-    convert_weights(published, out)
+    from components.core.run.files import replace_file
+    from models.checkpoints.parameter_names import our_entries
+    from models.weight_files.checkpoint_file import read_checkpoint
+
+    try:
+        state = read_checkpoint(published)
+        renamed, outside = our_entries(state)
+    except FileNotFoundError:
+        raise AvisError("there is no such file", where=str(published)) from None
+    except OSError as error:
+        raise AvisError(f"cannot be read: {error.strerror}", where=str(published)) from None
+    except ValueError as error:
+        raise AvisError(
+            str(error),
+            where=str(published),
+            fix="The program that made it can save a state dict: torch.save(model.state_dict(), …).",
+        ) from None
+    known = {name: value for name, value in renamed.items() if name.startswith(PARTS)}
+    if not known:
+        raise AvisError(
+            "no parameter has a name that AVISM, ACVIS, VITA, Mask2Former or a backbone's file use",
+            where=str(published),
+            fix=f"Its entries are called {', '.join(list(state)[:3])}, …",
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(out, ".safetensors") as temporary:
+        tensors = {name: value.contiguous().clone() for name, value in known.items()}
+        save_file(tensors, temporary, metadata={"categories": "[]"})
+    print(f"{out}: {len(known)} of {len(state)} entries")
+    if outside:
+        print(f"left out, no part of the network: {', '.join(outside)}")
+    if unknown := [name for name in renamed if name not in known]:
+        print(f"left out, of no known name: {', '.join(unknown)}")

@@ -1,14 +1,44 @@
-"""`avis ui`."""
+"""`avis ui`: become MLflow's server on this machine; of a remote one, say where it is."""
 
+import os
+import sys
 from typing import Annotated
 
 import typer
+
+from components.core.run.errors import AvisError
+
+HOST = "127.0.0.1"
 
 
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Show the tracked runs (MLflow) in a browser."""
-    from pipelines.commands.ui import serve
+    import socket
 
-    serve(port)
+    from components.core.run.params import read_block
+    from components.core.run.process import disable_telemetry
+    from components.core.tracking.address import TrackingParams
+    from components.core.tracking.run import send_pending
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or read_block("tracking", TrackingParams).uri
+    if uri.startswith(("http://", "https://")):
+        print(f"Runs are tracked at {uri}")
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise AvisError(
+                f"port {port} is in use",
+                fix=f"Is it open already (http://{HOST}:{port})? Or: avis ui --port 5001",
+            ) from None
+    disable_telemetry()
+    send_pending()  # what earlier commands could not log
+    # Without this MLflow starts seven more processes, for jobs that nothing here has.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    print(f"Runs: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
+    command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *command, "--workers", "1"])  # noqa: S606 (fixed arguments, no shell)

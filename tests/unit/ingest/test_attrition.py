@@ -14,7 +14,7 @@ from components.core.run.journal import Journal
 from components.core.run.paths import Paths
 from components.ingest.attrition import Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
-from pipelines.commands.ingest_status import show_status
+from pipelines.commands.data.ingest import status as show_status
 
 ENTRIES = [
     ManifestEntry("a", "https://x.org/a", split="train"),
@@ -106,7 +106,7 @@ def test_entries_are_listed_and_written(project: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "b  removed  https://x.org/b  [Me]  why\n"
     show_status(uploader="Me")  # the manifest has the last word about who it is
     assert capsys.readouterr().out.startswith("b  removed")
-    show_status(to_csv=Path("out.csv"))
+    show_status(csv=Path("out.csv"))
     with Path("out.csv").open() as file:
         assert [found["status"] for found in csv.DictReader(file)] == [
             "ok",
@@ -115,7 +115,7 @@ def test_entries_are_listed_and_written(project: Path, capsys: pytest.CaptureFix
             "not_tried",
         ]
     with pytest.raises(AvisError, match="there already"):
-        show_status(to_csv=Path("m.csv"))
+        show_status(csv=Path("m.csv"))
     with pytest.raises(AvisError, match=r"'gone' is no status.*Allowed: ok, private"):
         show_status(status="gone")
 

@@ -12,7 +12,7 @@ from components.core.records.annotations import read_annotations
 from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 from components.tools.label_repair import fix_file
-from pipelines.commands.qa import fix
+from pipelines.commands.labels.qa import fix
 
 HEIGHT, WIDTH = 40, 60
 
@@ -117,7 +117,7 @@ def test_a_folder_is_repaired_into_a_folder(tmp_path: Path, capsys: pytest.Captu
     clean = write(tmp_path / "labels" / "b.json", {"id": 1, "segmentations": MASKS})
     fix(tmp_path / "labels", None, [])
     said = capsys.readouterr().out
-    assert "empty_mask           2" in said and "labels-fixed" in said
+    assert "empty_mask       2" in said and "labels-fixed" in said
     assert (tmp_path / "labels-fixed" / "b.json").read_bytes() == clean.read_bytes()
     with pytest.raises(AvisError, match=r"something already.*labels-fixed"):
         fix(tmp_path / "labels", None, [])

@@ -14,7 +14,8 @@ from components.core.run.errors import AvisError
 from components.tools.manifests.from_aviseg import manifest_from_aviseg
 from components.tools.manifests.from_ids import manifest_from_ids
 from components.tools.manifests.from_names import manifest_from_names, read_names
-from pipelines.commands.manifest import write_ids_manifest, write_names_manifest
+from pipelines.commands.data.manifest import from_ids, from_names
+from pipelines.commands.options import Split
 
 RANGE = "9h7btHpA52U-00.22.53.668-00.23.54.504-seg2"
 EDIT = "04Xa26YOfcw-1694962971939-seg1-1695387405621"
@@ -129,11 +130,11 @@ def test_wrong_lines_are_named(lines: list[str], said: str) -> None:
 def test_a_manifest_grows_and_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ids, out = tmp_path / "ids.txt", tmp_path / "m.csv"
     ids.write_text("dQw4w9WgXcQ\n")
-    write_ids_manifest(ids, out, split="train", add=False)
+    from_ids(ids, out, split=Split.train, add=False)
     with pytest.raises(AvisError, match=r"there already.*--add"):
-        write_ids_manifest(ids, out, split="train", add=False)
+        from_ids(ids, out, split=Split.train, add=False)
     ids.write_text("dQw4w9WgXcQ\n-wgEIkAongk\n")
-    write_ids_manifest(ids, out, split="test", add=True)
+    from_ids(ids, out, split=Split.test, add=True)
     assert [(entry.video_id, entry.split) for entry in read_manifest(out)] == [
         ("dQw4w9WgXcQ", "train"),  # as it was
         ("-wgEIkAongk", "test"),
@@ -143,7 +144,7 @@ def test_a_manifest_grows_and_is_not_overwritten(tmp_path: Path, capsys: pytest.
     (tmp_path / "clips" / "dQw4w9WgXcQ.mp4").touch()
     (tmp_path / "names.txt").write_text("dQw4w9WgXcQ\n")
     with pytest.raises(AvisError, match=r"already there, from 'https"):
-        write_names_manifest([tmp_path / "names.txt"], out, local=tmp_path / "clips", whole=False, add=True)
+        from_names([tmp_path / "names.txt"], out, local=tmp_path / "clips", whole=False, add=True)
 
 
 def download(folder: Path) -> None:
@@ -167,7 +168,7 @@ def test_what_a_download_lacks_is_fetched(tmp_path: Path, capsys: pytest.Capture
         "dQw4w9WgXcQ": (watch("dQw4w9WgXcQ"), "test"),
     }
     assert (made.local, set(made.left_out)) == (1, {EDIT, NUMBER})
-    write_names_manifest(
+    from_names(
         [tmp_path / "train.json", tmp_path / "test.json"],
         tmp_path / "m.csv",
         local=None,

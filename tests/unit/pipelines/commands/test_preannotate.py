@@ -11,8 +11,10 @@ from components.core.records.annotations import read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.qa.tables.suspicions import read_suspicions
-from pipelines.commands.preannotate import corrections, preannotate
-from pipelines.commands.suspect import suspect
+from pipelines.commands.labels.corrections import corrections
+from pipelines.commands.labels.preannotate import preannotate
+from pipelines.commands.labels.suspect import suspect
+from pipelines.commands.options import Split
 from tests.support.tiny_model import write_finder, write_square_set
 from tests.support.tiny_sam import write_sam
 
@@ -34,9 +36,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def draft(out: str, **options: Any) -> None:
-    settings = {"names": [], "every": False, "model": None, "threshold": None, "sam": None, "prompts": None}
-    settings["image_root"] = "frames/"
-    preannotate(Path(out), **{"formats": ["cvat"], **settings, **options})
+    preannotate(Path(out), **{"to": ["cvat"], "image_root": "frames/", **options})
 
 
 def test_a_draft_goes_out_comes_back_and_what_was_changed_is_told(
@@ -52,7 +52,7 @@ def test_a_draft_goes_out_comes_back_and_what_was_changed_is_told(
     files[0].write_text("".join(shape for shape in shapes if '"track_id">1<' not in shape))
     files[2].unlink()
     capsys.readouterr()
-    corrections(Path("out/draft.json"), Path("out/cvat"), Path("report"), None)
+    corrections(Path("out/draft.json"), Path("out/cvat"), Path("report"))
     said = capsys.readouterr().out
     assert "2 videos compared, 1 of the draft not corrected yet" in said
     rows = Path("report/corrections.csv").read_text().splitlines()[1:]
@@ -62,12 +62,12 @@ def test_a_draft_goes_out_comes_back_and_what_was_changed_is_told(
 
 def test_a_sam_model_draws_what_the_model_found_and_what_people_point_at(workspace: Path) -> None:
     sam = write_sam(Path("sam"))
-    draft("out", sam=sam, names=["train_horn"], formats=[])
+    draft("out", sam=sam, video=["train_horn"], to=["cvat"])
     assert len(read_annotations(Path("out/draft.json")).tracks) == 2
     Path("prompts.csv").write_text(
         PROMPTS + "train_horn,a,horn,0,2,3,30,40,,,\ntrain_horn,b,drum,1,,,,,20,20,1\n"
     )
-    draft("prompted", sam=sam, prompts=Path("prompts.csv"), formats=[])
+    draft("prompted", sam=sam, prompts=Path("prompts.csv"), to=["cvat"])
     annotations = read_annotations(Path("prompted/draft.json"))
     assert [annotations.categories[track.category_id] for track in annotations.tracks] == ["horn", "drum"]
     Path("prompts.csv").write_text(PROMPTS + "train_horn,a,horn,0,2,3,300,40,,,\n")
@@ -83,7 +83,7 @@ def test_clips_that_are_annotated_are_left_out(workspace: Path) -> None:
     files = [f"train_horn/{k:05d}.jpg" for k in range(2)]
     video = {"id": 1, "file_names": files, "length": 2, "height": 48, "width": 56}
     write.write_text(json.dumps({"categories": [], "videos": [video], "annotations": []}))
-    draft("out", formats=[])
+    draft("out", to=["cvat"])
     assert {video.name for video in read_annotations(Path("out/draft.json")).videos} == {
         "train_bells",
         "train_quiet",
@@ -93,9 +93,9 @@ def test_clips_that_are_annotated_are_left_out(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"names": ["nobody"]}, "'nobody' is not in the media index"),
+        ({"video": ["nobody"]}, "'nobody' is not in the media index"),
         ({"prompts": Path("p.csv")}, "need a model that follows them"),
-        ({"formats": ["cvta"]}, "Did you mean cvat"),
+        ({"to": ["cvta"]}, "Did you mean cvat"),
         ({"model": "other"}, "neither a folder nor a variant"),
     ],
 )
@@ -108,15 +108,15 @@ def test_what_cannot_be_drafted_is_refused_with_nothing_written(
 
 
 def test_files_with_no_common_video_are_refused(workspace: Path) -> None:
-    draft("out", names=["train_horn"])
-    draft("other", names=["train_quiet"])
+    draft("out", video=["train_horn"])
+    draft("other", video=["train_quiet"])
     with pytest.raises(AvisError, match="no video in common"):
-        corrections(Path("out/draft.json"), Path("other/cvat"), None, None)
+        corrections(Path("out/draft.json"), Path("other/cvat"))
 
 
 def test_the_losses_of_labels_go_into_the_file_that_qa_reads(workspace: Path) -> None:
     write_square_set(Paths(), "test")
-    suspect(None, ["test"], Path("doubts.csv"))
+    suspect([Split.test], out=Path("doubts.csv"))
     found = read_suspicions(Path("doubts.csv"))
     tracks = {track.id for track in read_annotations(Path("data/annotations/test.json")).tracks}
     assert tracks and {one.track for one in found if one.track is not None} == tracks
@@ -125,11 +125,11 @@ def test_the_losses_of_labels_go_into_the_file_that_qa_reads(workspace: Path) ->
     document["categories"].append({"id": 99, "name": "drum"})
     Path("data/annotations/test.json").write_text(json.dumps(document))
     with pytest.raises(AvisError, match="does not know the category 'drum'"):
-        suspect(None, ["test"], Path("doubts.csv"))
+        suspect([Split.test], out=Path("doubts.csv"))
 
 
 def test_label_studio_gets_predictions_of_each_frame(workspace: Path) -> None:
-    draft("out", names=["train_horn"], formats=["label_studio"])
+    draft("out", video=["train_horn"], to=["label_studio"])
     first, second = json.loads(Path("out/label_studio/train_horn.json").read_text())
     assert [task["data"]["image"] for task in (first, second)] == [
         "frames/train_horn/00000.jpg",

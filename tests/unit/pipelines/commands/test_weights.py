@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from components.core.run.errors import AvisError
 from models.checkpoints.saved import start_from
-from pipelines.commands.weights import convert_weights
+from pipelines.commands.models.weights import weights
 from tests.support.tiny_model import tiny_model
 
 NORM = "sem_seg_head.predictor.decoder_norm.weight"
@@ -33,7 +33,7 @@ def test_mask2former_becomes_weights_to_start_from(
         torch.save({"model": {name: torch.from_numpy(x) for name, x in arrays.items()}}, file)
     else:
         file.write_bytes(pickle.dumps({"model": arrays, "__author__": "third_party"}))
-    convert_weights(file, out)
+    weights(file, out)
     assert capsys.readouterr().out.splitlines() == [
         f"{out}: 2 of 4 entries",
         "left out, no part of the network: criterion.empty_weight",
@@ -52,7 +52,7 @@ def test_mask2former_becomes_weights_to_start_from(
 def test_a_backbones_file_is_one_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = {"stem.conv1.weight": np.zeros((64, 3, 7, 7)), "res2.0.conv1.weight": np.zeros((64, 64, 1, 1))}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"model": {**state, "stem.fc.bias": np.zeros(1000)}}))
-    convert_weights(tmp_path / "R-50.pkl", tmp_path / "r50.safetensors")
+    weights(tmp_path / "R-50.pkl", tmp_path / "r50.safetensors")
     assert "left out, no part of the network: stem.fc.bias" in capsys.readouterr().out
     assert set(load_file(tmp_path / "r50.safetensors")) == {
         "backbone.network.stem.0.weight",
@@ -63,13 +63,13 @@ def test_a_backbones_file_is_one_too(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_files_that_are_no_checkpoint_are_said(tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     with pytest.raises(AvisError, match="there is no such file"):
-        convert_weights(tmp_path / "none.pth", out)
+        weights(tmp_path / "none.pth", out)
     with pytest.raises(AvisError, match=r"is a folder; allowed: a \.pth"):
-        convert_weights(tmp_path, out)
+        weights(tmp_path, out)
     (tmp_path / "text.pkl").write_text("<html>")
     with pytest.raises(AvisError, match=r"text\.pkl is damaged"):
-        convert_weights(tmp_path / "text.pkl", out)
+        weights(tmp_path / "text.pkl", out)
     torch.save({"layer.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(AvisError, match="no parameter has a name that AVISM"):
-        convert_weights(tmp_path / "other.pth", out)
+        weights(tmp_path / "other.pth", out)
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""`avis export aviseg`: the pipeline's clips in AVISeg's published layout."""
+"""The audio embeddings of a trained model, for FEATAudios of `avis export aviseg`."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,31 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.run.errors import AvisError
-from components.core.run.params import EngineParams, read_block, read_variant_names
-from components.core.run.paths import Paths
-from components.tools.aviseg_export import export
 
 if TYPE_CHECKING:
     from models.networks.registry import Network
-
-
-def export_aviseg(folder: Path, variant: str | None) -> None:
-    """Export frames, sound and annotations; with a variant also its audio embeddings as FEATAudios.
-
-    Raises:
-        AvisError: the folder is not empty, data/ lacks something, or the variant has no audio encoder.
-    """
-    paths = Paths()
-    embed = None
-    if variant is not None:
-        if variant not in read_variant_names():
-            known = ", ".join(read_variant_names())
-            raise AvisError(
-                f"there is no variant {variant!r}", where="params.yaml", fix=f"Variants: {known}."
-            )
-        embed = AudioEmbedding(paths.model(variant))
-        embed.check()
-    print(export(folder, paths=paths, engine=read_block("engine", EngineParams), embed=embed))
 
 
 @dataclass

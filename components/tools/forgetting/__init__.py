@@ -1,0 +1,1 @@
+"""What `avis forget` removes: which clips are meant, what shows them, which models saw them."""
