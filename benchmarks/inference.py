@@ -198,7 +198,7 @@ def write_film(frames: int) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from components.core.media.decode import write_video
+    from components.core.media.encode import write_video
     from models import build
     from models.checkpoints.saved import ModelCard, save_model
 

@@ -225,7 +225,7 @@ def _pictures(
 
 
 def _sound(path: Path) -> NDArray[np.float32]:
-    from components.core.media.decode import read_sound
+    from components.core.media.sound import read_sound
 
     samples = read_sound(path, rate_hz=_AUDIO_RATE_HZ)
     return samples[:, 0].astype(np.float32) / 32768.0

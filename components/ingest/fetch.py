@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.core.media.decode import MediaError
+from components.core.media.container import MediaError
 from components.core.raw.frame_folder import FRAMES_SUFFIX, sha256_folder
 from components.core.raw.index import RawEntry, Status
 from components.core.raw.manifest import ManifestEntry

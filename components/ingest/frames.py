@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core.media.decode import MediaError, MediaProblem, probe, read_sound
+from components.core.media.container import MediaError, MediaProblem, probe
+from components.core.media.sound import read_sound
 from components.core.raw.frame_folder import AUDIO_NAME, FEATURES_NAME, frame_files, link_or_copy
 from components.ingest.remux import Settled
 

@@ -11,19 +11,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media.decode import (
-    MediaError,
-    MediaInfo,
-    MediaProblem,
-    Picture,
-    VideoWriter,
-    decode,
-    probe,
-)
+from components.core.media.container import ROUNDING_S, MediaError, MediaInfo, MediaProblem, probe
+from components.core.media.decode import Picture, decode
+from components.core.media.encode import VideoWriter
 from components.core.media.sound import Soundtrack
 
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
-_ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
 SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
 
 
@@ -189,7 +182,7 @@ def _seen_from(start_s: float, pictures: Iterable[Picture]) -> Iterator[tuple[Pi
     last_s: float | None = None
     for picture in pictures:
         time_s = picture.time_s - start_s
-        if last_s is None and time_s <= _ROUNDING_S:
+        if last_s is None and time_s <= ROUNDING_S:
             opening = picture
             continue
         if last_s is None:
@@ -197,10 +190,10 @@ def _seen_from(start_s: float, pictures: Iterable[Picture]) -> Iterator[tuple[Pi
             last_s = 0.0 if opening is not None else time_s
             if opening is None:
                 continue
-        if time_s > last_s + _ROUNDING_S / 2:  # otherwise a damaged timestamp
+        if time_s > last_s + ROUNDING_S / 2:  # otherwise a damaged timestamp
             yield picture, time_s
             last_s = time_s
-    if last_s is None and opening is not None and opening.time_s + opening.length_s > start_s + _ROUNDING_S:
+    if last_s is None and opening is not None and opening.time_s + opening.length_s > start_s + ROUNDING_S:
         yield opening, 0.0
 
 

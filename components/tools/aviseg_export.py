@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media.decode import read_sound
+from components.core.media.sound import read_sound
 from components.core.raw.frame_folder import AUDIO_NAME, FRAMES_SUFFIX, frame_files, link_or_copy
 from components.core.raw.index import read_raw_index
 from components.core.records.annotations import SPLITS, Video, read_annotations

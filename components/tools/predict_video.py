@@ -12,7 +12,9 @@ from tqdm import tqdm
 from components.core.clips.index import FEATURES_OF_SOURCE
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
-from components.core.media.decode import ClipReader, probe, stream_sound
+from components.core.media.clip_reader import ClipReader
+from components.core.media.container import probe
+from components.core.media.sound import stream_sound
 from components.core.records.masks import is_empty
 from components.core.records.results import Result
 from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours

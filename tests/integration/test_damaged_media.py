@@ -16,7 +16,8 @@ import av
 import numpy as np
 import pytest
 
-from components.core.media.decode import MediaError, MediaProblem, read_clip
+from components.core.media.clip_reader import read_clip
+from components.core.media.container import MediaError, MediaProblem
 from components.core.raw.index import Status
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
@@ -187,7 +188,7 @@ def wide_pixels(path: Path) -> None:
 JUDGE = """
 import resource, sys
 from pathlib import Path
-from components.core.media.decode import MediaError
+from components.core.media.container import MediaError
 from components.extract.extract_video import ClipReader
 from components.ingest.remux import settle
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.media.decode import MediaError, decode
+from components.core.media.container import MediaError
+from components.core.media.decode import decode
 from components.core.media.sound import Soundtrack
 from components.core.raw.index import RawEntry, Status
 from components.core.storage.folder import FolderStore

@@ -1,12 +1,25 @@
-"""One sound track at a fixed rate, put together from decoded pieces by their timestamps."""
+"""Sound at a fixed rate, put together from decoded pieces by their timestamps; and a file's whole sound."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 from numpy.typing import NDArray
+
+from components.core.media.container import (
+    DAMAGED_SHARE,
+    LONGEST_S,
+    MediaError,
+    MediaProblem,
+    best_streams,
+    clip_start_s,
+    open_media,
+    read_packets,
+)
 
 if TYPE_CHECKING:
     from av import AudioFrame
@@ -14,6 +27,7 @@ if TYPE_CHECKING:
 
 # Containers round timestamps (Matroska to 1 ms); a larger step is a real gap or overlap in the sound.
 _STEP_S = 0.01
+_LOWEST_RATE_HZ = 4_000  # a lower one is absurd
 
 
 class Soundtrack:
@@ -46,8 +60,6 @@ class Soundtrack:
         Raises:
             av.error.FFmpegError: its format cannot be converted.
         """
-        import av
-
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         time_s = self.end_s if time_s is None else time_s
         if self._resampler is None or kind != self._format or abs(time_s - self.end_s) > _STEP_S:
@@ -120,3 +132,64 @@ class Soundtrack:
         if self._resampler is not None:
             self._keep(self._resampler.resample(None))
             self._resampler = None
+
+
+def add_frame(frame: AudioFrame, sound: Soundtrack, origin_s: float) -> bool:
+    """Add a decoded piece to the sound; False if its format or its time is absurd."""
+    time_s = None if frame.time is None else frame.time - origin_s
+    if frame.sample_rate < _LOWEST_RATE_HZ or (time_s is not None and time_s > LONGEST_S):
+        return False
+    try:
+        sound.add(frame, time_s)
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int16]:
+    """Decode the whole sound of a file (any WAV, a video) from its start on: int16 [n, channels].
+
+    Raises:
+        MediaError: it has no sound, or it does not decode.
+    """
+    sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    for _ in _decode_sound(path, sound):
+        pass
+    return sound.samples(round(sound.end_s * rate_hz))
+
+
+def stream_sound(path: Path, *, rate_hz: int, channels: int = 1) -> Iterator[NDArray[np.int16]]:
+    """Decode the sound of a file piece after piece, int16 [n, channels]: end to end what `read_sound` gives.
+
+    Raises (while iterating):
+        MediaError: it has no sound, or, at the end, it does not decode.
+    """
+    sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    for _ in _decode_sound(path, sound):
+        yield from sound.take()
+    sound.finish()
+    yield from sound.take()
+
+
+def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
+    """Add the sound of a file to `sound`, a packet per step."""
+    packets = damaged = 0
+    with open_media(path) as container:
+        video, audio = best_streams(container)
+        if audio is None:
+            raise MediaError("the file has no sound", problem=MediaProblem.NO_AUDIO, where=str(path))
+        origin_s = clip_start_s(video or audio, audio)
+        for packet in read_packets(container, [audio]):
+            packets += 1
+            if packet is None:
+                damaged += 1
+                continue
+            try:
+                for frame in packet.decode():
+                    if isinstance(frame, av.AudioFrame):
+                        damaged += not add_frame(frame, sound, origin_s)
+            except av.error.FFmpegError:
+                damaged += 1
+            yield
+    if sound.is_empty or damaged > max(1, packets * DAMAGED_SHARE):
+        raise MediaError("the sound does not decode", problem=MediaProblem.NO_AUDIO, where=str(path))

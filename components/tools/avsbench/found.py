@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds
-from components.core.media.decode import stream_sound
+from components.core.media.sound import stream_sound
 from components.core.records.masks import decode
 from components.core.records.results import Result
 from components.core.run.errors import AvisError

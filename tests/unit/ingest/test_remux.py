@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.media.decode import MediaError, MediaProblem, probe, read_clip
+from components.core.media.clip_reader import read_clip
+from components.core.media.container import MediaError, MediaProblem, probe
 from components.ingest.remux import settle
 from tests.support.clips import grey, make_clip, onset_s
 

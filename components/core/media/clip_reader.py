@@ -1,0 +1,163 @@
+"""A clip out of a video file: pictures chosen by timestamp and the sound that belongs to them, in one decode.
+
+The time convention of the whole pipeline: picture k of a clip belongs to the time [k, k + 1) / frame_rate
+and is the one shown at its middle, (k + 0.5) / frame_rate; sound sample n is heard at n / sample_rate; both
+count from the clip's start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.media.container import ROUNDING_S, MediaError, MediaProblem
+from components.core.media.decode import Picture, decode
+from components.core.media.sound import Soundtrack
+
+_LONGEST_TOLERANCE_S = 0.05  # at the end of a clip
+
+
+@dataclass(slots=True)
+class Clip:
+    """A decoded clip.
+
+    Attributes:
+        frames: RGB pictures, uint8 [height, width, 3].
+        audio: mono sound, float32 [round(len(frames) / frame_rate * sample_rate)] in [-1, 1).
+        timestamps_s: the middle of each picture's time.
+        width, height: of the pictures, in pixels.
+        duration_s: of the video, the unfinished last second included.
+    """
+
+    frames: list[NDArray[np.uint8]]
+    audio: NDArray[np.float32]
+    timestamps_s: list[float]
+    width: int
+    height: int
+    duration_s: float
+
+
+def read_clip(
+    path: Path,
+    frame_rate_hz: float = 1.0,
+    sample_rate_hz: int = 16_000,
+    max_height_px: int | None = None,
+    require_audio: bool = True,
+) -> Clip:
+    """Decode a video file.
+
+    Args:
+        path: any file that FFmpeg reads.
+        frame_rate_hz: pictures per second to choose.
+        sample_rate_hz: of the sound.
+        max_height_px: pictures higher than this are made smaller.
+        require_audio: if False, a file without sound gives silence instead of an error.
+
+    Raises:
+        MediaError: the file is damaged, truncated, too short, or has no video or no sound.
+    """
+    reader = ClipReader(
+        path,
+        frame_rate_hz=frame_rate_hz,
+        sample_rate_hz=sample_rate_hz,
+        max_height_px=max_height_px,
+        require_audio=require_audio,
+    )
+    pictures = list(reader)
+    frames = [picture for _, picture in pictures]
+    height, width = frames[0].shape[:2]
+    return Clip(
+        frames=frames,
+        audio=reader.audio.astype(np.float32) / 32768.0,
+        timestamps_s=[time_s for time_s, _ in pictures],
+        width=width,
+        height=height,
+        duration_s=reader.duration_s,
+    )
+
+
+class ClipReader:
+    """Iterate over a clip's chosen pictures, (middle of its time in seconds, RGB uint8 [H, W, 3]).
+
+    The file is decoded once, end to end, and only the chosen pictures are converted. After the last picture
+    `audio` (mono int16 [n], aligned) and `duration_s` are known.
+
+    Args:
+        path: any file that FFmpeg reads.
+        frame_rate_hz: pictures per second to choose.
+        sample_rate_hz: of the sound.
+        max_height_px: pictures higher than this are made smaller.
+        require_audio: if False, a file without sound gives silence instead of an error.
+        keep_audio: if False, the sound is only checked, and `audio` stays empty: for a video of any length.
+        threads: of the video decoder; 0 = one per core. Use 1 where processes share the cores.
+
+    Raises (while iterating):
+        MediaError: the file is damaged, truncated, too short, or has no video or no sound.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        frame_rate_hz: float = 1.0,
+        sample_rate_hz: int = 16_000,
+        max_height_px: int | None = None,
+        require_audio: bool = True,
+        keep_audio: bool = True,
+        threads: int = 0,
+    ) -> None:
+        self.path = path
+        self.frame_rate_hz = frame_rate_hz
+        self.sample_rate_hz = sample_rate_hz
+        self.max_height_px = max_height_px
+        self.require_audio = require_audio
+        self.keep_audio = keep_audio
+        self.threads = threads
+        self.audio: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
+        self.duration_s = 0.0
+
+    def __iter__(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+        sound = Soundtrack(rate_hz=self.sample_rate_hz)
+        chosen: list[Picture] = []  # their second has not ended yet: it may be cut off
+        count = given = 0  # pictures chosen, yielded
+        shown: Picture | None = None
+        for picture in decode(self.path, sound, require_audio=self.require_audio, threads=self.threads):
+            if shown is not None and picture.time_s < shown.time_s:
+                continue  # a damaged timestamp
+            while shown is not None and self._middle_s(count) < picture.time_s - ROUNDING_S:
+                chosen.append(shown)
+                count += 1
+            shown = picture
+            if not self.keep_audio:
+                sound.forget()
+            while chosen and self._end_s(given) <= picture.time_s:
+                yield self._middle_s(given), chosen.pop(0).rgb(max_height_px=self.max_height_px)
+                given += 1
+        if shown is None:
+            raise MediaError("no picture could be decoded", where=str(self.path))
+        self.duration_s = shown.time_s + shown.length_s
+        # Containers round durations: half a picture that is missing at the end is not missing.
+        tolerance_s = min(shown.length_s / 2, _LONGEST_TOLERANCE_S)
+        frames = math.floor((self.duration_s + tolerance_s) * self.frame_rate_hz)
+        if frames < 1:
+            raise MediaError(
+                f"the video lasts {self.duration_s:.3f} s, less than the time of one frame",
+                problem=MediaProblem.TOO_SHORT,
+                where=str(self.path),
+            )
+        chosen += [shown] * (frames - count)
+        for index in range(given, frames):
+            yield self._middle_s(index), chosen.pop(0).rgb(max_height_px=self.max_height_px)
+        if self.keep_audio:
+            self.audio = sound.samples(round(frames / self.frame_rate_hz * self.sample_rate_hz))[:, 0]
+
+    def _middle_s(self, index: int) -> float:
+        return (index + 0.5) / self.frame_rate_hz
+
+    def _end_s(self, index: int) -> float:
+        return (index + 1) / self.frame_rate_hz

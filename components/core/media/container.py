@@ -1,0 +1,163 @@
+"""Media files: opened safely; their headers, streams and packets; and why one is of no use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.stream
+
+from components.core.run.errors import AvisError
+
+if TYPE_CHECKING:
+    from av import AudioStream, Packet, VideoStream
+    from av.container import InputContainer
+
+# Play lists and the like, which make FFmpeg open other files and addresses, are no videos here.
+_SAFE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,flv,avi,mpegts,mpeg,mpegvideo,ogg,asf,wav,w64,mp3,aac,flac,h264,hevc",
+}
+PRIMING_S = 0.1  # sound that begins less than this before the first picture is the encoder's priming
+ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
+DAMAGED_SHARE = 0.01  # of the packets: a scratch in a long video is no reason to lose it
+LONGEST_S = 12 * 3600.0  # what damage or malice may promise, and a machine would have to hold
+
+
+class MediaProblem(StrEnum):
+    """Why a file is of no use."""
+
+    CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported"
+    NO_VIDEO = "no_video"
+    NO_AUDIO = "no_audio"
+    TOO_SHORT = "too_short"
+
+
+class MediaError(AvisError):
+    """A video file that cannot be used; `problem` says why."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        problem: MediaProblem = MediaProblem.CORRUPT,
+        where: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a file's headers say. Width and height are with square pixels, and not turned yet."""
+
+    container: str
+    duration_s: float | None
+    width: int
+    height: int
+    frame_rate_hz: float
+    video_codec: str | None
+    audio_codec: str | None
+    audio_rate_hz: int
+    channels: int
+
+
+def probe(path: Path) -> MediaInfo:
+    """Read a file's headers.
+
+    Raises:
+        MediaError: the file cannot be opened as a video.
+    """
+    with open_media(path) as container:
+        video, audio = best_streams(container)
+        duration = container.duration
+        return MediaInfo(
+            container=container.format.name,
+            duration_s=duration / 1e6 if duration is not None and duration > 0 else None,
+            width=square_width(video.width, pixel_aspect_of(video)) if video is not None else 0,
+            height=video.height if video is not None else 0,
+            frame_rate_hz=usual_rate_hz(video) if video is not None else 0.0,
+            video_codec=video.codec_context.codec.name if video is not None else None,
+            audio_codec=audio.codec_context.codec.name if audio is not None else None,
+            audio_rate_hz=audio.codec_context.sample_rate if audio is not None else 0,
+            channels=audio.codec_context.layout.nb_channels if audio is not None else 0,
+        )
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[InputContainer]:
+    if not path.is_file():
+        raise MediaError("the file does not exist", where=str(path))
+    if path.stat().st_size == 0:
+        raise MediaError("the file is empty", where=str(path), fix="Get the file again.")
+    try:
+        container = av.open(str(path.absolute()), mode="r", options=_SAFE)  # absolute: no protocol
+    except (av.error.FFmpegError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(
+            f"the file cannot be read as a video: {reason}", where=str(path), fix="Get the file again."
+        ) from None
+    with container:
+        yield container
+
+
+def read_packets(
+    container: InputContainer, streams: list[AudioStream | VideoStream]
+) -> Iterator[Packet | None]:
+    """The packets of the streams; None and the end where the file cannot be read on."""
+    while True:
+        try:
+            yield from container.demux(streams)
+            return
+        except IndexError:  # PyAV, at the first packet of a stream that the header did not name: on behind it
+            continue
+        except av.error.FFmpegError:
+            yield None
+            return
+
+
+def best_streams(container: InputContainer) -> tuple[VideoStream | None, AudioStream | None]:
+    best = container.streams.best("video")
+    video = best if isinstance(best, av.VideoStream) and _is_known(best) and best.width > 0 else None
+    if video is not None and av.stream.Disposition.attached_pic in video.disposition:
+        video = None  # the cover of a song
+    audio = container.streams.best("audio", related=video)
+    return video, audio if isinstance(audio, av.AudioStream) and _is_known(audio) else None
+
+
+def _is_known(stream: VideoStream | AudioStream) -> bool:
+    """Whether there is a decoder for it."""
+    return stream.codec_context is not None
+
+
+def clip_start_s(video: VideoStream | AudioStream, audio: AudioStream | None) -> float:
+    """The file's time at which the clip begins: with its first picture, or with sound well before it."""
+    starts = [
+        float(stream.start_time * stream.time_base)
+        if stream is not None and stream.start_time is not None and stream.time_base is not None
+        else 0.0
+        for stream in (video, audio or video)
+    ]
+    return starts[1] if starts[1] < starts[0] - PRIMING_S else starts[0]
+
+
+def usual_rate_hz(video: VideoStream) -> float:
+    return float(video.average_rate or video.guessed_rate or 25)
+
+
+def pixel_aspect_of(video: VideoStream) -> Fraction | None:
+    """How wide a pixel is, by its height; None where the header is absurd."""
+    aspect = video.sample_aspect_ratio
+    return aspect if aspect and 0.1 <= aspect <= 10 else None
+
+
+def square_width(width: int, pixel_aspect: Fraction | None) -> int:
+    return max(1, round(width * pixel_aspect)) if pixel_aspect else width
