@@ -1,17 +1,16 @@
-"""Several processes on this machine without torchrun: `python -m components.train` on all its GPUs."""
+"""Several processes on this machine: `python -m components.train` uses all its GPUs without being told."""
 
+import logging
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from signal import SIGTERM
 
 from components.core.run.errors import AvisError
 from components.train.params import TrainParams
 
-_GRACE_S = 10.0  # for the others to say what they have to say, once one has failed
-_POLL_S = 0.1
+_GRACE_S = 10.0
 
 
 def started_by_torchrun() -> bool:
@@ -21,7 +20,7 @@ def started_by_torchrun() -> bool:
 
 def let_the_first_speak() -> None:
     """Before a process that failed as the first one did ends: torchrun ends all as soon as one has ended."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # ours, and Ray, wait by themselves
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # Ray waits by itself
         time.sleep(_GRACE_S)
 
 
@@ -39,72 +38,50 @@ def most_that_share(params: TrainParams, available: int) -> int:
 
 
 def launch(command: Sequence[str], processes: int) -> None:
-    """Run a Python module in so many processes that find each other, and wait for all.
+    """Run a Python module in so many processes that find each other, as torchrun does, and wait for all.
 
     Args:
         command: arguments after `python`: ["-m", "components.train", …].
 
     Raises:
-        SystemExit: with the code of a process that failed (it has said why), the others being ended.
+        SystemExit: with the code of the process that failed first (it has said why), or 128 and the number of
+            the signal that stopped this one; the others are ended.
         AvisError: a process was killed.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
-    shared = {
-        "OMP_NUM_THREADS": str(threads),
-        **os.environ,
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
-    }
-    children = [
-        subprocess.Popen(
-            [sys.executable, *command], env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        )
-        for rank in range(processes)
-    ]
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("torch.distributed."):  # of a failure the processes and we say enough
+            logging.getLogger(name).disabled = True
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="train",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",  # the system chooses the port, and it stays open
+        local_addr="127.0.0.1",  # else the machine's full name, which many machines cannot resolve
+        max_restarts=0,
+    )
     try:
-        _wait(children)
-    finally:
-        _end(children)
-
-
-def _wait(children: "list[subprocess.Popen[bytes]]") -> None:
-    while True:
-        codes = [child.poll() for child in children]
-        failed = [code for code in codes if code]
-        if failed:
-            break
-        if all(code == 0 for code in codes):
-            return
-        time.sleep(_POLL_S)
-    deadline = time.monotonic() + _GRACE_S
-    while any(child.poll() is None for child in children) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    killed = next((rank for rank, code in enumerate(codes) if code is not None and code < 0), None)
-    if killed is not None:
-        raise AvisError(
-            f"process {killed} of {len(children)} was killed by signal {-codes[killed]}"  # type: ignore[operator]
-            + (", perhaps out of memory" if codes[killed] == -9 else ""),
-            fix="Start it again: training goes on from its last checkpoint.",
-        )
-    raise SystemExit(failed[0])
-
-
-def _end(children: "list[subprocess.Popen[bytes]]") -> None:
-    for child in children:
-        if child.poll() is None:
-            child.terminate()
-    deadline = time.monotonic() + _GRACE_S
-    for child in children:
-        try:
-            child.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        elastic_launch(config, sys.executable)(*command)
+    except SignalException as error:
+        raise SystemExit(128 + error.sigval) from None
+    except ChildFailedError as error:
+        first = error.get_first_failure()[1]
+        # The others notice at once when one is killed, and may end with an error in the same second. What
+        # torchrun ends itself has SIGTERM, or after half a minute SIGKILL.
+        for failure in error.failures.values():
+            by_others = failure is first or (
+                failure.exitcode != -SIGTERM and failure.timestamp <= first.timestamp + 1
+            )
+            if failure.exitcode < 0 and by_others:
+                raise AvisError(
+                    f"process {failure.local_rank} of {processes} was killed by signal {-failure.exitcode}"
+                    + (", perhaps out of memory" if failure.exitcode == -9 else ""),
+                    fix="Start it again: training goes on from its last checkpoint.",
+                ) from None
+        raise SystemExit(first.exitcode) from None

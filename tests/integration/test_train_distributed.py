@@ -130,17 +130,20 @@ def failed(project: Project, processes: int, **how: Any) -> str:
 
 
 def test_an_example_that_one_process_cannot_read_ends_all_with_one_message(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = Project(tmp_path, processes=2)
     for frame in (project.paths.media / "frames" / "train_horn").iterdir():
         frame.unlink()
-    errors = failed(project, 2)
-    assert errors.count("train: the frame is missing or is no image") == 1
-    assert str(ROOT / "components") not in errors  # no traceback but torchrun's own
+    for torchrun in (True, False):
+        errors = failed(project, 2, torchrun=torchrun)
+        assert errors.count("train: the frame is missing or is no image") == 1
+        assert str(ROOT / "components") not in errors  # no traceback but torchrun's own
+    assert "Traceback" not in errors
 
 
-def test_killed_torchrun_leaves_no_process_behind(tmp_path: Path) -> None:
-    project = Project(tmp_path, steps=500, checkpoint_every_steps=1)
-    process = project.start(2)
+@pytest.mark.parametrize("torchrun", [True, False])
+def test_killed_it_leaves_no_process_behind(tmp_path: Path, torchrun: bool) -> None:
+    project = Project(tmp_path, steps=500, checkpoint_every_steps=1, processes=2)
+    process = project.start(2, torchrun=torchrun)
     while not project.paths.training_checkpoint("tiny").exists():
         assert process.poll() is None
         time.sleep(0.05)
