@@ -88,7 +88,7 @@ def clip_case(frames: int, model_name: str, precision: str) -> dict[str, float]:
     from components.core.clips.reader import resize
     from components.core.records.masks import encode
     from models import build
-    from models.inference.tracks import find_sounding
+    from models.inference.offline import find_sounding
     from models.networks.precision import autocast_type
 
     chosen = settings(model_name)
@@ -132,7 +132,7 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
     """The published video module on 100 frame queries of 256 channels a frame."""
     import torch
 
-    from models.inference.video_stream import VideoStream
+    from models.inference.avism_stream import VideoStream
     from models.networks.avism.video_module import VideoModule
 
     torch.manual_seed(0)

@@ -117,7 +117,7 @@ def measure(
     from torch.utils.flop_counter import FlopCounterMode
 
     from models import build
-    from models.inference.tracks import find_sounding
+    from models.inference.offline import find_sounding
     from models.networks.losses.criterion import LossWeights
     from models.networks.losses.targets import ClipTargets
 

@@ -85,7 +85,7 @@ def cross(
 
 def decode_frames(model: Avism, frames: Tensor, audio: Tensor) -> dict[str, Any]:
     """Backbone to frame queries; predictions of all layers, with full masks."""
-    stride4, scales = model.see(frames)
+    stride4, scales = model.extract_features(frames)
     mask_features = model.pixel_decoder.mask_features(stride4)
     video_features = model.video_module.mask_features(stride4)
     decoder, heads, count = model.frame_decoder, model.config.heads, frames.shape[0]

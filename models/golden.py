@@ -160,7 +160,7 @@ def compare_log_mel(folder: Path) -> list[Row]:
     import numpy as np
     import torch
 
-    from models.audio.vggish import SAMPLE_RATE_HZ, LogMel
+    from models.audio.log_mel import SAMPLE_RATE_HZ, LogMel
 
     with wave.open(str(folder / SOUND)) as file:
         if (file.getframerate(), file.getsampwidth()) != (SAMPLE_RATE_HZ, 2):

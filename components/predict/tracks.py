@@ -12,7 +12,7 @@ from components.core.run.errors import AvisError
 from components.predict.params import PredictParams
 from models.checkpoints.saved import ModelCard, load_model
 from models.inference.moments import Moment
-from models.inference.tracks import find_sounding
+from models.inference.offline import find_sounding
 from models.networks.precision import autocast_type
 from models.networks.registry import Network
 
@@ -58,8 +58,8 @@ class Predictor:
 
         Args:
             video_id: of the results.
-            clip: the clip's moments, frames at the model's short side, as models.inference.tracks wants them;
-                it is called once or twice, and holds no more than it likes.
+            clip: the clip's moments, frames at the model's short side, as models.inference.offline wants
+                them; it is called once or twice, and holds no more than it likes.
             height, width: of the masks.
             least: so many candidates are given even if they score below the threshold.
 

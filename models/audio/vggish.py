@@ -1,76 +1,21 @@
-"""VGGish: log-mel front end and the convolutional network that turns a second of sound into a vector.
+"""VGGish (Hershey et al. 2017, arXiv 1609.09430): a log-mel example of a second -> a vector.
 
-Letters: S seconds (one example each), A audio channels (128).
+Letters: S seconds, A = 128 channels of the embedding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torchaudio.functional import spectrogram
 
+from models.audio.log_mel import EXAMPLE_FRAMES, MEL_BANDS
 from models.weight_files.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
 
-SAMPLE_RATE_HZ = 16_000
-WINDOW_SAMPLES = 400  # 25 ms
-HOP_SAMPLES = 160  # 10 ms
-FFT_SAMPLES = 512
-MEL_BANDS = 64
-EXAMPLE_FRAMES = 96  # 0.96 s
 EMBEDDING_CHANNELS = 128
 PUBLISHED_CHANNELS = (64, 128, 256, 256, 512, 512)
 PUBLISHED_HIDDEN = 4096
-
-
-class LogMel(nn.Module):
-    """Waveform -> log-mel examples, as VGGish was trained on (Hershey et al. 2017).
-
-    Magnitude spectrum of 25 ms periodic Hann windows every 10 ms, 64 mel bands over 125-7500 Hz,
-    log(x + 0.01).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bands: Tensor
-        self.window: Tensor
-        self.register_buffer("bands", _mel_bands(), persistent=False)
-        self.register_buffer("window", torch.hann_window(WINDOW_SAMPLES, periodic=True), persistent=False)
-
-    def forward(self, seconds: Tensor) -> Tensor:
-        """[S, 16000] samples in -1..1, one second a row -> [S, 96, 64]."""
-        # a window shorter than the transform stands in its middle, so the sound gets that margin, too
-        margin = (FFT_SAMPLES - WINDOW_SAMPLES) // 2
-        spectrum = spectrogram(
-            F.pad(seconds.float(), (margin, margin)),
-            pad=0,
-            window=self.window,
-            n_fft=FFT_SAMPLES,
-            hop_length=HOP_SAMPLES,
-            win_length=WINDOW_SAMPLES,
-            power=1.0,
-            normalized=False,
-            center=False,
-        )[..., :EXAMPLE_FRAMES].transpose(-1, -2)  # [S, 96, 257]
-        return torch.log(spectrum @ self.bands + 0.01)
-
-
-def _mel_bands() -> Tensor:
-    """Triangles [257, 64] over the spectrum; their sides are straight in HTK mel, elsewhere usually in Hz."""
-
-    def mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1127 * np.log1p(frequency_hz / 700)
-
-    lowest, highest = mel(np.array([125.0, 7500.0])).tolist()
-    edges = np.linspace(lowest, highest, MEL_BANDS + 2)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    at = mel(np.linspace(0, SAMPLE_RATE_HZ / 2, FFT_SAMPLES // 2 + 1))[:, None]
-    bands = np.minimum((at - low) / (centre - low), (high - at) / (high - centre)).clip(min=0)
-    return torch.from_numpy(bands.astype(np.float32))
 
 
 class Postprocess(nn.Module):
@@ -203,40 +148,3 @@ def load_vggish_file(network: VGGish, path: Path, *, assign: bool = False) -> No
         load_vggish(network, state, assign=assign)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def build_vggish(
-    *,
-    channels: tuple[int, ...] = PUBLISHED_CHANNELS,
-    hidden: int = PUBLISHED_HIDDEN,
-    normalise: bool = False,
-    postprocess: bool = False,
-    weights: Path | None = None,
-) -> tuple[nn.Module, nn.Module]:
-    """Log-mel front end and VGGish, with published weights out of a file if one is named.
-
-    Raises:
-        ValueError: the file holds something else, or the network has not the published size.
-    """
-    if weights is not None and (tuple(channels), hidden, normalise) != (
-        PUBLISHED_CHANNELS,
-        PUBLISHED_HIDDEN,
-        False,
-    ):
-        raise ValueError(
-            "audio_weights are those of the published VGGish: set audio_channels to"
-            f" {list(PUBLISHED_CHANNELS)}, audio_hidden to {PUBLISHED_HIDDEN} and audio_normalise to false"
-            f" (they are {list(channels)}, {hidden} and {str(normalise).lower()})"
-        )
-    network = VGGish(channels=channels, hidden=hidden, normalise=normalise, postprocess=postprocess)
-    if weights is not None:
-        try:
-            load_vggish_file(network, weights)
-        except ValueError as error:
-            raise ValueError(f"audio_weights: {error}") from None
-    return LogMel(), network
-
-
-# A name of `audio` in params.yaml -> a front end, which has nothing to learn and computes in full precision,
-# and a network behind it: together [S, 16000] samples -> [S, 128].
-ENCODERS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {"vggish": build_vggish}

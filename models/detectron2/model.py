@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from models.checkpoints.parameter_names import Spelling, criterion_names, our_entries, published_name
 from models.detectron2.config import loss_weights, network_settings
-from models.inference.tracks import find_sounding
-from models.networks.avism.avism import STRIDE_PX
+from models.inference.offline import find_sounding
+from models.networks.backbones.backbone import STRIDE_PX
 from models.networks.losses.targets import ClipTargets, Counts
 from models.networks.registry import build
 

@@ -1,6 +1,7 @@
 """From mask features to packed masks and the share of a score that they decide.
 
-Letters: n queries, t frames of a chunk, C channels, h and w at stride 4, H and W of a frame.
+Letters: n queries (m of them sound in a frame), T frames (t of a chunk), C channels, h w at stride 4,
+H W of a frame, I J of a mask.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks.avism.avism import STRIDE_PX
+from models.networks.backbones.backbone import STRIDE_PX
 
 R = TypeVar("R")
 
@@ -77,14 +78,15 @@ class MaskMaker(Generic[R]):
 
     def _add(self, features: Tensor) -> None:
         frame = len(self.masks[0])
-        sounds = self._sounds[:, frame]
-        heard = torch.from_numpy(sounds).to(features.device)
+        sounds = self._sounds[:, frame]  # [n]
+        sounding = torch.from_numpy(sounds).to(features.device)
         with torch.autocast(features.device.type, enabled=False):
-            logits = self._to_frame(self._logits(features.float(), frame=frame)[heard])  # [n, H, W]
+            logits = self._to_frame(self._logits(features.float(), frame=frame)[sounding])  # [m, H, W]
         chance = logits.sigmoid()
-        inside = chance > 0.5
+        inside = chance > 0.5  # foreground, as published
         self._chance[sounds] += (chance * inside).sum((1, 2)).double().cpu().numpy()
         self._pixels[sounds] += inside.sum((1, 2)).cpu().numpy()
+        # [m, I, J]
         logits = F.interpolate(logits[None], size=self._size, mode="bilinear", align_corners=False)[0]
         masks: Iterator[NDArray[np.bool_]] = iter((logits > 0).cpu().numpy())
         for packed, sounding in zip(self.masks, sounds, strict=True):
@@ -95,4 +97,4 @@ class MaskMaker(Generic[R]):
         height, width = self._shape
         padded = (height + -height % STRIDE_PX, width + -width % STRIDE_PX)
         logits = F.interpolate(logits[None], size=padded, mode="bilinear", align_corners=False)[0]
-        return logits[:, :height, :width]
+        return logits[:, :height, :width]  # [n, H, W]

@@ -1,4 +1,4 @@
-"""A TPAVI model looks at a video of any length: short clips one after the other, their queries linked.
+"""TPAVI on a video of any length: short clips one after the other, their queries linked to tracks.
 
 Each clip has as many frames as the model's ``clip_frames`` and is seen once, on its own, so a frame costs the
 same wherever it stands. The queries of a clip are linked to tracks by Hungarian matching of query embeddings
@@ -22,8 +22,8 @@ from models.networks.tpavi.tpavi import Tpavi
 SOUNDS_ABOVE = 0.5  # a track sounds in a clip when it is more likely an object than not
 
 
-class TpaviWatcher:
-    """A Tpavi looks at one video (models.inference.tracks.Watcher).
+class TpaviPredictor:
+    """A Tpavi on one video (models.inference.offline.ClipPredictor).
 
     What is kept of a clip: which tracks sound in it, and the mask embeddings of those.
     """
@@ -37,19 +37,19 @@ class TpaviWatcher:
         self._sounding = torch.empty(0)  # [V, K] sums of class probabilities over the frames of clips: of
         self._every = torch.empty(0)  # those in which the track sounds, and of all
 
-    def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+    def add(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """The next frames [t, 3, H, W] with their sound [t, …]; returns mask features [t, C, h, w]."""
-        seen = []
-        for clips, heard in self._cut(frames, sound):
-            output = self._model(clips, heard)
-            seen.append(output.mask_features.flatten(0, 1))
+        features = []
+        for clips, clip_sound in self._cut(frames, sound):
+            output = self._model(clips, clip_sound)
+            features.append(output.mask_features.flatten(0, 1))
             probability = output.clip.logits[-1].float().softmax(-1)  # [B, Q, K + 1]
             queries, embeds = output.clip.queries[-1].float(), output.clip.mask_embeds[-1]
             for index in range(len(clips)):
-                self._follow(queries[index], probability[index], embeds[index], clips.shape[1])
-        return torch.cat(seen)
+                self._link(queries[index], probability[index], embeds[index], clips.shape[1])
+        return torch.cat(features)  # [t, C, h, w]
 
-    def conclude(self) -> Tensor:
+    def class_probabilities(self) -> Tensor:
         """After the last frame: class probabilities [V, K], means over the clips in which a track sounds.
 
         A track that never sounds has its mean over all clips.
@@ -58,22 +58,22 @@ class TpaviWatcher:
         frames = (torch.stack(self._sounds, 1) * lengths).sum(1)[:, None]  # [V, 1] in which it sounds
         return torch.where(frames > 0, self._sounding / frames.clamp(min=1), self._every / len(self._clips))
 
-    def sounds(self, queries: Tensor) -> Tensor:
+    def sounding(self, queries: Tensor) -> Tensor:
         """Does a track [n] sound in a frame? Bool [n, T], the same for all frames of a clip."""
         return torch.stack(self._sounds, 1)[queries][:, self._clips]
 
-    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
-        """A second pass: what ``watch`` returned for these frames."""
-        seen = []
-        for clips, heard in self._cut(frames, sound):
-            audio = self._model.hear_clips(heard, clips.shape[0], clips.shape[1])
-            seen.append(self._model.see(clips, audio)[0])
-        return torch.cat(seen)
+    def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """A second pass: what ``add`` returned for these frames."""
+        features = []
+        for clips, clip_sound in self._cut(frames, sound):
+            audio = self._model.encode_clip_audio(clip_sound, clips.shape[0], clips.shape[1])
+            features.append(self._model.extract_features(clips, audio)[0])
+        return torch.cat(features)  # [t, C, h, w]
 
-    def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
+    def mask_logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
         """Mask logits [n, h, w] of tracks [n] in a frame with features [C, h, w]; 0 where one is silent."""
         clip = self._clips[frame]
-        kept = self._embeds[clip].to(features.dtype)
+        kept = self._embeds[clip].to(features.dtype)  # only of tracks that sound in this clip
         embeds = kept.new_zeros(len(self._sounds[clip]), kept.shape[1])  # [V, C]
         embeds[self._sounds[clip]] = kept
         return torch.einsum("nc,chw->nhw", embeds[queries], features)
@@ -95,10 +95,11 @@ class TpaviWatcher:
             if len(frames[part])
         ]
 
-    def _follow(self, queries: Tensor, probability: Tensor, embeds: Tensor, frames: int) -> None:
+    def _link(self, queries: Tensor, probability: Tensor, embeds: Tensor, frames: int) -> None:
         """One clip's queries [Q, C], probabilities [Q, K + 1] and mask embeddings [Q, C] to the tracks."""
         sounds = probability[:, -1] < 1 - SOUNDS_ABOVE
         order = self._links.link(queries, sounds)
+        # [V] and [V, K]: the clip's last class, "no object", left out
         sounds, named = sounds[order], probability[order, :-1] * frames
         if not self._clips:
             self._sounding = self._every = torch.zeros_like(named)
@@ -118,11 +119,12 @@ class TrackLinks:
 
     def link(self, queries: Tensor, sounds: Tensor) -> Tensor:
         """The next clip: embeddings [Q, C] and whether they sound [Q] -> the query of each track [V]."""
-        unit = F.normalize(queries, dim=-1)
+        unit = F.normalize(queries, dim=-1)  # [Q, C]
         if not len(self._memory):
             self._memory, self._has_sounded = unit, sounds
             return torch.arange(len(unit), device=unit.device)
-        alike = (self._memory @ unit.T).nan_to_num()  # NaN is found by whoever reads the output
+        # [V, Q]; NaN is found by whoever reads the output
+        alike = (self._memory @ unit.T).nan_to_num()
         order = torch.as_tensor(linear_sum_assignment(alike.cpu().numpy(), maximize=True)[1]).to(unit.device)
         unit, sounds = unit[order], sounds[order]
         self._memory = torch.where((sounds | ~self._has_sounded)[:, None], unit, self._memory)

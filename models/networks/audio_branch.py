@@ -1,4 +1,7 @@
-"""What networks hear with: an audio encoder of their own, features that somebody made, or nothing."""
+"""The audio branch of a network: an encoder of its own, features that somebody made, or nothing.
+
+Letters: F frames, each with its second of sound.
+"""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,13 +10,15 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from models.audio.vggish import EMBEDDING_CHANNELS, ENCODERS, SAMPLE_RATE_HZ
+from models.audio.encoders import ENCODERS
+from models.audio.log_mel import SAMPLE_RATE_HZ
+from models.audio.vggish import EMBEDDING_CHANNELS
 
 MAY_BE_ZERO = ("backbone_frozen_parts", "video_encoder_layers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HearingConfig:
+class AudioConfig:
     """Settings of the audio branch; the defaults are as published. Base of every network's settings.
 
     Raises:
@@ -38,15 +43,15 @@ class HearingConfig:
                 raise ValueError(f"{field.name} is {value!r}; allowed: whole numbers from {least} on")
 
 
-class HearingNetwork(nn.Module):
-    """Base of the networks: ``grow_ears`` once, then ``hear``."""
+class AudioNetwork(nn.Module):
+    """Base of the networks: ``build_audio_encoder`` once, then ``encode_audio``."""
 
     log_mel: nn.Module | None
     audio_encoder: nn.Module | None
     _deaf: bool
     _frozen: bool
 
-    def grow_ears(self, config: HearingConfig) -> None:
+    def build_audio_encoder(self, config: AudioConfig) -> None:
         """Make the audio encoder that the settings ask for, if any.
 
         Raises:
@@ -74,7 +79,7 @@ class HearingNetwork(nn.Module):
             self.audio_encoder.eval()
         return self
 
-    def hear(self, sound: Tensor | None) -> Tensor | None:
+    def encode_audio(self, sound: Tensor | None) -> Tensor | None:
         """Sound of F frames -> embeddings [F, 128], or None for a deaf model.
 
         ``sound`` is [F, 16000] samples for a trainable encoder, [F, 128] for precomputed features.
@@ -92,6 +97,7 @@ class HearingNetwork(nn.Module):
             )
         if self.audio_encoder is None or self.log_mel is None:
             return sound
+        # a spectrum spans many orders of magnitude: in reduced precision its quiet bands would be noise
         with torch.autocast(sound.device.type, enabled=False):
-            log_mel = self.log_mel(sound)
-        return self.audio_encoder(log_mel)
+            log_mel = self.log_mel(sound)  # [F, 96, 64]
+        return self.audio_encoder(log_mel)  # [F, 128]

@@ -13,7 +13,8 @@ from torch import nn
 
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
-from models.audio.vggish import LogMel, VGGish, load_vggish_file
+from models.audio.log_mel import LogMel
+from models.audio.vggish import VGGish, load_vggish_file
 
 BLOCK_S = 32  # seconds that go through the network together: bounds the memory, and is as fast as more
 WHERE = "params.yaml, extract.audio_weights"

@@ -1,6 +1,7 @@
 """AVISM (arXiv 2310.18709, CVPR 2025), in the order in which data flows.
 
-Letters: B clips, T frames, F = B * T, Q queries, V video queries, C channels, K categories, A audio.
+Letters: B clips, T frames, F = B * T, H W size of a frame, Q frame queries, V video queries, C channels,
+K categories, A audio, h w size of a map.
 """
 
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from models.audio.vggish import EMBEDDING_CHANNELS, ENCODERS
-from models.networks.audio_branch import HearingConfig, HearingNetwork
-from models.networks.avism.frame_decoder import FrameDecoder, FrameOutput, shrink
+from models.audio.encoders import ENCODERS
+from models.audio.vggish import EMBEDDING_CHANNELS
+from models.networks.audio_branch import AudioConfig, AudioNetwork
+from models.networks.avism.frame_decoder import FrameDecoder, FrameOutput
 from models.networks.avism.video_module import VideoModule, VideoOutput
 from models.networks.backbones.backbone import build_backbone
-from models.networks.layers.pixel_decoder import PixelDecoder
+from models.networks.layers.pixel_decoder import PixelDecoder, resize_to_scales
 from models.networks.losses.criterion import (
     Layers,
     LossWeights,
@@ -31,11 +32,9 @@ from models.networks.losses.criterion import (
 from models.networks.losses.points import Draws
 from models.networks.losses.targets import ClipTargets, Counts
 
-STRIDE_PX = 32
-
 
 @dataclass(frozen=True, kw_only=True)
-class AvismConfig(HearingConfig):
+class AvismConfig(AudioConfig):
     """Size and choices of an AVISM; the defaults are the published ResNet-50 model."""
 
     categories: int = 26
@@ -75,7 +74,7 @@ class AvismOutput:
     audio_tags: Tensor | None = None  # [F, K] logits
 
 
-class Avism(HearingNetwork):
+class Avism(AudioNetwork):
     """Frames and sound of clips in, queries for sounding objects out."""
 
     def __init__(self, config: AvismConfig) -> None:
@@ -90,7 +89,7 @@ class Avism(HearingNetwork):
             config.backbone, pretrained=config.backbone_pretrained, weights=weights
         )
         self.backbone.freeze(config.backbone_frozen_parts)
-        self.grow_ears(config)
+        self.build_audio_encoder(config)
         self.audio_tags = (
             nn.Linear(EMBEDDING_CHANNELS, config.categories)
             if config.audio in ENCODERS and config.audio_tagging
@@ -130,46 +129,44 @@ class Avism(HearingNetwork):
             presence_head=config.presence_head,
         )
 
-    def see(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Frames [F, 3, H, W], RGB 0-255 -> stride-4 features [F, C, H/4, W/4], three scales."""
-        x = self.backbone.normalise(frames)
-        height, width = x.shape[-2:]
-        # padded to the stride after normalisation, as the published model was trained
-        x = F.pad(x, (0, -width % STRIDE_PX, 0, -height % STRIDE_PX))
-        return self.pixel_decoder(self.backbone(x))
+    def extract_features(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Frames [F, 3, H, W], RGB 0-255 -> stride-4 features [F, C, h, w], three scales, coarsest first."""
+        maps = self.backbone(self.backbone.prepare(frames))  # each [F, width, h, w], res2 to res5
+        return self.pixel_decoder(maps)
 
-    def video_features(self, frames: Tensor) -> Tensor:
-        """Frames [F, 3, H, W] -> what a video query's embedding is multiplied with, [F, C, H/4, W/4]."""
-        return self.video_module.mask_features(self.see(frames)[0])
+    def video_mask_features(self, frames: Tensor) -> Tensor:
+        """Frames [F, 3, H, W] -> what a video query's embedding is multiplied with, [F, C, h, w]."""
+        return self.video_module.mask_features(self.extract_features(frames)[0])
 
     def decode_frames(self, frames: Tensor, audio: Tensor | None) -> tuple[FrameOutput, Tensor]:
         """Inference at frame level: [F, 3, H, W] and [F, A] -> the last predictions, video mask features.
 
-        The frame decoder's own mask features are only made at the sizes at which its queries look.
+        The frame decoder's own mask features are only made at the sizes at which its queries attend.
         """
-        stride4, scales = self.see(frames)
-        looks = [self.pixel_decoder.mask_features(x) for x in shrink(stride4, scales)]
-        return self.frame_decoder(looks, scales, audio), self.video_module.mask_features(stride4)
+        stride4, scales = self.extract_features(frames)
+        resized = [self.pixel_decoder.mask_features(x) for x in resize_to_scales(stride4, scales)]
+        return self.frame_decoder(resized, scales, audio), self.video_module.mask_features(stride4)
 
     def forward(self, frames: Tensor, sound: Tensor | None) -> AvismOutput:
         """Whole clips: frames [B, T, 3, H, W] and sound [B, T, …]; all predictions for the losses."""
         clips, length = frames.shape[:2]
-        audio = self.hear(sound.flatten(0, 1) if sound is not None else None)
-        stride4, scales = self.see(frames.flatten(0, 1))
-        mask_features = self.pixel_decoder.mask_features(stride4)
-        video_features = self.video_module.mask_features(stride4)
+        audio = self.encode_audio(sound.flatten(0, 1) if sound is not None else None)
+        stride4, scales = self.extract_features(frames.flatten(0, 1))
+        mask_features = self.pixel_decoder.mask_features(stride4)  # [F, C, h, w]
+        video_features = self.video_module.mask_features(stride4)  # [F, C, h, w]
         supervised = self.config.frame_layers + 1 if self.training else 1
         with torch.no_grad():
-            looks = shrink(mask_features, scales)
-        frame = self.frame_decoder(looks, scales, audio, supervised_layers=supervised)
+            # for the attention masks, which get no gradient in Mask2Former either
+            resized = resize_to_scales(mask_features, scales)
+        frame = self.frame_decoder(resized, scales, audio, supervised_layers=supervised)
         # In training the last few frame layers each have a pass through the video module (B grows).
         passed = frame.queries[-self.config.video_supervision :] if self.training else frame.queries
-        queries = torch.cat([x.unflatten(0, (clips, length)) for x in passed])
-        heard = None
+        queries = torch.cat([x.unflatten(0, (clips, length)) for x in passed])  # [passes * B, T, Q, C]
+        clip_audio = None
         if audio is not None:
-            heard = audio.unflatten(0, (clips, length)).repeat(len(passed), 1, 1)
+            clip_audio = audio.unflatten(0, (clips, length)).repeat(len(passed), 1, 1)  # [passes * B, T, A]
         depth = self.config.video_decoder_layers if self.training else 1
-        video = self.video_module(queries, heard, supervised_layers=depth)
+        video = self.video_module(queries, clip_audio, supervised_layers=depth)
         tags = self.audio_tags(audio) if self.audio_tags is not None and audio is not None else None
         return AvismOutput(
             frame, video, mask_features, video_features.unflatten(0, (clips, length)), audio_tags=tags

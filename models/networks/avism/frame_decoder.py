@@ -1,6 +1,7 @@
 """Frame decoder: object queries that have heard the frame's sound look for sounding objects in it.
 
-Letters: F frames (batch and time together), Q queries, C channels, K categories, h w mask size.
+Letters: F frames (batch and time together), Q queries, P queries and the counting token if there is one,
+C channels, A audio, K categories, h w size of a scale, S = h * w cells of it.
 """
 
 from dataclasses import dataclass
@@ -22,14 +23,17 @@ from models.networks.layers.transformer import (
 class FrameOutput:
     """Predictions of the frame decoder, one entry per supervised layer, the last layer last."""
 
-    queries: list[Tensor]  # [F, Q, C], normalised
+    queries: list[Tensor]  # [F, Q, C], after the norm
     logits: list[Tensor]  # [F, Q, K + 1]
     mask_embeds: list[Tensor]  # [F, Q, C]; times mask features = mask logits
     counting: Tensor | None = None  # [F, count_logits], of a model with counting token
 
 
 class AudioFusion(nn.Module):
-    """Audio-guided look at each scale, added to the object queries (AVISM step 3)."""
+    """Audio-guided attention to each scale, added to the object queries (AVISM, arXiv 2310.18709).
+
+    The published model gives the scales no position here, only the queries.
+    """
 
     def __init__(self, *, channels: int, heads: int, scales: int, audio_channels: int) -> None:
         super().__init__()
@@ -38,16 +42,15 @@ class AudioFusion(nn.Module):
         self.after = nn.Linear(channels * scales, channels)
 
     def forward(self, x: Tensor, audio: Tensor, memories: list[Tensor], query_position: Tensor) -> Tensor:
-        """Queries x [F, Q, C], audio [F, A], memories [F, S, C] per scale -> queries that have heard.
-
-        The published model gives the scales no position here, only the queries.
-        """
-        heard = self.before(audio)[:, None].expand(-1, query_position.shape[1], -1)
-        seen = [
-            look(heard, memory, query_position=query_position)
+        """Queries x [F, P, C], audio [F, A], memories [F, S, C] per scale -> queries that have heard."""
+        audio_query = self.before(audio)[:, None]  # [F, 1, C]
+        audio_query = audio_query.expand(-1, query_position.shape[1], -1)  # [F, P, C]
+        attended = [
+            look(audio_query, memory, query_position=query_position)
             for look, memory in zip(self.look, memories, strict=True)
         ]
-        return x + self.after(torch.cat(seen, dim=-1))
+        fused = self.after(torch.cat(attended, dim=-1))  # [F, P, C]
+        return x + fused
 
 
 class AudioCentricQueries(nn.Module):
@@ -60,9 +63,9 @@ class AudioCentricQueries(nn.Module):
 
     def forward(self, x: Tensor, audio: Tensor, memories: list[Tensor], query_position: Tensor) -> Tensor:
         """As AudioFusion; what is seen (memories) has no part in it."""
-        heard = self.before(audio)[:, None]  # [F, 1, C], the only key and value
+        audio_key = self.before(audio)[:, None]  # [F, 1, C], the only key and value
         for look in self.look:
-            x = look(x, heard, query_position=query_position)
+            x = look(x, audio_key, query_position=query_position)  # [F, P, C]
         return x
 
 
@@ -115,7 +118,7 @@ class FrameDecoder(nn.Module):
 
     def forward(
         self,
-        looks: list[Tensor],
+        mask_features: list[Tensor],
         scales: list[Tensor],
         audio: Tensor | None,
         *,
@@ -124,71 +127,65 @@ class FrameDecoder(nn.Module):
         """Decode F frames.
 
         Args:
-            looks: mask features at the size of each scale, [F, C, hi, wi]: where a query's mask is, it looks.
-            scales: of the pixel decoder, [F, C, hi, wi], coarsest first.
+            mask_features: at the size of each scale, [F, C, h, w]; a query attends to where its mask is.
+            scales: of the pixel decoder, [F, C, h, w], coarsest first.
             audio: [F, A], or None (deaf).
             supervised_layers: the last how many predictions are kept.
         """
         frames, channels = scales[0].shape[:2]
         sizes = [(int(x.shape[2]), int(x.shape[3])) for x in scales]
-        memories = [
+        memories = [  # each [F, S, C]
             x.flatten(2).transpose(1, 2) + self.level_embed.weight[level] for level, x in enumerate(scales)
         ]
-        positions = [
+        positions = [  # each [1, S, C]
             sine_position(height, width, channels, device=scales[0].device).flatten(1).T[None]
             for height, width in sizes
         ]
-        content, place = self.query_content.weight, self.query_position.weight
-        tokens = 0
+        content, position = self.query_content.weight, self.query_position.weight  # [Q, C] both
+        count_tokens = 0
         if self.count_token is not None:
-            tokens = 1
-            content = torch.cat((self.count_token.weight, content))
-            place = torch.cat((self.count_token.weight, place))
-        query_position = place[None].expand(frames, -1, -1)
-        x = content[None].expand(frames, -1, -1)
+            count_tokens = 1
+            content = torch.cat((self.count_token.weight, content))  # [P, C]
+            position = torch.cat((self.count_token.weight, position))  # [P, C]
+        query_position = position[None].expand(frames, -1, -1)  # [F, P, C]
+        x = content[None].expand(frames, -1, -1)  # [F, P, C]
         if audio is not None:
             x = self.audio_fusion(x, audio, memories, query_position)
 
         depth = len(self.cross_attention)
         output = FrameOutput([], [], [])
         for layer in range(depth + 1):
-            normalised = self.norm(x)
-            objects = normalised[:, tokens:]
-            mask_embed = self.mask_head(objects)
+            normalised = self.norm(x)  # [F, P, C]
+            objects = normalised[:, count_tokens:]  # [F, Q, C]
+            mask_embed = self.mask_head(objects)  # [F, Q, C]
             if layer > depth - supervised_layers:
                 output.queries.append(objects)
                 output.logits.append(self.class_head(objects))
                 output.mask_embeds.append(mask_embed)
             if layer == depth:
                 break
-            level = layer % len(scales)
-            blocked = self._outside_mask(mask_embed, looks[level])
+            # the prediction before any layer and after each: L + 1 of them, as in Mask2Former
+            level = layer % len(scales)  # scales in turn, the coarsest first
+            blocked = self._outside_mask(mask_embed, mask_features[level])  # [F, 1, Q, S]
             x = self.cross_attention[layer](
                 x,
                 memories[level],
                 query_position=query_position,
                 memory_position=positions[level],
-                blocked=F.pad(blocked, (0, 0, tokens, 0)),  # the counting token looks everywhere
+                blocked=F.pad(
+                    blocked, (0, 0, count_tokens, 0)
+                ),  # [F, 1, P, S]; the counting token is never masked
             )
             x = self.self_attention[layer](x, query_position)
-            x = self.feed_forward[layer](x)
+            x = self.feed_forward[layer](x)  # [F, P, C]
         if self.count_head is not None:
             output.counting = self.count_head(normalised[:, 0])
         return output
 
     @staticmethod
     @torch.no_grad()
-    def _outside_mask(mask_embed: Tensor, look: Tensor) -> Tensor:
-        """Where the query's mask is not, at the scale's size [F, 1, Q, S]; an empty mask looks everywhere."""
-        blocked = torch.einsum("fqc,fchw->fqhw", mask_embed, look).flatten(2) < 0
+    def _outside_mask(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
+        """Where the query's mask is not, [F, 1, Q, S]; a query whose mask is empty attends everywhere."""
+        blocked = torch.einsum("fqc,fchw->fqhw", mask_embed, mask_features).flatten(2) < 0  # [F, Q, S]
         blocked = blocked & ~blocked.all(-1, keepdim=True)
-        return blocked[:, None]
-
-
-def shrink(features: Tensor, scales: list[Tensor]) -> list[Tensor]:
-    """Mask features [F, C, h, w] at the size of each scale.
-
-    Resizing is linear, so features may be resized before they are multiplied with embeddings: the same mask
-    logits as from full-size masks, at a fraction of the cost.
-    """
-    return [F.interpolate(features, size=x.shape[-2:], mode="bilinear", align_corners=False) for x in scales]
+        return blocked[:, None]  # [F, 1, Q, S]

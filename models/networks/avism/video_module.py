@@ -1,6 +1,7 @@
 """Video module: frame queries of a whole clip become video queries, one per object over time.
 
-Letters: B clips, T frames, W window, N windows, Q frame queries, V video queries, C channels, A audio.
+Letters: B clips, T frames, W frames of a window, N windows, Q frame queries, V video queries, C channels,
+A audio, K categories.
 """
 
 from dataclasses import dataclass
@@ -36,12 +37,13 @@ class Windows:
         self.count = -(-frames // window)
         self.shift = (window + 1) // 2 if shifted else 0
         padded = self.count * window
-        order = torch.arange(padded, device=device)
-        place = order.roll(self.shift).view(self.count, window)  # which frame stands where
-        blocked = (place >= frames)[:, None, :].expand(-1, window, -1).clone()  # nobody looks at padding
+        order = torch.arange(padded, device=device)  # [N * W]
+        place = order.roll(self.shift).view(self.count, window)  # [N, W] which frame stands where
+        # [N, W, W]: nobody looks at padding
+        blocked = (place >= frames)[:, None, :].expand(-1, window, -1).clone()
         if self.shift:
             # rolled frames wrap: the first window holds the clip's end and its start, which must not meet
-            late = torch.arange(window, device=device) < self.shift
+            late = torch.arange(window, device=device) < self.shift  # [W]
             blocked[0] |= late[:, None] != late[None, :]
         # a frame that stands only beside padding still needs one place to look at: itself
         self.blocked = blocked & ~torch.eye(window, dtype=torch.bool, device=device)  # [N, W, W]
@@ -49,12 +51,13 @@ class Windows:
     def cut(self, x: Tensor) -> Tensor:
         """[B, T, Q, C] -> [B * N, W * Q, C]."""
         padding = self.count * self.window - self.frames
-        x = F.pad(x, (0, 0, 0, 0, 0, padding)).roll(self.shift, dims=1)
+        x = F.pad(x, (0, 0, 0, 0, 0, padding)).roll(self.shift, dims=1)  # [B, N * W, Q, C]
         return x.unflatten(1, (self.count, self.window)).flatten(2, 3).flatten(0, 1)
 
     def join(self, x: Tensor, queries: int) -> Tensor:
         """[B * N, W * Q, C] -> [B, T, Q, C]."""
-        x = x.unflatten(1, (self.window, queries)).unflatten(0, (-1, self.count)).flatten(1, 2)
+        x = x.unflatten(1, (self.window, queries)).unflatten(0, (-1, self.count))  # [B, N, W, Q, C]
+        x = x.flatten(1, 2)  # [B, N * W, Q, C]
         return x.roll(-self.shift, dims=1)[:, : self.frames]
 
     def mask(self, batch: int, query_repeat: int, key_repeat: int) -> Tensor:
@@ -64,7 +67,7 @@ class Windows:
 
 
 class VideoModule(nn.Module):
-    """VITA's object encoder and decoder with AVISM's audio branch (section 4 of the paper)."""
+    """VITA's object encoder and decoder (arXiv 2206.04403) with AVISM's audio branch (arXiv 2310.18709)."""
 
     def __init__(
         self,
@@ -117,16 +120,17 @@ class VideoModule(nn.Module):
         self, frame_queries: Tensor, audio: Tensor | None, *, supervised_layers: int = 1
     ) -> VideoOutput:
         """frame_queries [B, T, Q, C]; audio [B, T, A] or None (deaf)."""
-        x = self.input_proj(frame_queries)
-        x = self._encode(x)
+        x = self.input_proj(frame_queries)  # [B, T, Q, C]
+        x = self._encode_frames(x)  # [B, T, Q, C]
         if audio is not None:
-            x = x + self._hear(x, audio)[:, :, None]  # [B, T, 1, C]
+            x = x + self._encode_audio(x, audio)[:, :, None]  # [B, T, Q, C]
 
         batch, frames = x.shape[:2]
         memory = x.flatten(1, 2)  # [B, T * Q, C]
-        memory_position = self.frame_query_position.weight.repeat(frames, 1)[None]
-        query_position = self.query_position.weight[None].expand(batch, -1, -1)
-        y = self.query_content.weight[None].expand(batch, -1, -1)
+        # a frame query has one learned position, whichever frame it is of: order in time is not told
+        memory_position = self.frame_query_position.weight.repeat(frames, 1)[None]  # [1, T * Q, C]
+        query_position = self.query_position.weight[None].expand(batch, -1, -1)  # [B, V, C]
+        y = self.query_content.weight[None].expand(batch, -1, -1)  # [B, V, C]
         output = VideoOutput([], [], [], self.frame_similarity(x), [])
         depth = len(self.decoder_cross_attention)
         for layer in range(depth):
@@ -134,9 +138,9 @@ class VideoModule(nn.Module):
                 y, memory, query_position=query_position, memory_position=memory_position
             )
             y = self.decoder_self_attention[layer](y, query_position)
-            y = self.decoder_feed_forward[layer](y)
+            y = self.decoder_feed_forward[layer](y)  # [B, V, C]
             if layer >= depth - supervised_layers:
-                normalised = self.norm(y)
+                normalised = self.norm(y)  # [B, V, C]
                 output.logits.append(self.class_head(normalised))
                 output.mask_embeds.append(self.mask_head(normalised))
                 output.similarity.append(self.video_similarity(normalised))
@@ -144,19 +148,19 @@ class VideoModule(nn.Module):
                     output.presence.append(self.presence(normalised, x))
         return output
 
-    def _encode(self, x: Tensor) -> Tensor:
+    def _encode_frames(self, x: Tensor) -> Tensor:
         """Self-attention inside windows of frames; [B, T, Q, C] -> the same."""
         batch, frames, queries, _ = x.shape
         for index, (attend, feed) in enumerate(
             zip(self.encoder_attention, self.encoder_feed_forward, strict=True)
         ):
-            shifted = index % 2 == 1 and not self.training
+            shifted = index % 2 == 1 and not self.training  # as the published program: in training none is
             windows = Windows(frames, self.window, shifted=shifted, device=x.device)
-            cut = attend(windows.cut(x), blocked=windows.mask(batch, queries, queries))
-            x = windows.join(feed(cut), queries)
+            cut = attend(windows.cut(x), blocked=windows.mask(batch, queries, queries))  # [B * N, W * Q, C]
+            x = windows.join(feed(cut), queries)  # [B, T, Q, C]
         return x
 
-    def _hear(self, x: Tensor, audio: Tensor) -> Tensor:
+    def _encode_audio(self, x: Tensor, audio: Tensor) -> Tensor:
         """The frame's audio token looks at the frame queries of its window; -> [B, T, C].
 
         The published code carries Q identical copies of this token; one is the same.
@@ -166,10 +170,11 @@ class VideoModule(nn.Module):
         for index, (attend, feed) in enumerate(
             zip(self.audio_attention, self.audio_feed_forward, strict=True)
         ):
+            # as the published program: unlike above shifted in training, too
             windows = Windows(frames, self.window, shifted=index % 2 == 1, device=x.device)
             cut = attend(windows.cut(token), windows.cut(x), blocked=windows.mask(batch, 1, queries))
-            token = windows.join(feed(cut), 1)
-        return token[:, :, 0]
+            token = windows.join(feed(cut), 1)  # [B, T, 1, C]
+        return token[:, :, 0]  # [B, T, C]
 
 
 class PresenceHead(nn.Module):
@@ -189,7 +194,7 @@ class PresenceHead(nn.Module):
     def forward(self, video: Tensor, frames: Tensor) -> Tensor:
         """video [B, V, C], frames [B, T, Q, C] -> logits [B, V, T]."""
         scale = float(video.shape[-1]) ** -0.5
-        logits = torch.einsum("bvc,btqc->bvtq", self.query(video), self.key(frames)) * scale
-        seen = torch.einsum("bvtq,btqc->bvtc", logits.softmax(-1), frames)
-        both = torch.cat((seen, video[:, :, None].expand_as(seen)), dim=-1)
-        return self.decide(both)[..., 0]
+        logits = torch.einsum("bvc,btqc->bvtq", self.query(video), self.key(frames)) * scale  # [B, V, T, Q]
+        attended = torch.einsum("bvtq,btqc->bvtc", logits.softmax(-1), frames)  # [B, V, T, C]
+        both = torch.cat((attended, video[:, :, None].expand_as(attended)), dim=-1)  # [B, V, T, 2 * C]
+        return self.decide(both)[..., 0]  # [B, V, T]

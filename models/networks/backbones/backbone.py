@@ -1,4 +1,7 @@
-"""Backbones from timm and torchvision; each gives features at strides 4, 8, 16, 32."""
+"""Backbones from timm and torchvision; each gives features at strides 4, 8, 16, 32.
+
+Letters: F frames, H W their size, h w size of a map, C its channels.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from pathlib import Path
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models import resnet50
 
 from models.networks.backbones.frozen_norm import FrozenNorm, fold_frozen_norms
@@ -14,15 +18,13 @@ from models.networks.backbones.released_weights import backbone_weights
 from models.networks.backbones.swin import SwinStages
 from models.weight_files.checkpoint_file import read_checkpoint, require_same_entries
 
+STRIDE_PX = 32  # of the coarsest map
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class Backbone(nn.Module):
-    """Image normalisation, and a network that returns four feature maps.
-
-    Input: frames [F, 3, H, W], RGB 0-255, H and W multiples of 32.
-    """
+    """Image normalisation and padding, and a network that returns four feature maps."""
 
     def __init__(
         self,
@@ -60,7 +62,15 @@ class Backbone(nn.Module):
         frames = frames.contiguous(memory_format=torch.channels_last)
         return (frames.to(self.mean.dtype) - self.mean) / self.std
 
+    def prepare(self, frames: Tensor) -> Tensor:
+        """Frames [F, 3, H, W], RGB 0-255 -> normalised, padded on the right and below to whole strides."""
+        x = self.normalise(frames)  # [F, 3, H, W]
+        height, width = x.shape[-2:]
+        # after normalisation, so that padding is the mean colour, as the published model was trained
+        return F.pad(x, (0, -width % STRIDE_PX, 0, -height % STRIDE_PX))
+
     def forward(self, normalised: Tensor) -> list[Tensor]:
+        """``prepare``d frames -> four maps [F, C, h, w] at strides 4, 8, 16, 32."""
         maps: list[Tensor] = self.network(normalised)
         return maps
 
@@ -76,10 +86,10 @@ class ResNetStages(nn.Module):
         fold_frozen_norms(network)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x)
+        x = self.stem(x)  # [F, 64, H/4, W/4]
         maps = []
         for stage in self.stages:
-            x = stage(x)
+            x = stage(x)  # [F, C, h, w]
             maps.append(x)
         return maps
 

@@ -1,6 +1,6 @@
 """Pixel decoder of Mask2Former: deformable encoder over strides 8-32, one FPN step to stride 4.
 
-Letters: F frames (batch and time together), C channels.
+Letters: F frames (batch and time together), C channels, h w size of a map, S cells of all three scales.
 """
 
 import torch
@@ -23,8 +23,8 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
-        x = self.norm1(x + self.attention(x + position, reference, x, sizes))
-        return self.norm2(x + feed_forward(x, self.linear1, self.linear2))
+        x = self.norm1(x + self.attention(x + position, reference, x, sizes))  # [F, S, C]
+        return self.norm2(x + feed_forward(x, self.linear1, self.linear2))  # [F, S, C]
 
 
 class PixelDecoder(nn.Module):
@@ -38,7 +38,7 @@ class PixelDecoder(nn.Module):
         self, *, in_channels: list[int], channels: int, heads: int, points: int, layers: int, hidden: int
     ) -> None:
         super().__init__()
-        groups = 32 if channels % 32 == 0 else 8
+        groups = 32 if channels % 32 == 0 else 8  # 32 as published; 8 for models smaller than that
         coarse_first = in_channels[:0:-1]  # res5, res4, res3
         self.input_proj = nn.ModuleList(
             nn.Sequential(_xavier(nn.Conv2d(width, channels, 1)), nn.GroupNorm(groups, channels))
@@ -61,6 +61,7 @@ class PixelDecoder(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """features res2..res5, each [F, width, h, w] -> stride-4 features [F, C, h, w], three scales."""
+        # res5, res4, res3, each [F, C, h, w]
         planes = [project(x) for project, x in zip(self.input_proj, features[:0:-1], strict=True)]
         sizes = [(int(plane.shape[2]), int(plane.shape[3])) for plane in planes]
         device = planes[0].device
@@ -74,15 +75,26 @@ class PixelDecoder(nn.Module):
         )[None]  # [1, S, C]
         reference = torch.cat([_cell_centres(height, width, device) for height, width in sizes])  # [S, 2]
         for layer in self.layers:
-            tokens = layer(tokens, position, reference, sizes)
-        scales = [
+            tokens = layer(tokens, position, reference, sizes)  # [F, S, C]
+        scales = [  # each [F, C, h, w]
             part.transpose(1, 2).unflatten(2, size)
             for part, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
         ]
-        lateral = self.lateral(features[0])
+        lateral = self.lateral(features[0])  # [F, C, h, w] of res2
         fine = F.interpolate(scales[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-        stride4 = F.relu(self.smooth(lateral + fine), inplace=True)  # [F, C, H/4, W/4]
+        stride4 = F.relu(self.smooth(lateral + fine), inplace=True)  # [F, C, h, w]
         return stride4, scales
+
+
+def resize_to_scales(mask_features: Tensor, scales: list[Tensor]) -> list[Tensor]:
+    """Mask features [F, C, h, w] at the size of each scale.
+
+    Resizing is linear, so features may be resized before they are multiplied with embeddings: the same mask
+    logits as from full-size masks, at a fraction of the cost.
+    """
+    return [
+        F.interpolate(mask_features, size=x.shape[-2:], mode="bilinear", align_corners=False) for x in scales
+    ]
 
 
 def _xavier(convolution: nn.Conv2d) -> nn.Conv2d:

@@ -1,6 +1,6 @@
 """Post-norm transformer layers shared by the frame decoder and the video module.
 
-Letters: B batch, Q queries, S keys, C channels, H heads.
+Letters: B batch, Q queries, S keys, C channels, H heads, h w size of a map.
 """
 
 from itertools import pairwise
@@ -32,7 +32,7 @@ class Attention(nn.Module):
 
         ``blocked`` is boolean, broadcastable to [B, 1, Q, S]; True means "may not look there".
         """
-        batch, length, channels = query.shape
+        batch, length, channels = query.shape  # B, Q, C
         weight_q, weight_k, weight_v = self.in_proj_weight.chunk(3)
         bias_q, bias_k, bias_v = self.in_proj_bias.chunk(3)
 
@@ -43,10 +43,10 @@ class Attention(nn.Module):
             split(F.linear(query, weight_q, bias_q)),
             split(F.linear(key, weight_k, bias_k)),
             split(F.linear(value, weight_v, bias_v)),
-            attn_mask=None if blocked is None else ~blocked,
-        )
-        merged = attended.transpose(1, 2).reshape(batch, length, channels)
-        return self.out_proj(merged)
+            attn_mask=None if blocked is None else ~blocked,  # torch's True means "may look there"
+        )  # [B, H, Q, C/H]
+        merged = attended.transpose(1, 2).reshape(batch, length, channels)  # [B, Q, C]
+        return self.out_proj(merged)  # [B, Q, C]
 
 
 class SelfAttentionLayer(nn.Module):
@@ -118,7 +118,8 @@ class MultiLayerPerceptron(nn.Module):
 
 def sine_position(height: int, width: int, channels: int, *, device: torch.device) -> Tensor:
     """Two-dimensional sine position embedding [C, height, width] (DETR, normalised to 2 pi)."""
-    half = channels // 2
+    half = channels // 2  # for the row, the others for the column
+    # from 1 on, and 1e-6 in the divisor, as in DETR (arXiv 2005.12872) and all that grew out of it
     y = torch.arange(1, height + 1, device=device, dtype=torch.float32) / (height + 1e-6) * 2 * torch.pi
     x = torch.arange(1, width + 1, device=device, dtype=torch.float32) / (width + 1e-6) * 2 * torch.pi
     index = torch.arange(half, device=device, dtype=torch.float32)
@@ -128,6 +129,6 @@ def sine_position(height: int, width: int, channels: int, *, device: torch.devic
         angle = at[:, None] / period
         return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
 
-    rows = encode(y)[:, None, :].expand(height, width, half)
-    columns = encode(x)[None, :, :].expand(height, width, half)
-    return torch.cat((rows, columns), dim=2).permute(2, 0, 1)
+    rows = encode(y)[:, None, :].expand(height, width, half)  # [h, w, C/2]
+    columns = encode(x)[None, :, :].expand(height, width, half)  # [h, w, C/2]
+    return torch.cat((rows, columns), dim=2).permute(2, 0, 1)  # [C, h, w]

@@ -7,7 +7,8 @@ What the text leaves open, and how it is here: every scale is fused at the backb
 query is the sound of one frame (clip_decoder.py); long videos are clips whose queries are linked
 (models/inference/tpavi.py).
 
-Letters: B clips, T frames, F = B * T, Q instance queries, C channels, K categories, A audio.
+Letters: B clips, T frames, F = B * T, H W size of a frame, Q instance queries, C channels, K categories,
+A audio, h w size of a map.
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.audio.vggish import EMBEDDING_CHANNELS
-from models.networks.audio_branch import HearingConfig, HearingNetwork
-from models.networks.avism.avism import STRIDE_PX
-from models.networks.avism.frame_decoder import shrink
+from models.networks.audio_branch import AudioConfig, AudioNetwork
 from models.networks.backbones.backbone import build_backbone
-from models.networks.layers.pixel_decoder import PixelDecoder
+from models.networks.layers.pixel_decoder import PixelDecoder, resize_to_scales
 from models.networks.losses.criterion import Layers, LossWeights, class_loss, mask_losses, match_all
 from models.networks.losses.points import Draws
 from models.networks.losses.targets import ClipTargets, Counts
@@ -31,7 +29,7 @@ from models.networks.tpavi.fusion import TpaviFusion
 
 
 @dataclass(frozen=True, kw_only=True)
-class TpaviConfig(HearingConfig):
+class TpaviConfig(AudioConfig):
     """Size and choices of a TPAVI model; the defaults are the published ResNet-50 model."""
 
     categories: int = 26
@@ -58,7 +56,7 @@ class TpaviOutput:
     mask_features: Tensor  # [B, T, C, H/4, W/4]
 
 
-class Tpavi(HearingNetwork):
+class Tpavi(AudioNetwork):
     """Frames and sound of short clips in, queries for sounding objects out."""
 
     def __init__(self, config: TpaviConfig) -> None:
@@ -70,7 +68,7 @@ class Tpavi(HearingNetwork):
             weights=Path(config.backbone_weights) if config.backbone_weights else None,
         )
         self.backbone.freeze(config.backbone_frozen_parts)
-        self.grow_ears(config)
+        self.build_audio_encoder(config)
         hears = config.audio != "none"
         self.fusions = nn.ModuleList(
             TpaviFusion(channels=width, audio_channels=EMBEDDING_CHANNELS)
@@ -95,43 +93,42 @@ class Tpavi(HearingNetwork):
             audio_channels=EMBEDDING_CHANNELS if hears else 0,
         )
 
-    def hear_clips(self, sound: Tensor | None, clips: int, frames: int) -> Tensor | None:
+    def encode_clip_audio(self, sound: Tensor | None, clips: int, frames: int) -> Tensor | None:
         """Sound [B, T, …] -> embeddings [B, T, A], or None for a deaf model.
 
         A model that hears takes missing sound for silence: its embeddings are zero.
         """
         if self.config.audio == "none":
             return None
-        heard = self.hear(sound.flatten(0, 1) if sound is not None else None)
-        if heard is None:
-            heard = self.backbone.mean.new_zeros(clips * frames, EMBEDDING_CHANNELS)
-        return heard.unflatten(0, (clips, frames))
+        audio = self.encode_audio(sound.flatten(0, 1) if sound is not None else None)
+        if audio is None:
+            audio = self.backbone.mean.new_zeros(clips * frames, EMBEDDING_CHANNELS)  # [F, A]
+        return audio.unflatten(0, (clips, frames))  # [B, T, A]
 
-    def see(self, frames: Tensor, audio: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def extract_features(self, frames: Tensor, audio: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Frames [B, T, 3, H, W], RGB 0-255, audio [B, T, A] -> mask features, three scales [F, C, h, w]."""
         clips, length = frames.shape[:2]
-        x = self.backbone.normalise(frames.flatten(0, 1))
-        height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % STRIDE_PX, 0, -height % STRIDE_PX))
-        maps = self.backbone(x)  # res2..res5, [F, width, h, w]
+        maps = self.backbone(self.backbone.prepare(frames.flatten(0, 1)))  # each [F, width, h, w]
         if audio is not None:
+            # each [B, width, T, h, w]
             volumes = [plane.unflatten(0, (clips, length)).transpose(1, 2) for plane in maps]
             fused = [fuse(volume, audio)[0] for fuse, volume in zip(self.fusions, volumes, strict=True)]
-            maps = [volume.transpose(1, 2).flatten(0, 1) for volume in fused]
+            maps = [volume.transpose(1, 2).flatten(0, 1) for volume in fused]  # each [F, width, h, w]
         stride4, scales = self.pixel_decoder(maps)
         return self.pixel_decoder.mask_features(stride4), scales
 
     def forward(self, frames: Tensor, sound: Tensor | None) -> TpaviOutput:
         """Clips: frames [B, T, 3, H, W] and sound [B, T, …]; predictions of all layers in training."""
         shape = (frames.shape[0], frames.shape[1])
-        audio = self.hear_clips(sound, *shape)
-        mask_features, scales = self.see(frames, audio)
+        audio = self.encode_clip_audio(sound, *shape)
+        mask_features, scales = self.extract_features(frames, audio)
         with torch.no_grad():
-            looks = shrink(mask_features, scales)
+            # for the attention masks, which get no gradient in Mask2Former either
+            resized = resize_to_scales(mask_features, scales)
         supervised = self.config.decoder_layers + 1 if self.training else 1
         clip = self.clip_decoder(
-            [look.unflatten(0, shape) for look in looks],
-            [scale.unflatten(0, shape) for scale in scales],
+            [x.unflatten(0, shape) for x in resized],
+            [x.unflatten(0, shape) for x in scales],
             audio,
             supervised_layers=supervised,
         )

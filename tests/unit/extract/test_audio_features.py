@@ -31,7 +31,7 @@ from components.core.storage.folder import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.params import ExtractParams
 from components.extract.stage import check_share, extract
-from models.audio.vggish import build_vggish
+from models.audio.encoders import build_vggish
 from tests.support.clips import make_clip
 from tests.support.vggish_weights import write_vggish
 

@@ -14,7 +14,7 @@ from components.core.run.paths import Paths
 from components.predict.params import PredictParams
 from components.predict.stage import predict
 from components.predict.tracks import Predictor
-from models.inference import tracks
+from models.inference import offline
 from tests.support.tiny_model import CATEGORIES, write_finder, write_square_set
 
 
@@ -125,8 +125,8 @@ def test_a_long_clip_is_read_twice_and_gives_the_same(paths: Paths, monkeypatch:
     for name in ("tiny", "hears"):
         predict(name, settings, paths)
     kept = [(paths.predictions(name) / "results.json").read_bytes() for name in ("tiny", "hears")]
-    monkeypatch.setattr(tracks, "KEPT_FRAMES", 0)
-    monkeypatch.setattr(tracks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(offline, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(offline, "KEPT_BYTES", 0)
     for name in ("tiny", "hears"):
         predict(name, settings, paths)
     assert kept == [(paths.predictions(name) / "results.json").read_bytes() for name in ("tiny", "hears")]

@@ -23,7 +23,7 @@ from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.media_files import audio_file, write_wav
 from components.predict.params import PredictParams
 from components.tools.predict_video import VideoPrediction, _intervals, _VideoClip, predict_video
-from models.inference import tracks
+from models.inference import offline
 from tests.support.clips import make_clip
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish
@@ -170,8 +170,8 @@ def test_a_second_pass_gives_the_same(
     video = clip_of(tmp_path / "clip")
     kept = predict_video(video, tmp_path / "once", folder, ANYTHING)
     once = capfd.readouterr().err
-    monkeypatch.setattr(tracks, "KEPT_FRAMES", 0)
-    monkeypatch.setattr(tracks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(offline, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(offline, "KEPT_BYTES", 0)
     again = predict_video(video, tmp_path / "twice", folder, ANYTHING)
     twice = capfd.readouterr().err
     assert kept.results.read_bytes() == again.results.read_bytes()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.audio.vggish import EXAMPLE_FRAMES, SAMPLE_RATE_HZ, LogMel
+from models.audio.log_mel import EXAMPLE_FRAMES, SAMPLE_RATE_HZ, LogMel
 
 GOLDEN = Path("tests/data/golden/logmel_16k")
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.audio.vggish import SAMPLE_RATE_HZ, LogMel, Postprocess, VGGish, build_vggish, load_vggish
+from models.audio.encoders import build_vggish
+from models.audio.log_mel import SAMPLE_RATE_HZ, LogMel
+from models.audio.vggish import Postprocess, VGGish, load_vggish
 from models.checkpoints.saved import ModelCard, load_model, save_model
 from models.golden import golden_weight
 from tests.support.tiny_model import CATEGORIES, SETTINGS, tiny_model
@@ -168,8 +170,8 @@ def test_a_model_with_published_weights_is_saved_whole(tmp_path: Path) -> None:
     file.unlink()  # the model's own weights are all that is needed from now on
     loaded, _ = load_model(tmp_path / "model")
     with torch.no_grad():
-        torch.testing.assert_close(loaded.hear(sound), model.hear(sound))
-        assert model.hear(sound).max() > 2  # of 255
+        torch.testing.assert_close(loaded.encode_audio(sound), model.encode_audio(sound))
+        assert model.encode_audio(sound).max() > 2  # of 255
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -183,7 +185,7 @@ def test_the_encoder_learns_in_the_loop_unless_frozen(precision: str, frozen: bo
     # exactly log-mel, then the network: the front end in full precision whatever the rest computes in
     examples = LogMel()(sound[0])
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-        heard = model.hear(sound[0])
+        heard = model.encode_audio(sound[0])
         torch.testing.assert_close(heard, model.audio_encoder(examples), rtol=0, atol=0)
         assert heard.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
         output = model(frames, sound)

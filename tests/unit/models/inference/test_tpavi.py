@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.inference import tracks
+from models.inference import offline
 from models.inference.moments import ClipError, Moment
-from models.inference.tpavi import TpaviWatcher, TrackLinks
-from models.inference.tracks import FoundTrack, find_sounding
+from models.inference.offline import FoundTrack, find_sounding
+from models.inference.tpavi import TpaviPredictor, TrackLinks
 from models.networks.tpavi.clip_decoder import ClipOutput
 from models.networks.tpavi.tpavi import Tpavi
 from tests.support.tiny_tpavi import tiny_tpavi
@@ -62,7 +62,7 @@ def test_videos_of_all_lengths(frames: int, clip_frames: int) -> None:
     assert scores == sorted(scores, reverse=True) and scores[-1] >= 0 and scores[0] < 1
     assert sum(clips * length for clips, length in seen) == frames  # every frame is seen once
     assert max(length for _, length in seen) == min(clip_frames, frames)
-    assert max(clips * length for clips, length in seen) <= max(tracks.CHUNK_FRAMES, clip_frames)
+    assert max(clips * length for clips, length in seen) <= max(offline.CHUNK_FRAMES, clip_frames)
     whole, rest = divmod(frames, clip_frames)  # only the video's last clip may be shorter
     lengths = [length for clips, length in seen for _ in range(clips)]
     assert lengths == [clip_frames] * whole + [rest] * (rest > 0)
@@ -72,8 +72,8 @@ def test_kept_features_and_a_second_pass_give_the_same(monkeypatch: pytest.Monke
     model, video = speak(tiny_tpavi()), RandomVideo(7)
     kept = find(model, video)
     assert video.calls == 1
-    monkeypatch.setattr(tracks, "KEPT_FRAMES", 0)
-    monkeypatch.setattr(tracks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(offline, "KEPT_FRAMES", 0)
+    monkeypatch.setattr(offline, "KEPT_BYTES", 0)
     again = find(model, video)
     assert video.calls == 3
     for one, other in zip(kept, again, strict=True):
@@ -84,7 +84,7 @@ def test_kept_features_and_a_second_pass_give_the_same(monkeypatch: pytest.Monke
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = speak(tiny_tpavi())
     whole = find(model, RandomVideo(8))
-    monkeypatch.setattr(tracks, "CHUNK_FRAMES", 2)
+    monkeypatch.setattr(offline, "CHUNK_FRAMES", 2)
     pieces = find(model, RandomVideo(8))
     for one, other in zip(whole, pieces, strict=True):
         assert one.label == other.label
@@ -137,37 +137,37 @@ def scripted(order: list[list[int]], probability: list[list[list[float]]]) -> tu
 LOUD, OTHER, QUIET = [0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9]
 
 
-def watch(model: Tpavi, frames: int, chunk: int = 4) -> tuple[TpaviWatcher, Tensor]:
-    watcher = TpaviWatcher(model)
+def watch(model: Tpavi, frames: int, chunk: int = 4) -> tuple[TpaviPredictor, Tensor]:
+    predictor = TpaviPredictor(model)
     pictures = torch.randint(0, 256, (frames, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
-        features = [watcher.watch(part, torch.zeros(len(part), 16_000)) for part in pictures.split(chunk)]
-    return watcher, torch.cat(features)
+        features = [predictor.add(part, torch.zeros(len(part), 16_000)) for part in pictures.split(chunk)]
+    return predictor, torch.cat(features)
 
 
 def test_queries_are_linked_to_tracks_whatever_their_order() -> None:
     order = [[0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 2, 1]]
     model, embeds = scripted(order, [[LOUD, OTHER, QUIET]] * 4)
-    watcher, features = watch(model, 7)  # the last clip has one frame
-    probability = watcher.conclude()
+    predictor, features = watch(model, 7)  # the last clip has one frame
+    probability = predictor.class_probabilities()
     torch.testing.assert_close(probability, torch.tensor([LOUD, OTHER, QUIET])[:, :2])
-    assert watcher.sounds(torch.arange(3)).tolist() == [[True] * 7, [True] * 7, [False] * 7]
+    assert predictor.sounding(torch.arange(3)).tolist() == [[True] * 7, [True] * 7, [False] * 7]
     for frame in range(7):
-        logits = watcher.logits(features[frame], torch.tensor([1, 0]), frame)
+        logits = predictor.mask_logits(features[frame], torch.tensor([1, 0]), frame)
         wanted = torch.einsum("nc,chw->nhw", embeds[[1, 0]], features[frame])
         torch.testing.assert_close(logits, wanted, atol=0.02, rtol=0.01)  # kept in half precision
-    assert watcher.logits(features[0], torch.tensor([2]), 0).eq(0).all()
+    assert predictor.mask_logits(features[0], torch.tensor([2]), 0).eq(0).all()
 
 
 def test_a_track_falls_silent_clip_by_clip_and_its_class_is_that_of_its_sounding() -> None:
     steps = [[LOUD, OTHER, QUIET], [QUIET, OTHER, QUIET], [LOUD, [0.3, 0.6, 0.1], QUIET]]
     model, _ = scripted([[0, 1, 2]] * 3, steps)
-    watcher, _ = watch(model, 5)
-    assert watcher.sounds(torch.tensor([0, 1])).tolist() == [[True, True, False, False, True], [True] * 5]
+    predictor, _ = watch(model, 5)
+    assert predictor.sounding(torch.tensor([0, 1])).tolist() == [[True, True, False, False, True], [True] * 5]
     # frames count, not clips: the last one is shorter
     wanted = torch.tensor([LOUD, [0.1 * 0.8 + 0.3 * 0.2, 0.8 * 0.8 + 0.6 * 0.2, 0.1], QUIET])[:, :2]
-    torch.testing.assert_close(watcher.conclude(), wanted)
-    assert [len(kept) for kept in watcher._embeds] == [2, 1, 2]  # nothing is kept of silent tracks
+    torch.testing.assert_close(predictor.class_probabilities(), wanted)
+    assert [len(kept) for kept in predictor._embeds] == [2, 1, 2]  # nothing is kept of silent tracks
 
 
 def test_a_track_that_was_silent_for_long_is_found_again() -> None:
@@ -185,7 +185,7 @@ def test_a_track_that_was_silent_for_long_is_found_again() -> None:
 
 def test_what_is_kept_does_not_grow_with_silence() -> None:
     model = speak(tiny_tpavi(), bias=-9.0)
-    watcher, _ = watch(model, 36, chunk=18)
-    assert sum(kept.numel() for kept in watcher._embeds) == 0
-    assert not watcher.sounds(torch.arange(5)).any()
+    predictor, _ = watch(model, 36, chunk=18)
+    assert sum(kept.numel() for kept in predictor._embeds) == 0
+    assert not predictor.sounding(torch.arange(5)).any()
     assert find(model, RandomVideo(4), threshold=0.01) == []

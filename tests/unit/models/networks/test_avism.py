@@ -30,7 +30,7 @@ def test_a_frame_does_not_see_its_neighbours() -> None:
     """The frame level works frame by frame: what is found in one does not hang on the others."""
     model = tiny_model().eval()
     pictures = torch.randint(0, 256, (4, 3, 40, 56), dtype=torch.uint8)
-    audio = model.hear(torch.randn(4, 16_000) * 0.1)
+    audio = model.encode_audio(torch.randn(4, 16_000) * 0.1)
     whole, features = model.decode_frames(pictures, audio)
     for k in range(4):
         single, own = model.decode_frames(pictures[k : k + 1], audio[k : k + 1])
@@ -70,7 +70,7 @@ def test_padding_is_of_no_consequence_for_where_things_are() -> None:
     pictures = torch.randint(0, 256, (1, 3, 32, 64), dtype=torch.uint8)
     seen: list[torch.Tensor] = []
     model.backbone.register_forward_hook(lambda _module, given, _result: seen.append(given[0]))
-    model.see(pictures[..., :20, :50])
+    model.extract_features(pictures[..., :20, :50])
     assert seen[0].shape[-2:] == (32, 64)
     torch.testing.assert_close(seen[0][..., :20, :50], model.backbone.normalise(pictures)[..., :20, :50])
     assert seen[0][..., 20:, :].abs().max() == 0 and seen[0][..., 50:].abs().max() == 0
@@ -82,4 +82,4 @@ def test_padding_is_of_no_consequence_for_where_things_are() -> None:
 )
 def test_sound_of_another_shape_is_refused(audio: str, shape: tuple[int, int], wanted: str) -> None:
     with pytest.raises(ValueError, match=rf"shape \[{shape[0]}, {shape[1]}\].* hears \[frames, {wanted}\]"):
-        tiny_model(audio=audio).hear(torch.zeros(shape))
+        tiny_model(audio=audio).encode_audio(torch.zeros(shape))

@@ -61,7 +61,7 @@ def test_windowed_self_attention_equals_a_masked_one(frames: int, window: int, t
         blocked = blocked_pairs(frames, window, index % 2 == 1 and not training)
         blocked = blocked.repeat_interleave(QUERIES, 0).repeat_interleave(QUERIES, 1)
         y = feed(attend(y, blocked=blocked))
-    torch.testing.assert_close(module._encode(x).flatten(1, 2), y, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(module._encode_frames(x).flatten(1, 2), y, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -77,6 +77,6 @@ def test_one_audio_token_is_as_good_as_one_per_query(frames: int, window: int, t
         blocked = blocked_pairs(frames, window, index % 2 == 1)
         blocked = blocked.repeat_interleave(QUERIES, 0).repeat_interleave(QUERIES, 1)
         copies = feed(attend(copies, x.flatten(1, 2), blocked=blocked))
-    heard = module._hear(x, audio)
+    heard = module._encode_audio(x, audio)
     expected = copies.unflatten(1, (frames, QUERIES))
     torch.testing.assert_close(heard[:, :, None].expand_as(expected), expected, atol=1e-5, rtol=1e-4)

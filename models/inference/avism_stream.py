@@ -1,4 +1,4 @@
-"""The video module over a clip of any length, in constant memory and with the same result.
+"""AVISM's video module over a clip of any length, in constant memory and with the same result.
 
 Frames come in pieces. The encoder's windows are cut from the stream as it passes, layer by layer, so no
 layer holds more than one unfinished window; what leaves the last layer is kept in a temporary file once it
@@ -53,7 +53,7 @@ class VideoStream:
             )
         ]
         self._audio = [
-            WindowedLayer(_hearing(attend, feed), window, shifted=index % 2 == 1)
+            WindowedLayer(_audio_attention(attend, feed), window, shifted=index % 2 == 1)
             for index, (attend, feed) in enumerate(
                 zip(module.audio_attention, module.audio_feed_forward, strict=True)
             )
@@ -67,6 +67,7 @@ class VideoStream:
         if self._hears not in (None, audio is not None):
             raise ValueError("some frames of the clip have sound and others have none")
         self._hears = audio is not None
+        # [t, 1, C], or [t, 0, C] of a deaf model
         token = self.module.audio_proj(audio)[:, None] if audio is not None else queries[:, :0]
         tokens = (token, self.module.input_proj(queries))  # the sound's token travels in front
         self._pass(torch.cat([x.float() for x in tokens], dim=1), last=False)
@@ -90,8 +91,8 @@ class VideoStream:
             module.decoder_feed_forward,
             strict=True,
         ):
-            y = self._look(cast(CrossAttentionLayer, cross), y[0], position[0])[None]
-            y = feed(attend(y, position))
+            y = self._cross_attention(cast(CrossAttentionLayer, cross), y[0], position[0])[None]
+            y = feed(attend(y, position))  # [1, V, C]
         self._queries = module.norm(y)[0]
         return StreamOutput(module.class_head(self._queries).float(), module.mask_head(self._queries).float())
 
@@ -120,9 +121,9 @@ class VideoStream:
     def _pass(self, x: Tensor, *, last: bool) -> None:
         """Send tokens [t, S, C] through all windowed layers; store what comes out at the other end."""
         for layer in (*self._encoder, *(self._audio if self._hears else ())):
-            x = layer.push(x, last=last)
+            x = layer.push(x, last=last)  # [t, S, C], of other frames than came in
         if self._hears:
-            x = x[:, 1:] + x[:, :1]
+            x = x[:, 1:] + x[:, :1]  # [t, Q, C]
         self._memory.append(x)
 
     def _blocks(self) -> Iterator[Tensor]:
@@ -131,7 +132,7 @@ class VideoStream:
         for block in self._memory.blocks(max(1, BLOCK_TOKENS // self._count)):
             yield block.to(weight.device)
 
-    def _look(self, layer: CrossAttentionLayer, y: Tensor, position: Tensor) -> Tensor:
+    def _cross_attention(self, layer: CrossAttentionLayer, y: Tensor, position: Tensor) -> Tensor:
         """Cross-attention of y [V, C] to every token of the clip, a block at a time."""
         attention = layer.attention
         weight_q, weight_k, weight_v = attention.in_proj_weight.chunk(3)
@@ -140,15 +141,15 @@ class VideoStream:
         def split(x: Tensor) -> Tensor:  # [S, C] -> [H, S, C/H]
             return x.float().unflatten(-1, (attention.heads, -1)).transpose(0, 1)
 
-        query = split(F.linear(y + position, weight_q, bias_q))
+        query = split(F.linear(y + position, weight_q, bias_q))  # [H, V, C/H]
         query = query * float(query.shape[-1]) ** -0.5
         softmax = RunningSoftmax()
         for block in self._blocks():
             key = F.linear(block + self.module.frame_query_position.weight, weight_k, bias_k)  # [t, Q, C]
-            value = F.linear(block, weight_v, bias_v)
+            value = F.linear(block, weight_v, bias_v)  # [t, Q, C]
             softmax.add(query, split(key.flatten(0, 1)), split(value.flatten(0, 1)))
         attended = softmax.result().transpose(0, 1).flatten(1)  # [V, C]
-        return layer.norm(y + attention.out_proj(attended))
+        return layer.norm(y + attention.out_proj(attended))  # [V, C]
 
 
 class RunningSoftmax:
@@ -248,17 +249,17 @@ def _self_attention(attend: nn.Module, feed: nn.Module, queries: int) -> WindowF
 
     def apply(x: Tensor) -> Tensor:
         sound, seen = x.split((x.shape[2] - queries, queries), dim=2)
-        attended = feed(attend(seen.flatten(1, 2))).unflatten(1, (-1, queries))
+        attended = feed(attend(seen.flatten(1, 2))).unflatten(1, (-1, queries))  # [N, W, Q, C]
         return torch.cat((sound, attended), dim=2)
 
     return apply
 
 
-def _hearing(attend: nn.Module, feed: nn.Module) -> WindowFunction:
+def _audio_attention(attend: nn.Module, feed: nn.Module) -> WindowFunction:
     """The token of sound looks at the frame queries of its window; these stay as they are."""
 
     def apply(x: Tensor) -> Tensor:
-        sound, seen = x[:, :, 0], x[:, :, 1:]
+        sound, seen = x[:, :, 0], x[:, :, 1:]  # [N, W, C], [N, W, Q, C]
         return torch.cat((feed(attend(sound, seen.flatten(1, 2)))[:, :, None], seen), dim=2)
 
     return apply

@@ -1,13 +1,14 @@
-"""Inference on a clip of any length in constant memory.
+"""Offline inference: a whole clip of any length, in constant memory, to mask tracks.
 
 First pass: frames and sound in chunks of 18, as published, to frame queries; the video module runs over them
-as they come (video_stream.py). Then the candidates are known, and only they need masks: from the mask
-features kept of the first pass if the clip is short, else from a second pass over the frames. Both ways
-round the features to half precision, so a mask does not depend on the clip's length. What grows with the
-clip: the encoded masks of at most ``most`` tracks, one bool per candidate and frame, and on disk the frame
-queries (1 hour at 1 frame per second and 100 queries of 256 channels: 370 MB).
+as they come (avism_stream.py; of a TPAVI clips are linked instead, tpavi.py). Then the candidates are known,
+and only they need masks: from the mask features kept of the first pass if the clip is short, else from a
+second pass over the frames. Both ways round the features to half precision, so a mask does not depend on the
+clip's length. What grows with the clip: the encoded masks of at most ``most`` tracks, one bool per candidate
+and frame, and on disk the frame queries (1 hour at 1 frame per second and 100 queries of 256 channels:
+370 MB).
 
-Letters: T frames (t of a chunk), V video queries, n candidates, C channels, K categories.
+Letters: T frames (t of a chunk), V video queries, n candidates, C channels, K categories, h w size of a map.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.inference.avism import AvismPredictor
 from models.inference.masks import MaskMaker
 from models.inference.moments import ClipError, Moment, chunks
-from models.inference.tpavi import TpaviWatcher
-from models.inference.video_stream import VideoStream
-from models.networks.avism.avism import Avism
+from models.inference.tpavi import TpaviPredictor
 from models.networks.registry import Network
 from models.networks.tpavi.tpavi import Tpavi
 
@@ -50,74 +50,31 @@ class FoundTrack(Generic[R]):
     masks: list[R]  # T, as ``encode`` made them
 
 
-class Watcher(Protocol):
-    """What inference needs of a network, for one clip."""
+class ClipPredictor(Protocol):
+    """What inference needs of a network, for one clip. Methods are called in this order."""
 
-    def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+    def add(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """The next frames [t, 3, H, W] with their sound [t, …]; returns mask features [t, C, h, w]."""
 
-    def conclude(self) -> Tensor:
+    def class_probabilities(self) -> Tensor:
         """After the last frame: class probabilities [V, K] of the video queries, "no object" left out."""
 
-    def sounds(self, queries: Tensor) -> Tensor:
+    def sounding(self, queries: Tensor) -> Tensor:
         """Does a query [n] sound in a frame? Bool [n, T]."""
 
-    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
-        """A second pass: what ``watch`` returned for these frames."""
+    def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """A second pass: what ``add`` returned for these frames."""
 
-    def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
+    def mask_logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
         """Mask logits [n, h, w], fp32, of queries [n] in frame number ``frame`` with features [C, h, w]."""
 
     def close(self) -> None:
         """Remove what was kept on disk."""
 
 
-class AvismWatcher:
-    """An Avism looks at one clip."""
-
-    def __init__(self, model: Avism) -> None:
-        self._model = model
-        self._stream = VideoStream(model.video_module)
-        self._embeds = torch.empty(0)  # [V, C]
-        self._frames = 0
-
-    def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
-        """See Watcher."""
-        audio = self._model.hear(sound)
-        output, features = self._model.decode_frames(frames, audio)
-        self._stream.push(output.queries[-1], audio)
-        self._frames += len(frames)
-        return features
-
-    def conclude(self) -> Tensor:
-        """See Watcher."""
-        output = self._stream.finish()
-        self._embeds = output.mask_embeds
-        return output.logits.softmax(-1)[:, :-1]
-
-    def sounds(self, queries: Tensor) -> Tensor:
-        """See Watcher. Without a presence head a query sounds in every frame."""
-        presence = self._stream.presence(queries)
-        if presence is None:
-            return torch.ones(len(queries), self._frames, dtype=torch.bool)
-        return presence > 0
-
-    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
-        """See Watcher. They do not depend on the sound."""
-        return self._model.video_features(frames)
-
-    def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
-        """See Watcher. A query has the same embedding in every frame."""
-        return torch.einsum("nc,chw->nhw", self._embeds[queries], features)
-
-    def close(self) -> None:
-        """See Watcher."""
-        self._stream.close()
-
-
-def watcher_for(model: Network) -> Watcher:
-    """The watcher of a network."""
-    return TpaviWatcher(model) if isinstance(model, Tpavi) else AvismWatcher(model)
+def predictor_for(model: Network) -> ClipPredictor:
+    """The predictor of a network, for one clip."""
+    return TpaviPredictor(model) if isinstance(model, Tpavi) else AvismPredictor(model)
 
 
 def chunk_length(model: Network) -> int:
@@ -162,12 +119,12 @@ def find_sounding(
     """
     device, at_once = next(model.parameters()).device, chunk_length(model)
     reduced = torch.autocast(device.type, dtype=precision, enabled=precision is not None)
-    with torch.inference_mode(), reduced, closing(watcher_for(model)) as watcher:
+    with torch.inference_mode(), reduced, closing(predictor_for(model)) as predictor:
         kept: list[Tensor] | None = []  # mask features [t, C, h, w] of each chunk
         kept_bytes = length = 0
         shape = (0, 0)
         for frames, sound in chunks(clip(), at_once, device):
-            features = watcher.watch(frames, sound).half()
+            features = predictor.add(frames, sound).half()
             length, shape = length + len(frames), (frames.shape[2], frames.shape[3])
             kept_bytes += features.nbytes
             if length > KEPT_FRAMES and kept_bytes > KEPT_BYTES:
@@ -176,7 +133,8 @@ def find_sounding(
                 kept.append(features.cpu())
         if not length:
             return []
-        probability = watcher.conclude().cpu()  # [V, K]
+        probability = predictor.class_probabilities().cpu()  # [V, K]
+        # before topk, whose order of NaN means nothing
         if not probability.isfinite().all():
             raise ClipError("the network's output is not finite: its weights or the precision do not fit")
         scores, places = probability.flatten().topk(min(most, probability.numel()))
@@ -190,8 +148,8 @@ def find_sounding(
         queries = sorted({query for query, *_ in pairs})
         chosen = torch.tensor(queries, device=device)
         maker = MaskMaker(
-            partial(watcher.logits, queries=chosen),
-            watcher.sounds(chosen).cpu().numpy(),
+            partial(predictor.mask_logits, queries=chosen),
+            predictor.sounding(chosen).cpu().numpy(),
             shape=shape,
             size=size,
             encode=encode,
@@ -200,7 +158,7 @@ def find_sounding(
             for features in kept:
                 maker.add(features.to(device))
         else:
-            _look_again(maker, watcher, chunks(clip(), at_once, device), length)
+            _second_pass(maker, predictor, chunks(clip(), at_once, device), length)
     found = []
     for query, label, score, sought in pairs:
         place = queries.index(query)
@@ -210,10 +168,10 @@ def find_sounding(
     return sorted(found, key=lambda track: -track.score)
 
 
-def _look_again(
-    maker: MaskMaker[R], watcher: Watcher, clip: Iterator[tuple[Tensor, Tensor | None]], length: int
+def _second_pass(
+    maker: MaskMaker[R], predictor: ClipPredictor, clip: Iterator[tuple[Tensor, Tensor | None]], length: int
 ) -> None:
-    """The second pass. Frames in which no candidate sounds are read, but the network is spared them."""
+    """Frames in which no candidate sounds are read once more, but the network is spared them."""
     seen = 0
     for frames, sound in clip:
         seen += len(frames)
@@ -222,6 +180,6 @@ def _look_again(
         if maker.is_silent(len(frames)):
             maker.skip(len(frames))
         else:
-            maker.add(watcher.features(frames, sound).half())
+            maker.add(predictor.mask_features(frames, sound).half())
     if seen != length:
         raise ClipError(f"the clip had {length} frames at first and has another number when read again")

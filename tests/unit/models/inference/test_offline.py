@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.inference import tracks, video_stream
+from models.inference import avism_stream, offline
 from models.inference.moments import ClipError, Moment
-from models.inference.tracks import FoundTrack, find_sounding
+from models.inference.offline import FoundTrack, find_sounding
 from models.networks.avism.avism import Avism
 from tests.support.tiny_model import tiny_model
 
@@ -40,8 +40,8 @@ def hear_all(model: Avism, sounds: bool) -> None:
 
 def keep(monkeypatch: pytest.MonkeyPatch, *, frames: int, size: int) -> None:
     """How many frames, and bytes, of mask features are kept; a second pass comes when both are exceeded."""
-    monkeypatch.setattr(tracks, "KEPT_FRAMES", frames)
-    monkeypatch.setattr(tracks, "KEPT_BYTES", size)
+    monkeypatch.setattr(offline, "KEPT_FRAMES", frames)
+    monkeypatch.setattr(offline, "KEPT_BYTES", size)
 
 
 class RandomClip:
@@ -100,7 +100,7 @@ def test_it_finds_what_the_whole_clip_at_once_gives(
     bias = model.video_module.presence.decide.layers[-1].bias.data  # type: ignore[union-attr]
     bias -= logits_of_presence.median() + 1e-4  # it says yes and no
     keep(monkeypatch, frames=0, size=budget)
-    monkeypatch.setattr(video_stream, "MEMORY_BYTES", budget)
+    monkeypatch.setattr(avism_stream, "MEMORY_BYTES", budget)
     found = find(model, clip, most=1000, size=(2 * HEIGHT, 2 * WIDTH))
     assert clip.calls == (2 if budget == 0 else 1)
     assert len(found) == 4 * 2
@@ -140,7 +140,7 @@ def test_chunks_change_nothing(model: Avism, monkeypatch: pytest.MonkeyPatch) ->
     clip = RandomClip()
     whole = find(model, clip)
     for chunk in (1, 2, FRAMES):
-        monkeypatch.setattr(tracks, "CHUNK_FRAMES", chunk)
+        monkeypatch.setattr(offline, "CHUNK_FRAMES", chunk)
         pieces = find(model, clip)
         assert [track.label for track in pieces] == [track.label for track in whole]
         np.testing.assert_allclose([x.score for x in pieces], [x.score for x in whole], atol=2e-3)
@@ -180,28 +180,28 @@ def test_an_object_that_is_never_heard_has_no_mask(model: Avism) -> None:
 
 
 class Plane:
-    """A watcher with one query that knows its mask features by heart and sounds in the first frame only."""
+    """A predictor with one query that knows its mask features by heart and sounds in the first frame only."""
 
     def __init__(self, plane: Tensor) -> None:
         self.plane = plane
         self.frames = 0
         self.again = 0
 
-    def watch(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+    def add(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         self.frames += len(frames)
         return self.plane.expand(len(frames), -1, -1, -1)
 
-    def conclude(self) -> Tensor:
+    def class_probabilities(self) -> Tensor:
         return torch.tensor([[0.9]])
 
-    def sounds(self, queries: Tensor) -> Tensor:
+    def sounding(self, queries: Tensor) -> Tensor:
         return torch.arange(self.frames)[None] == 0
 
-    def features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+    def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         self.again += len(frames)
         return self.plane.expand(len(frames), -1, -1, -1)
 
-    def logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
+    def mask_logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
         return features
 
     def close(self) -> None:
@@ -214,7 +214,7 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
     """A frame of 40x60 is padded to 64x64: what lies in the padding is not stretched into the picture."""
     plane = torch.full((1, 16, 16), -1.0)
     plane[:, :5, :7] = 1.0  # the left upper 20x28 pixels of the padded frame
-    monkeypatch.setattr(tracks, "watcher_for", lambda model: Plane(plane))
+    monkeypatch.setattr(offline, "predictor_for", lambda model: Plane(plane))
     (track,) = find(model, RandomClip(2), size=(80, 120))  # twice the frame's size
     mask, silence = track.masks
     assert mask[:38, :54].all() and not mask[42:].any() and not mask[:, 58:].any()
@@ -225,13 +225,13 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
 
 def test_the_second_pass_leaves_silent_chunks_out(model: Avism, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = Plane(torch.ones(1, 16, 16))
-    monkeypatch.setattr(tracks, "watcher_for", lambda model: plane)
+    monkeypatch.setattr(offline, "predictor_for", lambda model: plane)
     (kept,) = find(model, RandomClip(40))
     assert (plane.frames, plane.again) == (40, 0)
     keep(monkeypatch, frames=0, size=0)
     plane.frames = 0
     (made,) = find(model, RandomClip(40))
-    assert (plane.frames, plane.again) == (40, tracks.CHUNK_FRAMES)
+    assert (plane.frames, plane.again) == (40, offline.CHUNK_FRAMES)
     same([made], [kept])
     assert made.masks[0].all() and not np.any(made.masks[1:]) and len(made.masks) == 40
 
@@ -317,7 +317,7 @@ def test_the_temporary_file_goes_when_the_clip_breaks_off(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", tempfile.NamedTemporaryFile)  # one that can be seen
-    monkeypatch.setattr(video_stream, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(avism_stream, "MEMORY_BYTES", 1)
     seen: list[int] = []
 
     def clip() -> Iterator[Moment]:
@@ -328,5 +328,5 @@ def test_the_temporary_file_goes_when_the_clip_breaks_off(
     with pytest.raises(OSError, match="the disk is gone") as caught:
         find(model, clip)
     assert seen == [1]
-    assert caught.tb  # which still knows the watcher: it was closed, not only forgotten
+    assert caught.tb  # which still knows the predictor: it was closed, not only forgotten
     assert not list(tmp_path.iterdir())
