@@ -1,189 +1,268 @@
-"""One entry of the manifest: get it, cut it, verify it, put it in its place."""
+"""Bring a source's files to this machine: through yt-dlp, from S3, or by copying."""
 
 from __future__ import annotations
 
+import http.cookiejar
 import os
-import random
 import shutil
-import time
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from components.core.media.container import MediaError
-from components.core.raw.frame_folder import FRAMES_SUFFIX, sha256_folder
-from components.core.raw.index import RawEntry, Status
-from components.core.raw.manifest import ManifestEntry
-from components.core.run.disk import DiskFullError, noticing_full_disk
+import yt_dlp
+from yt_dlp.cookies import YoutubeDLCookieJar
+from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: once, before workers fork)
+
+from components.core.raw.index import Status
+from components.core.run.disk import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_folder, sha256_file
-from components.core.storage.base import Store
-from components.ingest.address import Source, SourceKind, parse_source
-from components.ingest.download import DownloadError, download
-from components.ingest.frames import take_frames
+from components.ingest.address import Source, SourceKind
+from components.ingest.direct import take_file
+from components.ingest.network_guard import guard_for, guarded
 from components.ingest.params import IngestParams
-from components.ingest.remux import Settled, settle, suffix_of
-from components.ingest.status import RETRIED
+from components.ingest.status import classify, clean_message, retry_after_s
 
-PARTS = ".parts"  # below data/raw: downloads that are not finished, kept for resuming
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a worker needs for one entry; the store receives the video."""
-
-    entry: ManifestEntry
-    params: IngestParams
-    store: Store
+_TIMEOUT_S = 30.0  # of one network operation
+_KEPT_DOWNLOADERS = 8
+_MOST_CHARACTERS = 200  # of what a site says about a video
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """The entry's row, and what the queue needs to know."""
+class Download:
+    """One file, or two where a site keeps pictures and sound apart; with what the site says about them."""
 
-    row: RawEntry
-    retry_after_s: float | None
-    finished_at_s: float  # time.time()
-
-
-def new_row(
-    entry: ManifestEntry, params: IngestParams, status: Status, message: str, attempts: int = 1
-) -> RawEntry:
-    """An entry's row, so far without a file."""
-    return RawEntry(
-        video_id=entry.video_id,
-        status=status,
-        message=message,
-        attempts=attempts,
-        source=entry.source,
-        start_s=entry.start_s,
-        end_s=entry.end_s,
-        fingerprint=(
-            params.fingerprint(is_local=is_local(entry))
-            if status is Status.OK
-            else params.failure_fingerprint(entry.sha256, is_local=is_local(entry))
-        ),
-        license=entry.license,
-        uploader=entry.uploader,
-        split=entry.split,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    files: list[Path]
+    license: str | None = None
+    uploader: str | None = None
 
 
-def fetch(task: Task) -> Fetched:
-    """Bring one entry to data/raw, trying again after a passing failure. Every reason becomes a status.
+class DownloadError(Exception):
+    """A download that brought no file, with the reason's status."""
+
+    def __init__(self, status: Status, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+def fetch(source: Source, folder: Path, params: IngestParams) -> Download:
+    """Bring a video to an existing folder.
+
+    What an earlier try left there is continued where the server allows it.
 
     Raises:
-        DiskFullError: this machine's disk is.
-        OSError: of this machine.
-        StorageError: the store does not take the video.
+        DownloadError: with the status that says why.
+        DiskFullError: there is no room for it.
     """
-    name = repr(task.entry.video_id)
-    with task.store.workspace() as raw, noticing_full_disk(raw, name, lambda: None):
-        fetched = _fetch(task, raw)
-        if fetched.row.path is not None:
-            task.store.put(raw, fetched.row.path)
-    return fetched
+    if source.kind is SourceKind.S3:
+        return Download([_from_s3(source.url, folder)])
+    if source.path is not None:
+        if not source.path.is_file():
+            raise DownloadError(Status.REMOVED, f"there is no file {source.text}")
+        if source.path.stat().st_size == 0:
+            raise DownloadError(Status.CORRUPT, f"the file {source.text} is empty")
+        # Whether it is a video, decoding will tell.
+        make_sure_of_room(folder, repr(source.text), source.path.stat().st_size)
+        return Download([Path(shutil.copyfile(source.path, folder / f"copy{source.path.suffix}"))])
+    return _from_web(source.url, folder, params)
 
 
-def _fetch(task: Task, raw: Path) -> Fetched:
-    entry, params = task.entry, task.params
-    parts = raw / PARTS / entry.video_id
-    attempt, wait_s = 0, None
-    while True:
-        attempt += 1
-        try:
-            row = _fetch_once(task, parse_source(entry.source), raw, parts)
-            row = replace(row, attempts=attempt)
-        except DownloadError as failure:
-            row = new_row(entry, params, failure.status, failure.message, attempt)
-            wait_s = failure.retry_after_s
-        except MediaError as error:
-            row = new_row(entry, params, Status(error.problem.value), error.what, attempt)
-        except DiskFullError:
-            raise
-        except AvisError as error:
-            row = new_row(entry, params, Status.BAD_ENTRY, str(error), attempt)
-        if row.status not in RETRIED or attempt >= params.attempts:
-            break
-        jitter = random.uniform(0.5, 1.5)  # noqa: S311 (so that many do not knock together again)
-        time.sleep(wait_s if wait_s is not None else params.backoff_s * 2 ** (attempt - 1) * jitter)
-    if row.status not in RETRIED:
-        shutil.rmtree(parts, ignore_errors=True)
-    if is_local(entry):
-        row = replace(row, time=None)
-    return Fetched(row, wait_s, time.time())
+def check_format(selection: str | None) -> None:
+    """Refuse a selection of formats that yt-dlp would refuse for every single video.
 
-
-def is_local(entry: ManifestEntry) -> bool:
-    """Whether the entry is a file or folder of this machine."""
+    Raises:
+        AvisError: it is no selection of formats.
+    """
+    if selection is None:
+        return
     try:
-        return parse_source(entry.source).is_local
-    except AvisError:
-        return True  # a bad entry: looking again costs nothing
+        with yt_dlp.YoutubeDL({"quiet": True, "logger": _Silent()}) as downloader:
+            downloader.build_format_selector(selection)
+    except SyntaxError as error:
+        raise AvisError(
+            f"{selection!r} selects no formats: {' '.join(str(error).split())[:200]}",
+            where="params.yaml, ingest.format",
+            fix="Write it as yt-dlp's -f has it, for example bv*[height<=480]+ba/b.",
+        ) from None
 
 
-def _fetch_once(task: Task, source: Source, raw: Path, parts: Path) -> RawEntry:
-    entry, params = task.entry, task.params
-    if source.kind is SourceKind.FRAMES:
-        return _take_frames(task, source, raw)
-    parts.mkdir(parents=True, exist_ok=True)
-    downloaded = download(source, parts, params)
-    files = downloaded.files
-    source_sha256 = sha256_file(files[0]) if len(files) == 1 else None
-    if entry.sha256 is not None and source_sha256 is not None and source_sha256 != entry.sha256:
-        shutil.rmtree(parts)
-        raise MediaError(f"the file's SHA-256 is {source_sha256}, the manifest says {entry.sha256}")
-    settled = settle(
-        files, parts, start_s=entry.start_s, end_s=entry.end_s, min_duration_s=params.min_duration_s
-    )
-    target = raw / f"{entry.video_id}{suffix_of(settled.path)}"
-    untouched = settled.path == files[0]
-    digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(settled.path)
-    with settled.path.open("rb+") as file:  # on disk before it gets its name
-        os.fsync(file.fileno())
-    settled.path.replace(target)
-    row = _ok_row(task, settled, target, digest, source_sha256, target.stat().st_size)
-    return replace(
-        row,
-        site_license=downloaded.license,
-        site_uploader=downloaded.uploader,
-        license=entry.license or downloaded.license,
-        uploader=entry.uploader or downloaded.uploader,
-    )
+def check_cookies(path: str | None) -> None:
+    """Refuse a file of cookies that would be of no use to any video.
+
+    Raises:
+        AvisError: it is missing, or holds no cookies.
+    """
+    if path is None:
+        return
+    try:
+        cookies = YoutubeDLCookieJar(path)
+        cookies.load()
+        problem = None if len(cookies) else "it holds none"
+    except (OSError, http.cookiejar.LoadError, ValueError) as error:
+        problem = " ".join(str(error).split())[:200]
+    if problem is not None:
+        raise AvisError(
+            f"the file of cookies cannot be used: {problem}",
+            where=f"params.yaml, ingest.cookies_file: {path}",
+            fix="Export it in Netscape format from a logged-in browser.",
+        )
 
 
-def _take_frames(task: Task, source: Source, raw: Path) -> RawEntry:
-    entry = task.entry
-    if entry.start_s or entry.end_s is not None:
-        raise AvisError("start_s and end_s cannot cut a folder of frames", fix="Leave them empty.")
-    if source.path is None:
-        raise AvisError("a folder of frames needs a path")
-    target = raw / f"{entry.video_id}{FRAMES_SUFFIX}"
-    with replace_folder(target) as temporary:
-        settled = take_frames(source.path, temporary, min_duration_s=task.params.min_duration_s)
-    digest = sha256_folder(target)
-    if entry.sha256 is not None and digest != entry.sha256:
-        shutil.rmtree(target)
-        raise MediaError(f"the folder's SHA-256 is {digest}, the manifest says {entry.sha256}")
-    size = sum(file.stat().st_size for file in target.iterdir())
-    return _ok_row(task, settled, target, digest, digest, size)
+def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
+    refused_by_us: list[tuple[Status, str]] = []
+
+    def accept(info: Mapping[str, Any], *, incomplete: bool) -> str | None:
+        if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming"):
+            refused_by_us.append((Status.LIVE_OR_UPCOMING, "the broadcast is not over"))
+        elif (info.get("n_entries") or 1) > 1:
+            refused_by_us.append((Status.BAD_ENTRY, "the source holds several videos: name one"))
+        return refused_by_us[0][1] if refused_by_us else None
+
+    guard = guard_for(url, params.proxy)
+    try:
+        with guarded(guard):
+            web = _downloader(params, guard.beyond_public, is_site=_is_site(url))
+            file = take_file(web, url, folder)
+            if file is not None:
+                return Download([file])
+            web.params |= {"paths": {"home": str(folder)}, "match_filter": accept}
+            info = web.extract_info(url, download=True)
+    except DiskFullError:
+        raise
+    except Exception as error:  # extractors raise anything
+        if is_disk_full(error):
+            raise disk_full(folder, repr(url), None) from None
+        if guard.refused:
+            message = f"the source leads to the private address {guard.refused}, which is refused"
+            raise DownloadError(Status.BAD_ENTRY, message) from None
+        raise DownloadError(classify(error), clean_message(error), retry_after_s(error)) from None
+    if refused_by_us:
+        raise DownloadError(*refused_by_us[0])
+    files = sorted(file for file in folder.iterdir() if file.suffix not in (".part", ".ytdl"))
+    if not 1 <= len(files) <= 2:
+        raise DownloadError(Status.UNSUPPORTED, f"yt-dlp left {len(files)} files instead of a video")
+    return Download(files, _said(info, "license"), _said(info, "uploader", "channel", "creator"))
 
 
-def _ok_row(
-    task: Task, settled: Settled, target: Path, digest: str, source_sha256: str | None, size_bytes: int
-) -> RawEntry:
-    row = new_row(task.entry, task.params, Status.OK, "")
-    asked_s = None if task.entry.end_s is None else task.entry.end_s - (task.entry.start_s or 0.0)
-    message = ""
-    if asked_s is not None and settled.duration_s < asked_s - 1.0:
-        message = f"ends after {settled.duration_s:.3f} s; {asked_s:g} s were asked for"
-    return replace(
-        row,
-        message=message,
-        path=target.name,
-        sha256=digest,
-        source_sha256=source_sha256,
-        size_bytes=size_bytes,
-        **{key: value for key, value in asdict(settled).items() if key != "path"},
-    )
+def _said(info: object, *names: str) -> str | None:
+    """The first of these things that the site says about the one video it gave, in one line."""
+    entries = info.get("entries") if isinstance(info, dict) else None
+    if entries:
+        info = next((entry for entry in entries if entry), None)
+    for name in names:
+        value = info.get(name) if isinstance(info, dict) else None
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())[:_MOST_CHARACTERS]
+    return None
+
+
+_downloaders: dict[object, yt_dlp.YoutubeDL] = {}
+
+
+def _downloader(params: IngestParams, allowed: object, *, is_site: bool) -> yt_dlp.YoutubeDL:
+    """This process's downloader: making one takes longer than getting a small file, and it keeps connections.
+
+    The guard does not see connections that are kept, so sources share a downloader only if they are allowed
+    the same addresses (`allowed`).
+    """
+    key = (params.model_dump_json(), allowed, is_site)
+    if key not in _downloaders:
+        if len(_downloaders) >= _KEPT_DOWNLOADERS:
+            _downloaders.pop(next(iter(_downloaders)))
+        _downloaders[key] = yt_dlp.YoutubeDL(_options(params, is_site=is_site))
+    return _downloaders[key]
+
+
+def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
+    height = f"height<=?{params.max_height_px}"
+    options: dict[str, Any] = {
+        "outtmpl": {"default": "%(format_id)s.%(ext)s"},
+        "restrictfilenames": True,
+        "logger": _Silent(),
+        "quiet": True,
+        "no_warnings": True,
+        "noprogress": True,
+        "color": "no_color",
+        "format": params.format or f"bv*[{height}]+ba/b[{height}]/bv*+ba/b",
+        "format_sort": [f"res:{params.max_height_px}", "vcodec:h264", "acodec:m4a"],
+        # No ffmpeg binary: separate pictures and sound stay apart and are joined by components.ingest.remux.
+        "ffmpeg_location": f"{os.devnull}/none",
+        "fixup": "never",
+        "noplaylist": True,
+        "playlist_items": "1:2",
+        "cachedir": False,
+        "updatetime": False,
+        "allowed_extractors": ["default"] if is_site else ["generic", "html5"],
+        "js_runtimes": {"deno": {}, "node": {}},
+        "socket_timeout": _TIMEOUT_S,
+        "retries": params.attempts,
+        "fragment_retries": params.attempts,
+        "extractor_retries": 1,
+        "file_access_retries": 0,
+        "retry_sleep_functions": {kind: _backoff(params) for kind in ("http", "fragment")},
+        "cookiefile": params.cookies_file,
+        "sleep_interval": params.sleep_s if is_site else 0,
+    }
+    if params.proxy:
+        options["proxy"] = params.proxy
+    return options
+
+
+def listing_options(url: str, params: IngestParams) -> dict[str, Any]:
+    """For a downloader that lists the videos of a playlist and downloads none."""
+    options = _options(params, is_site=_is_site(url))
+    return options | {"extract_flat": "in_playlist", "noplaylist": False, "playlist_items": None}
+
+
+def _backoff(params: IngestParams) -> Any:
+    return lambda n: params.backoff_s * 2.0 ** min(n, 6)
+
+
+def _is_site(url: str) -> bool:
+    """Whether yt-dlp's thousand extractors may know the address: not one of this machine."""
+    return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _from_s3(url: str, folder: Path) -> Path:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    parts = urlsplit(url)
+    bucket, key = parts.netloc, parts.path.lstrip("/")
+    if not bucket or not key:
+        raise DownloadError(Status.BAD_ENTRY, f"{url!r} names no bucket and key")
+    target = folder / f"object{Path(key).suffix}"
+    config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S)
+    try:
+        boto3.client("s3", config=config).download_file(bucket, key, str(target))
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = {
+            "404": Status.REMOVED,
+            "NoSuchKey": Status.REMOVED,
+            "NoSuchBucket": Status.REMOVED,
+            "403": Status.LOGIN_REQUIRED,
+            "AccessDenied": Status.LOGIN_REQUIRED,
+            "SlowDown": Status.RATE_LIMITED,
+        }.get(code, Status.NETWORK)
+        raise DownloadError(status, f"S3 answers: {clean_message(error)}") from None
+    except NoCredentialsError:
+        raise DownloadError(  # of this machine, not of the video: asked for again in the next run
+            Status.NETWORK, "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from None
+    except BotoCoreError as error:
+        raise DownloadError(Status.NETWORK, f"S3: {clean_message(error)}") from None
+    return target
+
+
+class _Silent:
+    """yt-dlp's messages come as exceptions; its printing would tear the progress bar."""
+
+    def debug(self, message: str) -> None: ...
+    def info(self, message: str) -> None: ...
+    def warning(self, message: str) -> None: ...
+    def error(self, message: str) -> None: ...

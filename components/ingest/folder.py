@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.core.raw.index import RawEntry, Status, raw_table, read_raw_table
+from components.core.raw.index import RawEntry, raw_table, read_raw_table
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
 from components.core.storage.base import Store
-from components.ingest.fetch import PARTS
 
 INDEX = "index.parquet"
 JOURNAL = ".journal"
-_FIELDS = frozenset(field.name for field in fields(RawEntry))
+PARTS = ".parts"  # downloads that are not finished, kept for resuming
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def _last_of_each(journal: Path) -> Iterator[RawEntry]:
     last = {key: number for number, (key, _) in enumerate(read_journal(journal))}
     for number, (key, value) in enumerate(read_journal(journal)):
         if last[key] == number:
-            kept: dict[str, Any] = {name: value[name] for name in value if name in _FIELDS}
-            yield RawEntry(**{**kept, "status": Status(kept["status"])})
+            yield msgspec.convert(value, RawEntry)  # fields of another version are passed over
 
 
 def bring_along(raw: Path, store: Store, known: pyarrow.Table) -> None:

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from components.core.media.container import MediaError, MediaProblem, probe
 from components.core.media.sound import read_sound
-from components.core.raw.frame_folder import AUDIO_NAME, FEATURES_NAME, frame_files, link_or_copy
-from components.ingest.remux import Settled
+from components.core.raw.frame_folder import (
+    AUDIO_NAME,
+    FEATURES_NAME,
+    FRAMES_SUFFIX,
+    frame_files,
+    link_or_copy,
+    sha256_folder,
+)
+from components.core.raw.index import RawEntry
+from components.core.raw.manifest import ManifestEntry
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_folder
+from components.ingest.address import Source
+from components.ingest.entry_row import ok_row
+from components.ingest.params import IngestParams
+from components.ingest.verify import Verified
 
 
-def take_frames(source: Path, target: Path, *, min_duration_s: float) -> Settled:
+def take_frames(source: Source, entry: ManifestEntry, params: IngestParams, raw: Path) -> RawEntry:
+    """Take a folder of frames over to data/raw, as it is.
+
+    Raises:
+        AvisError: a part of it is asked for.
+        MediaError: as link_frames, or it is not the folder that the manifest means.
+    """
+    if entry.start_s or entry.end_s is not None:
+        raise AvisError("start_s and end_s cannot cut a folder of frames", fix="Leave them empty.")
+    if source.path is None:
+        raise AvisError("a folder of frames needs a path")
+    target = raw / f"{entry.video_id}{FRAMES_SUFFIX}"
+    with replace_folder(target) as temporary:
+        verified = link_frames(source.path, temporary, min_duration_s=params.min_duration_s)
+    digest = sha256_folder(target)
+    if entry.sha256 is not None and digest != entry.sha256:
+        shutil.rmtree(target)
+        raise MediaError(f"the folder's SHA-256 is {digest}, the manifest says {entry.sha256}")
+    size_bytes = sum(file.stat().st_size for file in target.iterdir())
+    return ok_row(
+        entry,
+        params,
+        verified,
+        path=target.name,
+        sha256=digest,
+        source_sha256=digest,
+        size_bytes=size_bytes,
+    )
+
+
+def link_frames(source: Path, target: Path, *, min_duration_s: float) -> Verified:
     """Link (or copy) a folder's JPEGs, its WAV and its features to an empty folder, decoding each once.
 
     Args:
@@ -57,4 +102,4 @@ def take_frames(source: Path, target: Path, *, min_duration_s: float) -> Settled
     features = split / "FEATAudios" / f"{source.name}.npy"
     if features.is_file():
         link_or_copy(features, target / FEATURES_NAME)
-    return Settled(target, float(len(frames)), size[0], size[1], 1.0, "mjpeg", codec)
+    return Verified(target, float(len(frames)), size[0], size[1], 1.0, "mjpeg", codec)

@@ -1,10 +1,9 @@
-"""From downloaded files to the one file that is kept: joined, cut, decoded once end to end."""
+"""From downloaded files to the one file that is kept: joined and cut where needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -20,67 +19,29 @@ _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100
 SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A verified file; width and height as seen, duration as decoded."""
-
-    path: Path
-    duration_s: float
-    width: int
-    height: int
-    fps: float
-    video_codec: str
-    audio_codec: str
-
-
-def settle(
-    files: list[Path],
-    folder: Path,
-    *,
-    start_s: float | None,
-    end_s: float | None,
-    min_duration_s: float,
-) -> Settled:
-    """Join and cut a download where needed, then decode the result end to end.
-
-    A file that needs neither is kept as it came, in its own container.
+def remux(
+    files: list[Path], folder: Path, *, start_s: float | None, end_s: float | None
+) -> tuple[Path, float]:
+    """Join and cut a download where needed; a file that needs neither is kept as it came.
 
     Args:
         files: one file, or two that hold pictures and sound.
         folder: for the results.
         start_s, end_s: the part to keep, None for the video's own start and end.
-        min_duration_s: less is too short.
+
+    Returns:
+        The file, and how long one of its frames lasts, in seconds; 0 if its header does not tell.
 
     Raises:
-        MediaError: it does not decode, lacks video or sound, or is too short.
+        MediaError: it does not decode, or lacks video or sound.
     """
     path = files[0] if len(files) == 1 else join(files, folder / "joined.mkv")
-    before = probe(path)
-    frame_s = 1.0 / before.frame_rate_hz if before.frame_rate_hz else 0.0
-    ends_inside = end_s is not None and (before.duration_s is None or end_s < before.duration_s - frame_s)
+    info = probe(path)
+    frame_s = 1.0 / info.frame_rate_hz if info.frame_rate_hz else 0.0
+    ends_inside = end_s is not None and (info.duration_s is None or end_s < info.duration_s - frame_s)
     if start_s or ends_inside:
         path = cut(path, folder / "cut.mp4", start_s or 0.0, end_s)
-    duration_s, size_px = 0.0, (0, 0)
-    sound = Soundtrack(rate_hz=16_000)
-    for picture in decode(path, sound, threads=1):
-        sound.forget()
-        size_px = size_px if duration_s else picture.size_px
-        duration_s = max(duration_s, picture.time_s + picture.length_s)
-    if duration_s < min_duration_s - 0.5 * frame_s:
-        raise MediaError(
-            f"the video lasts {duration_s:.3f} s, less than {min_duration_s:g} s",
-            problem=MediaProblem.TOO_SHORT,
-        )
-    info = probe(path)
-    return Settled(
-        path=path,
-        duration_s=round(duration_s, 6),
-        width=size_px[0],
-        height=size_px[1],
-        fps=round(info.frame_rate_hz, 6),
-        video_codec=info.video_codec or "",
-        audio_codec=info.audio_codec or "",
-    )
+    return path, frame_s
 
 
 def suffix_of(path: Path) -> str:

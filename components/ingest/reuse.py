@@ -1,4 +1,4 @@
-"""Which entries of a manifest an earlier run has finished, found out for a million of them in seconds."""
+"""Which entries of a manifest keep what an earlier run made of them; a million of them in seconds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from components.core.raw.index import ROWS_AT_ONCE, Status
 from components.core.run.files import sha256_file
 from components.core.storage.base import Store, Stored
 from components.ingest.address import parse_source
+from components.ingest.folder import Known
 from components.ingest.params import IngestParams
 from components.ingest.status import TRANSIENT
 
@@ -25,55 +26,48 @@ _DECISIVE = ["source", "start_s", "end_s", "fingerprint", "status", "time", "pat
 _DECISIVE += ["source_sha256"]
 
 
-def finished_before(
-    manifest: pyarrow.Table,
-    local: NDArray[np.bool_],
-    known: pyarrow.Table,
-    seen_s: NDArray[np.float64],
-    params: IngestParams,
-    store: Store,
+def reuse(
+    manifest: pyarrow.Table, local: NDArray[np.bool_], known: Known, params: IngestParams, store: Store
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find the entries that need no new try, and those that had better keep what they have if it fails.
 
     Args:
-        manifest: MANIFEST_SCHEMA.
-        local: as are_local.
-        known: rows of the index, each video once, [K].
-        seen_s: until when the file of a row is known to be as it was written, time.time() [K].
+        manifest: MANIFEST_SCHEMA, [N].
+        local: as are_local, [N].
+        known: what earlier runs made.
         params: of this run.
         store: where the videos are.
 
     Returns:
-        For each entry of the manifest the number of its row in `known`, -1 where it must be tried, [N]; and
-        for those that must be tried only since the settings changed, the number of the row that is there.
+        For each entry of the manifest the number of its row in `known.table`, NEW where it must be tried,
+        [N]; and for those that must be tried only since the settings changed, the number of the row that is
+        there, [N].
     """
-    positions = positions_of(manifest, known)
-    spare = np.full_like(positions, NEW)
-    known = known.select(_DECISIVE)
-    find = store.finder()
-    for begin in range(0, len(manifest) if len(known) else 0, ROWS_AT_ONCE):
-        chosen = slice(begin, begin + ROWS_AT_ONCE)
-        found = known.take(pyarrow.array(np.maximum(positions[chosen], 0)))
-        part = manifest.slice(begin, ROWS_AT_ONCE)
-        asked = (positions[chosen] != NEW) & _is_asked_for(found, part)
+    positions = positions_of(manifest, known.table)
+    reused, spare = np.full_like(positions, NEW), np.full_like(positions, NEW)
+    table, seen_s, find = known.table.select(_DECISIVE), known.seen_s, store.finder()
+    for begin in range(0, len(manifest) if len(table) else 0, ROWS_AT_ONCE):
+        part = slice(begin, begin + ROWS_AT_ONCE)
+        entries = manifest.slice(begin, ROWS_AT_ONCE)
+        found = table.take(pyarrow.array(np.maximum(positions[part], 0)))  # any row where there is none
+        asked = (positions[part] != NEW) & _is_asked_for(found, entries)
         ok = _numpy(pc.equal(found.column("status"), Status.OK.value))
-        same = _has_fingerprint(found, part, ok, local[chosen], params)
-        kept = asked & same & ~ok & ~local[chosen] & _rests(found, params)
+        same = _has_fingerprint(found, entries, ok, local[part], params)
+        # A site's failure with these settings rests, if it is permanent and recent.
+        rests = asked & ~ok & same & ~local[part] & _rests(found, params)
+        reused[part][rests] = positions[part][rests]
+        # A video stays if its file is intact, and the local file that it was taken from is the same.
         candidates = np.flatnonzero(asked & ok)
-        seen = seen_s[positions[chosen][candidates]].tolist()
         rows = found.take(pyarrow.array(candidates)).to_pylist()
-        for number, row, row_seen_s in zip(candidates.tolist(), rows, seen, strict=True):
+        for number, row in zip(candidates.tolist(), rows, strict=True):
+            position = int(positions[begin + number])
             stored = find(row["path"] or "")
-            if not _is_intact(row, stored, row_seen_s, store):
+            if not _is_intact(row, stored, float(seen_s[position]), store):
                 continue
             if local[begin + number] and not _source_is_the_same(row, stored):
                 continue
-            if same[number]:
-                kept[number] = True
-            else:
-                spare[begin + number] = positions[begin + number]
-        positions[chosen][~kept] = NEW
-    return positions, spare
+            (reused if same[number] else spare)[begin + number] = position
+    return reused, spare
 
 
 def positions_of(manifest: pyarrow.Table, known: pyarrow.Table) -> NDArray[np.int64]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from components.core.raw.index import RawEntry, Status
@@ -14,17 +14,41 @@ from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.storage.base import Store
-from components.ingest.fetch import Fetched, Task, fetch, is_local, new_row
+from components.ingest.entry_row import is_local, new_row
 from components.ingest.params import IngestParams
 from components.ingest.status import PAUSING
 
 
-def fetch_all(
-    entries: Iterator[ManifestEntry], count: int, params: IngestParams, engine: EngineParams, store: Store
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs for one entry; the store receives the video."""
+
+    entry: ManifestEntry
+    params: IngestParams
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The entry's row, and what the schedule needs to know."""
+
+    row: RawEntry
+    retry_after_s: float | None
+    finished_at_s: float  # time.time()
+
+
+def schedule(
+    work: Callable[[Task], Tried],
+    entries: Iterator[ManifestEntry],
+    count: int,
+    params: IngestParams,
+    engine: EngineParams,
+    store: Store,
 ) -> Iterator[RawEntry]:
-    """Fetch entries; yield their rows as they come. A crashed worker's entry gets a second chance.
+    """Try entries; yield their rows as they come. A crashed worker's entry gets a second chance.
 
     Args:
+        work: tries one entry, in a worker.
         entries: taken one by one, as workers become free.
         count: how many they are.
 
@@ -45,7 +69,7 @@ def fetch_all(
     left = count
     while left:
         for outcome in run_items(
-            fetch,
+            work,
             tasks(),
             total=left,
             engine=engine,
@@ -58,26 +82,26 @@ def fetch_all(
                 crashed.add(outcome.key)
                 again.append(entry)
                 continue
-            fetched = _fetched(outcome, entry, params)
-            if fetched.row.status not in PAUSING:
+            tried = _tried(outcome, entry, params)
+            if tried.row.status not in PAUSING:
                 left -= 1
-                yield fetched.row
+                yield tried.row
                 continue
             if pauses >= params.max_pauses:
-                if fetched.finished_at_s < rested_until_s:  # was on its way before the rest
+                if tried.finished_at_s < rested_until_s:  # was on its way before the rest
                     again.append(entry)
                     continue
-                yield fetched.row
+                yield tried.row
                 for other in chain(taken.values(), again, entries):
-                    message = f"not tried: {fetched.row.message}"
-                    yield new_row(other, params, fetched.row.status, message, attempts=0)
+                    message = f"not tried: {tried.row.message}"
+                    yield new_row(other, params, tried.row.status, message, attempts=0)
                 return
             again.append(entry)
-            if fetched.finished_at_s >= rested_until_s:
+            if tried.finished_at_s >= rested_until_s:
                 pauses += 1
-                rest_s = params.pause_s if fetched.retry_after_s is None else fetched.retry_after_s
+                rest_s = params.pause_s if tried.retry_after_s is None else tried.retry_after_s
                 print(
-                    f"ingest: {fetched.row.status} at {outcome.key!r}: {fetched.row.message}."
+                    f"ingest: {tried.row.status} at {outcome.key!r}: {tried.row.message}."
                     f" All downloads rest for {rest_s:.0f} s ({pauses} of {params.max_pauses}).",
                     file=sys.stderr,
                 )
@@ -85,11 +109,11 @@ def fetch_all(
                 rested_until_s = time.time()
 
 
-def _status(fetched: Fetched) -> str:
-    return fetched.row.status.value
+def _status(tried: Tried) -> str:
+    return tried.row.status.value
 
 
-def _fetched(outcome: Outcome[Fetched], entry: ManifestEntry, params: IngestParams) -> Fetched:
+def _tried(outcome: Outcome[Tried], entry: ManifestEntry, params: IngestParams) -> Tried:
     if outcome.kind == "ok" and outcome.value is not None:
         return outcome.value
     if outcome.error == "StorageError":
@@ -98,4 +122,4 @@ def _fetched(outcome: Outcome[Fetched], entry: ManifestEntry, params: IngestPara
         raise AvisError(f"{entry.video_id!r} could not be fetched: {outcome.message}")
     status = {"timeout": Status.TIMEOUT, "crash": Status.CORRUPT}.get(outcome.kind, Status.UNSUPPORTED)
     row = new_row(entry, params, status, outcome.message)
-    return Fetched(replace(row, time=None) if is_local(entry) else row, None, time.time())
+    return Tried(replace(row, time=None) if is_local(entry) else row, None, time.time())

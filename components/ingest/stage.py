@@ -1,23 +1,30 @@
-"""Download, cut and verify the videos of a manifest."""
+"""Download, cut and verify the videos of a manifest.
+
+The way of an entry: read the manifest, leave out the forgotten, reuse what is there, schedule, fetch, remux,
+verify, write the index. Each of these is a module of that name beside this one, or in core/raw.
+"""
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from components.core.media.container import MediaError
 from components.core.raw.forgotten import ForgottenVideos
-from components.core.raw.index import ROWS_AT_ONCE, RawEntry, RawIndex, Status, write_raw_index
+from components.core.raw.index import RawEntry, RawIndex, Status, write_raw_index
+from components.core.raw.manifest import ManifestEntry
 from components.core.raw.manifest_table import entries_of, read_manifest_table
+from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
-from components.core.run.files import remove_leftovers
+from components.core.run.files import remove_leftovers, sha256_file
 from components.core.run.journal import Journal
 from components.core.run.output_folder import alone_in, refuse_foreign_files, refuse_other_downloads
 from components.core.run.params import EngineParams, read_block
@@ -26,15 +33,18 @@ from components.core.run.process import run_stage
 from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.tracking.run import data_run
-from components.ingest.address import parse_source
-from components.ingest.download import check_cookies, check_format
-from components.ingest.folder import INDEX, JOURNAL, Known, bring_along, known_rows, old_index, prune
+from components.ingest.address import SourceKind, parse_source
+from components.ingest.entry_row import is_local, new_row, ok_row
+from components.ingest.fetch import DownloadError, check_cookies, check_format, fetch
+from components.ingest.folder import INDEX, JOURNAL, PARTS, bring_along, known_rows, old_index, prune
+from components.ingest.frames import take_frames
+from components.ingest.new_index import index_tables
 from components.ingest.params import IngestParams
-from components.ingest.reuse import NEW, are_local, equal, finished_before, positions_of
-from components.ingest.schedule import fetch_all
-from components.ingest.status import ADVICE, TRANSIENT
-
-_KEEP_TIME = sorted(status.value for status in {Status.OK, *TRANSIENT})
+from components.ingest.remux import remux, suffix_of
+from components.ingest.reuse import NEW, are_local, positions_of, reuse
+from components.ingest.schedule import Task, Tried, schedule
+from components.ingest.status import ADVICE, RETRIED, TRANSIENT
+from components.ingest.verify import verify
 
 
 def main() -> None:
@@ -80,10 +90,12 @@ def ingest(
     """
     check_format(params.format)
     check_cookies(params.cookies_file)
-    manifest = read_manifest_table(Path(params.manifest))
-    manifest = _without_forgotten(manifest, paths)
-    raw = paths.raw
+
+    # Read the manifest, and leave out the forgotten.
+    manifest = _without_forgotten(read_manifest_table(Path(params.manifest)), paths)
     local = are_local(manifest)
+
+    raw = paths.raw
     _refuse_own_output(manifest.filter(pyarrow.array(local)), raw)
     refuse_foreign_files(raw, raw / INDEX, raw / JOURNAL, stage="ingest")
     raw.mkdir(parents=True, exist_ok=True)
@@ -94,43 +106,47 @@ def ingest(
         known = known_rows(raw)
         if (positions_of(manifest, known.table) == NEW).all():
             refuse_other_downloads(raw, raw / INDEX, known.table)
-        after = _fetch_missing(manifest, local, known, params, engine, raw, store)
+        if not store.is_local:
+            bring_along(raw, store, known.table)
+
+        # Reuse what is there. What belongs to no entry goes first: the disk may need its room.
+        reused, spare = reuse(manifest, local, known, params, store)
+        todo = manifest.filter(pyarrow.array(reused == NEW))
+        there = np.concatenate((reused[reused != NEW], spare[spare != NEW]))
+        kept = known.table.column("path").take(pyarrow.array(there))
+        prune(raw, store, kept, set(todo.column("video_id").to_pylist()), known.table)
+
+        # Schedule, fetch, remux, verify: `_bring` below, in workers.
+        after = known
+        if len(todo):
+            had = set(manifest.filter(pyarrow.array(spare != NEW)).column("video_id").to_pylist())
+            _bring_all(todo, had, params, engine, raw, store)
+            after = known_rows(raw)
+
+        # Write the index.
         before = old_index(raw) if after is not known or known.journaled else known.table
         rows = positions_of(manifest, after.table)
         prune(raw, store, after.table.column("path").take(pyarrow.array(rows)), set(), known.table)
-        write_raw_index(raw / INDEX, _index(manifest, rows, after, before))
+        write_raw_index(raw / INDEX, index_tables(manifest, rows, after, before))
         (raw / JOURNAL).unlink(missing_ok=True)
     return RawIndex(raw / INDEX)
 
 
-def _fetch_missing(
-    manifest: pyarrow.Table,
-    local: NDArray[np.bool_],
-    known: Known,
-    params: IngestParams,
-    engine: EngineParams,
-    raw: Path,
-    store: Store,
-) -> Known:
-    """Fetch what earlier runs have not; returns the rows of all."""
-    if not store.is_local:
-        bring_along(raw, store, known.table)
-    rows, spare = finished_before(manifest, local, known.table, known.seen_s, params, store)
-    todo = manifest.filter(pyarrow.array(rows == NEW))
-    there = np.concatenate((rows[rows != NEW], spare[spare != NEW]))
-    kept = known.table.column("path").take(pyarrow.array(there))
-    prune(raw, store, kept, set(todo.column("video_id").to_pylist()), known.table)
-    if not len(todo):
-        return known
-    had = set(manifest.filter(pyarrow.array(spare != NEW)).column("video_id").to_pylist())
+def _bring_all(
+    todo: pyarrow.Table, had: set[str], params: IngestParams, engine: EngineParams, raw: Path, store: Store
+) -> None:
+    """Bring entries; their rows go to the journal, so that a run that is killed loses nothing.
+
+    had: ids of entries of which a video of other settings is there: better that than none.
+    """
     stayed = 0
     journal = Journal(raw / JOURNAL, "ingest 1", in_memory=False)
     try:
-        for row in fetch_all(entries_of(todo), len(todo), params, engine, store):
+        for row in schedule(_bring, entries_of(todo), len(todo), params, engine, store):
             if row.status is not Status.OK and row.video_id in had:
-                stayed += 1  # better the video of other settings than none
+                stayed += 1
             else:
-                journal.record(row.video_id, {**asdict(row), "status": row.status.value})
+                journal.record(row.video_id, asdict(row))
     finally:
         journal.close()
     if stayed:
@@ -139,7 +155,82 @@ def _fetch_missing(
             " were.",
             file=sys.stderr,
         )
-    return known_rows(raw)
+
+
+def _bring(task: Task) -> Tried:
+    """Bring one entry to data/raw, trying again after a passing failure. Every reason becomes a status.
+
+    Raises:
+        DiskFullError: this machine's disk is.
+        OSError: of this machine.
+        StorageError: the store does not take the video.
+    """
+    entry, params = task.entry, task.params
+    with task.store.workspace() as raw, noticing_full_disk(raw, repr(entry.video_id), lambda: None):
+        parts = raw / PARTS / entry.video_id
+        attempt, wait_s = 0, None
+        while True:
+            attempt += 1
+            try:
+                row = replace(_bring_once(entry, params, raw, parts), attempts=attempt)
+            except DownloadError as failure:
+                row = new_row(entry, params, failure.status, failure.message, attempt)
+                wait_s = failure.retry_after_s
+            except MediaError as error:
+                row = new_row(entry, params, Status(error.problem.value), error.what, attempt)
+            except DiskFullError:
+                raise
+            except AvisError as error:
+                row = new_row(entry, params, Status.BAD_ENTRY, str(error), attempt)
+            if row.status not in RETRIED or attempt >= params.attempts:
+                break
+            jitter = random.uniform(0.5, 1.5)  # noqa: S311 (so that many do not knock together again)
+            time.sleep(wait_s if wait_s is not None else params.backoff_s * 2 ** (attempt - 1) * jitter)
+        if row.status not in RETRIED:  # else the next run goes on with what is there
+            shutil.rmtree(parts, ignore_errors=True)
+        if is_local(entry):
+            row = replace(row, time=None)
+        tried = Tried(row, wait_s, time.time())
+        if row.path is not None:
+            task.store.put(raw, row.path)
+    return tried
+
+
+def _bring_once(entry: ManifestEntry, params: IngestParams, raw: Path, parts: Path) -> RawEntry:
+    """Fetch, remux and verify one entry, and give it its name in data/raw."""
+    source = parse_source(entry.source)
+    if source.kind is SourceKind.FRAMES:
+        return take_frames(source, entry, params, raw)
+    parts.mkdir(parents=True, exist_ok=True)
+    fetched = fetch(source, parts, params)
+    source_sha256 = sha256_file(fetched.files[0]) if len(fetched.files) == 1 else None
+    if entry.sha256 is not None and source_sha256 is not None and source_sha256 != entry.sha256:
+        shutil.rmtree(parts)
+        raise MediaError(f"the file's SHA-256 is {source_sha256}, the manifest says {entry.sha256}")
+    path, frame_s = remux(fetched.files, parts, start_s=entry.start_s, end_s=entry.end_s)
+    verified = verify(path, min_duration_s=params.min_duration_s, frame_s=frame_s)
+    target = raw / f"{entry.video_id}{suffix_of(path)}"
+    untouched = path == fetched.files[0]
+    digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(path)
+    with path.open("rb+") as file:  # on disk before it gets its name
+        os.fsync(file.fileno())
+    path.replace(target)
+    row = ok_row(
+        entry,
+        params,
+        verified,
+        path=target.name,
+        sha256=digest,
+        source_sha256=source_sha256,
+        size_bytes=target.stat().st_size,
+    )
+    return replace(
+        row,
+        site_license=fetched.license,
+        site_uploader=fetched.uploader,
+        license=entry.license or fetched.license,
+        uploader=entry.uploader or fetched.uploader,
+    )
 
 
 def check_share(index: RawIndex, max_failed_share: float) -> None:
@@ -168,42 +259,6 @@ def check_share(index: RawIndex, max_failed_share: float) -> None:
             passing=2 * sum(failed.get(status.value, 0) for status in TRANSIENT) > count,
         )
     print(f"ingest: {count} of {len(index)} videos failed: {numbers}. {advice}.", file=sys.stderr)
-
-
-def _index(
-    manifest: pyarrow.Table, rows: NDArray[np.int64], known: Known, old: pyarrow.Table
-) -> Iterator[pyarrow.Table]:
-    """The new index in parts: for each entry its row, with what the manifest says about it now."""
-    for begin in range(0, len(manifest), ROWS_AT_ONCE):
-        chosen = rows[begin : begin + ROWS_AT_ONCE]
-        part = known.table.take(pyarrow.array(chosen))
-        said = manifest.slice(begin, ROWS_AT_ONCE)
-        for name in ("license", "uploader", "split"):  # where the manifest says nothing, the site is heard
-            value = said.column(name)
-            if name != "split":
-                value = pc.coalesce(value, part.column(f"site_{name}").cast(pyarrow.string()))
-            part = part.set_column(part.schema.get_field_index(name), name, value)
-        if (chosen < known.journaled).any() and len(old):
-            times = pyarrow.array(_times(part, old), pyarrow.string())
-            part = part.set_column(part.schema.get_field_index("time"), "time", times)
-        yield part
-
-
-def _times(fresh: pyarrow.Table, old: pyarrow.Table) -> list[str | None]:
-    """Keep the time of the first such result, so that a run that changes nothing changes no byte.
-
-    A permanent failure that was asked for again has its new time, from which the days are counted.
-    """
-    positions = positions_of(fresh, old)
-    before = old.take(pyarrow.array(np.maximum(positions, 0)))
-    same = positions != NEW
-    for field in fields(RawEntry):
-        if field.name not in ("time", "attempts"):
-            same &= equal(fresh.column(field.name), before.column(field.name))
-    lasting = pc.is_in(fresh.column("status").cast(pyarrow.string()), pyarrow.array(_KEEP_TIME))
-    kept = pc.and_(pyarrow.array(same), lasting.combine_chunks())
-    times: list[str | None] = pc.if_else(kept, before.column("time"), fresh.column("time")).to_pylist()
-    return times
 
 
 def _without_forgotten(manifest: pyarrow.Table, paths: Paths) -> pyarrow.Table:

@@ -24,9 +24,8 @@ from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
-from components.ingest.remux import settle
 from components.ingest.stage import ingest
-from tests.support.clips import make_clip, onset_s
+from tests.support.clips import make_clip, onset_s, remuxed
 
 OPUS = {"audio_codec": "libopus", "rate_hz": 48_000}
 FILES = {
@@ -190,11 +189,13 @@ import resource, sys
 from pathlib import Path
 from components.core.media.container import MediaError
 from components.extract.extract_video import ClipReader
-from components.ingest.remux import settle
+from components.ingest.remux import remux
+from components.ingest.verify import verify
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    settled = settle([Path(sys.argv[1])], Path(sys.argv[2]), start_s=None, end_s=None, min_duration_s=1.0)
-    print("ok", sum(1 for _ in ClipReader(settled.path)), "frames")
+    path, frame_s = remux([Path(sys.argv[1])], Path(sys.argv[2]), start_s=None, end_s=None)
+    verified = verify(path, min_duration_s=1.0, frame_s=frame_s)
+    print("ok", sum(1 for _ in ClipReader(verified.path)), "frames")
 except MediaError as error:
     print(error.problem, error.what)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
@@ -261,5 +262,5 @@ def test_a_stream_without_a_decoder_is_no_video(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", seconds=3)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
     with pytest.raises(MediaError) as caught:
-        settle([path], tmp_path, start_s=None, end_s=None, min_duration_s=1.0)
+        remuxed([path], tmp_path)
     assert caught.value.problem is MediaProblem.NO_VIDEO

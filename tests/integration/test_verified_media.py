@@ -25,8 +25,8 @@ from components.core.raw.index import RawEntry, Status
 from components.core.storage.folder import FolderStore
 from components.extract.extract_video import Task, extract_video
 from components.extract.params import ExtractParams
-from components.ingest.remux import Settled, settle
-from tests.support.clips import grey, make_clip, onset_s
+from components.ingest.verify import Verified
+from tests.support.clips import grey, make_clip, onset_s, remuxed
 
 FPS = 25.0
 SECONDS, FLASH_S = 4.0, 2.4
@@ -171,10 +171,10 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return case, case.make(path, options) if case.make else make_clip(path, **options)
 
 
-def extracted(settled: Settled, folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
+def extracted(verified: Verified, folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
     """Extract's JPEGs and its 16 kHz sound of the kept file."""
-    entry = RawEntry("clip", Status.OK, "", 1, "somewhere", None, None, "x", path=settled.path.name)
-    raw, media = FolderStore(settled.path.parent), FolderStore(folder)
+    entry = RawEntry("clip", Status.OK, "", 1, "somewhere", None, None, "x", path=verified.path.name)
+    raw, media = FolderStore(verified.path.parent), FolderStore(folder)
     row = extract_video(Task(entry, ExtractParams(), raw, media))
     assert (row.status, row.message) == ("ok", "")
     frames = [np.asarray(Image.open(file)) for file in sorted((folder / "frames" / "clip").iterdir())]
@@ -190,19 +190,19 @@ def test_kept_and_extracted(
 ) -> None:
     case, source = made
     (tmp_path / "work").mkdir()
-    settled = settle([source], tmp_path / "work", start_s=part_s[0], end_s=part_s[1], min_duration_s=1.0)
-    assert (settled.path == source) == (part_s == (None, None))
+    verified = remuxed([source], tmp_path / "work", start_s=part_s[0], end_s=part_s[1])
+    assert (verified.path == source) == (part_s == (None, None))
     start_s = part_s[0] or 0.0
     skipped_s = case.times_s[case.skipped]
     lasts_s = SECONDS - skipped_s
     length_s = min(part_s[1] or lasts_s, lasts_s) - start_s
     longest_s = max(b - a for a, b in zip(case.times_s, case.times_s[1:], strict=False))  # of the pictures
-    assert settled.duration_s == pytest.approx(length_s, abs=longest_s)
+    assert verified.duration_s == pytest.approx(length_s, abs=longest_s)
     even = 0 if part_s == (None, None) else 1  # H.264 has only even sizes: a line is repeated
-    assert (settled.width, settled.height) == tuple(n + n % 2 * even for n in case.size)
+    assert (verified.width, verified.height) == tuple(n + n % 2 * even for n in case.size)
 
     sound = Soundtrack(rate_hz=16_000)
-    pictures = [(picture.time_s, picture.rgb()) for picture in decode(settled.path, sound, threads=1)]
+    pictures = [(picture.time_s, picture.rgb()) for picture in decode(verified.path, sound, threads=1)]
     white_s = next(time_s for time_s, rgb in pictures if grey(rgb) > 235)
     seen = [time_s - skipped_s for time_s in case.times_s]
     flashed_s = next(time_s for time_s in seen if time_s >= case.flash_s - 1e-6)
@@ -211,7 +211,7 @@ def test_kept_and_extracted(
     assert beep_s == pytest.approx(case.flash_s - start_s, abs=0.02)
     assert abs((white_s - flashed_s) - (beep_s - case.flash_s)) < 0.02
 
-    frames, heard = extracted(settled, tmp_path / "media")
+    frames, heard = extracted(verified, tmp_path / "media")
     assert len(frames) == int(length_s + min(0.5 / FPS, longest_s / 2))
     for k, frame in enumerate(frames):
         middle_s = start_s + k + 0.5
@@ -227,8 +227,8 @@ def test_kept_and_extracted(
 def test_a_file_that_cannot_be_searched_is_cut_from_its_beginning(tmp_path: Path) -> None:
     """Matroska with times before zero: FFmpeg refuses to seek in it."""
     source = make_clip(tmp_path / "a.mkv", seconds=4, fps=FPS, flashes_s=(FLASH_S,), offset_s=-0.48)
-    settled = settle([source], tmp_path, start_s=1.2, end_s=3.6, min_duration_s=1.0)
-    assert settled.duration_s == pytest.approx(2.4, abs=0.05)
+    verified = remuxed([source], tmp_path, start_s=1.2, end_s=3.6)
+    assert verified.duration_s == pytest.approx(2.4, abs=0.05)
 
 
 PATCHES = [(200, 40, 40), (40, 180, 60), (50, 60, 210), (230, 230, 230)]
@@ -267,8 +267,8 @@ def coloured(path: Path, matrix: str, *, full_range: bool) -> Path:
 def test_colours(tmp_path: Path, matrix: str, full_range: bool) -> None:
     source = coloured(tmp_path / "a.mp4", matrix, full_range=full_range)
     for start_s in (None, 0.5):
-        settled = settle([source], tmp_path, start_s=start_s, end_s=None, min_duration_s=1.0)
-        (frame, *_), _ = extracted(settled, tmp_path / "media")
+        verified = remuxed([source], tmp_path, start_s=start_s, end_s=None)
+        (frame, *_), _ = extracted(verified, tmp_path / "media")
         found = [frame[20:44, 24 * k + 10 : 24 * k + 14].mean(axis=(0, 1)) for k in range(4)]
         np.testing.assert_allclose(found, PATCHES, atol=6)
 
@@ -276,9 +276,9 @@ def test_colours(tmp_path: Path, matrix: str, full_range: bool) -> None:
 def test_pictures_and_sound_that_share_no_moment(tmp_path: Path) -> None:
     """A part in which the sound is over already is silent, but it is there."""
     source = make_clip(tmp_path / "a.mp4", seconds=5, fps=FPS, flashes_s=(0.5,), sound_until_s=1.0)
-    settled = settle([source], tmp_path, start_s=2.0, end_s=4.0, min_duration_s=1.0)
-    frames, heard = extracted(settled, tmp_path / "media")
+    verified = remuxed([source], tmp_path, start_s=2.0, end_s=4.0)
+    frames, heard = extracted(verified, tmp_path / "media")
     assert len(frames) == 2
     assert np.abs(heard).max() == 0
     with pytest.raises(MediaError, match="nothing lies between"):
-        settle([source], tmp_path, start_s=6.0, end_s=8.0, min_duration_s=1.0)
+        remuxed([source], tmp_path, start_s=6.0, end_s=8.0)

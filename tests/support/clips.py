@@ -8,6 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from components.ingest.remux import remux
+from components.ingest.verify import Verified, verify
+
 TICKS = Fraction(1, 90_000)
 
 
@@ -95,3 +98,14 @@ def video_info(path: Path) -> list[str]:
     """Kinds of the streams of a file."""
     with av.open(str(path)) as container:
         return [stream.type for stream in container.streams]
+
+
+def remuxed(
+    files: list[Path],
+    folder: Path,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> Verified:
+    """Files as ingest keeps them: joined, cut, verified."""
+    path, frame_s = remux(files, folder, start_s=start_s, end_s=end_s)
+    return verify(path, min_duration_s=1.0, frame_s=frame_s)

@@ -8,7 +8,7 @@ from components.core.raw.index import RawIndex, Status, write_raw_index
 from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.address import SourceKind, parse_source
-from components.ingest.fetch import new_row
+from components.ingest.entry_row import new_row
 from components.ingest.network_guard import Guard, guard_for
 from components.ingest.params import IngestParams
 from components.ingest.stage import check_share

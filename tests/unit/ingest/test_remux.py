@@ -6,19 +6,18 @@ import pytest
 
 from components.core.media.clip_reader import read_clip
 from components.core.media.container import MediaError, MediaProblem, probe
-from components.ingest.remux import settle
-from tests.support.clips import grey, make_clip, onset_s
+from tests.support.clips import grey, make_clip, onset_s, remuxed
 
 
-def settled(path: Path, tmp_path: Path, start_s: float | None = None, end_s: float | None = None):
+def verified(path: Path, tmp_path: Path, start_s: float | None = None, end_s: float | None = None):
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
-    return settle([path], work, start_s=start_s, end_s=end_s, min_duration_s=1.0)
+    return remuxed([path], work, start_s=start_s, end_s=end_s)
 
 
 def test_whole_file_is_kept_as_it_came(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mkv", seconds=3)
-    result = settled(path, tmp_path, 0.0, 99.0)
+    result = verified(path, tmp_path, 0.0, 99.0)
     assert result.path == path
     assert (result.width, result.height, result.fps, result.video_codec) == (96, 64, 10.0, "h264")
     assert result.duration_s == pytest.approx(3.0, abs=0.01)
@@ -39,7 +38,7 @@ def test_cut_is_within_a_frame_and_in_sync(
 ) -> None:
     codecs = {"video_codec": "libvpx", "audio_codec": "libopus", "rate_hz": 48_000} if "webm" in name else {}
     path = make_clip(tmp_path / name, seconds=10, flashes_s=(1.2, 3.6, 8.9), **codecs)
-    result = settled(path, tmp_path, start_s, end_s)
+    result = verified(path, tmp_path, start_s, end_s)
     start, end = start_s or 0.0, end_s or 10.0
     assert result.duration_s == pytest.approx(end - start, abs=0.1)
     clip = read_clip(result.path, frame_rate_hz=10.0)
@@ -52,7 +51,7 @@ def test_cut_is_within_a_frame_and_in_sync(
 
 def test_cut_of_an_aligned_start_is_exact(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", seconds=6, fps=25, flashes_s=(3.2,))
-    result = settled(path, tmp_path, 2.0, 5.0)
+    result = verified(path, tmp_path, 2.0, 5.0)
     clip = read_clip(result.path, frame_rate_hz=25.0)
     white = next(t for t, f in zip(clip.timestamps_s, clip.frames, strict=True) if grey(f) > 235) - 0.02
     assert len(clip.frames) == 75
@@ -64,7 +63,7 @@ def test_part_outside_the_video_is_too_short(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", seconds=3)
     for start_s, end_s in ((5.0, 8.0), (2.9, None), (1.0, 1.5)):
         with pytest.raises(MediaError) as caught:
-            settled(path, tmp_path, start_s, end_s)
+            verified(path, tmp_path, start_s, end_s)
         assert caught.value.problem is MediaProblem.TOO_SHORT
 
 
@@ -73,7 +72,7 @@ def test_pictures_and_sound_apart_are_joined(tmp_path: Path) -> None:
     sound = make_clip(tmp_path / "251.webm", seconds=3, flashes_s=(1.5,), video_codec=None,
                       audio_codec="libopus", rate_hz=48_000)  # fmt: skip
     for files in ([picture, sound], [sound, picture]):
-        result = settle(files, tmp_path, start_s=None, end_s=None, min_duration_s=1.0)
+        result = remuxed(files, tmp_path, start_s=None, end_s=None)
         info = probe(result.path)
         assert (info.video_codec, info.audio_codec) == ("h264", "opus")
         clip = read_clip(result.path, frame_rate_hz=10.0)
@@ -84,10 +83,10 @@ def test_pictures_and_sound_apart_are_joined(tmp_path: Path) -> None:
 
 def test_turned_and_odd_videos_are_cut(tmp_path: Path) -> None:
     turned = make_clip(tmp_path / "t.mp4", seconds=4, rotation=90)
-    result = settled(turned, tmp_path, 1.0, 3.0)
+    result = verified(turned, tmp_path, 1.0, 3.0)
     assert (result.width, result.height) == (64, 96)
     odd = make_clip(tmp_path / "o.mkv", seconds=4, size=(95, 63), video_codec="ffv1", pix_fmt="yuv444p")
-    result = settled(odd, tmp_path, 1.0, 3.0)
+    result = verified(odd, tmp_path, 1.0, 3.0)
     assert (result.width, result.height) == (96, 64)
 
 
@@ -97,5 +96,5 @@ def test_turned_and_odd_videos_are_cut(tmp_path: Path) -> None:
 )
 def test_missing_tracks(tmp_path: Path, codecs: dict, problem: MediaProblem) -> None:
     with pytest.raises(MediaError) as caught:
-        settled(make_clip(tmp_path / "a.mp4", **codecs), tmp_path)
+        verified(make_clip(tmp_path / "a.mp4", **codecs), tmp_path)
     assert caught.value.problem is problem

@@ -9,7 +9,7 @@ from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.ingest.download import _options, _said, check_format
+from components.ingest.fetch import _options, _said, check_format
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 
