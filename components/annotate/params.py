@@ -1,18 +1,25 @@
 """The `annotate` block of params.yaml."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from components.core.run.params import Block
+from components.core.run.params import Block, Seed
 
 
 class Shares(Block):
-    """Share of the clips that each split gets when splits are drawn."""
+    """Share of the clips that each split gets when splits are drawn; together 1."""
 
-    train: float = Field(default=0.7, gt=0)
-    val: float = Field(default=0.1, ge=0)
-    test: float = Field(default=0.2, gt=0)
+    train: float = Field(default=0.7, gt=0, lt=1)
+    val: float = Field(default=0.1, ge=0, lt=1)
+    test: float = Field(default=0.2, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _are_a_whole(self) -> Self:
+        together = self.train + self.val + self.test
+        if abs(together - 1) > 1e-6:
+            raise ValueError(f"train, val and test are {together:g} together; they must be 1")
+        return self
 
 
 class SplitParams(Block):
@@ -29,7 +36,7 @@ class SplitParams(Block):
     by: Literal["manifest", "file", "hash"] = "manifest"
     manifest: str | None = "data/sample/manifest.csv"
     shares: Shares = Shares()
-    seed: int = 0
+    seed: Seed = 0
     shared_sources: Literal["refuse", "drop", "keep"] = "refuse"
 
 

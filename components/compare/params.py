@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from components.core.run.params import Block
+from components.core.run.params import Block, Seed
 
 
 class CompareParams(Block):
@@ -19,4 +19,4 @@ class CompareParams(Block):
     frames: int = Field(default=6, ge=1, le=60)
     frame_width_px: int = Field(default=220, ge=64, le=1280)
     bootstrap_samples: int = Field(default=2000, ge=100, le=100_000)
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1

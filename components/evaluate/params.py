@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from components.core.run.params import Block
+from components.core.run.params import Block, Seed
 
 
 class EvaluateParams(Block):
@@ -16,9 +16,9 @@ class EvaluateParams(Block):
     """
 
     resamples: int = Field(default=1000, ge=0, le=100_000)
-    seed: int = Field(default=0, ge=0)
-    overlays_best: int = Field(default=1, ge=0)
-    overlays_worst: int = Field(default=10, ge=0)
-    overlays_random: int = Field(default=1, ge=0)
+    seed: Seed = 0
+    overlays_best: int = Field(default=1, ge=0, le=10_000)
+    overlays_worst: int = Field(default=10, ge=0, le=10_000)
+    overlays_random: int = Field(default=1, ge=0, le=10_000)
     failure_score_threshold: float = Field(default=0.3, ge=0, le=1)
     overlay_height_px: int = Field(default=360, ge=90, le=1080)

@@ -29,17 +29,17 @@ class IngestParams(Block):
     proxy: for all downloads; without it the environment's (HTTPS_PROXY, …) is used.
     """
 
-    manifest: str = "data/sample/manifest.csv"
-    max_height_px: int = Field(default=720, ge=16)
+    manifest: str = Field(default="data/sample/manifest.csv", min_length=1)
+    max_height_px: int = Field(default=720, ge=16, le=16_384)
     format: str | None = None
     min_duration_s: float = Field(default=1.0, gt=0)
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
-    attempts: int = Field(default=3, ge=1)
+    attempts: int = Field(default=3, ge=1, le=1000)
     backoff_s: float = Field(default=2.0, ge=0)
     item_timeout_s: float = Field(default=900.0, gt=0)
     retry_permanent_after_days: float = Field(default=30.0, ge=0)
     pause_s: float = Field(default=3600.0, ge=0)
-    max_pauses: int = Field(default=2, ge=0)
+    max_pauses: int = Field(default=2, ge=0, le=1000)
     sleep_s: float = Field(default=5.0, ge=0)
     cookies_file: str | None = None
     proxy: str | None = None

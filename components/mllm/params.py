@@ -25,9 +25,9 @@ class EndpointParams(Block):
     """One `image_url` part per second, or one `video_url` part with an mp4 of the same frames."""
     response_format: Literal["json_object", "json_schema", "none"] = "json_object"
     """What the server is told about the form of the answer (some know no such setting: none)."""
-    temperature: float | None = Field(default=0.0, ge=0.0)
+    temperature: float | None = Field(default=0.0, ge=0.0, le=10.0)
     """None where a model accepts only its own."""
-    max_output_tokens: int = Field(default=8192, ge=64)
+    max_output_tokens: int = Field(default=8192, ge=64, le=10_000_000)
     usd_per_million_input_tokens: float | None = Field(default=None, ge=0.0)
     usd_per_million_output_tokens: float | None = Field(default=None, ge=0.0)
 
@@ -42,7 +42,7 @@ class MllmParams(Block):
     """Settings of the stage `mllm`."""
 
     models: tuple[EndpointParams, ...] = ()
-    frame_width_px: int = Field(default=512, ge=64)
+    frame_width_px: int = Field(default=512, ge=64, le=4096)
     """Frames are sent at most this wide."""
     jpeg_quality: int = Field(default=85, ge=10, le=100)
     concurrency: int = Field(default=4, ge=1, le=64)

@@ -30,5 +30,5 @@ class QaParams(Block):
     suspicions: str | None = None
     reference: str | None = None
     clip_timeout_s: float = Field(default=120.0, gt=0)
-    findings_shown: int = Field(default=120, ge=0)
-    previews: int = Field(default=8, ge=0)
+    findings_shown: int = Field(default=120, ge=0, le=1_000_000)
+    previews: int = Field(default=8, ge=0, le=1_000_000)

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.run.params import Block
+from components.core.run.params import Block, Seed
 
 
 class SampleParams(Block):
@@ -19,11 +19,11 @@ class SampleParams(Block):
     held_out_sprites: <category>/<file without suffix>; shown in test clips only. [] for none.
     """
 
-    kit: str = "data/sample/kit"
-    seed: int = Field(default=1, ge=0)
-    train_clips: int = Field(default=80, ge=0)
-    val_clips: int = Field(default=8, ge=0)
-    test_clips: int = Field(default=40, ge=0)
+    kit: str = Field(default="data/sample/kit", min_length=1)
+    seed: Seed = 1
+    train_clips: int = Field(default=80, ge=0, le=1_000_000)
+    val_clips: int = Field(default=8, ge=0, le=1_000_000)
+    test_clips: int = Field(default=40, ge=0, le=1_000_000)
     min_duration_s: int = Field(default=10, ge=2, le=3600)
     max_duration_s: int = Field(default=20, ge=2, le=3600)
     width: int = Field(default=640, ge=64, le=3840)

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from components.core.run.params import Block
+from components.core.run.params import Block, Seed
 
-Width = Annotated[int, Field(ge=1)]
+# The upper ends are far beyond any network of the field: what lies beyond them is a slip of the keyboard.
+Count = Annotated[int, Field(ge=1, le=10_000)]  # of queries, points, frames
+Depth = Annotated[int, Field(ge=1, le=100)]  # of layers
+Width = Annotated[int, Field(ge=1, le=65_536)]  # of a layer
 Part = Literal["backbone", "pixel_decoder", "frame_decoder", "clip_decoder"]
-Pixels = Annotated[int, Field(ge=32)]  # of a side: the backbone halves it five times
+Pixels = Annotated[int, Field(ge=32, le=8192)]  # of a side: the backbone halves it five times
 
 
 class NetworkParams(Block):
@@ -18,20 +21,31 @@ class NetworkParams(Block):
     backbone: Literal["efficientnet_lite0", "resnet50", "swin_base", "swin_large"] = "efficientnet_lite0"
     backbone_pretrained: bool = True
     backbone_weights: str | None = None
-    backbone_frozen_parts: int = Field(default=4, ge=0)
+    backbone_frozen_parts: int = Field(default=4, ge=0, le=100)
     audio: Literal["features", "vggish", "none"] = "vggish"
     audio_channels: tuple[Width, Width, Width, Width, Width, Width] = (16, 32, 64, 64, 96, 96)
-    audio_hidden: int = Field(default=256, ge=1)
+    audio_hidden: Width = 256
     audio_normalise: bool = True
     audio_weights: str | None = None
     audio_frozen: bool = False
     audio_postprocess: bool = False
-    channels: int = Field(default=128, ge=8)
-    heads: int = Field(default=8, ge=1)
-    points: int = Field(default=4, ge=1)
-    pixel_layers: int = Field(default=2, ge=1)
-    pixel_hidden: int = Field(default=512, ge=1)
-    hidden: int = Field(default=512, ge=1)
+    channels: int = Field(default=128, ge=8, le=8192)
+    heads: Count = 8
+    points: Count = 4
+    pixel_layers: Depth = 2
+    pixel_hidden: Width = 512
+    hidden: Width = 512
+
+    @field_validator("heads")
+    @classmethod
+    def _share_the_channels(cls, heads: int, info: ValidationInfo) -> int:
+        channels = info.data.get("channels")  # missing where it is wrong itself
+        if channels is not None and channels % heads:
+            divisors = ", ".join(
+                str(count) for count in range(1, min(channels, 64) + 1) if channels % count == 0
+            )
+            raise ValueError(f"channels ({channels}) must be a multiple of heads; allowed here: {divisors}")
+        return heads
 
 
 class AvismParams(NetworkParams):
@@ -39,27 +53,27 @@ class AvismParams(NetworkParams):
 
     name: Literal["avism"] = "avism"
     audio_tagging: bool = True
-    frame_queries: int = Field(default=20, ge=1)
-    frame_layers: int = Field(default=3, ge=1)
-    video_queries: int = Field(default=20, ge=1)
-    video_encoder_layers: int = Field(default=2, ge=0)
-    video_decoder_layers: int = Field(default=3, ge=1)
-    window: int = Field(default=6, ge=2)
+    frame_queries: Count = 20
+    frame_layers: Depth = 3
+    video_queries: Count = 20
+    video_encoder_layers: int = Field(default=2, ge=0, le=100)
+    video_decoder_layers: Depth = 3
+    window: int = Field(default=6, ge=2, le=10_000)
     presence_head: bool = True
     audio_queries: Literal["fusion", "audio_centric"] = "fusion"
     count_token: bool = False
-    count_most: int = Field(default=2, ge=1)
+    count_most: Count = 2
     count_loss: Literal["ordinal", "cross_entropy"] = "ordinal"
-    video_supervision: int = Field(default=1, ge=1)
+    video_supervision: Depth = 1
 
 
 class TpaviParams(NetworkParams):
     """Architecture of a TPAVI model: every field is one of its TpaviConfig, the name aside."""
 
     name: Literal["tpavi"]
-    instance_queries: int = Field(default=20, ge=1)
-    decoder_layers: int = Field(default=3, ge=1)
-    clip_frames: int = Field(default=2, ge=1)
+    instance_queries: Count = 20
+    decoder_layers: Depth = 3
+    clip_frames: Count = 2
 
 
 def _network(values: object) -> str:
@@ -80,55 +94,67 @@ ModelParams = Annotated[
 class LossParams(Block):
     """Weights of models.networks.losses.criterion.LossWeights."""
 
-    classification: float = Field(default=2.0, ge=0)
-    mask: float = Field(default=5.0, ge=0)
-    dice: float = Field(default=5.0, ge=0)
-    no_object: float = Field(default=0.1, ge=0)
-    similarity: float = Field(default=1.0, ge=0)
-    presence: float = Field(default=2.0, ge=0)
-    tagging: float = Field(default=2.0, ge=0)
-    counting: float = Field(default=1.0, ge=0)
-    points: int = Field(default=2048, ge=16)
+    classification: float = Field(default=2.0, ge=0, le=1000)
+    mask: float = Field(default=5.0, ge=0, le=1000)
+    dice: float = Field(default=5.0, ge=0, le=1000)
+    no_object: float = Field(default=0.1, ge=0, le=1000)
+    similarity: float = Field(default=1.0, ge=0, le=1000)
+    presence: float = Field(default=2.0, ge=0, le=1000)
+    tagging: float = Field(default=2.0, ge=0, le=1000)
+    counting: float = Field(default=1.0, ge=0, le=1000)
+    points: int = Field(default=2048, ge=16, le=1_000_000)
 
 
 class TrainParams(Block):
     """The `train` block, with a variant's own values laid over it."""
 
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     start_from: str | None = None  # weights of an earlier training; what fits is taken
     model: ModelParams = AvismParams()
     loss: LossParams = LossParams()
-    steps: int = Field(default=200, ge=1)
-    clips_per_step: int = Field(default=4, ge=1)  # of all processes and accumulated parts together
-    accumulate: int = Field(default=1, ge=1)  # parts in which a process goes through its clips of a step
-    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = (
-        "auto"  # auto: one for each GPU of this machine
-    )
+    steps: int = Field(default=200, ge=1, le=100_000_000)
+    clips_per_step: Count = 4  # of all processes and accumulated parts together
+    accumulate: Count = 1  # parts in which a process goes through its clips of a step
+    processes: Count | Literal["auto"] = "auto"  # auto: one for each GPU of this machine
     process_timeout_s: float = Field(default=600, gt=0)  # a process silent for longer has failed
-    frames_per_clip: int = Field(default=3, ge=1)
-    frame_range: int = Field(default=20, ge=1)  # frames of a clip lie within +- this of a reference frame
+    frames_per_clip: Count = 3
+    frame_range: int = Field(
+        default=20, ge=1, le=1_000_000
+    )  # frames of a clip lie within +- this of a reference frame
     short_sides_px: tuple[Pixels, ...] = Field(default=(160,), min_length=1)
     crop_px: tuple[Pixels, Pixels] | None = (
         None  # side of a random crop before resizing, smallest and largest
     )
     max_long_side_px: Pixels | None = None  # a clip whose long side would be longer is made smaller still
-    test_short_side_px: int = Field(default=160, ge=32)
+    test_short_side_px: Pixels = 160
     flip: bool = True
     deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing
-    learning_rate: float = Field(default=1e-4, gt=0)
-    backbone_factor: float = Field(default=0.1, ge=0)  # of the learning rate
-    weight_decay: float = Field(default=0.05, ge=0)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    backbone_factor: float = Field(default=0.1, ge=0, le=100)  # of the learning rate
+    weight_decay: float = Field(default=0.05, ge=0, le=1)
     clip_gradient_norm: float = Field(default=0.01, gt=0)
     schedule: Literal["step", "cosine"] = "cosine"
-    warmup_steps: int = Field(default=0, ge=0)
-    milestones: tuple[int, ...] = ()  # of the step schedule: the rate falls to a tenth
+    warmup_steps: int = Field(default=0, ge=0, le=100_000_000)
+    milestones: tuple[
+        Annotated[int, Field(ge=1)], ...
+    ] = ()  # of the step schedule: the rate falls to a tenth
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False  # torch.compile
     checkpoint_activations: tuple[Part, ...] = ()  # parts computed again in the backward pass, to save memory
-    loader_workers: int = Field(default=0, ge=0)
+    loader_workers: int = Field(default=0, ge=0, le=256)
     checkpoint_every_steps: int = Field(default=50, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
+
+    @field_validator("checkpoint_activations")
+    @classmethod
+    def _are_parts_of_the_model(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
+        other = {"avism": "clip_decoder", "tpavi": "frame_decoder"}.get(
+            getattr(info.data.get("model"), "name", "")
+        )
+        if other in parts:
+            raise ValueError(f"this model has no {other} to compute again")
+        return parts
 
     @model_validator(mode="after")
     def _schedule_and_crop(self) -> "TrainParams":

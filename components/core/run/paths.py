@@ -51,6 +51,11 @@ class Paths:
         """What MLflow could not take yet; never under DVC."""
         return self.root / ".tracking"
 
+    @property
+    def checked(self) -> Path:
+        """What the check of params.yaml remembers; never under DVC."""
+        return self.root / ".checked"
+
     def model(self, variant: str) -> Path:
         return self.root / "model" / variant
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from components.core.run.checked import require_checked_params
 from components.core.run.errors import AvisError
 
 NO_TELEMETRY = {
@@ -86,6 +87,8 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
     if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell (nohup)
         end_with_parent()
     try:
+        if "DVC_STAGE" in os.environ:  # part of a run of hours: every mistake is said before the first stage
+            require_checked_params(os.environ["DVC_STAGE"])
         function()
     except AvisError as error:
         _fail(f"{name}: {error}", FAILED_FOR_NOW if error.passing else 1)

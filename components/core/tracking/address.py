@@ -5,24 +5,44 @@ import os
 import re
 from pathlib import Path
 
+from pydantic import Field, field_validator
+
 from components.core.run.params import PARAMS, Block, read_block
 
 NO_TRACKING = "none"  # as tracking.uri or MLFLOW_TRACKING_URI: nothing is recorded
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S|databricks|file:")
 
 
 class TrackingParams(Block):
     """Where runs are written. The environment variable MLFLOW_TRACKING_URI wins over `uri`."""
 
     uri: str = "sqlite:///mlflow.db"
-    experiment: str = "avis"
-    data_experiment: str = "avis-data"
+    experiment: str = Field(default="avis", min_length=1)
+    data_experiment: str = Field(default="avis-data", min_length=1)
+
+    @field_validator("uri")
+    @classmethod
+    def _is_an_address(cls, uri: str) -> str:
+        reason = why_no_address(uri)
+        if reason:
+            raise ValueError(reason)
+        return uri
+
+
+def why_no_address(uri: str) -> str | None:
+    """Why a text is no address of a store of MLflow's; None if it may be one."""
+    if uri.startswith("sqlite:") and not uri.startswith("sqlite:///"):
+        return "an SQLite file is written with three slashes: sqlite:///mlflow.db"
+    if uri == NO_TRACKING or _ADDRESS.match(uri):
+        return None
+    return f"it begins with no scheme; write sqlite:///{uri or 'mlflow.db'}, http://HOST:PORT or {NO_TRACKING}"
 
 
 def tracking_params(path: Path = PARAMS) -> TrackingParams:
     """Read the block `tracking`; the environment variable MLFLOW_TRACKING_URI wins over its address."""
+    params = read_block("tracking", TrackingParams, path=path, optional=True)
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    override = {"uri": uri} if uri else {}
-    return read_block("tracking", TrackingParams, path=path, override=override, optional=True)
+    return params.model_copy(update={"uri": uri}) if uri else params
 
 
 def tracking_uri(root: Path | None = None) -> str:

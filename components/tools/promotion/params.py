@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from components.core.run.params import Block
+from components.core.run.params import Block, Seed
 
 
 class PromotionParams(Block):
@@ -17,11 +17,11 @@ class PromotionParams(Block):
     variant: str = ""
     protocol: Literal["corrected", "official"] = "corrected"
     metric: Literal["mAP", "HOTA", "FSLA"] = "FSLA"
-    min_gain_points: float = Field(default=0.5, ge=0)
-    max_category_fall_points: float = Field(default=10.0, ge=0)
-    max_drop_points: float = Field(default=5.0, ge=0)
-    resamples: int = Field(default=2000, ge=100)
-    seed: int = Field(default=1, ge=0)
+    min_gain_points: float = Field(default=0.5, ge=0, le=100)
+    max_category_fall_points: float = Field(default=10.0, ge=0, le=100)
+    max_drop_points: float = Field(default=5.0, ge=0, le=100)
+    resamples: int = Field(default=2000, ge=100, le=100_000)
+    seed: Seed = 1
 
     @field_validator("variant", mode="before")
     @classmethod

@@ -62,11 +62,11 @@ def test_a_file_name_that_tells_no_single_split_is_refused(file: str) -> None:
 
 def test_hash_splits_follow_the_shares_and_the_seed() -> None:
     sources = [f"source{number}" for number in range(4000)]
-    drawn = [split_by_hash(source, Shares(train=7, val=1, test=2), seed=1) for source in sources]
+    drawn = [split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=1) for source in sources]
     assert drawn.count("train") / 4000 == pytest.approx(0.7, abs=0.03)
     assert drawn.count("val") / 4000 == pytest.approx(0.1, abs=0.03)
-    assert drawn == [split_by_hash(source, Shares(train=7, val=1, test=2), seed=1) for source in sources]
-    assert drawn != [split_by_hash(source, Shares(train=7, val=1, test=2), seed=2) for source in sources]
+    assert drawn == [split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=1) for source in sources]
+    assert drawn != [split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=2) for source in sources]
 
 
 LEAKING = {
