@@ -17,7 +17,7 @@ COMMANDS = {
     "labels": ("convert", "qa", "preannotate", "corrections", "agree", "suspect"),
     "models": ("predict", "retrain", "champion", "pretrain", "weights"),
     "results": ("results", "evaluate", "avsbench", "card"),
-    "runs": ("profile", "rebuild", "runs", "ui"),
+    "runs": ("profile", "check", "rebuild", "runs", "ui"),
     "servers": ("doctor", "deploy"),
 }
 

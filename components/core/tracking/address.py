@@ -35,7 +35,9 @@ def why_no_address(uri: str) -> str | None:
         return "an SQLite file is written with three slashes: sqlite:///mlflow.db"
     if uri == NO_TRACKING or _ADDRESS.match(uri):
         return None
-    return f"it begins with no scheme; write sqlite:///{uri or 'mlflow.db'}, http://HOST:PORT or {NO_TRACKING}"
+    return (
+        f"it begins with no scheme; write sqlite:///{uri or 'mlflow.db'}, http://HOST:PORT or {NO_TRACKING}"
+    )
 
 
 def tracking_params(path: Path = PARAMS) -> TrackingParams:

@@ -30,6 +30,7 @@ BLOCKS: dict[str, type[BaseModel]] = {
     "extract": ExtractParams,
     "annotate": AnnotateParams,
     "qa": QaParams,
+    "train": TrainParams,
     "predict": PredictParams,
     "evaluate": EvaluateParams,
     "mllm": MllmParams,

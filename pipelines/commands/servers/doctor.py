@@ -8,19 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import typer
 
 from components.core.run.errors import AvisError
 from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
-if TYPE_CHECKING:
-    import pydantic
-
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 2
-STAGES = ("sample", "ingest", "extract", "annotate", "qa", "predict", "evaluate", "mllm", "compare")
 _SIGNS = {"ok": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "missing": "[red]missing[/red]"}
 
 
@@ -208,23 +204,15 @@ def _graph() -> Iterator[Finding]:
 
 
 def _params() -> Iterator[Finding]:
-    from components.core.run.params import (
-        ALLOWED_BLOCKS,
-        PARAMS,
-        EngineParams,
-        read_block,
-        read_variant,
-        read_variant_names,
-    )
+    from components.core.run.params import ALLOWED_BLOCKS, PARAMS, read_variant_names
+    from components.tools.parameters.check import find_mistakes
 
-    read_block("engine", EngineParams)
-    for stage in STAGES:
-        read_block(stage, stage_params(stage))
-    for variant in read_variant_names():
-        read_variant(variant, stage_params("train"))
-    yield Finding(
-        "ok", f"{PARAMS}: {len(ALLOWED_BLOCKS)} blocks are valid; variants {', '.join(read_variant_names())}"
-    )
+    mistakes = find_mistakes()
+    for mistake in mistakes:
+        yield Finding("missing", f"{mistake.what} ({mistake.where})", mistake.fix or "")
+    if not mistakes:
+        variants = ", ".join(read_variant_names())
+        yield Finding("ok", f"{PARAMS}: {len(ALLOWED_BLOCKS)} blocks are valid; variants {variants}")
 
 
 def _leftovers() -> Iterator[Finding]:
@@ -239,14 +227,6 @@ def _leftovers() -> Iterator[Finding]:
     )
     if old:
         yield Finding("note", "Folders of variants that params.yaml no longer has", f"rm -r {' '.join(old)}")
-
-
-def stage_params(stage: str) -> "type[pydantic.BaseModel]":
-    """Return the type of a stage's block: `IngestParams` of components/ingest/params.py for `ingest`."""
-    model: type[pydantic.BaseModel] = getattr(
-        import_module(f"components.{stage}.params"), f"{stage.capitalize()}Params"
-    )
-    return model
 
 
 def _weights() -> Iterator[Finding]:

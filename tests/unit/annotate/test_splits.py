@@ -65,8 +65,12 @@ def test_hash_splits_follow_the_shares_and_the_seed() -> None:
     drawn = [split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=1) for source in sources]
     assert drawn.count("train") / 4000 == pytest.approx(0.7, abs=0.03)
     assert drawn.count("val") / 4000 == pytest.approx(0.1, abs=0.03)
-    assert drawn == [split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=1) for source in sources]
-    assert drawn != [split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=2) for source in sources]
+    assert drawn == [
+        split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=1) for source in sources
+    ]
+    assert drawn != [
+        split_by_hash(source, Shares(train=0.7, val=0.1, test=0.2), seed=2) for source in sources
+    ]
 
 
 LEAKING = {

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from components.core.run.errors import AvisError
-from components.core.run.params import ALLOWED_BLOCKS, read_block, read_variant, read_variant_names
+from components.core.run.params import ALLOWED_BLOCKS, parse_params
+from components.tools.parameters.blocks import BLOCKS, read_blocks
 from pipelines.commands.profile import apply_profile, list_profiles, read_document
-from pipelines.commands.servers.doctor import STAGES, stage_params
 from pipelines.dvc.graph import find_root
 
 ROOT = find_root(Path(__file__).parent)
@@ -89,10 +89,8 @@ def test_our_parameter_file_has_every_block_with_every_value(monkeypatch: pytest
     monkeypatch.chdir(ROOT)
     assert tuple(read_document(Path("params.yaml")).blocks) == ALLOWED_BLOCKS
     values = yaml.safe_load(Path("params.yaml").read_text())
-    for stage in STAGES:
-        assert set(values[stage]) == set(stage_params(stage).model_fields), (
-            f"{stage}: say each value once, commented"
-        )
+    for name, model in BLOCKS.items():
+        assert set(values[name]) == set(model.model_fields), f"{name}: say each value once, commented"
 
 
 @pytest.mark.parametrize("name", ["", *(path.stem for path in sorted((ROOT / "params").glob("*.yaml")))])
@@ -106,8 +104,6 @@ def test_every_stage_accepts_its_block_in_every_profile(
         list_profiles()
         assert name in capsys.readouterr().out
         apply_profile(name)
-    for stage in STAGES:
-        read_block(stage, stage_params(stage))
-    assert read_variant_names()
-    for variant in read_variant_names():
-        read_variant(variant, stage_params("train"))
+    found = read_blocks(parse_params())
+    assert not found.mistakes
+    assert found.values["variants"]
