@@ -68,7 +68,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
         "tracking": {"uri": "none"},
     }
     (base / "params.yaml").write_text(yaml.safe_dump(params))
-    (base / ".gitignore").write_text("data/.tracking\n.journal*\n")
+    (base / ".gitignore").write_text("data/.tracking\ndata/.checked\n.journal*\n")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()

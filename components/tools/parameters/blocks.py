@@ -1,5 +1,6 @@
 """The blocks of params.yaml and their types."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +38,6 @@ BLOCKS: dict[str, type[BaseModel]] = {
     "compare": CompareParams,
     "promotion": PromotionParams,
 }
-# No stage of dvc.yaml has them among its parameters: their types' defaults will do.
-OPTIONAL = ("tracking", "promotion")
 
 
 @dataclass
@@ -53,28 +52,27 @@ class Blocks:
     mistakes: list[AvisError] = field(default_factory=list)
 
 
-def read_blocks(file: ParamsFile) -> Blocks:
-    """Read every block through its type."""
+def read_blocks(file: ParamsFile, required: Collection[str] = ()) -> Blocks:
+    """Read every block through its type.
+
+    Args:
+        file: what to read.
+        required: the blocks that must be written; the others' types know what holds without them.
+    """
     found = Blocks(mistakes=file.unknown_blocks())
+    found.mistakes += [file.missing(name) for name in required if name not in file.values]
 
     def note(error: AvisError) -> None:
         found.mistakes += error.mistakes if isinstance(error, ParamsError) else [error]
 
     for name, model in BLOCKS.items():
         try:
-            found.values[name] = file.block(name, model, optional=name in OPTIONAL)
+            found.values[name] = file.block(name, model, optional=True)
         except AvisError as error:
             note(error)
     try:
-        if "dataset" not in file.values:  # a parameter of two stages
-            raise file.missing("dataset")
         found.values["dataset"] = file.dataset()
-    except AvisError as error:
-        note(error)
-    try:
         names = list(file.variants())
-        if "variants" not in file.values:
-            raise file.missing("variants")
     except AvisError as error:
         note(error)
         return found
@@ -84,7 +82,7 @@ def read_blocks(file: ParamsFile) -> Blocks:
             found.values["variants"][name] = file.variant(name, TrainParams)
         except AvisError as error:
             note(error)
-    if not names:
+    if "variants" in file.values and not names:
         where = file.where(("variants",))
         found.mistakes.append(
             AvisError("variants: there is none, so nothing is trained", where=where, fix="Add `avism: {}`.")

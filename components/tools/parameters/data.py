@@ -8,7 +8,7 @@ from typing import Any
 from components.annotate.categories import read_category_map
 from components.annotate.formats import formats
 from components.annotate.params import AnnotateParams
-from components.core.records.records import read_manifest
+from components.core.raw.manifest import read_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import Location
 from components.extract.params import ExtractParams

@@ -77,6 +77,8 @@ def networks(facts: Facts, variants: dict[str, TrainParams]) -> Iterator[AvisErr
     code = _code_of_networks()
     built = set()
     for name, params in variants.items():
+        if not facts.may_run("train", name):
+            continue
         settings = params.model.model_dump(exclude={"name"})
         # weights are files of the user's, or downloads: they are looked for elsewhere
         settings |= {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}

@@ -16,6 +16,8 @@ from components.core.run.paths import Paths
 STAGES = (
     "sample", "ingest", "extract", "annotate", "qa", "train", "predict", "evaluate", "mllm", "compare",
 )  # fmt: skip
+GRAPH = Path("dvc.yaml")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What the stage sample makes: these files need not be there before it ran.
 MADE_BY_SAMPLE = (Paths().sample / "manifest.csv", Paths().sample / "annotations.json")
 Rule = Callable[..., Iterator[AvisError]]
@@ -32,15 +34,40 @@ def rule(*blocks: str) -> Callable[[Rule], Rule]:
     return add
 
 
+@dataclass(frozen=True)
+class Graph:
+    """Our stages in dvc.yaml (without variants), and the blocks of params.yaml that they depend on."""
+
+    stages: frozenset[str]
+    blocks: frozenset[str]
+
+
+def read_graph(path: Path = GRAPH) -> Graph:
+    """Read dvc.yaml as far as a check of parameters needs it; DVC itself takes a second to load.
+
+    A file that is not as expected gives all stages: DVC says what is wrong with it.
+    """
+    try:
+        written = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)["stages"]  # noqa: S506
+        bodies = {name: stage.get("do", stage) for name, stage in written.items() if name in STAGES}
+        stages = {name: body for name, body in bodies.items() if f"components.{name}" in body["cmd"]}
+        blocks = {name.partition(".")[0] for body in stages.values() for name in body.get("params", [])}
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+        return Graph(frozenset(STAGES), frozenset(STAGES) | {"dataset", "storage", "variants"})
+    return Graph(frozenset(stages), frozenset(blocks))
+
+
 @dataclass
 class Facts:
     """What rules may ask beside the blocks.
 
+    graph: of dvc.yaml.
     first: the stage that is about to run, as DVC calls it (`train@avism`); empty: any may.
     files: every file that was looked for. environment: every variable that was asked for.
     """
 
     file: ParamsFile
+    graph: Graph
     first: str = ""
     files: set[Path] = field(default_factory=set)
     environment: set[str] = field(default_factory=set)
@@ -79,6 +106,8 @@ class Facts:
         another variant it may still come, unless it ran with these very parameters.
         """
         group, _, of = self.first.partition("@")
+        if stage not in self.graph.stages:
+            return False
         if group not in STAGES or STAGES.index(stage) >= STAGES.index(group):
             return True
         return bool(of and variant and of != variant) and self._parameters_changed(stage, variant)
@@ -86,7 +115,7 @@ class Facts:
     def _parameters_changed(self, stage: str, variant: str) -> bool:
         try:
             text = LOCK.read_text(encoding="utf-8")
-            locked = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+            locked = yaml.load(text, Loader=_LOADER)  # noqa: S506
             then: dict[str, Any] = locked["stages"][f"{stage}@{variant}"]["params"][str(self.file.path)]
         except (OSError, yaml.YAMLError, TypeError, KeyError):
             return True

@@ -70,7 +70,7 @@ def test_a_terminated_stage_leaves_no_temporary_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stage_of_dvc_dies_with_it() -> None:
+def test_a_stage_of_dvc_dies_with_it(tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
     body = "print(os.getpid(), flush=True); time.sleep(60)"
     parent = subprocess.Popen(
@@ -81,6 +81,7 @@ def test_a_stage_of_dvc_dies_with_it() -> None:
             f"{HEAD}\ndef work():\n    {body}\nrun_stage('demo', work)\n",
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "demo"},
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
     )

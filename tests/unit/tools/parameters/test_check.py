@@ -28,7 +28,7 @@ MODEL = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with our params.yaml and the files that it names."""
     folder = tmp_path_factory.mktemp("checkout")
-    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copytree(ROOT / "params", folder / "params")
     for name in ("data/sample/kit", "data/qa-waivers.yaml", "models"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
