@@ -51,9 +51,8 @@ def remember(stages: Collection[str], files: Iterable[Path], environment: Iterab
         environment: the variables that it rests on.
     """
     root = Path(__file__).parents[3]
-    code = {
-        Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)
-    }
+    files_of_code = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    code = {Path(file) for file in files_of_code if file}
     own = {path for path in code if path.is_relative_to(root) and ".venv" not in path.parts}
     verdict = {
         "stages": list(stages),

@@ -71,11 +71,11 @@ def networks(facts: Facts, variants: dict[str, TrainParams]) -> Iterator[AvisErr
     """
     memory = Paths().checked / "networks.json"
     try:
-        known = set(json.loads(memory.read_text()))
+        known: set[str] = set(json.loads(memory.read_text()))
     except (OSError, ValueError, TypeError):
         known = set()
     code = _code_of_networks()
-    built = set()
+    built: set[str] = set()
     for name, params in variants.items():
         if not facts.may_run("train", name):
             continue
@@ -94,7 +94,7 @@ def networks(facts: Facts, variants: dict[str, TrainParams]) -> Iterator[AvisErr
             )
     if built - known:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory, sorted(built | {one for one in known if len(known) < 1000}))
+        write_json(memory, sorted(built | (known if len(known) < 1000 else set())))
 
 
 def _code_of_networks() -> str:
