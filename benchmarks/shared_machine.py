@@ -83,7 +83,7 @@ def train_on_demand() -> None:
 
     from components.train.loop import fit
     from components.train.params import TrainParams
-    from components.train.stage import make_plan
+    from components.train.plan import make_plan
 
     answers, sys.stdout = sys.stdout, sys.stderr  # what the stage prints is no answer
     variant = read_variant_names()[0]

@@ -1,4 +1,7 @@
-"""The training loop: batches in, a trained model and its history out; resumes after kill -9."""
+"""The training loop: batches in, a trained model and its history out; resumes after kill -9.
+
+Letters: B clips, T frames of each, N instances of a clip.
+"""
 
 import csv
 import ctypes
@@ -63,6 +66,7 @@ class _Sums:
 
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed memory: returned and zeroed anew every step it costs a tenth of the time."""
+    # mallopt(3). Other C libraries (macOS, musl) have no such call.
     if sys.platform.startswith("linux"):
         library = ctypes.CDLL(None)
         if hasattr(library, "mallopt"):
@@ -138,6 +142,7 @@ def fit(
     ):
         for step, found in zip(steps, steps_of_parts(source, share, steps, params, device), strict=True):
             parts, counts = _agree(found, model, weights, team)
+            # by step, not by example: the whole step is deaf, whatever process and part a clip is in
             deaf = bool(np.random.default_rng([params.seed, 2, step]).random() < params.deaf_share)
             optimizer.zero_grad(set_to_none=True)
             totals = []
@@ -145,7 +150,9 @@ def fit(
                 examples = share.numbers(step, number)
                 # randomness belongs to the examples: a resumed run draws what an undisturbed one had drawn
                 seed_everything(params.seed * 1_000_003 + examples[0])
-                batch = batch.to(device)
+                batch = batch.to(
+                    device
+                )  # frames [B, T, 3, H, W], sound [B, T, 16000], masks B x [N, T, H', W']
                 last = number == len(parts) - 1
                 with running.exchange(last=last):
                     with torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
@@ -154,10 +161,10 @@ def fit(
                     losses = model.losses(output, batch.targets, weights, seeds=seeds, counts=counts)
                     total = torch.stack(list(losses.values())).sum()
                     running.backward(scaler.scale(total), deaf=deaf, last=last)
-                del output
+                del output  # the largest tensors of the step: gone before the next part makes its own
                 sums.add({**losses, "loss": total})
                 totals.append(total)
-            scaler.unscale_(optimizer)
+            scaler.unscale_(optimizer)  # before clipping, which means the gradient itself
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.clip_gradient_norm)
             done = step + 1
             logs = done % params.log_every_steps == 0 or done == params.steps
@@ -166,7 +173,7 @@ def fit(
             )
             names = [batch.names for batch in parts]
             watch.note(step, names, [share.numbers(step, part) for part in range(share.parts)], totals, norm)
-            watch.check(now=logs or saves or done == params.steps)
+            watch.check(now=logs or saves)  # before the step, so that no weights are kept that it spoilt
             scaler.step(optimizer)
             scaler.update()
             schedule.step()

@@ -26,7 +26,8 @@ from components.train.distributed import Stopped, Team, backend, out_of_memory
 from components.train.launch import most_that_share
 from components.train.loop import Fitted, Logger
 from components.train.params import TrainParams
-from components.train.stage import Plan, finish, make_plan, plan_together, recorded
+from components.train.plan import Plan, make_plan, plan_together
+from components.train.stage import finish, recorded
 
 _POLL_S = 0.5
 _RESTARTS = 3  # after a lost worker or machine; training goes on from its last checkpoint

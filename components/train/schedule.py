@@ -30,7 +30,7 @@ def build_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.AdamW:
             }
             for (in_backbone, plain), parameters in groups.items()
         ],
-        fused=True,
+        fused=True,  # one kernel for all parameters, not one for each
     )
 
 

@@ -1,0 +1,145 @@
+"""What a training needs, read and checked before its first step: examples, network, starting weights."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.core.clips.index import common_frame_rate_hz
+from components.core.records.annotations import AnnotationSet, read_annotations
+from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
+from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
+from components.train.annotated_clips import AnnotatedClips
+from components.train.distributed import Team
+from components.train.loader import Share
+from components.train.loop import Fitted, Logger, fit, seed_everything
+from components.train.params import TrainParams
+from components.train.wrapping import recomputable
+from models.checkpoints.saved import holds_backbone, start_from
+from models.networks.registry import Network, build
+
+START = "params.yaml, train.start_from"
+HOW_IT_IS_SPREAD = {
+    "accumulate",
+    "processes",
+    "process_timeout_s",
+    "compile",
+    "checkpoint_activations",
+    "loader_workers",
+    "checkpoint_every_steps",
+    "log_every_steps",
+}
+
+
+@dataclass
+class Plan:
+    """All that a training needs, checked; made anew in each process."""
+
+    variant: str
+    params: TrainParams
+    paths: Paths
+    annotations: AnnotationSet
+    clips: AnnotatedClips
+    model: Network
+    fingerprint: str
+
+    def fit(self, team: Team, *, log: Logger, run_id: str = "") -> Fitted:
+        return fit(
+            self.model,
+            self.clips,
+            self.params,
+            log=log,
+            team=team,
+            checkpoint=self.paths.training_checkpoint(self.variant),
+            failures=self.paths.training_failure(self.variant),
+            fingerprint=self.fingerprint,
+            run_id=run_id,
+            label=f"train {self.variant}",
+        )
+
+
+def plan_together(variant: str, params: TrainParams, paths: Paths, team: Team) -> Plan:
+    """Make the plan in every process; what one of them cannot do ends all of them with one message."""
+    found: Plan | AvisError
+    try:
+        Share.of(params, team)
+        found = make_plan(variant, params, paths, with_weights=team.leads)
+    except AvisError as error:
+        found = error
+    return team.all_or_none(found)
+
+
+def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: bool) -> Plan:
+    """Read the annotations and build the model.
+
+    Args:
+        with_weights: load pretrained and starting weights; False where the first process's will come.
+    """
+    file = paths.annotations / "train.json"
+    annotations = read_annotations(file)
+    clips = clips_of(annotations, params, file, paths)
+    seed_everything(params.seed)
+    model = _build(params, annotations, with_weights=with_weights)
+    if params.start_from and with_weights:
+        _start(model, params.start_from, annotations)
+    for part in params.checkpoint_activations:
+        recomputable(model, part)
+    fingerprint = _fingerprint(params, file, paths) if with_weights else ""
+    return Plan(variant, params, paths, annotations, clips, model, fingerprint)
+
+
+def clips_of(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:
+    """The examples of an annotation file, at the rate at which extract chose the frames."""
+    paths = with_local_media(paths, [video.name for video in annotations.videos])
+    rate_hz = common_frame_rate_hz(paths.media / "index.parquet")
+    return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)
+
+
+def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: bool) -> Network:
+    settings = params.model.model_dump(exclude={"name"})
+    if not with_weights:
+        none = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+        settings |= {name: value for name, value in none.items() if name in settings}
+    if params.start_from and with_weights and not Path(params.start_from).is_file():
+        raise AvisError(
+            f"there are no weights at {params.start_from}",
+            where=START,
+            fix="Set it to null to start without.",
+        )
+    try:
+        start = Path(params.start_from) if params.start_from and with_weights else None
+        if start and holds_backbone(start, params.model.backbone):
+            settings["backbone_pretrained"] = False  # loaded over it anyway, and perhaps not at hand
+        return build(params.model.name, categories=len(annotations.categories), **settings)
+    except (ValueError, OSError) as error:
+        raise AvisError(f"the model cannot be built: {error}", where="params.yaml, train.model") from None
+
+
+def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
+    """Load ``start_from``; parameters it lacks start fresh and are counted in one line."""
+    try:
+        left = start_from(model, Path(file), annotations.categories)
+    except Exception as error:  # safetensors raises its own kinds for damaged files
+        raise AvisError(f"{file} does not hold weights: {error}", where=START) from None
+    own = model.state_dict()
+    taken = len(own) - sum(name in own for name in left)
+    if taken == 0:
+        raise AvisError(
+            f"{file} was read, but nothing in it fits this model",
+            where=START,
+            fix="Name weights of such a model, or set it to null to start without.",
+        )
+    print(f"start from {file}: {taken} of {len(own)} tensors")
+
+
+def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
+    """Of what decides the result: parameters, annotations, media and the starting weights.
+
+    How the work is spread does not, so a training that ran out of memory goes on after that is changed.
+    """
+    parts = [params.model_dump_json(exclude=HOW_IT_IS_SPREAD), sha256_file(annotations)]
+    index = paths.media / "index.parquet"
+    files = [index, *([Path(params.start_from)] if params.start_from else [])]
+    parts += [sha256_file(file) for file in files if file.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
