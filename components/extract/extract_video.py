@@ -28,7 +28,8 @@ from components.core.run.disk import noticing_full_disk
 from components.core.run.files import replace_file, replace_folder, sha256_file
 from components.core.storage.base import Store
 from components.core.storage.names import all_names, names
-from components.extract.media_files import (
+from components.extract.params import ExtractParams
+from components.extract.write_media import (
     SAMPLE_RATE_HZ,
     audio_file,
     features_file,
@@ -36,7 +37,6 @@ from components.extract.media_files import (
     write_frames,
     write_wav,
 )
-from components.extract.params import ExtractParams
 
 _FEATURE_WIDTH = 128
 

@@ -30,7 +30,7 @@ from components.core.run.paths import Paths
 from components.core.storage.base import Store
 from components.core.storage.choice import open_store, read_storage
 from components.core.storage.mirror import with_local_media
-from components.extract.media_files import SAMPLE_RATE_HZ, audio_file, features_file, frames_folder, write_wav
+from components.extract.write_media import SAMPLE_RATE_HZ, audio_file, features_file, frames_folder, write_wav
 
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 _RATE_HZ = 44_100

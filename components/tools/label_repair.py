@@ -15,11 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.annotate.parsing.target_folder import new_folder
 from components.core.records.annotations import intervals_problem
 from components.core.records.masks import area, bounding_box, decode, encode
 from components.core.run.errors import AvisError
-from components.core.run.files import write_csv, write_text
+from components.core.run.files import new_folder, write_csv, write_text
 
 _LARGEST_PART = 0.002  # of the mask: what the checks `specks` and `pinholes` call tiny
 _FARTHEST = 0.5  # of the square root of the area, as in `specks`

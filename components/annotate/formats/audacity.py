@@ -7,10 +7,9 @@ from pathlib import Path
 
 from components.annotate.capabilities import PARTS
 from components.annotate.formats import Format
-from components.annotate.parsing.target_folder import new_folder
 from components.annotate.sound_labels import sounding_of
 from components.core.records.annotations import AnnotationSet
-from components.core.run.files import write_text
+from components.core.run.files import new_folder, write_text
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

@@ -13,11 +13,10 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # bu
 import numpy as np
 
 from components.annotate.capabilities import count
-from components.annotate.parsing.target_folder import new_folder
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_file
+from components.core.run.files import new_folder, replace_file
 
 ATTRIBUTES = ("track_id", "annotator")
 

@@ -12,11 +12,11 @@ from PIL import Image
 from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
-from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
+from components.core.run.files import new_folder
 
 CATEGORY = "object"
 _VOID, _MOST_OBJECTS = 255, 254

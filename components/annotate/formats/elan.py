@@ -8,9 +8,9 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # bu
 
 from components.annotate.capabilities import PARTS
 from components.annotate.formats import Format
-from components.annotate.parsing.target_folder import new_folder
 from components.annotate.sound_labels import sounding_of
 from components.core.records.annotations import AnnotationSet, Video
+from components.core.run.files import new_folder
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

@@ -21,10 +21,10 @@ from components.annotate.parsing.mots import (
     read_labels,
     write_labels,
 )
-from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
 from components.core.records.masks import encode
+from components.core.run.files import new_folder
 
 
 def _recognise(look: Look) -> str | None:

@@ -18,12 +18,11 @@ from components.annotate.parsing.mots import (
     read_labels,
     write_labels,
 )
-from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import new_folder, write_text
 
 _LINE = re.compile(r"(\d{1,9}) (\d{1,9}) (\d{1,6}) (\d{1,6}) (\d{1,6}) (\S+)")
 _FORM = "frame id class height width rle"

@@ -11,13 +11,12 @@ from typing import Any
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
 from components.annotate.parsing.label_pictures import by_video, frame_number, picture_mode, read_numbers
-from components.annotate.parsing.target_folder import new_folder
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
 from components.core.records.json_rows import read_object
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import new_folder, write_text
 
 CATEGORY = "object"
 

@@ -89,6 +89,15 @@ def replace_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path`; raises AvisError where something lies there already."""
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise AvisError("There is something already", where=str(path), fix="Name a new folder.")
+    with replace_folder(path) as folder:
+        yield folder
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders that a killed process left below `folder`.
 

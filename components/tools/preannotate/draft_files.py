@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from components.annotate.formats.label_studio_writer import tasks, write_tasks
+from components.annotate.formats.label_studio.writer import tasks, write_tasks
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.records.annotations import SPLITS, AnnotationSet, read_annotations, write_annotations
 from components.core.run.errors import AvisError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from components.annotate.exports import read_sources
-from components.annotate.formats.label_studio_writer import tasks, write_tasks
-from components.annotate.parsing.label_studio_rle import decode_brush, encode_brush
+from components.annotate.formats.label_studio.brush import decode_brush, encode_brush
+from components.annotate.formats.label_studio.writer import tasks, write_tasks
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError

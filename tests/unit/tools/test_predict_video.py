@@ -20,7 +20,7 @@ from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.storage.folder import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
-from components.extract.media_files import audio_file, write_wav
+from components.extract.write_media import audio_file, write_wav
 from components.predict.params import PredictParams
 from components.tools.predict_video import VideoPrediction, _intervals, _VideoClip, predict_video
 from models.inference import offline

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.annotate.parsing.label_studio_rle import encode_brush
+from components.annotate.formats.label_studio.brush import encode_brush
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
 from components.core.run.files import replace_file

@@ -1,4 +1,4 @@
-"""The files that extract makes of one video, and whether they are still as they were made."""
+"""The files that extract makes of one video: where they lie, and writing them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,84 @@
+"""Label Studio JSON: a task per frame with brush or polygon regions, or a task per video with boxes.
+
+Frames: `data.video_id` and `data.frame`, or the folder and number in `data.image`. Tracks: a number, or a
+text, named `track` of the region. Of several annotations of a task the one that was changed last is taken.
+Videos: boxes (VideoRectangle) become polygons, moved between their keyframes as Label Studio moves them.
+"""
+
+from pathlib import Path
+
+from components.annotate.capabilities import count
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.formats.label_studio.regions import Told, add_task
+from components.annotate.formats.label_studio.tasks import place_of, survey
+from components.annotate.formats.label_studio.writer import write
+from components.annotate.parsing.fields import mapping
+from components.annotate.track_builder import Gathering, missing_frames
+from components.core.records.annotations import AnnotationSet, Video
+from components.core.records.json_rows import read_list
+from components.core.run.errors import AvisError
+
+
+def _recognise(look: Look) -> str | None:
+    if "[]" not in look.keys or "data" not in look.keys:
+        return None
+    found = [key for key in ("annotations", "predictions") if key in look.keys]
+    return f"a JSON list of tasks with data and {' and '.join(found)}" if found else None
+
+
+def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
+    gathering = Gathering()
+    seen = survey(path, hints, gathering)
+    videos: dict[str, Video] = {}
+    for name, one in seen.items():
+        where = f"{path}, video {name!r}"
+        if one.untouched:
+            continue
+        if one.size is None:
+            raise AvisError(
+                "No task tells the size of the frames",
+                where=where,
+                fix="Put width and height, in pixels, into the data of the video's tasks.",
+            )
+        video = gathering.video(name, height=one.size[0], width=one.size[1], length=one.length, where=where)
+        names = [one.frames.get(k, "") for k in range(one.length)]
+        if all(file.startswith(f"{video.name}/") and ".." not in file for file in names):
+            video.file_names = names
+        if one.frames:
+            gathering.notes += missing_frames(video.name, set(one.frames), one.length)
+        videos[name] = video
+    told = Told()
+    for where, row in read_list(path, "tasks"):
+        row = mapping(row, where)
+        where = f"{where}, task {row.get('id')}" if "id" in row else where
+        place = place_of(mapping(row.get("data"), where), where, hints)
+        if place.video in videos:
+            add_task(gathering, videos[place.video], place, row, where, told)
+    gathering.notes += told.sentences()
+    untouched = [name for name, one in seen.items() if one.untouched]
+    if untouched:
+        more = " …" if len(untouched) > 5 else ""
+        gathering.notes.append(
+            f"{count(len(untouched), 'video')} with predictions that nobody has annotated left out: "
+            f"{', '.join(untouched[:5])}{more}"
+        )
+    if not videos and untouched:
+        return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.notes)
+    return Reading(gathering.finish(str(path)), gathering.notes)
+
+
+FORMAT = Format(
+    name="label_studio",
+    description="Label Studio JSON: a list of tasks, one per frame with brush or polygon regions, or per "
+    "video with boxes",
+    recognise=_recognise,
+    read=_read,
+    write=write,
+    in_zip="tasks.json",
+    holds=frozenset(
+        {
+            "categories", "polygons", "lengths", "videos without masks", "unused categories", "annotator",
+            "track ids", "frame names",
+        }
+    ),
+)  # fmt: skip

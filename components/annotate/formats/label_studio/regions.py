@@ -1,0 +1,179 @@
+"""Label Studio's regions as tracks: brushes, polygons, and boxes of videos."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.annotate.capabilities import count
+from components.annotate.formats.label_studio.boxes import rectangles
+from components.annotate.formats.label_studio.brush import decode_brush
+from components.annotate.formats.label_studio.tasks import MASKS, Place, annotation_of
+from components.annotate.formats.label_studio.writer import DECIMALS
+from components.annotate.parsing.fields import mapping, numbers
+from components.annotate.track_builder import Gathering
+from components.core.records.annotations import Video
+from components.core.records.masks import encode
+from components.core.run.errors import AvisError
+
+
+@dataclass
+class Told:
+    """What is said at the end, counted; alone: labels of a region without track in this task."""
+
+    others: int = 0
+    unlabelled: int = 0
+    untracked: int = 0
+    alone: set[str] = field(default_factory=set)
+    boxes: int = 0
+    kinds: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def sentences(self) -> list[str]:
+        said = []
+        if self.others:
+            said.append(
+                f"{count(self.others, 'annotation')} of tasks that were annotated again later, left out"
+            )
+        if self.unlabelled:
+            tasks = count(self.unlabelled, "task")
+            said.append(f"{tasks} with predictions that nobody has annotated, taken as without masks")
+        if self.untracked:
+            said.append(
+                f"{count(self.untracked, 'region')} without a number `track`, taken for one track per label"
+            )
+        if self.boxes:
+            said.append(
+                f"the boxes of {count(self.boxes, 'track')} became rectangles: there are no masks of them"
+            )
+        for kind, number in self.kinds.items():
+            said.append(f"{count(number, 'region')} of the kind {kind!r}, no masks, left out")
+        return said
+
+
+def add_task(
+    gathering: Gathering, video: Video, place: Place, row: Mapping[str, Any], where: str, told: Told
+) -> None:
+    annotation, results, others = annotation_of(row)
+    told.others += others
+    told.unlabelled += not annotation and bool(row.get("predictions"))
+    worker = annotation.get("completed_by")
+    if isinstance(worker, Mapping):
+        worker = worker.get("email") or worker.get("username") or worker.get("id")
+    person = "" if worker is None else str(worker)
+    regions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for number, part in enumerate(results):
+        part = mapping(part, where)
+        regions[str(part.get("id") or f"region {number}")].append(part)
+    if place.frame is None:
+        for identity, parts in regions.items():
+            told.boxes += _add_boxes(gathering, video, identity, parts, person, where, told)
+        return
+    told.alone = set()
+    for identity, parts in regions.items():
+        _add_region(gathering, video, place.frame, parts, person, f"{where}, region {identity}", told)
+
+
+def _add_region(
+    gathering: Gathering,
+    video: Video,
+    frame: int,
+    parts: list[Mapping[str, Any]],
+    person: str,
+    where: str,
+    told: Told,
+) -> None:
+    shapes = [part for part in parts if part.get("type") in MASKS]
+    if not shapes:
+        for part in parts:
+            told.kinds[str(part.get("type"))] += 1
+        return
+    label = _label(parts, where)
+    track = _text_of(parts, "track")
+    if not track:
+        told.untracked += 1
+        if label in told.alone:
+            raise AvisError(
+                f"Two regions of {label!r} in one frame, and no number `track` tells which object each is",
+                where=where,
+                fix='Add <Number name="track" toName="image" perRegion="true"/> to the labeling config.',
+            )
+        told.alone.add(label)
+    key: object = f"label {label}"
+    if track:
+        number = re.fullmatch(r"(?:track\s*)?(\d{1,15})(?:\.0)?", track)
+        key = int(number[1]) if number else f"track {track}"
+    gathering.track(video, key, gathering.category(label), where, _text_of(parts, "annotator") or person)
+    for shape in shapes:
+        if shape.get("image_rotation"):
+            raise AvisError("The picture was rotated in Label Studio", where=where, fix="Rotate it back.")
+        value = mapping(shape.get("value"), where)
+        segmentation: Any
+        if str(shape["type"]).startswith("brush"):
+            try:
+                segmentation = encode(decode_brush(value.get("rle"), video.height, video.width))
+            except AvisError as error:
+                raise AvisError(error.what, where=where, fix="Export it again.") from None
+        else:
+            segmentation = [_pixels(value.get("points"), video, where)]
+        gathering.add(video, frame, key, segmentation, where)
+
+
+def _label(parts: list[Mapping[str, Any]], where: str) -> str:
+    for part in parts:
+        value = part.get("value")
+        for kind in ("brushlabels", "polygonlabels", "labels"):
+            names = value.get(kind) if isinstance(value, Mapping) else None
+            if isinstance(names, list) and names and isinstance(names[0], str) and names[0]:
+                return names[0]
+    raise AvisError("The region has no label", where=where, fix="Give it one, or delete it.")
+
+
+def _text_of(parts: list[Mapping[str, Any]], name: str) -> str:
+    """A number or text of the region that is called `name`; "" where there is none."""
+    for part in parts:
+        value = part.get("value")
+        if part.get("from_name") != name or not isinstance(value, Mapping):
+            continue
+        text = value.get("number", value.get("text"))
+        if isinstance(text, list):
+            text = text[0] if text else ""
+        if isinstance(text, str | int | float):
+            return str(text).strip()
+    return ""
+
+
+def _pixels(points: object, video: Video, where: str) -> list[float]:
+    if not isinstance(points, list):
+        raise AvisError("A polygon has no points", where=where)
+    flat = [number for point in points for number in numbers(point, where)]
+    if any(len(point) != 2 for point in points):
+        raise AvisError("A polygon's points are not pairs", where=where)
+    sides = (video.width, video.height)
+    return [round(value * sides[place % 2] / 100, DECIMALS) for place, value in enumerate(flat)]
+
+
+def _add_boxes(
+    gathering: Gathering,
+    video: Video,
+    identity: str,
+    parts: list[Mapping[str, Any]],
+    person: str,
+    where: str,
+    told: Told,
+) -> int:
+    """Add a VideoRectangle; returns whether it was one."""
+    for part in parts:
+        if part.get("type") != "videorectangle":
+            told.kinds[str(part.get("type"))] += 1
+            continue
+        at = f"{where}, region {identity}"
+        value = mapping(part.get("value"), at)
+        label = _label(parts, at)
+        track = _text_of(parts, "track")
+        key: object = int(track) if re.fullmatch(r"[1-9]\d{0,14}", track) else f"region {identity}"
+        gathering.track(video, key, gathering.category(label), at, _text_of(parts, "annotator") or person)
+        for frame, polygon in rectangles(value.get("sequence"), video, at):
+            gathering.add(video, frame, key, [polygon], at)
+        return 1
+    return 0
