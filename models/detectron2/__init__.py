@@ -21,9 +21,10 @@ except ImportError as error:
         "package with its extra [detectron2]; docs/detectron2.md says more."
     ) from error
 
-from models.detectron2.config import add_avism_config
-from models.detectron2.data import ClipMapper, register_aviseg, register_published_splits
+from models.detectron2.clip_mapper import ClipMapper
+from models.detectron2.datasets import register_aviseg, register_published_splits
 from models.detectron2.model import AvismArchitecture
+from models.detectron2.published_keys import add_avism_config
 from models.detectron2.train import AvismTrainer, ResultsWriter, teach_default_trainer
 
 __all__ = [

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import (
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.engine import DefaultTrainer, defaults
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -21,7 +26,7 @@ from detectron2.utils import comm
 from pycocotools import mask as coco_mask
 from torch import nn
 
-from models.detectron2.data import build_test_loader, build_train_loader
+from models.detectron2.clip_mapper import ClipMapper
 from models.detectron2.model import AvismArchitecture
 
 RESULTS = "results.json"
@@ -83,6 +88,30 @@ def _parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
                 }
             )
     return reduce_param_groups(groups)
+
+
+def build_train_loader(cfg: CfgNode) -> Any:
+    """Detectron2's training loader over clips of ``DATASETS.TRAIN``.
+
+    Raises:
+        ValueError: the datasets have another number of categories than the model.
+    """
+    dataset = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    for name in cfg.DATASETS.TRAIN:
+        count = len(MetadataCatalog.get(name).thing_classes)
+        if count != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
+            raise ValueError(
+                f"dataset {name!r} has {count} categories and MODEL.SEM_SEG_HEAD.NUM_CLASSES is "
+                f"{cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}; set it to {count}"
+            )
+    return build_detection_train_loader(cfg, dataset=dataset, mapper=ClipMapper(cfg, is_train=True))
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
+    """Detectron2's test loader: whole videos, one after the other."""
+    return build_detection_test_loader(cfg, dataset_name, mapper=ClipMapper(cfg, is_train=False))
 
 
 class AvismTrainer(DefaultTrainer):
