@@ -48,18 +48,18 @@ class LogMel(nn.Module):
             normalized=False,
             center=False,
         )[..., :EXAMPLE_FRAMES].transpose(-1, -2)  # [S, 96, 257]
-        return torch.log(spectrum @ self.bands + 0.01)
+        return torch.log(spectrum @ self.bands + 0.01)  # [S, 96, 64]
 
 
 def _mel_bands() -> Tensor:
     """Triangles [257, 64] over the spectrum; their sides are straight in HTK mel, elsewhere usually in Hz."""
 
-    def mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:  # HTK's
         return 1127 * np.log1p(frequency_hz / 700)
 
     lowest, highest = mel(np.array([125.0, 7500.0])).tolist()
     edges = np.linspace(lowest, highest, MEL_BANDS + 2)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     at = mel(np.linspace(0, SAMPLE_RATE_HZ / 2, FFT_SAMPLES // 2 + 1))[:, None]
-    bands = np.minimum((at - low) / (centre - low), (high - at) / (high - centre)).clip(min=0)
+    bands = np.minimum((at - low) / (centre - low), (high - at) / (high - centre)).clip(min=0)  # [257, 64]
     return torch.from_numpy(bands.astype(np.float32))

@@ -35,8 +35,9 @@ class Postprocess(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """[S, 128] -> [S, 128], whole numbers 0-255."""
         with torch.autocast(embedding.device.type, enabled=False):
-            white = (embedding.float() - self.means[:, 0]) @ self.eigen_vectors.T
+            white = (embedding.float() - self.means[:, 0]) @ self.eigen_vectors.T  # [S, A]
         scaled = (white.clamp(-2, 2) + 2) * (255 / 4)
+        # straight through: rounded in value, not rounded for the gradient
         return scaled.round().detach() + (scaled - scaled.detach())
 
 
@@ -64,9 +65,9 @@ class VGGish(nn.Module):
         for index, width in enumerate(channels):
             layers.append(nn.Conv2d(width_in, width, 3, padding=1))
             if normalise:
-                layers.append(nn.GroupNorm(8, width))
+                layers.append(nn.GroupNorm(8, width))  # not in the published network
             layers.append(nn.ReLU(inplace=True))
-            if index in (0, 1, 3, 5):
+            if index in (0, 1, 3, 5):  # as published: after these four convolutions of six
                 layers.append(nn.MaxPool2d(2))
             width_in = width
         self.features = nn.Sequential(*layers)
@@ -82,9 +83,9 @@ class VGGish(nn.Module):
         self.postprocess = Postprocess() if postprocess else None
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        x = self.features(log_mel[:, None])
+        x = self.features(log_mel[:, None])  # [S, width, 6, 4]: 96 x 64 halved four times
         # published order of the flattened axes: time, mel, channel
-        x = self.embeddings(x.permute(0, 2, 3, 1).flatten(1))
+        x = self.embeddings(x.permute(0, 2, 3, 1).flatten(1))  # [S, A]
         return x if self.postprocess is None else self.postprocess(x)
 
 

@@ -115,6 +115,7 @@ class AvismArchitecture(nn.Module):
             return torch.stack(clips).to(self.device)
         frames = clips[0].shape[0]
         height, width = max(x.shape[2] for x in clips), max(x.shape[3] for x in clips)
+        # [B, T, 3, H, W]
         canvas = self.network.backbone.mean.expand(len(clips), frames, 3, height, width).clone()
         for row, clip in zip(canvas, clips, strict=True):
             row[..., : clip.shape[2], : clip.shape[3]] = clip

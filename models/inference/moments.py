@@ -40,7 +40,8 @@ def chunks(
 
 
 def _batch(chunk: list[Moment], device: torch.device) -> tuple[Tensor, Tensor | None]:
-    frames = torch.from_numpy(np.stack([frame for frame, _ in chunk])).permute(0, 3, 1, 2).to(device)
+    frames = torch.from_numpy(np.stack([frame for frame, _ in chunk])).permute(0, 3, 1, 2)  # [t, 3, H, W]
+    frames = frames.to(device)
     sounds = [sound for _, sound in chunk if sound is not None]
     return frames, torch.from_numpy(np.stack(sounds)).to(device) if sounds else None
 

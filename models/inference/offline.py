@@ -124,11 +124,11 @@ def find_sounding(
         kept_bytes = length = 0
         shape = (0, 0)
         for frames, sound in chunks(clip(), at_once, device):
-            features = predictor.add(frames, sound).half()
+            features = predictor.add(frames, sound).half()  # [t, C, h, w]
             length, shape = length + len(frames), (frames.shape[2], frames.shape[3])
             kept_bytes += features.nbytes
             if length > KEPT_FRAMES and kept_bytes > KEPT_BYTES:
-                kept = None
+                kept = None  # there will be a second pass
             elif kept is not None:
                 kept.append(features.cpu())
         if not length:
@@ -137,6 +137,7 @@ def find_sounding(
         # before topk, whose order of NaN means nothing
         if not probability.isfinite().all():
             raise ClipError("the network's output is not finite: its weights or the precision do not fit")
+        # as published: the best pairs of query and category, so one query may stand for several categories
         scores, places = probability.flatten().topk(min(most, probability.numel()))
         pairs = [
             (*divmod(place, probability.shape[1]), score, rank < least)

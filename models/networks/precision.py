@@ -14,6 +14,7 @@ def autocast_type(precision: str, device: torch.device, *, scaled: bool = False)
     if precision == "auto":
         if device.type != "cuda":
             return torch.bfloat16 if cpu_has_bf16() else None
+        # torch says yes to cards before Ampere, too, where bf16 is emulated
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16
         return torch.float16 if scaled else None

@@ -49,7 +49,8 @@ def shapes_in(path: str) -> dict[int, Shape]:
         if token.type == tokenize.COMMENT
     }
     found = {}
-    for node in ast.walk(ast.parse(text)):
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    for node in (node for function in functions for node in ast.walk(function)):
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return) and node.value:
             lines = [node.lineno - 1, node.lineno, node.end_lineno or 0]
             above = comments.get(lines[0], ("", False))

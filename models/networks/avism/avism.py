@@ -204,6 +204,7 @@ class Avism(AudioNetwork):
         """
         draws = Draws(seeds, output.frame_mask_features.device)
         divide_by = (counts if counts is not None else self.counts(targets, weights).shared()).or_one()
+        # as published: the losses of the frame decoder and of the video module, each over all of its layers
         frame_targets = [target.in_frame(moment) for target in targets for moment in range(target.frames)]
         frames = Layers(
             logits=torch.stack(output.frame.logits),

@@ -19,6 +19,7 @@ from models.networks.backbones.swin import SwinStages
 from models.weight_files.checkpoint_file import read_checkpoint, require_same_entries
 
 STRIDE_PX = 32  # of the coarsest map
+# RGB, as in Detectron2's and Mask2Former's configurations; torchvision's times 255
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -41,6 +42,7 @@ class Backbone(nn.Module):
         self.channels = channels
         self.mean: Tensor
         self.std: Tensor
+        # not saved: published checkpoints have them as pixel_mean and pixel_std, or not at all
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -109,7 +111,7 @@ class FrozenNorms(nn.Module):
     def train(self, mode: bool = True) -> "FrozenNorms":
         super().train(mode)
         for module in self._norms():
-            module.eval()
+            module.eval()  # after super(): it has set them to training
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -123,7 +125,7 @@ def _efficientnet_lite0(pretrained: bool) -> Backbone:
     return Backbone(
         FrozenNorms(network),
         [24, 40, 112, 320],
-        mean=(127.0, 127.0, 127.0),
+        mean=(127.0, 127.0, 127.0),  # of the weights in the package
         std=(128.0, 128.0, 128.0),
         parts=[network.conv_stem, *network.blocks],
     )

@@ -43,7 +43,7 @@ class NormedConvolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         norm: FrozenNorm = self.__dict__["norm"]  # no submodule: it keeps its own place and name
-        scale, shift = norm.scale_and_shift()
+        scale, shift = norm.scale_and_shift()  # [C], [C]
         weight = self.weight * scale[:, None, None, None]
         return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation, self.groups)
 
@@ -60,5 +60,5 @@ def fold_frozen_norms(network: nn.Module) -> None:
             before.__class__ = NormedConvolution
             before.__dict__["norm"] = module
             module.folded = True
-        if not list(module.children()):
+        if not list(module.children()):  # modules that hold others do nothing to the data themselves
             before = module

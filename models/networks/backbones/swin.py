@@ -40,10 +40,10 @@ class SwinStages(nn.Module):
         x = self.patch_embed(x)  # [F, h, w, C]
         maps = []
         for stage, norm in zip(self.stages, self.norms, strict=True):
-            x = stage.downsample(x)
+            x = stage.downsample(x)  # [F, h, w, C]; nothing in the first stage
             for block in stage.blocks:
                 x = _run(block, x)
-            maps.append(norm(x).permute(0, 3, 1, 2))
+            maps.append(norm(x).permute(0, 3, 1, 2))  # [F, C, h, w]; the next stage gets x without the norm
         return maps
 
 
@@ -52,5 +52,5 @@ def _run(block: Any, x: Tensor) -> Tensor:
     height, width = x.shape[1:3]
     window_height, window_width = block.window_size
     padded = F.pad(block.norm1(x), (0, 0, 0, -width % window_width, 0, -height % window_height))
-    x = x + block.drop_path1(block._attn(padded)[:, :height, :width])
+    x = x + block.drop_path1(block._attn(padded)[:, :height, :width])  # [F, h, w, C]
     return x + block.drop_path2(block.mlp(block.norm2(x)))

@@ -3,7 +3,8 @@
 Sampling has three implementations of the same formula and gradients: bags of table rows on the processor, a
 Triton kernel on CUDA, `grid_sample` on everything else and where Triton does not work.
 
-Letters: B batch, S cells of all levels, N queries, H heads, L levels, P points, D channels of a head, C all.
+Letters: B batch, S cells of all levels, h w size of one, N queries, H heads, L levels, P points, D channels
+of a head, C all.
 """
 
 import functools
@@ -50,15 +51,15 @@ def sample_grids(value: Tensor, sizes: list[tuple[int, int]], positions: Tensor,
     levels = value.to(positions.dtype).split([height * width for height, width in sizes], dim=1)
     sampled = []
     for index, (height, width) in enumerate(sizes):
-        # [B, S, H, D] -> [B * H, D, height, width]
+        # [B * H, D, h, w]
         plane = levels[index].permute(0, 2, 3, 1).reshape(batch * heads, depth, height, width)
-        x, y = positions[:, :, :, index].unbind(-1)
+        x, y = positions[:, :, :, index].unbind(-1)  # [B, N, H, P], [B, N, H, P]
         grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
         grid = grid.transpose(1, 2).flatten(0, 1)  # [B * H, N, P, 2]
         sampled.append(F.grid_sample(plane, grid, align_corners=False))  # [B * H, D, N, P]
     stacked = torch.cat(sampled, dim=-1)  # [B * H, D, N, L * P]
-    scale = weights.flatten(-2).transpose(1, 2).reshape(batch * heads, 1, queries, -1)
-    return (stacked * scale).sum(-1).view(batch, heads * depth, queries).transpose(1, 2)
+    scale = weights.flatten(-2).transpose(1, 2).reshape(batch * heads, 1, queries, -1)  # [B * H, 1, N, L * P]
+    return (stacked * scale).sum(-1).view(batch, heads * depth, queries).transpose(1, 2)  # [B, N, C]
 
 
 def _sample_on_processor(
@@ -131,7 +132,7 @@ class DeformableAttention(nn.Module):
         self._reset()
 
     def _reset(self) -> None:
-        # heads start looking in as many directions, points at growing distance
+        # as published: heads start looking in as many directions, points at growing distance
         angle = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
         direction = torch.stack((angle.cos(), angle.sin()), -1)
         direction = direction / direction.abs().max(-1, keepdim=True).values
@@ -151,20 +152,21 @@ class DeformableAttention(nn.Module):
     ) -> Tensor:
         """query, source [B, N, C]; reference [N, 2] (x, y in 0..1) -> [B, N, C]."""
         shape = (*query.shape[:2], self.heads, self.levels, self.points)
-        value = self.value_proj(source).unflatten(-1, (self.heads, -1))
+        value = self.value_proj(source).unflatten(-1, (self.heads, -1))  # [B, N, H, D]
         kind = query.device.type
         # meta tensors (shapes only) know no autocast
         with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             # rounded to bf16, points cross to other cells, and a fifth of their gradient is noise
-            offsets = self.sampling_offsets(query.float())
+            offsets = self.sampling_offsets(query.float())  # [B, N, H * L * P * 2]
         x, y = reference.float().unbind(-1)
         centres = torch.stack([torch.stack((x * w - 0.5, y * h - 0.5), -1) for h, w in sizes], 1)  # [N, L, 2]
         # repeated for each point first: over runs of two numbers, torch adds ten times as slowly
         centres = centres.repeat_interleave(self.points, 1).flatten(1)  # [N, L * P * 2]
-        positions = centres[:, None] + offsets.unflatten(-1, (self.heads, -1))
+        positions = centres[:, None] + offsets.unflatten(-1, (self.heads, -1))  # [B, N, H, L * P * 2]
+        # [B, N, H, L * P], one softmax over the points of all levels
         weights = _softmax(self.attention_weights(query).float().unflatten(-1, (self.heads, -1)))
         sampled = sample_levels(value, sizes, positions.view(*shape, 2), weights.view(shape))
-        return self.output_proj(sampled)
+        return self.output_proj(sampled)  # [B, N, C]
 
 
 def _softmax(logits: Tensor) -> Tensor:

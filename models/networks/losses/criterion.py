@@ -61,7 +61,7 @@ def match_all(levels: Sequence[Layers], draws: Draws, weights: LossWeights) -> l
                 continue
             entries = range(place, level.logits.shape[1], count)  # passes over the same clip
             same_clip = slice(place, None, count)
-            places = draws.places(level.clips[place], weights.points)
+            places = draws.places(level.clips[place], weights.points)  # [P, 2]
             cost = pair_costs(
                 level.logits[:, same_clip].flatten(0, 1),
                 level.embeds[:, same_clip].flatten(0, 1),
@@ -86,7 +86,7 @@ def match_all(levels: Sequence[Layers], draws: Draws, weights: LossWeights) -> l
 def class_loss(level: Layers, matches: list[list[Match]], no_object: float) -> Tensor:
     """Cross entropy summed over all queries and layers; "no object", the last class, counts less."""
     none = level.logits.shape[-1] - 1
-    wanted = torch.full(level.logits.shape[:3], none, dtype=torch.long)
+    wanted = torch.full(level.logits.shape[:3], none, dtype=torch.long)  # [L, B, Q]
     index: list[tuple[int, int, Tensor]] = []
     labels = []
     for layer, row in enumerate(matches):
@@ -101,9 +101,9 @@ def class_loss(level: Layers, matches: list[list[Match]], no_object: float) -> T
         query_index = torch.cat([queries for _, _, queries in index])
         where = torch.stack((layer_index, entry_index, query_index)).to(wanted.device, non_blocking=True)
         wanted[tuple(where)] = torch.cat(labels)
-    per_class = torch.ones(none + 1, device=level.logits.device)
+    per_class = torch.ones(none + 1, device=level.logits.device)  # [K + 1]
     per_class[none] = no_object
-    flat = level.logits.float().flatten(0, 2)
+    flat = level.logits.float().flatten(0, 2)  # [L * B * Q, K + 1]
     return F.cross_entropy(flat, wanted.flatten(), per_class, reduction="sum")
 
 
@@ -131,9 +131,10 @@ def mask_losses(
         matched = torch.cat(embeds)  # [M, C]
         truth = target.masks[torch.cat(wanted).to(matched.device, non_blocking=True)]  # [M, T, H, W]
         frames, clip = target.frames, level.clips[place]
+        # [M, T, h, w]
         logits = torch.einsum("mc,tchw->mthw", matched, level.features[place].to(matched.dtype)).float()
         logits = logits.flatten(0, 1)[:, None]  # [M * T, 1, h, w]
-        with torch.no_grad():
+        with torch.no_grad():  # where to compare is chosen, not learned (PointRend)
             count = logits.shape[0]
             places = uncertain_places(
                 logits,
@@ -145,7 +146,7 @@ def mask_losses(
         here = sample(logits, places).view(-1, frames * points)  # [M, T * P]
         entropy.append(F.binary_cross_entropy_with_logits(here, there, reduction="none").mean(1).sum())
         chance = here.sigmoid()
-        overlap = 2 * (chance * there).sum(1) + 1
+        overlap = 2 * (chance * there).sum(1) + 1  # [M]; + 1 here and below as in Mask2Former: 0 / 0 is a hit
         dice.append((1 - overlap / (chance.sum(1) + there.sum(1) + 1)).sum())
     if not entropy:  # keep every parameter in the graph
         nothing = level.embeds.sum() * 0 + level.features.sum() * 0
@@ -185,7 +186,7 @@ def similarity_loss(
             identities.append(there[instances])
         vectors = torch.cat(alike).float()  # [n, C]
         identity = torch.cat(identities).to(vectors.device, non_blocking=True)
-        logits = vectors @ vectors.T
+        logits = vectors @ vectors.T  # [n, n]
         same = (identity[:, None] == identity).float()
         total = total + F.binary_cross_entropy_with_logits(logits, same, reduction="sum")
     return total

@@ -62,10 +62,11 @@ def pair_costs(
         area += chance.sum(1, keepdim=True)
         true_area += truth.sum(1)
     entropy /= features.shape[0] * places.shape[0]
-    dice = 1 - (2 * overlap + 1) / (area + true_area + 1)
+    dice = 1 - (2 * overlap + 1) / (area + true_area + 1)  # [L * Q, N]
     probability = logits.float().softmax(-1)[..., target.labels]  # [L, Q, N]
-    cost = weights.mask * entropy + weights.dice * dice
-    return cost.unflatten(0, (layers, queries)) - weights.classification * probability
+    cost = weights.mask * entropy + weights.dice * dice  # [L * Q, N]
+    # minus the probability, not its logarithm, as in DETR: of the same size as the other terms
+    return cost.unflatten(0, (layers, queries)) - weights.classification * probability  # [L, Q, N]
 
 
 def assign(costs: list[Tensor]) -> list[list[Match]]:

@@ -41,7 +41,7 @@ def sample_shared(planes: Tensor, places: Tensor) -> Tensor:
     table = planes.flatten(0, -3).flatten(1).T  # [h * w, N]
     x = places[:, 0].double() * width - 0.5
     y = places[:, 1].double() * height - 0.5
-    left, top = x.floor(), y.floor()
+    left, top = x.floor(), y.floor()  # the upper left of the four cells around each point
     right_share, lower_share = x - left, y - top
     rows, weights = [], []
     for dy, row_share in ((0, 1 - lower_share), (1, lower_share)):
@@ -52,7 +52,7 @@ def sample_shared(planes: Tensor, places: Tensor) -> Tensor:
             weights.append(row_share * column_share * inside)
     bags, shares = torch.stack(rows, 1), torch.stack(weights, 1).to(table.dtype)  # [P, 4]
     sampled = F.embedding_bag(bags, table.contiguous(), mode="sum", per_sample_weights=shares)  # [P, N]
-    return sampled.T.unflatten(0, planes.shape[:-2])
+    return sampled.T.unflatten(0, planes.shape[:-2])  # as the planes, P in place of h, w
 
 
 @torch.no_grad()
@@ -61,6 +61,6 @@ def uncertain_places(logits: Tensor, candidates: Tensor, others: Tensor, importa
 
     logits [N, 1, h, w], candidates [N, P', 2], others [N, P'', 2] -> [N, important + P'', 2].
     """
-    certainty = sample(logits, candidates)[:, 0].abs()
+    certainty = sample(logits, candidates)[:, 0].abs()  # logit 0 is even odds
     chosen = certainty.topk(important, dim=1, largest=False, sorted=False).indices
     return torch.cat((candidates.gather(1, chosen[..., None].expand(-1, -1, 2)), others), dim=1)

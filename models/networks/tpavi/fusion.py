@@ -37,7 +37,7 @@ class TpaviFusion(nn.Module):
     def forward(self, x: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """x [N, C, T, H, W], audio [N, T, A] -> z [N, C, T, H, W] and the aligned sound a [N, T, C]."""
         channels, frames = x.shape[1:3]
-        aligned = self.align_channel(audio)
+        aligned = self.align_channel(audio)  # [N, T, C]
         phi = F.linear(aligned, *_affine(self.phi))  # [N, T, C/2]
         # the sum of g(x) over a frame's cells, divided by S, is that of the mean over its cells, divided by T
         seen = F.linear(x.mean((3, 4)).transpose(1, 2), *_affine(self.g)) / frames  # [N, T, C/2]
@@ -54,7 +54,7 @@ class TpaviFusion(nn.Module):
             mixed = torch.baddbmm(offset @ values + bias, cells, keys.transpose(1, 2) @ values)
         if self.training:
             mixed = self.W_z[1](mixed.transpose(1, 2).unflatten(2, x.shape[2:])).flatten(2).transpose(1, 2)
-        z = self.norm_layer(mixed + cells)
+        z = self.norm_layer(mixed + cells)  # [N, S, C]
         return z.transpose(1, 2).unflatten(2, x.shape[2:]), aligned
 
     def _output(self) -> tuple[Tensor, Tensor]:
