@@ -1,4 +1,4 @@
-"""A clip's sound for the page: something to play, and its outline to look at."""
+"""A clip's sound as something that the page plays."""
 
 import base64
 import io
@@ -45,14 +45,3 @@ def data_uri(samples: NDArray[np.int16], rate_hz: int) -> str:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return f"data:audio/mp4;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
-
-
-def outline(samples: NDArray[np.int16], points: int = 240) -> str:
-    """The sound's envelope as points of an SVG polygon in a box of `points` x 100, middle at 50."""
-    if len(samples) < points:
-        return ""
-    loudest = np.array([np.abs(part.astype(np.int32)).max() for part in np.array_split(samples, points)])
-    heights = 48 * np.sqrt(loudest / max(1, int(loudest.max())))  # root: soft sounds stay visible
-    upper = [f"{x},{50 - h:.1f}" for x, h in enumerate(heights)]
-    lower = [f"{x},{50 + h:.1f}" for x, h in reversed(list(enumerate(heights)))]
-    return " ".join([*upper, *lower])

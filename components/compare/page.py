@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from components.compare import cells, plots, published
+from components.compare import cells, published
 from components.compare.cells import Cell
 from components.compare.differences import Differences
 from components.compare.strips import Strip
 from components.compare.variants import Model
 from components.core.metrics.paired import Difference
 from components.core.records.annotations import AnnotationSet
+from components.core.reports import charts
+from components.core.reports.page import DASH, render_page
 
 MLFLOW_URL = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
@@ -22,9 +23,6 @@ SCORES = {
     "official": ("mAP", "HOTA", "FSLA"),
 }
 """Columns of the score table."""
-
-DASH = "\N{EN DASH}"
-"""Stands in a cell without a value."""
 
 QUESTIONS = (
     ("category_f1", "category F1"),
@@ -58,29 +56,7 @@ class Comparison:
 
 
 def render(comparison: Comparison) -> str:
-    """The page as HTML: self-contained, every text from outside escaped."""
-    import jinja2
-    import markupsafe
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(
-        score=lambda value, decimals=1: DASH if value is None else f"{value:.{decimals}f}",
-        signed=lambda value: f"{value:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        probability=lambda value: f"= {value:.3f}" if value >= 0.001 else "< 0.001",
-        breakable=lambda name: markupsafe.escape(name).replace("_", markupsafe.Markup("_<wbr>")),
-        count=_count,
-        duration=_duration,
-    )
-    return environment.get_template("report.html").render(_context(comparison))
-
-
-def _context(comparison: Comparison) -> dict[str, Any]:
+    """The page as HTML."""
     models, annotations = comparison.models, comparison.annotations
     table = [
         column
@@ -88,31 +64,32 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         for column in (_score_column(comparison, protocol, metric) for metric in metrics)
     ]
     sources = _sources(comparison)
-    return {
-        "dataset": comparison.dataset,
-        "clips_total": len(annotations.videos),
-        "seconds_total": sum(video.length for video in annotations.videos),
-        "objects_total": len(annotations.tracks),
-        "categories_total": len({track.category_id for track in annotations.tracks}),
-        "reference": models[0].name,
-        "has_intervals": any(cell.interval for column in table for cell in column),
-        "tiles": [_tile(models, metric) for metric in ("mAP", "HOTA", "FSLA")],
-        "headline": _headline(comparison),
-        "groups": [{"title": f"{protocol} protocol", "columns": names} for protocol, names in SCORES.items()],
-        "rows": [
+    return render_page(
+        "compare/report.html",
+        dataset=comparison.dataset,
+        clips_total=len(annotations.videos),
+        seconds_total=sum(video.length for video in annotations.videos),
+        objects_total=len(annotations.tracks),
+        categories_total=len({track.category_id for track in annotations.tracks}),
+        reference=models[0].name,
+        has_intervals=any(cell.interval for column in table for cell in column),
+        tiles=[_tile(models, metric) for metric in ("mAP", "HOTA", "FSLA")],
+        headline=_headline(comparison),
+        groups=[{"title": f"{protocol} protocol", "columns": names} for protocol, names in SCORES.items()],
+        rows=[
             _row(model, index, scores)
             for index, (model, scores) in enumerate(zip(models, cells.rows(table), strict=True))
         ],
-        "question_columns": [title for _, title in QUESTIONS],
-        "error_column": dict(QUESTIONS)[ERROR],
-        "sources": sources,
-        "has_language_models": len(sources) > len(models),
-        "clips": comparison.strips,
-        "curves": _curves(models),
-        "bars": _bars(models),
-        "published": _published() if comparison.dataset == "aviseg" else None,
-        "mlflow_url": MLFLOW_URL,
-    }
+        question_columns=[title for _, title in QUESTIONS],
+        error_column=dict(QUESTIONS)[ERROR],
+        sources=sources,
+        has_language_models=len(sources) > len(models),
+        clips=comparison.strips,
+        curves=_curves(models),
+        bars=_bars(models),
+        published=_published() if comparison.dataset == "aviseg" else None,
+        mlflow_url=MLFLOW_URL,
+    )
 
 
 def _score_column(comparison: Comparison, protocol: str, metric: str) -> list[Cell]:
@@ -128,15 +105,15 @@ def _row(model: Model, index: int, scores: Sequence[Cell]) -> dict[str, Any]:
     folder = f"../evaluation/{model.name}"
     return {
         "name": model.name,
-        "colour": plots.model_colour(index),
+        "colour": charts.colour(index),
         "scores": scores,
         "run_id": model.run_id,
         "run_url": run_url(model),
         "report": f"{folder}/report.html",
         "overlays": f"{folder}/overlays/",
-        "parameters": model.parameters,
-        "training_s": model.training_s,
-        "seconds_per_frame": model.seconds_per_frame,
+        "parameters": _count(model.parameters),
+        "training": _duration(model.training_s),
+        "per_frame": _duration(model.seconds_per_frame),
     }
 
 
@@ -151,7 +128,7 @@ def _tile(models: Sequence[Model], metric: str) -> dict[str, Any]:
         "value": value,
         "interval": models[index].intervals.get(metric),
         "model": models[index].name,
-        "colour": plots.model_colour(index),
+        "colour": charts.colour(index),
     }
 
 
@@ -178,7 +155,7 @@ def _sources(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "colour": plots.model_colour(place) if name in variants else "#cbd5e1",
+            "colour": charts.colour(place) if name in variants else "#cbd5e1",
             "scores": scores,
             "note": _note(values) if name not in variants else "",
             "invalid": f"{values['invalid']:.0f} of {values['clips']:.0f}" if "invalid" in values else DASH,
@@ -214,7 +191,10 @@ def _curves(models: Sequence[Model]) -> list[str]:
         for model in models
         if (rows := [row for row in model.history if "step" in row and "loss" in row])
     }
-    return [plots.training_curves(curves, label="loss")] if curves else []
+    if not curves:
+        return []
+    title = "loss of each variant over the training steps"
+    return [charts.line_chart(curves, title=title, x_label="step", y_label="loss", smooth=True)]
 
 
 def _bars(models: Sequence[Model]) -> list[str]:
@@ -235,13 +215,14 @@ def _bars(models: Sequence[Model]) -> list[str]:
             for model in models
         }
         if any(value is not None for by_category in values.values() for value in by_category.values()):
-            drawn.append(plots.category_bars(values, categories, label=metric))
+            title = f"{metric} of each variant, per category"
+            drawn.append(charts.bar_chart(values, categories, title=title, y_label=metric))
     return drawn
 
 
 def _published() -> dict[str, Any]:
     return {
-        "backbones": published.BACKBONES,
+        "columns": [("method", 0), *((name, place) for place, name in enumerate(published.BACKBONES, 1))],
         "rows": [
             [
                 method,

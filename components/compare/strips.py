@@ -1,18 +1,21 @@
 """Film strips: frames of test clips, the truth beside what each variant found, and when what sounds."""
 
-import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from components.compare import clip_sound
 from components.compare.params import CompareParams
-from components.compare.timeline import Span, spans
+from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Video
-from components.core.records.masks import Segmentation, decode
+from components.core.records.masks import Segmentation
 from components.core.records.results import read_results
 from components.core.reports.overlay import category_colour, draw_masks
+from components.core.reports.pictures import jpeg_uri, read_picture, scaled_mask
+from components.core.reports.timeline import Span, outline, spans
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 
@@ -56,7 +59,8 @@ class Strip:
     length_s: int
     seconds: list[int]
     """Those of the shown frames."""
-    ticks: list[int]
+    ticks: list[tuple[int, str]]
+    """Seconds on the time axis, and what is written there."""
     rows: list[Row]
     categories: list[Category]
     sound: str
@@ -119,7 +123,7 @@ def film_strip(
         name=video.name,
         length_s=video.length,
         seconds=seconds,
-        ticks=list(range(0, video.length, max(1, round(video.length / 10)))),
+        ticks=_ticks(video.length),
         rows=[
             Row(name, [_image(video, second, tracks.get(video.id, ()), params, paths) for second in seconds])
             for name, tracks in sources.items()
@@ -136,7 +140,7 @@ def film_strip(
             for category_id in present
         ],
         sound=clip_sound.data_uri(samples, rate_hz),
-        outline=clip_sound.outline(samples),
+        outline=outline(samples, columns=240, loudest=int(np.abs(samples.astype(np.int32)).max(initial=0))),
         scores=list(scores),
         films=[
             (name, f"../evaluation/{name}/overlays/{video.name}.mp4")
@@ -161,8 +165,18 @@ def _spread(length: int, count: int) -> list[int]:
     return [round(place * (length - 1) / (count - 1)) for place in range(count)]
 
 
+def _ticks(length_s: int) -> list[tuple[int, str]]:
+    """About ten seconds of the axis; the last says what they are."""
+    seconds = range(0, length_s, max(1, round(length_s / 10)))
+    return [(second, f"{second} s" if second == seconds[-1] else str(second)) for second in seconds]
+
+
 def _spans(video: Video, tracks: Sequence[Sequence[Segmentation]]) -> list[Span]:
-    return spans(tracks, length_s=video.length, height_px=video.height, width_px=video.width)
+    """When a category sounds that has these tracks."""
+    return spans(
+        sum(masks.bounding_box(track[second], video.height, video.width) is not None for track in tracks)
+        for second in range(video.length)
+    )
 
 
 def _image(
@@ -173,27 +187,16 @@ def _image(
     paths: Paths,
 ) -> str:
     """The frame as a JPEG with its masks in the colours of their categories, as a data URI."""
-    import cv2
-    import numpy as np
-
     path = paths.media / "frames" / video.file_names[second]
-    picture = cv2.imread(str(path))  # [H, W, 3] BGR
+    picture = read_picture(path, width_px=params.frame_width_px)
     if picture is None:
         raise AvisError(
             "a frame of a test clip cannot be read", where=str(path), fix="Run: dvc repro extract"
         )
-    height, width = picture.shape[:2]
-    size = (params.frame_width_px, max(1, round(height * params.frame_width_px / width)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    masks = [
-        cv2.resize(
-            decode(segmentations[second], video.height, video.width).astype(np.uint8),
-            size,
-            interpolation=cv2.INTER_NEAREST,
-        ).astype(bool)
-        for _, segmentations in tracks
-    ]
-    colours = [category_colour(category_id) for category_id, _ in tracks]
-    drawn = draw_masks(small[:, :, ::-1], masks, [""] * len(masks), colours)
-    _, data = cv2.imencode(".jpg", drawn[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
+    drawn = draw_masks(
+        picture,
+        [scaled_mask(track[second], video.height, video.width, picture) for _, track in tracks],
+        [""] * len(tracks),
+        [category_colour(category_id) for category_id, _ in tracks],
+    )
+    return jpeg_uri(drawn, quality=_JPEG_QUALITY)

@@ -1,12 +1,11 @@
 """table.csv: one row per model, the protocol in each score's column name."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 
 from components.compare.differences import Differences
 from components.compare.variants import Model
 from components.core.metrics.protocols import PROTOCOLS
+from components.core.reports.tables import csv_text
 
 
 def table_csv(
@@ -49,12 +48,7 @@ def table_csv(
     for source, values in answers.items():
         if source not in variants:
             rows.append({"model": source, "kind": "language model", **_prefixed(values)})
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def _differences(differences: Differences) -> dict[str, object]:

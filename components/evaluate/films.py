@@ -87,7 +87,7 @@ class Film:
     title: str
 
 
-def choose(clips: Sequence[Row], params: EvaluateParams) -> list[tuple[str, str]]:
+def choose_films(clips: Sequence[Row], params: EvaluateParams) -> list[tuple[str, str]]:
     """Choose clips by their corrected scores: (video, "worst 1" | "best 1" | "random"), none twice.
 
     Clips without a score in FSLA do not take part; equal scores go by HOTA, then by name.

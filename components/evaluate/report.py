@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.metrics.accumulate import HEADLINES, Row, Value
+from components.core.metrics.accumulate import HEADLINES, Row
 from components.core.metrics.failures import tables as failure_tables
 from components.core.metrics.failures.frame_causes import CAUSES, SOURCES
 from components.core.metrics.failures.rows import NOTHING
@@ -12,15 +12,15 @@ from components.core.metrics.failures.tally import FailureScores
 from components.core.metrics.failures.video import SIZES
 from components.core.metrics.failures.words import findings
 from components.core.metrics.score import ProtocolScores, Scores
+from components.core.reports.charts import line_chart
+from components.core.reports.page import DASH, render_page
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
-from components.evaluate import tables
 from components.evaluate.params import EvaluateParams
+from components.evaluate.tables import curves
 
-_COLOURS = ("#2563eb", "#db2777", "#059669", "#d97706")
 # of the outcomes of a frame: right, then the causes (Okabe and Ito's, told apart by everybody)
 _OUTCOME_COLOURS = ("#009e73", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#0072b2", "#8a8f98")
-_PLOT_WIDTH, _PLOT_HEIGHT = 300.0, 180.0
 _RUNS_SHOWN = 12  # of false and of missed sounds
 _SWITCHES_SHOWN = 100
 _MEANINGS = {
@@ -44,15 +44,6 @@ _MEANINGS = {
     "FSLAs": "frames with one source",
     "FSLAm": "frames with more sources",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """One protocol's curves as SVG polylines: (name, colour, points) each."""
-
-    title: str
-    x_name: str
-    lines: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,29 +90,24 @@ def write_report(
     Raises:
         AvisError: the scores have no failures.
     """
-    import jinja2
-
     failures = scores.failures
     if failures is None:
         raise AvisError("a report needs what goes wrong")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["number"] = _number
-    environment.filters["percent"] = _percent
-    environment.filters["short"] = _short
-    template = environment.from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
     corrected, official = scores.protocols["corrected"], scores.protocols["official"]
-    made = {name: _of_shown(rows, failures) for name, rows in failure_tables.tables(failures).items()}
-    clips = _clips(corrected, made["per_clip_failures"])
-    page = template.render(
+    tables = {name: _of_shown(rows, failures) for name, rows in failure_tables.tables(failures).items()}
+    clips = _clips(corrected, tables["per_clip_failures"])
+    page = render_page(
+        "evaluate/report.html",
         title=title,
         headlines=[
             (name, corrected.values[name], intervals.get(name), official.values[name]) for name in HEADLINES
         ],
-        protocols=list(scores.protocols),
-        values={name: part.values for name, part in scores.protocols.items()},
-        meanings=_MEANINGS,
-        plots={name: _plots(part) for name, part in scores.protocols.items()},
-        plot_size=(_PLOT_WIDTH, _PLOT_HEIGHT),
+        meanings=[
+            {"name": name, "meaning": meaning}
+            | {protocol: part.values[name] for protocol, part in scores.protocols.items()}
+            for name, meaning in _MEANINGS.items()
+        ],
+        charts={str(name): _charts(str(name), part) for name, part in scores.protocols.items()},
         findings=findings(failures),
         totals={name: failure_tables.totals(part) for name, part in failures.selections()},
         shown=failures.shown_name,
@@ -130,12 +116,15 @@ def write_report(
         everything_shown=_same_masks(failures),
         outcomes=list(zip(("right", *CAUSES), _OUTCOME_COLOURS, strict=True)),
         stacks=_stacks(failures),
-        tables=made,
-        sizes=_sizes(made["per_size"], scores),
+        tables=tables,
+        false_sounds=_runs(tables["false_sounds"]),
+        missed_sounds=_runs(tables["missed_sounds"]),
+        sizes=_sizes(tables["per_size"], scores),
         confusion=_confusion(failures),
-        categories={name: _with_tracks(part.categories) for name, part in scores.protocols.items()},
-        category_failures={row["category"]: row for row in made["per_category_failures"]},
-        runs_shown=_RUNS_SHOWN,
+        categories={
+            "corrected": _categories(corrected, tables["per_category_failures"]),
+            "official": _worst_first(official.categories),
+        },
         switches_shown=_SWITCHES_SHOWN,
         clips=clips,
         films=_films(films, clips),
@@ -182,10 +171,39 @@ def _stacks(failures: FailureScores) -> list[Stack]:
 
 
 def _sizes(rows: Sequence[Row], scores: Scores) -> list[Row]:
+    ranges = ("(below 128² px)", "(to 256² px)", "(above)")
     return [
-        {**row} | {protocol: part.values[f"AP_{size}"] for protocol, part in scores.protocols.items()}
-        for size, row in zip(SIZES, rows, strict=True)
+        {**row, "size_of": f"{size} {pixels}"}
+        | {protocol: part.values[f"AP_{size}"] for protocol, part in scores.protocols.items()}
+        for size, pixels, row in zip(SIZES, ranges, rows, strict=True)
     ]
+
+
+def _categories(corrected: ProtocolScores, found: Sequence[Row]) -> list[Row]:
+    """Put a category's scores and failures together."""
+    by_name = {row["category"]: row for row in found}
+    rows: list[Row] = []
+    for row in _worst_first(corrected.categories):
+        failed = by_name[row["category"]]
+        others = f"{failed['taken_for']} ({failed['taken_for_masks']})" if failed["taken_for"] else ""
+        missed = _order(failed["missed_masks"]) + _order(failed["poor_masks"])
+        rows.append({**failed, **row, "confused_with": others, "missed_or_poor": int(missed)})
+    return rows
+
+
+def _worst_first(rows: Sequence[Row]) -> list[Row]:
+    """Return the categories that have ground truth by their AP."""
+    return sorted((row for row in rows if row["AP"] is not None), key=lambda row: _order(row["AP"]))
+
+
+def _runs(rows: Sequence[Row]) -> list[Row]:
+    """Return the longest runs of false or missed sounds, each with its first and last frame."""
+    shown: list[Row] = []
+    for row in rows[:_RUNS_SHOWN]:
+        first, frames = int(_order(row["first_frame"])), int(_order(row["frames"]))
+        last = f"{DASH}{first + frames - 1}" if frames > 1 else ""
+        shown.append({**row, "from_to": f"{first}{last}"})
+    return shown
 
 
 def _confusion(failures: FailureScores) -> dict[str, object]:
@@ -206,25 +224,18 @@ def _confusion(failures: FailureScores) -> dict[str, object]:
     return {"names": [names[place] for place in kept], "rows": rows}
 
 
-def _plots(part: ProtocolScores) -> list[Plot]:
-    plots = []
-    for curve in tables.curves(part.added):
-        low, high = curve.x[0], curve.x[-1]
-        lines = []
-        for place, (name, values) in enumerate(curve.y.items()):
-            points = " ".join(
-                f"{(x - low) / (high - low) * _PLOT_WIDTH:.1f},{(1 - y / 100) * _PLOT_HEIGHT:.1f}"
-                for x, y in zip(curve.x, values, strict=True)
-            )
-            lines.append((name, _COLOURS[place % len(_COLOURS)], points))
-        axis = f"{curve.x_name}, {low:g} to {high:g}"
-        plots.append(Plot(curve.title, axis, lines))
-    return plots
-
-
-def _with_tracks(rows: Sequence[Row]) -> list[Row]:
-    """Return the categories that have ground truth, worst first."""
-    return sorted((row for row in rows if row["AP"] is not None), key=lambda row: _order(row["AP"]))
+def _charts(protocol: str, part: ProtocolScores) -> dict[str, str]:
+    """Draw a protocol's curves, each by its title."""
+    return {
+        curve.title: line_chart(
+            {name: (curve.x, values) for name, values in curve.y.items()},
+            title=f"{protocol}: {curve.title}",
+            x_label=f"{curve.x_name}, {curve.x[0]:g} to {curve.x[-1]:g}",
+            percent=True,
+            size_in=(4.6, 3.0),
+        )
+        for curve in curves(part.added)
+    }
 
 
 def _films(films: Sequence[tuple[str, str]], clips: Sequence[Row]) -> list[dict[str, object]]:
@@ -234,20 +245,3 @@ def _films(films: Sequence[tuple[str, str]], clips: Sequence[Row]) -> list[dict[
 
 def _order(value: object) -> float:
     return float(value) if isinstance(value, int | float) else -1.0
-
-
-def _number(value: object) -> str:
-    """Format a score in percent; a dash where there is nothing to score."""
-    if not isinstance(value, int | float):
-        return "\N{EN DASH}"
-    return "no tracks" if value == -100 else f"{value:.2f}"
-
-
-def _short(count: int) -> str:
-    """Format a count for a small cell."""
-    return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
-
-
-def _percent(value: Value) -> str:
-    """Format a share in percent."""
-    return "\N{EN DASH}" if value is None else f"{value:.1f} %"

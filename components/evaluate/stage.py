@@ -1,25 +1,36 @@
-"""The evaluate stage: scores one variant's predictions on the test clips in both protocols."""
+"""The evaluate stage: scores one variant's predictions on the test clips in both protocols.
+
+From top to bottom: read and score (core/metrics/score.py), how sure that is, numbers, tables, films and the
+page that explains them, then the variant's run in MLflow.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.core.metrics.accumulate import NO_TRACKS
-from components.core.metrics.bootstrap import confidence_intervals
-from components.core.metrics.failures.tables import totals
+from components.core.metrics.accumulate import NO_TRACKS, Value
+from components.core.metrics.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
+from components.core.metrics.counts_file import write_counts
+from components.core.metrics.failures import tables as failure_tables
 from components.core.metrics.failures.tally import FailureScores
-from components.core.metrics.score import Scores, score_indexed
+from components.core.metrics.score import Scores, rounded, score_indexed
 from components.core.records.annotations import read_annotations
 from components.core.records.checked_results import index_results
 from components.core.run.errors import AvisError
+from components.core.run.files import replace_folder, write_json, write_text
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.tracking.run import continue_run
-from components.evaluate.films import FilmSource, pipeline_media
-from components.evaluate.output import COUNTS, FILES, FOLDERS, Metrics, write_evaluation
+from components.evaluate import tables
+from components.evaluate.films import FilmSource, choose_films, pipeline_media, write_films
 from components.evaluate.params import EvaluateParams
+from components.evaluate.report import write_report
 from components.evaluate.stills import write_stills
 
+Metrics = dict[str, dict[str, Value]]
+_FILES = ("report.html", "failures.json", "per_category.csv", "per_clip.csv", "intervals.json")
+_COUNTS = "counts.safetensors"
+_FOLDERS = ("failures", "plots", "overlays")
 _HEADLINES = ("mAP", "HOTA", "FSLA")
 
 
@@ -71,6 +82,81 @@ def evaluate(
     return scores
 
 
+def write_evaluation(
+    folder: Path,
+    scores: Scores,
+    intervals: Mapping[str, dict[str, tuple[float, float]]],
+    *,
+    title: str,
+    params: EvaluateParams,
+    engine: EngineParams,
+    source: FilmSource | None = None,
+) -> Metrics:
+    """Write numbers (metrics, intervals, failures as JSON; counts), tables, plots, films and report.html.
+
+    Args:
+        folder: made if missing; what an earlier call wrote there is replaced.
+        scores: of both protocols, with failures.
+        intervals: 95 % intervals of the headline numbers, by protocol.
+        title: what was scored, the page's heading.
+        params: what the page shows.
+        engine: how films are spread.
+        source: what films are made of; None makes none, and the page says so.
+
+    Returns:
+        the numbers of metrics.json by protocol.
+
+    Raises:
+        AvisError: the scores lack a protocol or their failures.
+    """
+    if scores.failures is None or set(scores.protocols) != {"corrected", "official"}:
+        raise AvisError("a report needs both protocols and what goes wrong")
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = {str(protocol): rounded(part.values) for protocol, part in scores.protocols.items()}
+    write_json(folder / "metrics.json", metrics)
+    write_json(
+        folder / "intervals.json",
+        {
+            **{protocol: rounded_intervals(found) for protocol, found in intervals.items()},
+            "level_percent": LEVEL_PERCENT,
+            "resamples": params.resamples,
+        },
+    )
+    corrected = scores.protocols["corrected"]
+    write_counts(
+        folder / _COUNTS,
+        {protocol: part.counts for protocol, part in scores.protocols.items()},
+        videos=[str(row["video"]) for row in corrected.clips],
+        categories=[str(row["category"]) for row in corrected.categories],
+    )
+    write_json(folder / "failures.json", failure_tables.document(scores.failures))
+    write_text(folder / "per_category.csv", tables.category_csv(scores))
+    write_text(folder / "per_clip.csv", tables.clip_csv(scores))
+    with replace_folder(folder / "failures") as part:
+        for name, text in tables.failure_csvs(scores.failures).items():
+            write_text(part / name, text)
+    with replace_folder(folder / "plots") as part:
+        for name, text in tables.plot_csvs(scores).items():
+            write_text(part / name, text)
+    chosen, missing = [], ["the clips' pictures were not given"]
+    with replace_folder(folder / "overlays") as overlays:
+        if source is not None:
+            chosen = choose_films(corrected.clips, params)
+            missing = write_films(overlays, chosen, source, params=params, engine=engine)
+    shown = [(name, reason) for name, reason in chosen if (folder / "overlays" / f"{name}.mp4").is_file()]
+    write_report(
+        folder / "report.html",
+        title=title,
+        scores=scores,
+        intervals=intervals.get("corrected", {}),
+        films=shown,
+        missing=missing,
+        silent=source is not None and source.media.sounds is None,
+        params=params,
+    )
+    return metrics
+
+
 def _log(
     variant: str,
     folder: Path,
@@ -85,7 +171,7 @@ def _log(
         run.dataset("test", paths.annotations / "test.json", "evaluation")
         named = dict(metrics)
         if failures is not None:
-            named["corrected/failures"] = totals(failures.shown)
+            named["corrected/failures"] = failure_tables.totals(failures.shown)
         run.metrics(
             {
                 f"{part}/{name}": float(value)
@@ -94,9 +180,9 @@ def _log(
                 if value is not None and value != NO_TRACKS  # in a plot it would press all others together
             }
         )
-        for name in (*FILES, COUNTS):
+        for name in (*_FILES, _COUNTS):
             run.artifact(folder / name, "evaluation")
-        for name in FOLDERS:
+        for name in _FOLDERS:
             run.artifact(folder / name, f"evaluation/{name}")
         for name, picture in stills.items():
             run.image(f"clips/{name}", picture)

@@ -1,15 +1,14 @@
 """Pictures for the report: frames with their masks, and time lines of sound and labels."""
 
-import base64
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
+from components.core.reports.pictures import Picture, jpeg_uri, read_picture
+from components.core.reports.timeline import Span, outline, spans
 from components.qa.checked_clip import SAMPLE_RATE_HZ, Clip, Crop
-from components.qa.checks import runs
 from components.qa.findings import Finding
 from components.qa.label_files import ClipItem
 
@@ -24,9 +23,7 @@ _WIDTH_PX = 288
 _JPEG_QUALITY = 72
 _AROUND = 4  # frames shown on either side of a finding in the time line
 _PREVIEW_FRAMES = 6
-_BINS = 200  # columns of a waveform
-_WAVE_HEIGHT, _ROW_HEIGHT = 44, 12
-_WIDE, _NARROW = 960, 440  # of a time line, in pixels of the page
+_TICKS = 16  # frames numbered below a time line
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,35 @@ class Still:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """The frames on which a track is labelled."""
+
+    title: str
+    colour: str
+    spans: list[Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The sound of `length` frames from `first` on, a lane for each track, and numbered frames.
+
+    marked: the frames [start, end) that a finding is about.
+    """
+
+    first: int
+    length: int
+    outline: str
+    lanes: list[Lane]
+    ticks: list[tuple[float, int]]
+    marked: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Frames and the time line of one finding, or of one clip."""
 
     stills: list[Still]
-    timeline: Markup
+    timeline: Timeline
 
 
 @dataclass(slots=True)
@@ -66,40 +87,33 @@ def _draw_finding(clip: Clip, finding: Finding) -> Drawing:
     if finding.frame is None:
         track = next((track for track in clip.tracks if track.id == finding.track), None)
         labelled = track.present if track else np.flatnonzero(clip.labelled).tolist()
-        frames, first, last = (
-            [labelled[len(labelled) // 2] if labelled else clip.length // 2],
-            0,
-            clip.length - 1,
-        )
-        marked = None
+        frames = [labelled[len(labelled) // 2] if labelled else clip.length // 2]
+        line = timeline(clip, 0, clip.length - 1, focus=finding.track)
     else:
         end = finding.frame if finding.last_frame is None else finding.last_frame
         frames = [k for k in (finding.frame - 1, finding.frame, finding.frame + 1) if 0 <= k < clip.length]
         first, last = max(0, finding.frame - _AROUND), min(clip.length - 1, end + _AROUND)
-        marked = finding.frame, end
+        line = timeline(clip, first, last, marked=(finding.frame, end), focus=finding.track)
     stills = [
         Still(k, jpeg, focus=k == finding.frame)
         for k in frames
         if (jpeg := _still(clip, k, focus=finding.track, tracks=finding.track is not None)) is not None
     ]
-    return Drawing(stills, timeline(clip, first, last, marked=marked, focus=finding.track))
+    return Drawing(stills, line)
 
 
 def _draw_preview(clip: Clip) -> Drawing:
     count = min(_PREVIEW_FRAMES, clip.length)
     frames = sorted({round((n + 0.5) * clip.length / count - 0.5) for n in range(count)})
     stills = [Still(k, jpeg) for k in frames if (jpeg := _still(clip, k)) is not None]
-    return Drawing(stills, timeline(clip, 0, clip.length - 1, width=_NARROW))
+    return Drawing(stills, timeline(clip, 0, clip.length - 1))
 
 
 def _still(clip: Clip, k: int, *, focus: int | None = None, tracks: bool = False) -> str | None:
     """Frame k as a JPEG data URI with its masks: in the tracks' colours, or (`tracks`) one in the focus."""
-    path = clip.frame_path(k)
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if path.is_file() else None
+    picture = read_picture(clip.frame_path(k), width_px=_WIDTH_PX)
     if picture is None:
         return None
-    height = max(1, round(picture.shape[0] * _WIDTH_PX / picture.shape[1]))
-    picture = cv2.resize(picture, (_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
     for number, track in enumerate(clip.tracks):
         crop = track.crops[k]
         if crop is None:
@@ -109,8 +123,7 @@ def _still(clip: Clip, k: int, *, focus: int | None = None, tracks: bool = False
         else:
             colour, strong = TRACK_COLOURS[number % len(TRACK_COLOURS)], True
         _draw_mask(picture, _whole(crop, clip), colour, strong=strong)
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    return jpeg_uri(picture, quality=_JPEG_QUALITY)
 
 
 def _whole(crop: Crop, clip: Clip) -> NDArray[np.uint8]:
@@ -120,7 +133,7 @@ def _whole(crop: Crop, clip: Clip) -> NDArray[np.uint8]:
 
 
 def _draw_mask(
-    picture: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int], *, strong: bool
+    picture: Picture, mask: NDArray[np.uint8], colour: tuple[int, int, int], *, strong: bool
 ) -> None:
     """Draws into picture [h, w, 3]; mask [H, W] is brought to its size."""
     small = cv2.resize(
@@ -136,56 +149,37 @@ def _draw_mask(
 
 
 def timeline(
-    clip: Clip,
-    first: int,
-    last: int,
-    *,
-    marked: tuple[int, int] | None = None,
-    focus: int | None = None,
-    width: int = _WIDE,
-) -> Markup:
-    """An SVG of frames `first` to `last`: the waveform, and for each track a bar where it is labelled."""
-    count = last - first + 1
-    step = width / count
-    rows = [(number, track) for number, track in enumerate(clip.tracks) if track.present]
-    height = _WAVE_HEIGHT + _ROW_HEIGHT * len(rows) + 14
-    parts = [f'<svg class="line" viewBox="0 0 {width} {height}" role="img" aria-label="sound and labels">']
-    if marked:
-        begin, end = (marked[0] - first) * step, (min(marked[1], last) + 1 - first) * step
-        parts.append(_rectangle(begin, 0, end, height - 14, 'class="mark"'))
-    parts.append(f'<path class="wave" d="{_wave(clip, first, last, width)}"/>')
-    for row, (number, track) in enumerate(rows):
-        y = _WAVE_HEIGHT + row * _ROW_HEIGHT + 2
+    clip: Clip, first: int, last: int, *, marked: tuple[int, int] | None = None, focus: int | None = None
+) -> Timeline:
+    """Frames `first` to `last`: the sound, and for each track where it is labelled.
+
+    Args:
+        marked: first and last frame that a finding is about.
+        focus: the track that it is about; the others are drawn in grey.
+    """
+    length = last - first + 1
+    lanes = []
+    for number, track in enumerate(clip.tracks):
+        if not track.present:
+            continue
         colour = TRACK_COLOURS[number % len(TRACK_COLOURS)]
         if focus is not None:
             colour = _FOCUS if track.id == focus else _UNFOCUSED
-        title = Markup("<title>track {}, {}</title>").format(track.id, track.category or "?")
-        parts.append(f'<g fill="rgb{colour}">{title}')
-        for begin, end in runs(k - first for k in track.present if first <= k <= last):
-            parts.append(_rectangle(begin * step, y, (end + 1) * step, y + _ROW_HEIGHT - 4, 'rx="2"'))
-        parts.append("</g>")
-    for k in range(first, last + 1, max(1, round(count / 16))):
-        parts.append(f'<text x="{(k - first + 0.5) * step:.1f}" y="{height - 2}">{k}</text>')
-    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers of ours; titles are escaped
-
-
-def _rectangle(left: float, top: float, right: float, bottom: float, attributes: str) -> str:
-    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}"'
-    return f'<rect x="{left:.1f}" y="{top:.1f}" {size} {attributes}/>'
-
-
-def _wave(clip: Clip, first: int, last: int, width: int) -> str:
-    """The sound's envelope as an SVG path."""
-    start = round(first * SAMPLE_RATE_HZ / clip.frame_rate_hz)
-    end = round((last + 1) * SAMPLE_RATE_HZ / clip.frame_rate_hz)
+        present = set(track.present)
+        lanes.append(
+            Lane(
+                f"track {track.id}, {track.category or '?'}",
+                f"rgb{colour}",
+                spans((k in present for k in range(first, last + 1)), first),
+            )
+        )
+    start, end = (round(k * SAMPLE_RATE_HZ / clip.frame_rate_hz) for k in (first, last + 1))
     sound = clip.sound[start:end] if clip.sound is not None else np.zeros(0, dtype=np.int16)
-    if len(sound) < _BINS:
-        return f"M0 {_WAVE_HEIGHT / 2}H{width}"
-    usable = len(sound) // _BINS * _BINS
-    peaks = np.abs(sound[:usable].astype(np.float64)).reshape(_BINS, -1).max(axis=1) / 32768
-    half = _WAVE_HEIGHT / 2
-    columns = [(n + 0.5) * width / _BINS for n in range(_BINS)]
-    heights = np.maximum(0.4, np.sqrt(peaks) * (half - 2)).tolist()  # the root: quiet sounds show too
-    upper = " ".join(f"{x:.1f},{half - h:.1f}" for x, h in zip(columns, heights, strict=True))
-    lower = " ".join(f"{x:.1f},{half + h:.1f}" for x, h in zip(columns[::-1], heights[::-1], strict=True))
-    return f"M{upper} {lower}Z"
+    return Timeline(
+        first,
+        length,
+        outline(sound),
+        lanes,
+        [(k + 0.5, k) for k in range(first, last + 1, max(1, round(length / _TICKS)))],
+        None if marked is None else Span(marked[0], min(marked[1], last) + 1),
+    )

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from components.core.records.annotations import SPLITS
+from components.core.reports.page import render_page
 from components.core.run.engine import run_items
 from components.core.run.files import write_text
 from components.core.run.params import EngineParams
@@ -33,21 +34,16 @@ def write_report(
     engine: EngineParams,
 ) -> None:
     """Write data/qa/report.html."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     clips = {
         (clip.split, clip.name): clip for document in dataset.documents.values() for clip in document.clips
     }
     shown = _choose(findings, params.findings_shown)
     previews = _choose_previews(dataset, findings, params.previews)
     drawings, preview_drawings = _draw(clips, dict(shown), previews, params, engine)
-    environment = Environment(
-        loader=PackageLoader("components.qa", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     open_findings = [finding for finding in findings if not finding.waived]
     facts = {(clip.split, clip.name): clip for clip in dataset.clips}
-    page = environment.get_template("report.html").render(
+    page = render_page(
+        "qa/report.html",
         metrics=metrics,
         splits=SPLITS,
         severities=SEVERITIES,

@@ -18,8 +18,8 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import EngineParams, read_block
 from components.evaluate.films import FilmSource, find_media
-from components.evaluate.output import write_evaluation
 from components.evaluate.params import EvaluateParams
+from components.evaluate.stage import write_evaluation
 
 _LEFT_OUT_SHOWN = 10
 

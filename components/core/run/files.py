@@ -125,11 +125,16 @@ def write_text(path: Path, value: str) -> None:
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write a table; a column that a row lacks, or has None for, is an empty cell."""
+    write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return what `write_csv` writes."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*columns], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def write_json(path: Path, value: object) -> None:

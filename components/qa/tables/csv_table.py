@@ -3,24 +3,20 @@
 import csv
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import write_csv
 
 R = TypeVar("R")
 
 
 def write_table(path: Path, kind: type[Any], records: Iterable[Any]) -> None:
     """Write records of a dataclass, a column per field; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(kind)])
-    for record in records:
-        writer.writerow(["" if value is None else value for value in astuple(record)])
-    write_text(path, text.getvalue())
+    columns = [field.name for field in fields(kind)]
+    write_csv(path, columns, map(asdict, records))
 
 
 def read_table(

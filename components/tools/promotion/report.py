@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from components.core.metrics.accumulate import HEADLINES
+from components.core.reports.page import DASH, render_page
 from components.core.run.files import write_json, write_text
 from components.tools.promotion.decision import CATEGORY_METRIC, Decision
 from components.tools.promotion.params import PromotionParams
@@ -57,16 +56,12 @@ def write_report(
         "champion": None if champion is None else {"version": champion.version, **champion.facts},
     }
     write_json(folder / DOCUMENT, document)
-    pages = Environment(
-        loader=PackageLoader("components.tools.promotion", "."), autoescape=True, undefined=StrictUndefined
-    )
-    pages.filters["points"] = _points
     shown = sorted({*decision.clips[:_CLIPS_SHOWN], *decision.clips[::-1][:_CLIPS_SHOWN]}, key=_by_change)
     changed = [] if champion is None else _changed(champion.parameters, challenger.parameters)
-    names = list(challenger.facts) + [
-        name for name in (champion.facts if champion else {}) if name not in challenger.facts
-    ]
-    page = pages.get_template("report.html").render(
+    champion_facts: Mapping[str, str] = {} if champion is None else champion.facts
+    names = dict.fromkeys([*challenger.facts, *champion_facts])
+    page = render_page(
+        "tools/promotion/report.html",
         decision=decision,
         params=params,
         challenger=challenger,
@@ -77,7 +72,7 @@ def write_report(
         shown_clips=[pair for pair in shown if pair.change],
         clip_metric=params.metric if params.metric != "mAP" else "FSLA",
         categories=[pair for pair in decision.categories if pair.change is not None],
-        facts=names,
+        facts=[(name, champion_facts.get(name, DASH), challenger.facts.get(name, DASH)) for name in names],
         parameters=changed,
     )
     write_text(folder / PAGE, page)
@@ -93,9 +88,3 @@ def _changed(champion: Mapping[str, str], challenger: Mapping[str, str]) -> list
 def _by_change(pair: object) -> float:
     change = getattr(pair, "change", None)
     return 0.0 if change is None else float(change)
-
-
-def _points(value: float | None, signed: bool = False) -> str:
-    if value is None:
-        return "-"
-    return f"{value:+.2f}" if signed else f"{value:.2f}"

@@ -34,9 +34,8 @@ from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.tracking.run import send_pending
 from components.evaluate.films import FilmSource, find_media
-from components.evaluate.output import write_evaluation
 from components.evaluate.params import EvaluateParams
-from components.evaluate.stage import evaluate
+from components.evaluate.stage import evaluate, write_evaluation
 
 ROOT = Path(__file__).parents[3]
 HEIGHT, WIDTH, SECONDS = 90, 160, 3
