@@ -164,7 +164,7 @@ class S3Store:
     def _upload(self, file: Path, key: str, metadata: dict[str, str]) -> None:
         """Send a file with its hash; the server refuses what does not arrive as it is."""
         client, extra = _client(), {_SHA256: sha256_file(file), **metadata}
-        if file.stat().st_size <= _PART_BYTES:
+        if file.stat().st_size <= _PART_BYTES:  # frames: `upload_file` would start a pool of threads for each
             with file.open("rb") as body:
                 client.put_object(
                     Bucket=self.bucket, Key=key, Body=body, Metadata=extra, ChecksumAlgorithm="SHA256"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from components.core.run.errors import AvisError
@@ -18,6 +18,7 @@ _LOCKED_S = 60.0  # how long other writers of an sqlite file are waited for
 METRICS_A_REQUEST, _PARAMS, _TAGS = 1000, 100, 100
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
 _TRANSIENT_CLIENT_ERRORS = {401, 403, 408, 429}  # the user or time can mend these: keep and try again
+_Entity = TypeVar("_Entity")
 
 
 class Away(Exception):  # noqa: N818
@@ -179,8 +180,8 @@ class StoredRun:
             for operation in group
             for key, value in operation["values"].items()
         ]
-        for begin in range(0, len(metrics), METRICS_A_REQUEST):
-            self.store.client.log_batch(self.run_id, metrics=metrics[begin : begin + METRICS_A_REQUEST])
+        for some in _groups(metrics, METRICS_A_REQUEST):
+            self.store.client.log_batch(self.run_id, metrics=some)
 
     def _send_params(self, operation: Operation) -> None:
         from mlflow.entities import Param
@@ -188,8 +189,8 @@ class StoredRun:
         known = self.store.client.get_run(self.run_id).data.params
         values = {key: str(value)[:_PARAM_CHARACTERS] for key, value in operation["values"].items()}
         new = [Param(key, value) for key, value in values.items() if key not in known]
-        for begin in range(0, len(new), _PARAMS):
-            self.store.client.log_batch(self.run_id, params=new[begin : begin + _PARAMS])
+        for some in _groups(new, _PARAMS):
+            self.store.client.log_batch(self.run_id, params=some)
         # A parameter of a run is for ever; a stage repeated with another value says so in a tag.
         changed = {f"changed.{key}": value for key, value in values.items() if known.get(key, value) != value}
         self._send_tags({"values": changed})
@@ -198,8 +199,8 @@ class StoredRun:
         from mlflow.entities import RunTag
 
         tags = [RunTag(key, value[:_TAG_CHARACTERS]) for key, value in operation["values"].items()]
-        for begin in range(0, len(tags), _TAGS):
-            self.store.client.log_batch(self.run_id, tags=tags[begin : begin + _TAGS])
+        for some in _groups(tags, _TAGS):
+            self.store.client.log_batch(self.run_id, tags=some)
 
     def _send_artifact(self, operation: Operation) -> None:
         kept = self._artifacts / str(operation["number"])
@@ -219,10 +220,12 @@ class StoredRun:
 
     def _send_dataset(self, operation: Operation) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-        # What MLflow makes of a MetaDataset; made directly, since DVC is none of its kinds of sources.
+        # By the client's own entities: `mlflow.log_input` takes only kinds of sources that are registered
+        # with MLflow, and DVC is none. 36 characters are the column's width in its database.
         dataset = Dataset(operation["name"], operation["digest"][:36], "dvc", json.dumps(operation["source"]))
-        tag = InputTag("mlflow.data.context", operation["context"])
+        tag = InputTag(MLFLOW_DATASET_CONTEXT, operation["context"])
         self.store.client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
 
     def _send_model(self, operation: Operation) -> None:
@@ -254,6 +257,21 @@ class StoredRun:
         if self._start["owned"]:
             with self.store.errors():
                 self.store.client.set_terminated(self.run_id, status, end_ms)
+
+
+def _groups(entities: list[_Entity], limit: int) -> Iterator[list[_Entity]]:
+    return (entities[begin : begin + limit] for begin in range(0, len(entities), limit))
+
+
+def pages(search: Any, **arguments: Any) -> Iterator[Any]:
+    """All that a search of MLflow's client finds, page after page."""
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _environment() -> str:

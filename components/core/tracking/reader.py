@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.tracking.address import NO_TRACKING, tracking_params, without_password
-from components.core.tracking.mlflow_store import Away, Store
+from components.core.tracking.mlflow_store import Away, Store, pages
 from components.core.tracking.run import read_run_id
 from components.core.tracking.spool import warn
 
@@ -92,17 +93,14 @@ class TrackedRuns:
         with self._errors(), self._store.errors():
             known = {name: client.get_experiment_by_name(name) for name in experiments}
             names = {found.experiment_id: name for name, found in known.items() if found is not None}
-            runs: list[Any] = []
-            token = None
-            while names and (token or not runs) and (limit is None or len(runs) < limit):
-                wanted = _PAGE if limit is None else min(_PAGE, limit - len(runs))
-                page = client.search_runs(
-                    list(names), where, max_results=wanted, order_by=list(order), page_token=token
-                )
-                runs += page
-                token = page.token
-                if not token:
-                    break
+            found = pages(
+                client.search_runs,
+                experiment_ids=list(names),
+                filter_string=where,
+                max_results=min(_PAGE, limit or _PAGE),
+                order_by=list(order),
+            )
+            runs: list[Any] = list(islice(found, limit)) if names else []
             models = self._models() if runs else {}
         return [_record(run, names[run.info.experiment_id], models) for run in runs]
 
@@ -198,12 +196,12 @@ class TrackedRuns:
         assert self._store is not None  # noqa: S101 (the callers have asked)
         found: dict[str, list[str]] = {}
         client = self._store.client
-        for model in _pages(client.search_registered_models):
+        for model in pages(client.search_registered_models):
             aliases: dict[str, list[str]] = {}
             for alias, version in dict(model.aliases).items():
                 aliases.setdefault(str(version), []).append(alias)
             name = model.name.replace("'", "\\'")
-            for version in _pages(client.search_model_versions, filter_string=f"name = '{name}'"):
+            for version in pages(client.search_model_versions, filter_string=f"name = '{name}'"):
                 labels = [f"{model.name}@{alias}" for alias in sorted(aliases.get(str(version.version), []))]
                 found.setdefault(str(version.run_id), []).extend(
                     [*labels, f"{model.name} version {version.version}"]
@@ -228,16 +226,6 @@ class TrackedRuns:
                 where=self._shown,
                 fix="Its search language: https://mlflow.org/docs/latest/search-runs",
             ) from None
-
-
-def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(page_token=token, **arguments)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _record(run: Any, experiment: str, models: Mapping[str, Sequence[str]]) -> RunRecord:

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.core.run.errors import AvisError
 from components.core.tracking.address import NO_TRACKING
-from components.core.tracking.mlflow_store import Away, Store
+from components.core.tracking.mlflow_store import Away, Store, pages
 
 _REASON_CHARACTERS = 150  # the libraries below tell their whole story in one line
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -83,12 +83,7 @@ class Registry:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return []
                 raise
-            found: list[Any] = []
-            token = None
-            while token is None or token:
-                page = client.search_model_versions(f"name = '{self.model}'", page_token=token)
-                found += page
-                token = page.token or ""
+            found = list(pages(client.search_model_versions, filter_string=f"name = '{self.model}'"))
             names: dict[int, list[str]] = {}
             for alias, number in aliases.items():
                 names.setdefault(int(number), []).append(alias)

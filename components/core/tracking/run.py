@@ -41,7 +41,7 @@ from components.core.tracking.spool import (
 
 FLOW_RUN, TRIGGER = "AVIS_FLOW_RUN", "AVIS_TRIGGER"  # environment variables that a flow sets for its stages
 _LAST_SENDING_S = 120.0  # a stage that is done waits at most this long for its sender
-_RUN_ID_S = 60.0
+_RUN_ID_S = 60.0  # the sender first imports MLflow; after this a stage goes on with the stand-in
 _POLL_S = 0.05
 _NAME_CHARACTERS = re.compile(r"[^\w\-. :/]")  # all that MLflow allows in names
 _In = TypeVar("_In")
@@ -301,7 +301,8 @@ class _SpooledRun(Run):
         while not done():
             if self._session.away() is not None or time.monotonic() > deadline:
                 return False
-            if self._sender.poll() is not None and not _is_served(self._folder, self._uri):
+            served = is_locked(sender_lock(self._folder, self._uri))
+            if self._sender.poll() is not None and not served:
                 starts += 1  # the sender of an earlier stage ended just when ours began, or it was killed
                 if starts > 3:
                     return False
@@ -345,7 +346,7 @@ def send_pending(paths: Paths | None = None, *, uri: str | None = None) -> int:
         sender = _start_sender(folder, uri)
         deadline = time.monotonic() + _LAST_SENDING_S
         while left_behind(folder) and time.monotonic() < deadline:
-            if sender.poll() is not None and not _is_served(folder, uri):
+            if sender.poll() is not None and not is_locked(sender_lock(folder, uri)):
                 break
             time.sleep(_POLL_S)
     return len(left_behind(folder))
@@ -365,7 +366,3 @@ def _start_sender(folder: Path, uri: str) -> "subprocess.Popen[bytes]":
             stderr=log,
             start_new_session=True,  # Ctrl-C is for the stage, which says how the run ended
         )
-
-
-def _is_served(folder: Path, uri: str) -> bool:
-    return is_locked(sender_lock(folder, uri))
