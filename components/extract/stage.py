@@ -19,7 +19,7 @@ from components.core.clips.index import (
 from components.core.raw.index import RawEntry, Status, read_raw_index
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
-from components.core.run.files import remove_leftovers
+from components.core.run.files import remove, remove_leftovers
 from components.core.run.journal import Journal
 from components.core.run.output_folder import alone_in, refuse_foreign_files
 from components.core.run.params import EngineParams, read_block
@@ -280,15 +280,6 @@ def _prune(media: Path, store: Store, wanted: set[str]) -> None:
             ending = _FOLDERS[path.name]
             for item in path.iterdir():
                 if not item.name.endswith(ending) or item.name.removesuffix(ending) not in wanted:
-                    _remove(item)
+                    remove(item)
         elif path.name not in (INDEX, _JOURNAL):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        import shutil
-
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+            remove(path)

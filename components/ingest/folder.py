@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from components.core.raw.index import RawEntry, raw_table, read_raw_table
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
+from components.core.run.files import remove
 from components.core.run.journal import read_journal
 from components.core.storage.base import Store
 
@@ -83,7 +83,7 @@ def bring_along(raw: Path, store: Store, known: pyarrow.Table) -> None:
     with progress_bar(len(here), "move to the store") as bar:
         for name in here:
             store.put(raw, name)
-            _remove(raw / name)
+            remove(raw / name)
             bar.update()
 
 
@@ -110,19 +110,12 @@ def prune(
         if name == PARTS:
             _prune_parts(raw / PARTS, parts)
         elif name not in (INDEX, JOURNAL):
-            _remove(raw / name)
+            remove(raw / name)
 
 
 def _prune_parts(folder: Path, wanted: set[str]) -> None:
     for part in list(folder.iterdir()):
         if part.name not in wanted:
-            _remove(part)
+            remove(part)
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

@@ -17,15 +17,15 @@ class MediaEntry:
 
     video_id: str
     status: str
-    message: str
-    frames: int
-    width: int
-    height: int
-    audio_samples: int
-    frame_rate_hz: float
-    license: str | None
-    frames_sha256: str | None
-    audio_sha256: str | None
+    message: str = ""
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    audio_samples: int = 0
+    frame_rate_hz: float = 1.0
+    license: str | None = None
+    frames_sha256: str | None = None
+    audio_sha256: str | None = None
     duration_s: float = 0.0
     split: str | None = None
     fingerprint: str = ""  # of the raw file and the parameters that the media were made from
@@ -33,6 +33,7 @@ class MediaEntry:
     features_sha256: str | None = None
 
 
+_FIELDS = frozenset(field.name for field in fields(MediaEntry))
 _WHOLE = {"frames", "width", "height", "audio_samples"}
 
 
@@ -106,22 +107,7 @@ def read_media_index(path: Path) -> dict[str, MediaEntry]:
             )
         if row["video_id"] in entries:
             raise AvisError(f"{row['video_id']!r} occurs twice", where=f"{path}, row {number}")
-        entries[row["video_id"]] = MediaEntry(
-            video_id=row["video_id"],
-            status=row["status"],
-            message=row["message"] or "",
-            frames=int(row["frames"] or 0),
-            width=int(row["width"] or 0),
-            height=int(row["height"] or 0),
-            audio_samples=int(row["audio_samples"] or 0),
-            frame_rate_hz=float(row.get("frame_rate_hz") or 1.0),
-            license=row.get("license"),
-            frames_sha256=row.get("frames_sha256"),
-            audio_sha256=row.get("audio_sha256"),
-            duration_s=float(row.get("duration_s") or 0.0),
-            split=row.get("split"),
-            fingerprint=row.get("fingerprint") or "",
-            features_from=row.get("features_from") or "",
-            features_sha256=row.get("features_sha256"),
-        )
+        # what is empty, or a column that an older version did not write, is as MediaEntry has it
+        known = {name: value for name, value in row.items() if value is not None and name in _FIELDS}
+        entries[row["video_id"]] = MediaEntry(**{"video_id": None, "status": None, **known})
     return entries

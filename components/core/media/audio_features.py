@@ -24,7 +24,7 @@ def embed_seconds(seconds: Iterable[NDArray[np.float32]], *, weights: Path) -> I
     """Seconds of sound, 16 kHz [16000] each -> their embeddings [128], in the same order.
 
     Args:
-        seconds: as `media_folder` cuts them; taken a block at a time, so they may be many or never end.
+        seconds: as `clips.reader` cuts them; taken a block at a time, so they may be many or never end.
         weights: a file of published PyTorch VGGish weights; it is read once per process.
 
     Raises (while iterating):

@@ -112,6 +112,14 @@ def remove_leftovers(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link, but not what that leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def write_bytes(path: Path, value: bytes) -> None:
     """Write a file atomically."""
     with replace_file(path) as temporary:

@@ -8,7 +8,7 @@ from pathlib import Path
 class Paths:
     """The folders of `data/`, relative to the repository root unless `root` is given.
 
-    `media_copy` takes the place of data/media where the media are stored elsewhere (media_mirror.py).
+    `media_copy` takes the place of data/media where the media are stored elsewhere (storage/mirror.py).
     """
 
     root: Path = Path("data")

@@ -60,7 +60,7 @@ def read_names(path: Path) -> list[tuple[str, str | None]]:
 def manifest_from_names(
     names: Iterable[tuple[str, str | None]], *, local: Path | None = None, whole: bool = False
 ) -> Named:
-    """Make an entry for each name (facts about the four kinds of names: core/source.py).
+    """Make an entry for each name (facts about the four kinds of names: core/raw/clip_names.py).
 
     Args:
         names: with their splits.
