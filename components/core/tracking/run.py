@@ -301,8 +301,8 @@ class _SpooledRun(Run):
         while not done():
             if self._session.away() is not None or time.monotonic() > deadline:
                 return False
-            served = is_locked(sender_lock(self._folder, self._uri))
-            if self._sender.poll() is not None and not served:
+            # Only when ours is gone: asking takes the lock for a moment, and a sender that begins then ends.
+            if self._sender.poll() is not None and not is_locked(sender_lock(self._folder, self._uri)):
                 starts += 1  # the sender of an earlier stage ended just when ours began, or it was killed
                 if starts > 3:
                     return False
