@@ -1,8 +1,8 @@
 """When what sounds: spans on an axis of frames, and the outline of a sound.
 
 Drawn as HTML by core/reports/macros.html and not by the chart library: one of them follows the sound that is
-played and takes clicks, and a quality report has one for each of hundreds of findings, at 2 KB and well under
-a millisecond. The same by matplotlib are 9 KB and 60 ms.
+played and takes clicks, and a quality report has one for each of a hundred findings. One costs 5 KB and 2 ms;
+by matplotlib its waveform alone is 7 KB and 80 ms.
 """
 
 from collections.abc import Iterable
