@@ -16,6 +16,7 @@ from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.metrics.paired import Difference, paired_differences
 from components.core.metrics.protocols import PROTOCOLS
 from components.core.run.errors import AvisError
+from components.core.run.files import write_csv
 from components.core.run.git import git
 from components.core.tracking.reader import RunRecord, TrackedRuns
 from components.core.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS
@@ -131,15 +132,14 @@ def compare(
     return diff
 
 
-def clips_csv(clips: Sequence[ClipDifference]) -> str:
-    """Return a row per protocol, clip and score."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["protocol", "video", "score", "first", "second", "difference"])
+def write_clips(file: Path, clips: Sequence[ClipDifference]) -> None:
+    """Write a CSV with a row per protocol, clip and score."""
+    columns = ("protocol", "video", "score", "first", "second", "difference")
+    rows = []
     for clip in clips:
         numbers = (f"{value:.4f}" for value in (clip.first, clip.second, clip.difference))
-        writer.writerow([clip.protocol, clip.clip, clip.score, *numbers])
-    return text.getvalue()
+        rows.append(dict(zip(columns, (clip.protocol, clip.clip, clip.score, *numbers), strict=True)))
+    write_csv(file, columns, rows)
 
 
 def _different(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, Pair]:

@@ -1,54 +1,27 @@
-"""`avis runs diff A B`: what two tracked runs differ in, in the terminal."""
+"""What two tracked runs differ in, in the terminal."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from components.compare.params import CompareParams
-from components.core.run.errors import AvisError
-from components.core.run.files import write_text
-from components.core.run.params import read_block
 from components.core.run.terminal import plain
-from components.core.tracking.address import tracking_params
-from components.tools.promotion.params import PromotionParams
-from components.tools.runs.difference import ClipDifference, Pair, RunsDiff, clips_csv, compare, find
-from components.tools.runs.table import commit_of, open_runs
+from components.tools.runs.difference import ClipDifference, Pair, RunsDiff
+from components.tools.runs.table import commit_of
 
 _SHOWN_CLIPS = 5
 _LONGEST_VALUE = 60  # characters
 _SMALLEST_P = 0.001
 
 
-def show_diff(first: str, second: str, *, experiment: str | None = None, to_csv: Path | None = None) -> None:
-    """Print what two runs differ in; with a file, write the differences of all clips to it, too.
+def print_difference(diff: RunsDiff, params: CompareParams) -> None:
+    """Print a section for each part that is compared.
 
     Args:
-        first, second: see runs_diff.find.
-        experiment: where to look for them; by default where models and data stages are.
-        to_csv: a new file.
-
-    Raises:
-        AvisError: a run is not there, MLflow cannot be reached, or the file is there already.
+        params: how the intervals were drawn.
     """
-    if to_csv is not None and to_csv.exists():
-        raise AvisError("the file is there already", where=str(to_csv), fix="Name a new one.")
-    tracking = tracking_params()
-    experiments = [experiment] if experiment else [tracking.experiment, tracking.data_experiment]
-    model = read_block("promotion", PromotionParams, optional=True).model
-    runs = open_runs()
-    one, other = (find(wanted, runs, model=model, experiments=experiments) for wanted in (first, second))
-    params = read_block("compare", CompareParams, optional=True)
-    diff = compare(one, other, runs, params=params, repository=Path.cwd())
-    _print(diff, params)
-    if to_csv is not None:
-        write_text(to_csv, clips_csv(diff.clips))
-        print(f"{to_csv}: {len(diff.clips)} scores of clips")
-
-
-def _print(diff: RunsDiff, params: CompareParams) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, emoji=False, width=160)

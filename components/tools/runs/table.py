@@ -1,7 +1,5 @@
-"""`avis runs`: the tracked runs as a table."""
+"""The tracked runs as a table, in the terminal and as CSV."""
 
-import csv
-import io
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import write_csv
 from components.core.run.paths import Paths
 from components.core.run.terminal import plain
-from components.core.tracking.address import tracking_params, tracking_uri
+from components.core.tracking.address import tracking_uri
 from components.core.tracking.reader import RunRecord, TrackedRuns
 from components.core.tracking.run import send_pending
 from components.tools.runs.searches import Search, read_searches
@@ -39,44 +37,12 @@ def open_runs() -> TrackedRuns:
     return runs
 
 
-def show_runs(
-    *,
-    experiment: str | None = None,
-    search: str | None = None,
-    limit: int | None = 20,
-    to_csv: Path | None = None,
-) -> None:
-    """Print the newest runs, or write them to a file with all their parameters, metrics and tags.
-
-    Args:
-        experiment: else a saved search's own, or that of the models.
-        search: the name of a saved search, or a filter in MLflow's language.
-        limit: at most so many; None for all.
-        to_csv: a new file.
+def saved_search(search: str | None) -> Search:
+    """Return a saved search by its name; anything else is a filter in MLflow's language.
 
     Raises:
-        AvisError: MLflow cannot be reached or does not understand the filter, or the file is there already.
+        AvisError: it looks like a name, and there is no such search.
     """
-    saved = _saved(search)
-    tracked = open_runs()
-    tracking = tracking_params()
-    usual = tracking.experiment if saved.experiment == "models" else tracking.data_experiment
-    name = experiment or usual
-    runs = tracked.search([name], where=saved.filter, order=saved.order, limit=limit)
-    if to_csv is not None:
-        _write(runs, to_csv)
-        print(f"{to_csv}: {len(runs)} runs")
-        return
-    if not runs:
-        which = " that the search finds" if saved.filter else ""
-        print(f"No runs in the experiment {plain(name)}{which}. `dvc repro` makes some.", file=sys.stderr)
-        return
-    _print(runs, saved.columns)
-    if limit is not None and len(runs) == limit:
-        print(f"The first {limit}; --all shows all, --limit N more.", file=sys.stderr)
-
-
-def _saved(search: str | None) -> Search:
     if search is None:
         return Search()
     searches = read_searches()
@@ -94,7 +60,8 @@ def _saved(search: str | None) -> Search:
     return Search(filter=search)
 
 
-def _print(runs: Sequence[RunRecord], columns: Sequence[str]) -> None:
+def print_runs(runs: Sequence[RunRecord], columns: Sequence[str]) -> None:
+    """Print the usual columns and those of a saved search: metrics.NAME, params.NAME or tags.NAME."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -191,7 +158,12 @@ _COLUMNS: Mapping[str, Callable[[RunRecord], str]] = {
 }
 
 
-def _write(runs: Sequence[RunRecord], file: Path) -> None:
+def write_runs(runs: Sequence[RunRecord], file: Path) -> None:
+    """Write a CSV with all parameters, metrics and tags.
+
+    Raises:
+        AvisError: the file is there already.
+    """
     if file.exists():
         raise AvisError("the file is there already", where=str(file), fix="Name a new one.")
     rows = [
@@ -211,8 +183,4 @@ def _write(runs: Sequence[RunRecord], file: Path) -> None:
         for run in runs
     ]
     columns = dict.fromkeys(name for row in rows for name in row)  # a run may lack what another has
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(file, text.getvalue())
+    write_csv(file, columns, rows)

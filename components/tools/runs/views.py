@@ -1,8 +1,9 @@
-"""`avis runs searches`: the saved searches as views in MLflow's pages.
+"""The saved searches as views in MLflow's pages.
 
 MLflow's page of an experiment can be opened as somebody arranged it: the arrangement is a tag of the
 experiment, `mlflow.sharedViewState.<key>`, and the address names the key. What its "Share" button writes
-there (3.17) is written here for each saved search: filter, order, columns and charts.
+there (3.17) is written here for each saved search: filter, order, columns and charts. Its client and its REST
+interface have no call for it, only for tags.
 """
 
 import json
@@ -11,44 +12,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from components.core.tracking.address import tracking_params, tracking_uri
-from components.tools.runs.searches import Search, read_searches
-from components.tools.runs.table import open_runs
+from components.tools.runs.searches import Search
 
 _HEADLINES = ("metrics.corrected/FSLA", "metrics.corrected/HOTA", "metrics.corrected/mAP")
 _VIEW_TAG = "mlflow.sharedViewState."
 _RUNS_COMPARED = 100
 _CHART_HEIGHT_PX = 480
-_MOST_IMAGES = 12  # a tag holds 5000 characters
-_LOCAL_SERVER = "http://127.0.0.1:5000"  # where `avis ui` listens unless told otherwise
+MOST_IMAGES = 12  # a tag holds 5000 characters
+LOCAL_SERVER = "http://127.0.0.1:5000"  # where `avis ui` listens unless told otherwise
 
 
-def show_searches() -> None:
-    """Write the searches into MLflow's experiments, and print them with the addresses of their views.
-
-    Raises:
-        AvisError: MLflow cannot be reached, or nothing is tracked here.
-    """
-    tracking = tracking_params()
-    experiments = {"models": tracking.experiment, "data": tracking.data_experiment}
-    runs = open_runs()
-    pictured = runs.search([tracking.experiment], where="tags.`mlflow.loggedImages` = 'True'", limit=1)
-    image_keys = [key for run in pictured for key in runs.image_keys(run.run_id)][:_MOST_IMAGES]
-    server = _server(tracking_uri())
-    for name, search in read_searches().items():
-        experiment_id = runs.tag_experiment(
-            experiments[search.experiment], *view_tag(name, search, image_keys)
-        )
-        print(f"{name}: {search.purpose}")
-        print(f"  avis runs --search {name}")
-        if experiment_id is not None:
-            print(f"  {address(name, search, server=server or _LOCAL_SERVER, experiment_id=experiment_id)}")
-    if server is None:
-        print("\nThe addresses are there while `make ui` runs.")
-
-
-def _server(uri: str) -> str | None:
-    """The address of the pages, without a password; None if the runs are in a database."""
+def server_of(uri: str) -> str | None:
+    """Return the address of MLflow's pages, without a password; None if the runs are in a database."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return None

@@ -1,10 +1,18 @@
-"""`avis avsbench`."""
+"""`avis avsbench`: a model, or masks of any program, on AVSBench."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from components.core.run.errors import AvisError
+from pipelines.commands.options import Model, model_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PROTOCOLS = ("official", "corrected")
 
 
 class AvsLayout(StrEnum):
@@ -26,7 +34,7 @@ def avsbench(
     folder: Annotated[Path, typer.Argument(help="The download; docs/avsbench.md shows its layouts.")],
     layout: Annotated[AvsLayout, typer.Option(help="Which of the three data sets it is.")],
     split: Annotated[AvsSplit, typer.Option()] = AvsSplit.test,
-    model: Annotated[str | None, typer.Option(help="A variant or a model's folder; else the first.")] = None,
+    model: Model = None,
     predictions: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Score the masks (PNG) in this folder, not a model.")
     ] = None,
@@ -36,6 +44,86 @@ def avsbench(
     json: Annotated[Path | None, typer.Option(help="Write every number to this file, too.")] = None,
 ) -> None:
     """Score a model, or masks, on AVSBench."""
-    from pipelines.commands.avsbench import evaluate_avsbench
+    from components.core.run.files import write_json
+    from components.tools.avsbench.benchmark import score_given, score_model
+    from components.tools.avsbench.layouts import find_videos
 
-    evaluate_avsbench(folder, layout.value, split.value, model, predictions, categories, json)
+    _check_options(layout, model, predictions, categories)
+    videos = find_videos(folder, layout.value, split.value)
+    report: dict[str, Any] = {
+        "benchmark": "AVSBench",
+        "layout": layout.value,
+        "split": split.value,
+        "unit": "percent",
+    }
+    if predictions is None:
+        report |= score_model(folder, layout.value, videos, model_folder(model), categories)
+    else:
+        report |= score_given(folder, layout.value, videos, predictions)
+    if json is not None:
+        write_json(json, report)
+    _print(report, len(videos))
+
+
+def _check_options(
+    layout: AvsLayout, model: str | None, predictions: Path | None, categories: Path | None
+) -> None:
+    if predictions is not None and model is not None:
+        raise AvisError("--model and --predictions cannot both be scored", fix="Leave one of them out.")
+    if categories is not None and (layout is not AvsLayout.avss or predictions is not None):
+        raise AvisError(
+            "--categories is for a model on avss only",
+            fix="Leave it out: masks of s4 and ms3 have no classes, and given masks have AVSBench's.",
+        )
+    if predictions is not None and not predictions.is_dir():
+        raise AvisError("there is no such folder of masks", where=str(predictions))
+
+
+def _print(report: dict[str, Any], number_of_videos: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if "classes" in report["official"]:
+        console.print(_class_table(report))
+    table = Table(
+        title=f"AVSBench {report['layout']}, {report['split']}, {number_of_videos} videos, 95 % intervals"
+    )
+    for name in ("protocol", "number", "percent", "interval"):
+        table.add_column(name, justify="right" if name in ("percent", "interval") else "left")
+    for protocol in PROTOCOLS:
+        values = report[protocol]
+        for name in ("M_J", "M_F", "M_J_noBg", "M_F_noBg"):
+            if name in values:
+                interval = values["intervals"].get(name)
+                between = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "-"
+                table.add_row(protocol, name, _shown(values[name]), between)
+    console.print(table)
+    without = report.get("categories_without_class")
+    if without:
+        print(f"Categories without a class, counted as background: {', '.join(without)}.")
+    if report.get("unknown_pixels"):
+        print(
+            f"{report['unknown_pixels']} pixels of the true masks have a colour that is no class; "
+            "they count as background."
+        )
+
+
+def _class_table(report: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="IoU and F of the classes that occur: percent")
+    for name in ("class", "frames", "official IoU", "official F", "corrected IoU", "corrected F"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for name, official in report["official"]["classes"].items():
+        corrected = report["corrected"]["classes"].get(name, {"IoU": None, "F": None, "true_frames": 0})
+        table.add_row(
+            name,
+            str(corrected["true_frames"]),
+            *(_shown(row[key]) for row in (official, corrected) for key in ("IoU", "F")),
+        )
+    return table
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,11 +1,18 @@
-"""`avis runs …`."""
+"""`avis runs …`: the tracked runs as a table, what two of them differ in, and saved searches."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from components.core.run.errors import AvisError
+
 runs = typer.Typer(help="The tracked runs as a table, and what two of them differ in.")
+
+_Which = Annotated[
+    str, typer.Argument(help="A run id or its beginning, a variant, champion, challenger, or NAME@VERSION.")
+]
 
 
 @runs.callback(invoke_without_command=True)
@@ -24,14 +31,26 @@ def table(
     """Show the tracked runs, the newest first, with scores (protocol corrected, percent), commit and data."""
     if context.invoked_subcommand is not None:
         return
-    from components.tools.runs.table import show_runs
+    from components.core.run.terminal import plain
+    from components.core.tracking.address import tracking_params
+    from components.tools.runs.table import open_runs, print_runs, saved_search, write_runs
 
-    show_runs(experiment=experiment, search=search, limit=None if all_ else limit, to_csv=csv)
-
-
-_Which = Annotated[
-    str, typer.Argument(help="A run id or its beginning, a variant, champion, challenger, or NAME@VERSION.")
-]
+    saved = saved_search(search)
+    tracked = open_runs()
+    tracking = tracking_params()
+    usual = tracking.experiment if saved.experiment == "models" else tracking.data_experiment
+    name, most = experiment or usual, None if all_ else limit
+    found = tracked.search([name], where=saved.filter, order=saved.order, limit=most)
+    if csv is not None:
+        write_runs(found, csv)
+        print(f"{csv}: {len(found)} runs")
+    elif not found:
+        which = " that the search finds" if saved.filter else ""
+        print(f"No runs in the experiment {plain(name)}{which}. `dvc repro` makes some.", file=sys.stderr)
+    else:
+        print_runs(found, saved.columns)
+        if len(found) == most:
+            print(f"The first {limit}; --all shows all, --limit N more.", file=sys.stderr)
 
 
 @runs.command()
@@ -42,14 +61,49 @@ def diff(
     csv: Annotated[Path | None, typer.Option(help="Write the differences of all clips to this file.")] = None,
 ) -> None:
     """Show what two runs differ in: parameters, data, code, environment, scores, and on which clips."""
-    from components.tools.runs.difference_table import show_diff
+    from components.compare.params import CompareParams
+    from components.core.run.params import read_block
+    from components.core.tracking.address import tracking_params
+    from components.tools.promotion.params import PromotionParams
+    from components.tools.runs.difference import compare, find, write_clips
+    from components.tools.runs.difference_table import print_difference
+    from components.tools.runs.table import open_runs
 
-    show_diff(first, second, experiment=experiment, to_csv=csv)
+    if csv is not None and csv.exists():
+        raise AvisError("the file is there already", where=str(csv), fix="Name a new one.")
+    tracking = tracking_params()
+    experiments = [experiment] if experiment else [tracking.experiment, tracking.data_experiment]
+    model = read_block("promotion", PromotionParams, optional=True).model
+    tracked = open_runs()
+    one, other = (find(wanted, tracked, model=model, experiments=experiments) for wanted in (first, second))
+    params = read_block("compare", CompareParams, optional=True)
+    found = compare(one, other, tracked, params=params, repository=Path.cwd())
+    print_difference(found, params)
+    if csv is not None:
+        write_clips(csv, found.clips)
+        print(f"{csv}: {len(found.clips)} scores of clips")
 
 
 @runs.command()
 def searches() -> None:
     """List the saved searches, and put them into MLflow as views with plots, each with its address."""
-    from components.tools.runs.views import show_searches
+    from components.core.tracking.address import tracking_params, tracking_uri
+    from components.tools.runs.searches import read_searches
+    from components.tools.runs.table import open_runs
+    from components.tools.runs.views import LOCAL_SERVER, MOST_IMAGES, address, server_of, view_tag
 
-    show_searches()
+    tracking = tracking_params()
+    experiments = {"models": tracking.experiment, "data": tracking.data_experiment}
+    tracked = open_runs()
+    pictured = tracked.search([tracking.experiment], where="tags.`mlflow.loggedImages` = 'True'", limit=1)
+    image_keys = [key for run in pictured for key in tracked.image_keys(run.run_id)][:MOST_IMAGES]
+    server = server_of(tracking_uri())
+    for name, search in read_searches().items():
+        tag = view_tag(name, search, image_keys)
+        experiment_id = tracked.tag_experiment(experiments[search.experiment], *tag)
+        print(f"{name}: {search.purpose}")
+        print(f"  avis runs --search {name}")
+        if experiment_id is not None:
+            print(f"  {address(name, search, server=server or LOCAL_SERVER, experiment_id=experiment_id)}")
+    if server is None:
+        print("\nThe addresses are there while `make ui` runs.")

@@ -15,7 +15,7 @@ from components.core.records.results import Result
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.evaluate.tables import clip_csv
-from components.tools.runs.difference_table import show_diff
+from pipelines.commands.runs.runs import diff
 from tests.unit.core.metrics.test_corrected import HEIGHT, WIDTH, A, encoded
 
 CATEGORIES = {1: "cello", 2: "drum"}
@@ -118,7 +118,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def test_all_that_differs_is_told(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_diff("champion", made.runs["avism"][:12], to_csv=tmp_path / "clips.csv")
+    diff("champion", made.runs["avism"][:12], csv=tmp_path / "clips.csv")
     told = sections(capsys.readouterr().out)
     assert told["parameters"].split("\n")[1].split() == ["seed", "1", "2"]
     assert "data: the same" in told
@@ -139,7 +139,7 @@ def test_all_that_differs_is_told(made: Made, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_other_clips_are_compared_where_they_meet(capsys: pytest.CaptureFixture[str]) -> None:
-    show_diff("avism", "other")
+    diff("avism", "other")
     told = sections(capsys.readouterr().out)
     assert "different clips (12 and 5): compared on the 4 that they share" in told["scores"]
     assert "The test annotations differ" in told["scores"]
@@ -151,7 +151,7 @@ def test_other_clips_are_compared_where_they_meet(capsys: pytest.CaptureFixture[
 
 
 def test_without_counts_there_are_numbers_but_no_intervals(capsys: pytest.CaptureFixture[str]) -> None:
-    show_diff("deaf", "old")
+    diff("deaf", "old")
     told = sections(capsys.readouterr().out)
     assert "kept no counts per clip" in told["scores"]
     assert "corrected/FSLA" in told["scores"] and "clear" not in told["scores"]
@@ -162,7 +162,7 @@ def test_a_run_that_is_not_there_is_one_message() -> None:
     with pytest.raises(
         AvisError, match=r"no model avis@9 is registered. There are: avis version 1, avis@champion"
     ):
-        show_diff("avis@9", "avism")
+        diff("avis@9", "avism")
     for wanted in ("nobody", "it's", "0000"):
         with pytest.raises(AvisError, match=f"there is no run .{wanted}"):
-            show_diff(wanted, "avism")
+            diff(wanted, "avism")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.tools.runs.searches import read_searches
-from components.tools.runs.table import show_runs
-from components.tools.runs.views import show_searches
+from pipelines.cli import app
+from pipelines.commands.runs.runs import searches
 
 FALSE = "corrected/failures/false_sound_percent_of_predicted_masks"
 MISSED = "corrected/failures/missed_sound_percent_of_truth_masks"
@@ -97,13 +97,13 @@ def workspace(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_every_search_finds_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(read_searches()) == list(FOUND)
     for name, expected in FOUND.items():
-        show_runs(search=name)
+        app(["runs", "--search", name], standalone_mode=False)
         lines = [re.split(" {2,}", line) for line in capsys.readouterr().out.splitlines()[1:]]
         assert [line[1] for line in lines] == expected, name
 
 
 def test_a_searches_own_columns_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    show_runs(search="unattended")
+    app(["runs", "--search", "unattended"], standalone_mode=False)
     heading, row = (re.split(" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines())
     assert dict(zip(heading, row, strict=True))["avis.trigger"] == "schedule"
 
@@ -111,7 +111,7 @@ def test_a_searches_own_columns_are_shown(capsys: pytest.CaptureFixture[str]) ->
 def test_views_are_put_into_mlflow(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     import mlflow
 
-    show_searches()
+    searches()
     said = capsys.readouterr().out
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("avis")

@@ -11,8 +11,7 @@ import pytest
 
 from components.core.run.errors import AvisError
 from components.core.tracking.run import continue_run, training_run
-from components.tools.runs.table import show_runs
-from pipelines.cli import main
+from pipelines.cli import app, main
 
 COMMIT = "38d1b050f2f6d04ef95655f2ffe5c8551cf803c4"
 
@@ -52,6 +51,10 @@ def workspace(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
+def show_runs(*options: str) -> None:
+    app(["runs", *options], standalone_mode=False)
+
+
 def cells(text: str) -> list[list[str]]:
     """The cells of all rows but the heading's."""
     return [re.split(r" {2,}", line.strip()) for line in text.splitlines()[1:]]
@@ -68,35 +71,35 @@ def test_the_newest_run_comes_first_and_names_cannot_move_the_cursor(
         *("1 h 01 min", "55.50", "38d1b05*", "test e361e46"),
         "avis@champion, avis version 1",
     ]
-    show_runs(limit=1)
+    show_runs("--limit", "1")
     said = capsys.readouterr()
     assert len(cells(said.out)) == 1 and "--all" in said.err
-    show_runs(experiment="avis-data")
+    show_runs("--experiment", "avis-data")
     [extract] = cells(capsys.readouterr().out)
     assert extract[1:3] == ["extract", "failed"]
 
 
 def test_searches_by_name_and_by_filter(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_runs(search="params.seed = '0'")
+    show_runs("--search", "params.seed = '0'")
     assert [row[1] for row in cells(capsys.readouterr().out)] == ["avism"]
-    show_runs(search="best")
+    show_runs("--search", "best")
     assert [row[1][:2] for row in cells(capsys.readouterr().out)] == ["av", "de"]
-    show_runs(search="params.seed = '7'")
+    show_runs("--search", "params.seed = '7'")
     assert "No runs in the experiment avis that the search finds" in capsys.readouterr().err
     with pytest.raises(AvisError, match=r"no saved search 'bset'\. There are: best"):
-        show_runs(search="bset")
+        show_runs("--search", "bset")
     with pytest.raises(AvisError, match="MLflow refuses: Invalid"):
-        show_runs(search="params.seed =")
+        show_runs("--search", "params.seed =")
 
 
 def test_a_table_of_everything(workspace: Path) -> None:
-    show_runs(to_csv=Path("runs.csv"))
+    show_runs("--csv", "runs.csv")
     with Path("runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["metrics.corrected/FSLA"] for row in rows] == ["25.2", "55.5"]
     assert rows[1]["tags.mlflow.source.git.commit"] == COMMIT
     with pytest.raises(AvisError, match="there already"):
-        show_runs(to_csv=Path("runs.csv"))
+        show_runs("--csv", "runs.csv")
 
 
 def test_an_empty_place_and_a_server_that_is_away_are_one_message(
@@ -129,6 +132,6 @@ def test_what_could_not_be_sent_is_sent_first(
     with continue_run(Path("run.json")) as run:
         run.metrics({"corrected/HOTA": 41.0})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    show_runs(search="params.seed = '9'")
+    show_runs("--search", "params.seed = '9'")
     [late] = cells(capsys.readouterr().out)
     assert late[1] == "late" and late[5] == "41.00"
