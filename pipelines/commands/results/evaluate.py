@@ -66,7 +66,7 @@ def evaluate(
     chosen = protocols_of(protocol.value)
     annotations = read_annotations(ground_truth)
 
-    def scored(path: Path, *, with_failures: bool) -> tuple[Scores, ResultsIndex]:
+    def scored(path: Path, *, with_failures: bool) -> "tuple[Scores, ResultsIndex]":
         index = index_results(path, annotations, lenient=lenient)
         scores = score_indexed(
             annotations,

@@ -17,7 +17,7 @@ from models.networks.backbones.backbone import BACKBONES
 from models.networks.losses.criterion import LossWeights
 from models.networks.registry import NETWORKS
 from models.networks.tpavi.tpavi import TpaviConfig
-from pipelines.commands.profile import apply_profile
+from pipelines.commands.runs.profile import profile as apply_profile
 from tests.support.tiny_model import tiny_model
 
 PROFILES = sorted(path.stem for path in Path("params").glob("*.yaml"))

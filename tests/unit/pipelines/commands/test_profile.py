@@ -9,7 +9,8 @@ import yaml
 from components.core.run.errors import AvisError
 from components.core.run.params import ALLOWED_BLOCKS, parse_params
 from components.tools.parameters.blocks import BLOCKS, read_blocks
-from pipelines.commands.profile import apply_profile, list_profiles, read_document
+from pipelines.commands.runs.profile import profile as apply_profile
+from pipelines.commands.runs.profile import read_document, text_of
 from pipelines.dvc.graph import find_root
 
 ROOT = find_root(Path(__file__).parent)
@@ -87,10 +88,42 @@ def test_mistakes_are_named_and_change_nothing(folder: Path, profile: str, text:
 
 def test_our_parameter_file_has_every_block_with_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert tuple(read_document(Path("params.yaml")).blocks) == ALLOWED_BLOCKS
+    assert tuple(read_document(Path("params.yaml"))) == ALLOWED_BLOCKS
     values = yaml.safe_load(Path("params.yaml").read_text())
     for name, model in BLOCKS.items():
         assert set(values[name]) == set(model.model_fields), f"{name}: say each value once, commented"
+
+
+def test_one_profile_after_another_gives_what_the_second_gives_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "params/one.yaml").write_text("variants:\n  large: {}\n\n# of one\nengine: {}\n")
+    (folder / "params/two.yaml").write_text("variants:\n  small: [1]\n\n# of two\ncompare:\n  seed: 1\n")
+    apply_profile("two")
+    alone = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(PARAMS)
+    apply_profile("one")
+    apply_profile("two")
+    assert (folder / "params.yaml").read_text() == alone + "engine: {}\n"
+    assert "# about compare\ncompare:\n  seed: 1" in alone and "# of" not in alone
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "params.yaml", *sorted((ROOT / "params").glob("*.yaml"))], ids=lambda file: file.name
+)
+def test_what_is_read_is_written_byte_for_byte(file: Path) -> None:
+    assert text_of(read_document(file)) == file.read_text(encoding="utf-8")
+
+
+def test_a_file_in_another_form_keeps_values_and_comments_and_it_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "params.yaml").write_text(PARAMS.replace("attempts: 3", "attempts:     3"))
+    (folder / "params/big.yaml").write_text("dataset: other\n")
+    apply_profile("big")
+    expected = PARAMS.replace("dataset: sample   # its name", "dataset: other")
+    assert (folder / "params.yaml").read_text() == expected
+    assert "Spacing and quotes of params.yaml were changed elsewhere" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["", *(path.stem for path in sorted((ROOT / "params").glob("*.yaml")))])
@@ -101,7 +134,7 @@ def test_every_stage_accepts_its_block_in_every_profile(
     shutil.copytree(ROOT / "params", tmp_path / "params", dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     if name:
-        list_profiles()
+        apply_profile()
         assert name in capsys.readouterr().out
         apply_profile(name)
     found = read_blocks(parse_params())
