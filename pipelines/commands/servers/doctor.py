@@ -6,14 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import typer
 
 from components.core.run.errors import AvisError
-from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
 State = Literal["ok", "note", "missing"]
 DISK_NEEDED_GB = 2
@@ -59,6 +58,8 @@ def examine() -> bool:
 
 def _spin() -> Iterator[Finding]:
     """How long a thread that waits keeps its core: the stages have it from here, or both from the user."""
+    from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
+
     found = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
     shown = " ".join(f"{name}={value}" for name, value in found.items())
     if found == BRIEF_SPIN:
@@ -79,6 +80,8 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
+    from importlib import metadata
+
     wanted = {}
     for line in Path("requirements.txt").read_text(encoding="utf-8").splitlines():
         name, pinned, version = line.partition("==")
@@ -161,6 +164,8 @@ def _youtube() -> Iterator[Finding]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

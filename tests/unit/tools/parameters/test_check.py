@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.tools.parameters import machine
 from components.tools.parameters.check import find_mistakes
-from pipelines.commands.profile import apply_profile
+from pipelines.commands.runs.profile import profile as apply_profile
 
 ROOT = Path(__file__).parents[4]
 PROFILES = sorted(path.stem for path in (ROOT / "params").glob("*.yaml"))
