@@ -52,8 +52,8 @@ def evaluate(
     from components.core.run.files import write_json
     from components.core.run.params import EngineParams, read_block
     from components.evaluate.films import FilmSource, find_media
-    from components.evaluate.stage import write_evaluation
     from components.evaluate.params import EvaluateParams
+    from components.evaluate.stage import write_evaluation
     from components.tools.score_tables import differences_document, differences_table, numbers_table
 
     if media is not None and report is None:
