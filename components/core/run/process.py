@@ -9,7 +9,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from components.core.run.checked import require_checked_params
 from components.core.run.errors import AvisError
 
 NO_TELEMETRY = {
@@ -88,6 +87,9 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
         end_with_parent()
     try:
         if "DVC_STAGE" in os.environ:  # part of a run of hours: every mistake is said before the first stage
+            # here: `avis` imports this module, and pydantic would take longer than `avis --help`
+            from components.core.run.checked import require_checked_params
+
             require_checked_params(os.environ["DVC_STAGE"])
         function()
     except AvisError as error:

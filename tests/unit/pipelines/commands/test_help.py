@@ -21,7 +21,14 @@ EVERY_HELP = f"""
 import sys
 from typer.testing import CliRunner
 from typer.main import get_command
-from pipelines.cli import app
+from pipelines.cli import app, main
+
+sys.argv = ["avis", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+print("slow:", *(name for name in {(*SLOW, "pydantic")} if name in sys.modules))
 
 def show(command, words):
     result = CliRunner().invoke(app, [*words, "--help"])
@@ -30,7 +37,7 @@ def show(command, words):
     for name, inner in getattr(command, "commands", {{}}).items():
         show(inner, [*words, name])
 
-show(get_command(app), [])
+show(get_command(app), [])  # typer itself imports pydantic for a command's own
 print("slow:", *(name for name in {SLOW} if name in sys.modules))
 """
 
@@ -38,9 +45,9 @@ print("slow:", *(name for name in {SLOW} if name in sys.modules))
 def test_every_command_has_a_help_that_imports_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", EVERY_HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    *shown, last = done.stdout.splitlines()
-    assert last == "slow:"
-    assert {"predict", "champion rollback", "manifest from-aviseg"} <= set(shown)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("slow:")] == ["slow:", "slow:"]
+    assert {"predict", "champion rollback", "manifest from-aviseg"} <= set(lines)
 
 
 def test_every_file_of_a_group_is_in_the_table() -> None:
