@@ -11,6 +11,9 @@ from components.core.run.process import spin_briefly
 
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without what is compiled once and kept, each of many child processes would compile torch anew: 9 s of 15.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 spin_briefly()  # some tests, and what they start, have more threads than one
 
 # A busy machine is no error of a test.
