@@ -21,7 +21,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-BACKBONES = ("efficientnet_lite0", "resnet50", "swin_base", "swin_large")
+from models.networks.backbones import BACKBONE_FILES
+
 INSTANCES = 3  # of the made-up clip that is learned from
 CANDIDATES = 10  # (query, category) pairs that get masks
 
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
+    parser.add_argument("--backbones", nargs="+", choices=list(BACKBONE_FILES), default=list(BACKBONE_FILES))
     parser.add_argument("--sizes", nargs="+", default=["360x640"], help="height x width of the frames")
     parser.add_argument("--frames", type=int, default=5, help="of a clip")
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16", "fp16"), default=["fp32", "bf16"])

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from components.core.run.params import Block, Seed
+from models.networks.backbones import BackboneName
 
 # The upper ends are far beyond any network of the field: what lies beyond them is a slip of the keyboard.
 Count = Annotated[int, Field(ge=1, le=10_000)]  # of queries, points, frames
@@ -18,7 +19,7 @@ Pixels = Annotated[int, Field(ge=32, le=8192)]  # of a side: the backbone halves
 class NetworkParams(Block):
     """What all networks have."""
 
-    backbone: Literal["efficientnet_lite0", "resnet50", "swin_base", "swin_large"] = "efficientnet_lite0"
+    backbone: BackboneName = "efficientnet_lite0"
     backbone_pretrained: bool = True
     backbone_weights: str | None = None
     backbone_frozen_parts: int = Field(default=4, ge=0, le=100)

@@ -12,7 +12,8 @@ from torch import Tensor
 from models.checkpoints.architecture import HEADS, read_architecture
 from models.checkpoints.parameter_names import is_acvis, our_entries
 from models.networks.avism.avism import Avism
-from models.networks.backbones.backbone import FROM_FILE, load_backbone
+from models.networks.backbones.backbone import load_backbone
+from models.networks.backbones.choice import read_from_files
 from models.networks.backbones.released_weights import which_backbone
 from models.networks.registry import build
 from models.weight_files.checkpoint_file import ALLOWED, named_tensors, read_checkpoint, require_same_entries
@@ -60,7 +61,7 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
     if not set(own) & set(renamed):
         raise ValueError(
             f"{where} is of another model: its entries are called {', '.join(list(state)[:3])}, …; allowed "
-            f"are checkpoints of AVISM and ACVIS, and of the backbones {', '.join(FROM_FILE)}"
+            f"are checkpoints of AVISM and ACVIS, and of the backbones {read_from_files()}"
         )
     try:
         require_same_entries(own, renamed)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.networks.backbones.backbone import build_backbone
+from models.networks.backbones.choice import build_backbone
 from models.networks.registry import Network, build
 from models.weight_files.checkpoint_file import require_same_entries
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from models.networks.backbones.backbone import BACKBONES
+from models.networks.backbones import BACKBONE_FILES
 from models.networks.losses.criterion import LossWeights
 
 # What our network does in one way only. A file that asks for another is refused, never quietly changed.
@@ -162,9 +162,9 @@ def _backbone(cfg: CfgNode) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"MODEL.SWIN.EMBED_DIM is {width}, allowed: 128 (Swin-B), 192 (Swin-L)")
         ours, heads = _SWINS[width]
         return ours, _FIXED_SWIN | {"MODEL.SWIN.NUM_HEADS": heads}
-    if name in BACKBONES:
+    if name in BACKBONE_FILES:
         return name, {}
-    allowed = ", ".join(["build_resnet_backbone", "D2SwinTransformer", *BACKBONES])
+    allowed = ", ".join(["build_resnet_backbone", "D2SwinTransformer", *BACKBONE_FILES])
     raise ValueError(f"MODEL.BACKBONE.NAME is {name!r}, allowed: {allowed}")
 
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import torch
 
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
@@ -59,7 +60,7 @@ def test_no_folder_of_the_product_is_a_drawer() -> None:
     assert not crowded
 
 
-MOST_FILES = 15
+MOST_FILES = 17
 
 
 def examples(text: str) -> dict[str, str]:
@@ -84,6 +85,8 @@ def test_the_files_that_the_recipes_show_work(tmp_path: Path) -> None:
     written(tmp_path / "clip.rttm", AnnotationSet({1: "dog"}, [video], [track]))
     assert (tmp_path / "clip.rttm").read_text().startswith("SPEAKER clip 1 0.000 1.000")
     assert callable(made["pipelines/commands/data/count.py"]["count"])
+    backbone = made["models/networks/backbones/resnet34.py"]["BACKBONES"]["resnet34"].build(False).eval()
+    assert [x.shape[1] for x in backbone(torch.zeros(1, 3, 64, 64))] == backbone.channels
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -16,7 +16,7 @@ from models.audio.vggish import EMBEDDING_CHANNELS
 from models.networks.audio_branch import AudioConfig, AudioNetwork
 from models.networks.avism.frame_decoder import FrameDecoder, FrameOutput
 from models.networks.avism.video_module import VideoModule, VideoOutput
-from models.networks.backbones.backbone import build_backbone
+from models.networks.backbones.choice import build_backbone
 from models.networks.layers.pixel_decoder import PixelDecoder, resize_to_scales
 from models.networks.losses.criterion import (
     Layers,

@@ -8,11 +8,14 @@ and the published code at the end of the one before makes no difference: maps ar
 Letters: F frames, h w size of a map, C channels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import timm
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from models.networks.backbones.backbone import Backbone, BackboneChoice
 
 DROP_PATH = 0.3  # of training, as published; timm's default is 0.1
 
@@ -54,3 +57,17 @@ def _run(block: Any, x: Tensor) -> Tensor:
     padded = F.pad(block.norm1(x), (0, 0, 0, -width % window_width, 0, -height % window_height))
     x = x + block.drop_path1(block._attn(padded)[:, :height, :width])  # [F, h, w, C]
     return x + block.drop_path2(block.mlp(block.norm2(x)))
+
+
+def _swin(name: str) -> Callable[[bool], Backbone]:
+    def build(pretrained: bool) -> Backbone:
+        stages = SwinStages(name, pretrained=pretrained)
+        return Backbone(stages, stages.channels, parts=[stages.patch_embed, *stages.stages])
+
+    return build
+
+
+BACKBONES = {
+    "swin_base": BackboneChoice(_swin("swin_base_patch4_window12_384.ms_in22k"), "ImageNet-22k, by timm"),
+    "swin_large": BackboneChoice(_swin("swin_large_patch4_window12_384.ms_in22k"), "ImageNet-22k, by timm"),
+}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.audio.vggish import EMBEDDING_CHANNELS
 from models.networks.audio_branch import AudioConfig, AudioNetwork
-from models.networks.backbones.backbone import build_backbone
+from models.networks.backbones.choice import build_backbone
 from models.networks.layers.pixel_decoder import PixelDecoder, resize_to_scales
 from models.networks.losses.criterion import Layers, LossWeights, class_loss, mask_losses, match_all
 from models.networks.losses.points import Draws

