@@ -87,7 +87,7 @@ class MadeUpClips:
     def __getitem__(self, index: int) -> Any:
         import numpy as np
 
-        from components.train.batch import TrainingClip
+        from components.train.examples.batch import TrainingClip
 
         chance = np.random.default_rng(index)
         shape = (self.frames, self.height, self.width)
@@ -117,8 +117,8 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Train with one option in this process."""
     import torch
 
-    from components.train.distributed import choose_device
     from components.train.params import TrainParams
+    from components.train.processes.distributed import choose_device
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -151,8 +151,8 @@ def plain(model: Any, source: MadeUpClips, params: Any) -> float:
     import torch
 
     from benchmarks.plain_avism import train_step
-    from components.train.batch import collate
-    from components.train.distributed import choose_device
+    from components.train.examples.batch import collate
+    from components.train.processes.distributed import choose_device
     from components.train.schedule import build_optimizer
     from models.networks.losses.criterion import LossWeights
 
@@ -185,7 +185,7 @@ def count_flops(arguments: argparse.Namespace) -> dict[str, float]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from components.train.batch import collate
+    from components.train.examples.batch import collate
     from components.train.params import TrainParams
     from models.networks.losses.criterion import LossWeights
 

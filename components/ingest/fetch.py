@@ -19,10 +19,10 @@ from components.core.raw.index import Status
 from components.core.run.disk import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.run.errors import AvisError
 from components.ingest.address import Source, SourceKind
-from components.ingest.direct import take_file
-from components.ingest.network_guard import guard_for, guarded
 from components.ingest.params import IngestParams
 from components.ingest.status import classify, clean_message, retry_after_s
+from components.ingest.web.direct import take_file
+from components.ingest.web.network_guard import guard_for, guarded
 
 _TIMEOUT_S = 30.0  # of one network operation
 _KEPT_DOWNLOADERS = 8

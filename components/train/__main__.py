@@ -18,8 +18,13 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
     def work() -> None:
         from components.core.run.errors import AvisError
         from components.core.run.params import EngineParams, read_block, read_variant
-        from components.train.launch import launch, let_the_first_speak, processes_here, started_by_torchrun
         from components.train.params import TrainParams
+        from components.train.processes.launch import (
+            launch,
+            let_the_first_speak,
+            processes_here,
+            started_by_torchrun,
+        )
 
         together = started_by_torchrun()
         if together:
@@ -47,7 +52,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
             if processes > 1:
                 launch(["-m", "components.train", "--variant", variant], processes)
                 return
-        from components.train.distributed import Stopped
+        from components.train.processes.distributed import Stopped
         from components.train.stage import train
 
         try:

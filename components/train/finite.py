@@ -9,7 +9,7 @@ from torch import Tensor
 
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
-from components.train.distributed import Team
+from components.train.processes.distributed import Team
 
 STEPS_UNCHECKED_ON_A_GPU = 16
 NAMES_SHOWN = 8

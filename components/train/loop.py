@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from components.core.run.errors import AvisError
-from components.train.batch import ClipBatch, ClipSource
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from components.train.distributed import Stopped, Team, choose_device
+from components.train.examples.batch import ClipBatch, ClipSource
+from components.train.examples.loader import Share, steps_of_parts
 from components.train.finite import FiniteWatch
-from components.train.loader import Share, steps_of_parts
 from components.train.params import TrainParams
+from components.train.processes.distributed import Stopped, Team, choose_device
+from components.train.processes.wrapping import in_training
 from components.train.schedule import build_optimizer, build_schedule
-from components.train.wrapping import in_training
 from models.networks.losses.criterion import LossWeights
 from models.networks.losses.targets import Counts
 from models.networks.precision import autocast_type

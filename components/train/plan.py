@@ -10,12 +10,12 @@ from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
-from components.train.annotated_clips import AnnotatedClips
-from components.train.distributed import Team
-from components.train.loader import Share
+from components.train.examples.annotated_clips import AnnotatedClips
+from components.train.examples.loader import Share
 from components.train.loop import Fitted, Logger, fit, seed_everything
 from components.train.params import TrainParams
-from components.train.wrapping import recomputable
+from components.train.processes.distributed import Team
+from components.train.processes.wrapping import recomputable
 from models.checkpoints.saved import holds_backbone, start_from
 from models.networks.registry import Network, build
 

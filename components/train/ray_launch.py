@@ -22,11 +22,11 @@ from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.run.process import SPIN_VARIABLES
 from components.train.checkpoint import load_checkpoint
-from components.train.distributed import Stopped, Team, backend, out_of_memory
-from components.train.launch import most_that_share
 from components.train.loop import Fitted, Logger
 from components.train.params import TrainParams
 from components.train.plan import Plan, make_plan, plan_together
+from components.train.processes.distributed import Stopped, Team, backend, out_of_memory
+from components.train.processes.launch import most_that_share
 from components.train.stage import finish, recorded
 
 _POLL_S = 0.5

@@ -17,10 +17,10 @@ from components.core.run.params import read_variant
 from components.core.run.paths import Paths
 from components.core.tracking.run import Run, training_run
 from components.train.checkpoint import load_checkpoint
-from components.train.distributed import join
 from components.train.loop import Fitted, write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
+from components.train.processes.distributed import join
 from components.train.validation import validation_loss
 from models.checkpoints.saved import WEIGHTS, ModelCard, save_model
 

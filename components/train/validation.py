@@ -5,11 +5,11 @@ import torch
 from components.core.records.annotations import read_annotations
 from components.core.records.masks import is_empty
 from components.core.run.paths import Paths
-from components.train.batch import collate
-from components.train.distributed import choose_device
+from components.train.examples.batch import collate
 from components.train.loop import seed_everything
 from components.train.params import TrainParams
 from components.train.plan import clips_of
+from components.train.processes.distributed import choose_device
 from models.networks.losses.criterion import LossWeights
 from models.networks.registry import Network
 

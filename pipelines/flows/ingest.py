@@ -15,8 +15,8 @@ from components.core.run.git import git, git_bytes
 from components.core.run.params import PARAMS, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
-from components.ingest.attrition import NOT_TRIED, Attrition, Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
+from components.tools.attrition import NOT_TRIED, Attrition, Loss, annotated_categories, read_attrition
 from components.tools.manifests.from_ids import manifest_from_ids
 from pipelines.dvc.graph import find_root
 from pipelines.dvc.lock import drop_lost, output_md5

@@ -11,9 +11,9 @@ from components.core.raw.clip_names import youtube_id_of
 from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.fetch import check_cookies, listing_options
-from components.ingest.network_guard import guard_for, guarded
 from components.ingest.params import IngestParams
 from components.ingest.status import clean_message
+from components.ingest.web.network_guard import guard_for, guarded
 from components.tools.manifests.from_ids import address_of, video_id_of_address
 
 

@@ -13,7 +13,7 @@ from components.sample.mix import mix
 from components.sample.params import SampleParams
 from components.sample.render import render_frame
 from components.sample.scene import SceneSettings, check_held_out, plan_scene, scene_seed
-from components.train.batch import TrainingClip
+from components.train.examples.batch import TrainingClip
 
 SAMPLE_RATE_HZ = 16_000
 

@@ -11,8 +11,8 @@ from pipelines.commands.flow import Repository, Revision, run_flow
 from pipelines.commands.options import Split
 
 if TYPE_CHECKING:
-    from components.ingest.attrition import Attrition, Loss
     from components.ingest.params import IngestParams
+    from components.tools.attrition import Attrition, Loss
 
 ingest = typer.Typer(no_args_is_help=True, help="What became of the videos of the manifest.")
 
@@ -29,8 +29,8 @@ def status(
     from components.core.run.files import write_csv
     from components.core.run.params import read_block
     from components.core.run.paths import Paths
-    from components.ingest.attrition import COLUMNS, read_attrition
     from components.ingest.params import IngestParams
+    from components.tools.attrition import COLUMNS, read_attrition
 
     params = read_block("ingest", IngestParams, optional=True)
     attrition = read_attrition(params, Paths().raw)
@@ -73,7 +73,7 @@ def _print_overview(attrition: "Attrition", params: "IngestParams") -> None:
     from components.annotate.params import AnnotateParams
     from components.core.run.params import read_block
     from components.core.run.terminal import print_table
-    from components.ingest.attrition import annotated_categories
+    from components.tools.attrition import annotated_categories
 
     entries = len(attrition.rows)
     print(f"{params.manifest}: {entries} entries")

@@ -9,10 +9,10 @@ from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.address import SourceKind, parse_source
 from components.ingest.entry_row import new_row
-from components.ingest.network_guard import Guard, guard_for
 from components.ingest.params import IngestParams
 from components.ingest.stage import check_share
 from components.ingest.status import ADVICE, classify, clean_message
+from components.ingest.web.network_guard import Guard, guard_for
 
 
 def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

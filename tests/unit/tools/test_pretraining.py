@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from components.core.run.errors import AvisError
 from components.tools.pretraining.composed_clips import ComposedClips
 from components.tools.pretraining.pretrain import CHECKPOINT, pretrain
-from components.train.batch import TrainingClip
+from components.train.examples.batch import TrainingClip
 from models.checkpoints.saved import start_from
 from tests.support.tiny_model import tiny_model, train_settings
 from tests.unit.sample.conftest import TONES_HZ, write_square, write_tone

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from components.core.run.errors import AvisError
-from components.train.batch import TrainingClip
 from components.train.checkpoint import load_checkpoint
-from components.train.distributed import choose_device
+from components.train.examples.batch import TrainingClip
 from components.train.loop import Fitted, fit, write_history
 from components.train.params import TrainParams
+from components.train.processes.distributed import choose_device
 from components.train.schedule import build_optimizer, build_schedule
 from models.networks.avism.avism import Avism
 from models.networks.precision import autocast_type

@@ -18,7 +18,7 @@ import ctypes, os, sys
 from components.core.engine import run_items
 from components.core.params import EngineParams
 from components.core.run.process import run_stage
-from components.train.launch import launch
+from components.train.processes.launch import launch
 
 def work():
     names = [("a", "GOMP_SPINCOUNT"), ("b", "OMP_WAIT_POLICY")]

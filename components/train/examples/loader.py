@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from components.core.run.errors import AvisError
-from components.train.batch import ClipBatch, ClipSource, TrainingClip, collate
-from components.train.distributed import Team
+from components.train.examples.batch import ClipBatch, ClipSource, TrainingClip, collate
 from components.train.params import TrainParams, cannot_share
+from components.train.processes.distributed import Team
 
 BATCHES_AHEAD = 4  # that each worker of the loader prepares
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from components.train.launch import launch, most_that_share, processes_here
 from components.train.params import TrainParams
+from components.train.processes.launch import launch, most_that_share, processes_here
 from tests.support.tiny_model import train_settings
 
 
@@ -53,7 +53,7 @@ def test_each_process_knows_its_place(tmp_path: Path) -> None:
 
 def test_under_torchrun_the_first_process_says_why_before_it_is_ended(tmp_path: Path) -> None:
     text = (
-        "import os, sys, time\nfrom components.train.launch import let_the_first_speak\n"
+        "import os, sys, time\nfrom components.train.processes.launch import let_the_first_speak\n"
         "if os.environ['RANK'] == '1':\n    let_the_first_speak()\n    sys.exit(1)\n"
         "time.sleep(1)\nsys.exit('why it failed')"
     )
@@ -92,7 +92,8 @@ def test_stopped_it_ends_its_processes(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "from components.core.run.process import run_stage\nfrom components.train.launch import launch\n"
+            "from components.core.run.process import run_stage\n"
+            "from components.train.processes.launch import launch\n"
             f"run_stage('train', lambda: launch({child!r}, 1))",
         ]
     )

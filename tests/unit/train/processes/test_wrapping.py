@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from components.core.run.errors import AvisError
-from components.train.distributed import Team
 from components.train.params import TrainParams
-from components.train.wrapping import in_training, recomputable, without_part
+from components.train.processes.distributed import Team
+from components.train.processes.wrapping import in_training, recomputable, without_part
 from tests.support.tiny_model import tiny_model, train_settings
 
 ALONE = Team(torch.device("cpu"))

@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from components.core.run.errors import AvisError
-from components.train.distributed import Team
 from components.train.params import TrainParams
+from components.train.processes.distributed import Team
 
 SOUND_WIDTHS = {"vggish": 16_000, "features": 128}
 

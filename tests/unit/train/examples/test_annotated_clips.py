@@ -9,8 +9,8 @@ import pytest
 from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.train.annotated_clips import AnnotatedClips
-from components.train.batch import TrainingClip, collate
+from components.train.examples.annotated_clips import AnnotatedClips
+from components.train.examples.batch import TrainingClip, collate
 from components.train.params import TrainParams
 from tests.support.tiny_model import COLOURS, train_settings, write_square_set
 

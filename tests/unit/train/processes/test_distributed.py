@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from components.core.run.errors import AvisError
-from components.train.batch import TrainingClip
-from components.train.distributed import Team, join
+from components.train.examples.batch import TrainingClip
 from components.train.loop import fit
 from components.train.params import TrainParams
+from components.train.processes.distributed import Team, join
 from tests.support.processes import run_together
 from tests.support.tiny_model import tiny_model, train_settings
 

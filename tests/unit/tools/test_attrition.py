@@ -12,8 +12,8 @@ from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.journal import Journal
 from components.core.run.paths import Paths
-from components.ingest.attrition import Loss, annotated_categories, read_attrition
 from components.ingest.params import IngestParams
+from components.tools.attrition import Loss, annotated_categories, read_attrition
 from pipelines.commands.data.ingest import status as show_status
 
 ENTRIES = [

@@ -17,7 +17,7 @@ from components.core.clips.reader import (
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
 from components.core.run.errors import AvisError
-from components.train.batch import TrainingClip
+from components.train.examples.batch import TrainingClip
 from components.train.params import TrainParams
 
 

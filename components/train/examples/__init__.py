@@ -1,0 +1,1 @@
+"""What training learns from: clips, batches of them, and who sees which in which step."""

@@ -1,0 +1,1 @@
+"""Several processes as one training: started, wrapped around the network, and stopped together."""
