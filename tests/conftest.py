@@ -2,6 +2,7 @@
 
 import os
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from components.core.run.process import spin_briefly
 
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Without what is compiled once and kept, each of many child processes would compile torch anew: 9 s of 15.
+# Each of many child processes would compile torch anew: seconds each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 spin_briefly()  # some tests, and what they start, have more threads than one
@@ -26,6 +27,18 @@ settings.register_profile("quick", max_examples=50, derandomize=True, **ANYWHERE
 settings.register_profile("slow", max_examples=1000, **ANYWHERE)
 settings.load_profile("quick")
 
+# What the workers of the stages import, once a session in the place of once a worker: see run/engine.py.
+WORKERS = (
+    "components.core.metrics.score",
+    "components.evaluate.films",
+    "components.extract.stage",
+    "components.ingest.stage",
+    "components.qa.report",
+    "components.qa.stage",
+    "components.sample.stage",
+    "components.tools.aviseg_export",
+    "models.audio.vggish",
+)
 INTEGRATION = Path(__file__).parent / "integration"
 CLAIMS = pytest.StashKey[dict[Path, bool]]()
 
@@ -40,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if len({item.path for item in items}) > 9:  # for a few files it would take longer than it saves
+        preload = forkserver.set_forkserver_preload
+        forkserver.set_forkserver_preload = lambda names: preload([*names, *WORKERS])
     for item in items:
         if item.path.is_relative_to(INTEGRATION):
             item.add_marker("integration")

@@ -1,5 +1,6 @@
 """`avis forget` in a project with DVC, a remote, MLflow and trained models: what is gone, and what stays."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -58,13 +59,19 @@ def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
-@pytest.fixture()
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with videos, labels and scores, in DVC and its remote; not to be changed."""
+    folder = tmp_path_factory.mktemp("project")
+    with contextlib.chdir(folder):
+        make_project()
+    return folder
+
+
+def make_project() -> None:
     subprocess.run(["git", "init", "-q"], check=True)
     dvc("init")
-    dvc("remote", "add", "-d", "store", str(tmp_path / "remote"))
+    dvc("remote", "add", "-d", "store", "remote")
     params = "dataset: mine\ningest: {manifest: manifest.csv}\nannotate: {source: labels.json}\n"
     Path("params.yaml").write_text(params + "tracking: {uri: 'sqlite:///mlflow.db'}\n")
     for number, name in enumerate((FIRST, SECOND, OTHER)):
@@ -89,6 +96,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (evaluation / "overlays" / f"{OTHER}.mp4").touch()
     (evaluation / "per_clip.csv").write_text(f"clip,FSLA\n{SECOND},1\n")
     (evaluation / "per_category.csv").write_text("category,AP\nhorn,1\n")
+
+
+@pytest.fixture()
+def project(untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project with three models."""
+    shutil.copytree(untouched, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    paths = Paths()
     for model, clips in {"saw": [FIRST, OTHER], "saw_not": [OTHER]}.items():
         with training_run(variant=model, params={}, paths=paths) as run:
             folder = paths.model(model)

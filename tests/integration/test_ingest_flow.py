@@ -14,12 +14,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from pipelines.flows import ingest as ingest_flow
 from tests.support.clips import make_clip
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 GRAPH = """
@@ -80,8 +79,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     git(base, "add", "-A")
     git(base, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "begin")
     git(base, "push", "-q", "origin", "HEAD:main")
-    with prefect_test_harness(server_startup_timeout=60):
-        yield SimpleNamespace(base=base, origin=origin, site=site, url=url)
+    yield SimpleNamespace(base=base, origin=origin, site=site, url=url)
     server.shutdown()
     server.server_close()
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -22,7 +22,6 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.flow_runs import resume_flow_run
 from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from components.core.run.errors import AvisError
 from components.core.run.lineage import file_md5
@@ -37,7 +36,7 @@ from pipelines.flows.clones import remove_kept
 from pipelines.flows.rebuild import rebuild
 from tests.support.promotion_scores import counts_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 CLIPS = 12
@@ -117,12 +116,6 @@ MAKE = """
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=60):
-        yield
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """An origin, a checkout of it (base), a DVC remote, and a folder for signs between test and stages."""
@@ -182,6 +175,12 @@ def dvc(folder: Path, *arguments: str) -> str:
 def retrain(place, **settings) -> tuple[str, str]:
     state = retraining.retrain(root=place.base, return_state=True, **settings)
     return state.name, state.message
+
+
+def retraining_thread(place, ended: list[tuple[str, str]], **settings) -> threading.Thread:
+    """A thread that retrains and appends how it ended; with the server that this thread uses."""
+    work = copy_context().run
+    return threading.Thread(target=lambda: ended.append(work(retrain, place, **settings)))
 
 
 def registry(place) -> Registry:
@@ -254,7 +253,7 @@ def test_a_person_approves_or_not(place, monkeypatch) -> None:
     for answer, expected in ((False, "Refused"), (True, "Promoted")):
         ended: list[tuple[str, str]] = []
         settings = {"ask_first": True, "approval_timeout_s": 60}
-        thread = threading.Thread(target=lambda s=settings, e=ended: e.append(retrain(place, **s)))
+        thread = retraining_thread(place, ended, **settings)
         thread.start()
         with get_client(sync_client=True) as client:
             paused = wait_for(
@@ -324,7 +323,7 @@ def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch
     (place.signs / "hold").touch()
     server = mlflow_server(place.tmp, port)
     ended: list[tuple[str, str]] = []
-    thread = threading.Thread(target=lambda: ended.append(retrain(place)))
+    thread = retraining_thread(place, ended)
     try:
         thread.start()
         wait_for(lambda: (place.signs / "trained").exists())

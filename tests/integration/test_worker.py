@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.prefect_server import Server, prefect_server, started, wait_until
+from tests.support.prefect_server import Server, started, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -44,12 +43,6 @@ def work():
     open("first.txt", "w").write("made\\n")
 run_stage("first", work)
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with prefect_server(tmp_path_factory.mktemp("prefect") / "home") as running:
-        yield running
 
 
 def make_project(root: Path, graph: str) -> Path:
@@ -110,9 +103,9 @@ def alive(pid: int) -> bool:
 
 
 def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
-    server: Server, tmp_path: Path
+    prefect: Server, tmp_path: Path
 ) -> None:
-    root = make_project(tmp_path / "project", GRAPH)
+    server, root = prefect, make_project(tmp_path / "project", GRAPH)
     table = avis(server, root, "deploy", "--pool", "cpu").splitlines()
     [starts_by_itself] = [row.split()[0] for row in table if "avis.data.changed" in row]
     assert starts_by_itself == "retrain/cpu"  # in both pools it would train twice
@@ -133,7 +126,8 @@ def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
         assert engine.parent().pid == worker.pid  # type: ignore[union-attr]
         engine.kill()
         wait_until(lambda: not alive(stage), 20, "the stage goes on after its run was killed")
-        runs = server.request("POST", "/flow_runs/filter", sort="EXPECTED_START_TIME_ASC")
+        own = {"id": {"any_": [here.deployment["id"]]}}
+        runs = server.request("POST", "/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", deployments=own)
         here.wait_for(runs[0]["id"], "Crashed")
 
         again = here.run()
@@ -188,9 +182,9 @@ with gpu_slot(stopped=lambda: False, say=print):
 
 
 def test_two_runs_on_one_gpu_train_one_after_the_other_also_after_a_holder_was_killed(
-    server: Server, tmp_path: Path
+    prefect: Server, tmp_path: Path
 ) -> None:
-    environment = server.environment
+    server, environment = prefect, prefect.environment
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as holder:

@@ -37,7 +37,13 @@ class Server:
 
     def request(self, method: str, path: str, **json: Any) -> Any:
         """Ask the API; returns what its answer holds."""
-        answer = httpx.request(method, f"{self.url}{path}", json=json or None, timeout=30)
+        deadline_s = time.monotonic() + 60
+        while True:
+            answer = httpx.request(method, f"{self.url}{path}", json=json or None, timeout=30)
+            # The database was locked, and nothing has happened: Prefect's own client asks again, too.
+            if answer.status_code != 503 or time.monotonic() > deadline_s:
+                break
+            time.sleep(0.2)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -1,0 +1,23 @@
+"""What integration tests share in a session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.prefect_server import Server, prefect_server
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Prefect server; other tests of this session leave runs, artifacts and events in it."""
+    with prefect_server(tmp_path_factory.mktemp("prefect") / "home") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prefect_api(prefect: Server) -> Iterator[None]:
+    """Flows that are called in this process use the server."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect.url}):
+        yield
