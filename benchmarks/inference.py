@@ -132,7 +132,7 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
     """The published video module on 100 frame queries of 256 channels a frame."""
     import torch
 
-    from models.inference.avism_stream import VideoStream
+    from models.inference.video_module_stream import VideoStream
     from models.networks.avism.video_module import VideoModule
 
     torch.manual_seed(0)

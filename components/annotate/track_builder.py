@@ -7,7 +7,7 @@ from components.annotate.capabilities import are, count
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
-from components.core.run.files import safe_name
+from components.core.run.safe_names import safe_name
 
 MOST_PIXELS = 2**27  # of a frame: four times 8K
 

@@ -8,9 +8,9 @@ from components.core.metrics.accumulate import HEADLINES, Row
 from components.core.metrics.failures import tables as failure_tables
 from components.core.metrics.failures.frame_causes import CAUSES, SOURCES
 from components.core.metrics.failures.rows import NOTHING
+from components.core.metrics.failures.sentences import findings
 from components.core.metrics.failures.tally import FailureScores
 from components.core.metrics.failures.video import SIZES
-from components.core.metrics.failures.words import findings
 from components.core.metrics.score import ProtocolScores, Scores
 from components.core.reports.charts import line_chart
 from components.core.reports.page import DASH, render_page

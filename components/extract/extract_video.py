@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
-from components.core.media.clip_reader import ClipReader
 from components.core.media.container import MediaError, MediaProblem
+from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import read_sound
 from components.core.raw.frame_folder import (
     AUDIO_NAME,

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from components.core.clips.index import MediaEntry
 from components.core.run.errors import AvisError
-from components.core.run.files import safe_name
+from components.core.run.safe_names import safe_name
 
 _MOST_FRAMES, _MOST_PIXELS = 1_000_000, 2**30  # of a clip, of a frame: beyond any video
 _LARGEST_ID = 2**53

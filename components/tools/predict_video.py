@@ -12,8 +12,8 @@ from tqdm import tqdm
 from components.core.clips.index import FEATURES_OF_SOURCE
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
-from components.core.media.clip_reader import ClipReader
 from components.core.media.container import probe
+from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import stream_sound
 from components.core.records.masks import is_empty
 from components.core.records.results import Result

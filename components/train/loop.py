@@ -22,7 +22,7 @@ from components.core.run.errors import AvisError
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from components.train.examples.batch import ClipBatch, ClipSource
 from components.train.examples.loader import Share, steps_of_parts
-from components.train.finite import FiniteWatch
+from components.train.finite_losses import FiniteWatch
 from components.train.params import TrainParams
 from components.train.processes.distributed import Stopped, Team, choose_device
 from components.train.processes.wrapping import in_training

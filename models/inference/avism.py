@@ -6,7 +6,7 @@ Letters: T frames (t of a chunk), V video queries, n of them, C channels, K cate
 import torch
 from torch import Tensor
 
-from models.inference.avism_stream import VideoStream
+from models.inference.video_module_stream import VideoStream
 from models.networks.avism.avism import Avism
 
 

@@ -16,8 +16,8 @@ import av
 import numpy as np
 import pytest
 
-from components.core.media.clip_reader import read_clip
 from components.core.media.container import MediaError, MediaProblem
+from components.core.media.pictures_by_timestamp import read_clip
 from components.core.raw.index import Status
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths

@@ -12,7 +12,8 @@ import msgspec
 from components.core.records import masks
 from components.core.records.json_rows import read_object, text, whole_number
 from components.core.run.errors import AvisError
-from components.core.run.files import safe_name, write_text
+from components.core.run.files import write_text
+from components.core.run.safe_names import safe_name
 
 SPLITS = ("train", "val", "test")
 

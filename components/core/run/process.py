@@ -88,7 +88,7 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
     try:
         if "DVC_STAGE" in os.environ:  # part of a run of hours: every mistake is said before the first stage
             # here: `avis` imports this module, and pydantic would take longer than `avis --help`
-            from components.core.run.checked import require_checked_params
+            from components.core.run.checked_params import require_checked_params
 
             require_checked_params(os.environ["DVC_STAGE"])
         function()

@@ -10,7 +10,7 @@ from components.extract.params import ExtractParams
 from components.predict.params import PredictParams
 from components.tools.avsbench.categories import classes_of_categories
 from components.tools.avsbench.evaluate import Masks, evaluate_binary, evaluate_semantic
-from components.tools.avsbench.given import GivenMasks
+from components.tools.avsbench.given_masks import GivenMasks
 from components.tools.avsbench.layouts import AvsVideo, Layout, check_files
 from components.tools.avsbench.palette import read_class_names
 
@@ -35,7 +35,7 @@ def score_model(
     Raises:
         AvisError: the model cannot be used, or a category is unknown.
     """
-    from components.tools.avsbench.found import FoundMasks  # torch: not for masks that are given
+    from components.tools.avsbench.model_masks import FoundMasks  # torch: not for masks that are given
 
     names = read_class_names(folder) if layout == "avss" else []
     mapping = {} if categories is None else read_category_map(categories, "--categories")

@@ -6,7 +6,7 @@ from pathlib import Path
 import components.tools.parameters.data
 import components.tools.parameters.machine
 import components.tools.parameters.models  # noqa: F401
-from components.core.run.checked import remember
+from components.core.run.checked_params import remember
 from components.core.run.errors import AvisError
 from components.core.run.params import ALLOWED_BLOCKS, PARAMS, parse_params
 from components.tools.parameters.blocks import read_blocks

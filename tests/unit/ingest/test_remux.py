@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.media.clip_reader import read_clip
 from components.core.media.container import MediaError, MediaProblem, probe
+from components.core.media.pictures_by_timestamp import read_clip
 from tests.support.clips import grey, make_clip, onset_s, remuxed
 
 

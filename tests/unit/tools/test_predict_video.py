@@ -11,8 +11,8 @@ import pytest
 from components.core.clips.index import MediaEntry
 from components.core.clips.reader import seconds_of_sound
 from components.core.media.audio_features import encoder_fingerprint
-from components.core.media.clip_reader import read_clip
 from components.core.media.container import probe
+from components.core.media.pictures_by_timestamp import read_clip
 from components.core.media.sound import read_sound
 from components.core.records.masks import decode
 from components.core.records.results import Result

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from components.core.metrics.failures.frame_causes import CAUSES, SOURCES
 from components.core.metrics.failures.identity_switches import identity_switches
 from components.core.metrics.failures.mask_fates import PREDICTED_FATES, TRUTH_FATES
+from components.core.metrics.failures.sentences import findings
 from components.core.metrics.failures.tables import document, tables
 from components.core.metrics.failures.tally import Failures, Tally, collect
 from components.core.metrics.failures.video import inspect
-from components.core.metrics.failures.words import findings
 from components.core.metrics.overlaps import Overlaps, Side, VideoMasks, measure
 from components.core.records import masks
 from components.core.records.annotations import Track, Video

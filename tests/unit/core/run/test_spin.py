@@ -7,16 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from pipelines.doctor import Finding, _spin
 
 from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 from pipelines import cli
+from pipelines.commands.servers.doctor import Finding, _spin
 
 ROOT = Path(__file__).parents[4]
 STAGE = """
 import ctypes, os, sys
-from components.core.engine import run_items
-from components.core.params import EngineParams
+from components.core.run.engine import run_items
+from components.core.run.params import EngineParams
 from components.core.run.process import run_stage
 from components.train.processes.launch import launch
 
@@ -76,7 +76,7 @@ def test_no_process_loads_libgomp_before_it_can_be_told() -> None:
         for file in ROOT.glob("components/*/__main__.py")
     ]
     assert len(stages) > 5
-    assert run(IMPORTS, *stages, "pipelines.measure_model", "pipelines.cli").stdout == "[]\n"
+    assert run(IMPORTS, *stages, "components.tools.promotion.measure", "pipelines.cli").stdout == "[]\n"
 
 
 @pytest.fixture

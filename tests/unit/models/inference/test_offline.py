@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.inference import avism_stream, offline
+from models.inference import offline, video_module_stream
 from models.inference.moments import ClipError, Moment
 from models.inference.offline import FoundTrack, find_sounding
 from models.networks.avism.avism import Avism
@@ -100,7 +100,7 @@ def test_it_finds_what_the_whole_clip_at_once_gives(
     bias = model.video_module.presence.decide.layers[-1].bias.data  # type: ignore[union-attr]
     bias -= logits_of_presence.median() + 1e-4  # it says yes and no
     keep(monkeypatch, frames=0, size=budget)
-    monkeypatch.setattr(avism_stream, "MEMORY_BYTES", budget)
+    monkeypatch.setattr(video_module_stream, "MEMORY_BYTES", budget)
     found = find(model, clip, most=1000, size=(2 * HEIGHT, 2 * WIDTH))
     assert clip.calls == (2 if budget == 0 else 1)
     assert len(found) == 4 * 2
@@ -317,7 +317,7 @@ def test_the_temporary_file_goes_when_the_clip_breaks_off(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", tempfile.NamedTemporaryFile)  # one that can be seen
-    monkeypatch.setattr(avism_stream, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(video_module_stream, "MEMORY_BYTES", 1)
     seen: list[int] = []
 
     def clip() -> Iterator[Moment]:

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from components.predict.params import PredictParams
-from components.tools.avsbench.found import FoundMasks
 from components.tools.avsbench.layouts import find_videos
+from components.tools.avsbench.model_masks import FoundMasks
 from components.tools.avsbench.palette import palette
 from pipelines.cli import main
 from tests.support.avs_folders import (

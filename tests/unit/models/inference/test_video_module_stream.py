@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.inference import avism_stream
-from models.inference.avism_stream import FrameStore, RunningSoftmax, VideoStream, WindowedLayer
+from models.inference import video_module_stream
+from models.inference.video_module_stream import FrameStore, RunningSoftmax, VideoStream, WindowedLayer
 from models.networks.avism.video_module import VideoModule
 
 QUERIES, VIDEO_QUERIES, CHANNELS = 3, 4, 16
@@ -75,8 +75,8 @@ def test_streaming_changes_nothing(
     heard = None if deaf else audio
     whole = module(queries[None], None if heard is None else heard[None])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(avism_stream, "BLOCK_TOKENS", block)
-        patch.setattr(avism_stream, "MEMORY_BYTES", 1 if in_file else 1 << 20)
+        patch.setattr(video_module_stream, "BLOCK_TOKENS", block)
+        patch.setattr(video_module_stream, "MEMORY_BYTES", 1 if in_file else 1 << 20)
         logits, embeds, presence = streamed(module, queries, heard, piece)
     assert presence is not None
     torch.testing.assert_close(logits, whole.logits[-1][0], atol=2e-5, rtol=1e-4)
@@ -133,7 +133,7 @@ def test_long_clips_are_kept_in_a_file_that_is_removed(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "TemporaryFile", tempfile.NamedTemporaryFile)  # one that can be seen
-    monkeypatch.setattr(avism_stream, "MEMORY_BYTES", 1000)
+    monkeypatch.setattr(video_module_stream, "MEMORY_BYTES", 1000)
     module = module_of(3)
     queries, audio = random_clip(12)
     with VideoStream(module) as stream:

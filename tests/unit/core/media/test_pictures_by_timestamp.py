@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from components.core.media.clip_reader import ClipReader, read_clip
 from components.core.media.container import MediaError, MediaProblem, probe
 from components.core.media.encode import write_video
+from components.core.media.pictures_by_timestamp import ClipReader, read_clip
 from components.core.media.sound import Soundtrack, read_sound, stream_sound
 from tests.support.clips import grey, make_clip, onset_s
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.core.run import checked
-from components.core.run.checked import require_checked_params
+from components.core.run import checked_params
+from components.core.run.checked_params import require_checked_params
 from components.core.run.errors import AvisError
 
 
@@ -21,7 +21,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         started.append(command[-1])
-        checked.remember(["train", "predict"], [Path("params.yaml"), Path("w.pth")], ["KEY"])
+        checked_params.remember(["train", "predict"], [Path("params.yaml"), Path("w.pth")], ["KEY"])
         return subprocess.CompletedProcess(command, 0, stdout="")
 
     monkeypatch.setattr("subprocess.run", run)
