@@ -21,6 +21,7 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.run.process import SPIN_VARIABLES
+from components.core.run.ray_cluster import ray_cluster
 from components.train.checkpoint import load_checkpoint
 from components.train.loop import Fitted, Logger
 from components.train.params import TrainParams
@@ -39,45 +40,15 @@ def train_on_ray(variant: str, params: TrainParams, engine: EngineParams, paths:
     Raises:
         AvisError: Ray is not installed or not reachable, the workers find no place, or as `stage.train`.
     """
-    ray = _ray()
     paths = Paths((paths or Paths()).root.resolve())
-    started = not ray.is_initialized()
-    if started:
-        _connect(ray, engine)
-    try:
+    # A cluster was started by hand, and its workers load torch before they run any code of ours.
+    spin = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
+    # What workers have to say comes through the queue; Ray's own log of them would bury it.
+    with ray_cluster(engine.workers, runtime_env={"env_vars": spin}) as ray:
         plan = make_plan(variant, params, paths, with_weights=True)
         with recorded(plan) as run:
             fitted = _fit(ray, plan, engine, run.run_id, lambda row, step: run.metrics(row, step=step))
             finish(plan, fitted, run)
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.train.torch
-    except ImportError:
-        raise AvisError(
-            "engine.kind is 'ray', but Ray is not installed",
-            where="params.yaml, engine",
-            fix="Install it with: .venv/bin/uv pip install -e '.[ray]', or set engine.kind: local.",
-        ) from None
-    return ray
-
-
-def _connect(ray: Any, engine: EngineParams) -> None:
-    local: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):
-        local = {"num_cpus": engine.workers or None, "include_dashboard": False}
-    # A cluster was started by hand, and its workers load torch before they run any code of ours.
-    spin = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
-    try:
-        # what workers have to say comes through the queue; Ray's own log of them would bury it
-        ray.init(log_to_driver=False, logging_level="warning", runtime_env={"env_vars": spin}, **local)
-    except (ConnectionError, RuntimeError) as error:
-        raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS", passing=True) from None
 
 
 def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -> Fitted:

@@ -39,7 +39,7 @@ from tests.support.s3_server import environment, make_bucket, s3_server
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
     pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
@@ -116,6 +116,7 @@ class Cluster:
         }
         self.folder = folder
         self.address = f"127.0.0.1:{free_port()}"
+        self.nodes_before: set[psutil.Process] = set()
         self._start("--head", f"--port={self.address.split(':')[1]}", "--include-dashboard=false")
         self.nodes_before = self._raylets()
 
@@ -129,7 +130,7 @@ class Cluster:
     def add_node(self) -> "psutil.Process":
         """Add a node; returns its raylet, which ends the node when it dies."""
         self._start(f"--address={self.address}")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (new := self._raylets() - self.nodes_before):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -142,7 +143,15 @@ class Cluster:
         command += ["--object-store-memory=100000000"]
         if "--head" in options:
             command += [f"--temp-dir={self.folder}"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+        for _ in range(10):
+            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
+            if done.returncode == 0 or "timed out during startup" not in done.stderr:
+                break
+            # Ray gives a node 30 s, whatever the machine has to do; what it started is ended before the next try.
+            if "--head" in options:
+                self.stop()
+            for raylet in self._raylets() - self.nodes_before:
+                raylet.kill()
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _raylets(self) -> "set[psutil.Process]":

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.process import spin_briefly
+from components.core.run.ray_cluster import ray_cluster
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -240,55 +241,37 @@ def _isolated_attempt(function: Callable[[I], R], key: str, item: I, timeout_s: 
 def _ray_tries(
     function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None
 ) -> Iterator[_Backend]:
-    try:
-        import ray
-    except ImportError:
-        raise AvisError(
-            "engine.kind is 'ray', but Ray is not installed",
-            where="params.yaml, engine",
-            fix="Install it with: .venv/bin/uv pip install -e '.[ray]', or set engine.kind: local.",
-        ) from None
-    started = not ray.is_initialized()
-    if started:
-        local = (
-            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers or None, "include_dashboard": False}
-        )
+    with ray_cluster(workers) as ray:
+        remote = ray.remote(num_cpus=1, max_retries=2)(_isolated_attempt)  # Ray's own: a node that goes away
+        shared = ray.put(function)
+        in_flight: dict[object, tuple[str, float]] = {}
+
+        def submit(key: str, item: Any) -> object:
+            reference: object = remote.remote(shared, key, item, timeout_s)
+            in_flight[reference] = (key, time.monotonic())
+            return reference
+
+        def finished() -> tuple[object, Outcome[Any]]:
+            reference = ray.wait(list(in_flight), num_returns=1)[0][0]
+            key, start = in_flight.pop(reference)
+            try:
+                return reference, ray.get(reference)
+            except ray.exceptions.RayError as error:
+                reason = str(error).strip().splitlines()[-1]
+                return reference, Outcome(key, None, "crash", reason, time.monotonic() - start)
+
+        size, measured_s = 0, -_CLUSTER_SIZE_EVERY_S
+
+        def room() -> int:
+            nonlocal size, measured_s
+            if workers:
+                return workers
+            if time.monotonic() - measured_s >= _CLUSTER_SIZE_EVERY_S:
+                size, measured_s = max(1, int(ray.cluster_resources().get("CPU", 1))), time.monotonic()
+            return size
+
         try:
-            ray.init(log_to_driver=False, logging_level="warning", **local)
-        except (ConnectionError, RuntimeError) as error:
-            raise AvisError(f"no Ray cluster answers: {error}", where="RAY_ADDRESS", passing=True) from None
-    remote = ray.remote(num_cpus=1, max_retries=2)(_isolated_attempt)  # Ray's own: a node that goes away
-    shared = ray.put(function)
-    in_flight: dict[object, tuple[str, float]] = {}
-
-    def submit(key: str, item: Any) -> object:
-        reference: object = remote.remote(shared, key, item, timeout_s)
-        in_flight[reference] = (key, time.monotonic())
-        return reference
-
-    def finished() -> tuple[object, Outcome[Any]]:
-        reference = ray.wait(list(in_flight), num_returns=1)[0][0]
-        key, start = in_flight.pop(reference)
-        try:
-            return reference, ray.get(reference)
-        except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[-1]
-            return reference, Outcome(key, None, "crash", reason, time.monotonic() - start)
-
-    size, measured_s = 0, -_CLUSTER_SIZE_EVERY_S
-
-    def room() -> int:
-        nonlocal size, measured_s
-        if workers:
-            return workers
-        if time.monotonic() - measured_s >= _CLUSTER_SIZE_EVERY_S:
-            size, measured_s = max(1, int(ray.cluster_resources().get("CPU", 1))), time.monotonic()
-        return size
-
-    try:
-        yield submit, finished, room
-    finally:
-        for reference in in_flight:
-            ray.cancel(reference, force=True)
-        if started:
-            ray.shutdown()
+            yield submit, finished, room
+        finally:
+            for reference in in_flight:
+                ray.cancel(reference, force=True)
