@@ -147,7 +147,7 @@ class Cluster:
             done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
             if done.returncode == 0 or "timed out during startup" not in done.stderr:
                 break
-            # Ray gives a node 30 s, whatever else the machine does. What it started is ended before the next try.
+            # Ray gives a node 30 s, whatever else the machine does. What it started ends before the next try.
             if "--head" in options:
                 self.stop()
             for raylet in self._raylets() - self.nodes_before:
