@@ -164,7 +164,6 @@ def test_weights_of_which_nothing_fits(paths: Paths) -> None:
     [
         ({"start_from": "nowhere.safetensors"}, r"there are no weights at nowhere.*start_from.*null"),
         ({"start_from": __file__}, r"does not hold weights.*start_from"),
-        ({"model": {"name": "avism", **SETTINGS, "heads": 5}}, r"cannot be built: channels \(16\)"),
         ({"model": {"name": "avism", **SETTINGS, "backbone_frozen_parts": 99}}, "8 parts to freeze, not 99"),
         (
             {"model": {"name": "avism", **SETTINGS, "backbone": "resnet50", "backbone_weights": "no.pth"}},
@@ -185,6 +184,13 @@ def test_what_cannot_be_built_is_one_message(paths: Paths, changes: dict[str, ob
 def test_numbers_that_no_library_takes_are_refused_at_once(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="greater than"):
         params_of(**wrong)
+
+
+def test_heads_that_do_not_share_the_channels_are_refused_at_once() -> None:
+    with pytest.raises(
+        ValueError, match=r"channels \(16\) must be a multiple of heads; allowed here: 1, 2, 4"
+    ):
+        params_of(model={"name": "avism", **SETTINGS, "heads": 5})
 
 
 def test_milestones_and_crops_are_checked() -> None:
