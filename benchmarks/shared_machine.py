@@ -78,8 +78,8 @@ class Enough(Exception):  # noqa: N818
 
 def train_on_demand() -> None:
     """The child: train, a number of steps for each line of stdin; an answer is a line of JSON."""
-    from components.core.params import read_variant, read_variant_names
-    from components.core.paths import Paths
+    from components.core.run.params import read_variant, read_variant_names
+    from components.core.run.paths import Paths
 
     from components.train.loop import fit
     from components.train.params import TrainParams

@@ -40,7 +40,6 @@ WORKERS = (
     "models.audio.vggish",
 )
 INTEGRATION = Path(__file__).parent / "integration"
-CLAIMS = pytest.StashKey[dict[Path, bool]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,20 +63,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    """Say of tests that belong to another process that they are done."""
-    folder: Path | None = item.config.getoption("--claims")
-    if folder is None:
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the files that no other process has begun; pytest's own loop where nobody shares."""
+    folder: Path | None = session.config.getoption("--claims")
+    if folder is None or session.testsfailed or session.config.option.collectonly:
         return None
-    claims = item.config.stash.setdefault(CLAIMS, {})
-    if item.path not in claims:
-        name = item.path.relative_to(INTEGRATION.parent).as_posix().replace("/", "-")
+    claims: dict[Path, bool] = {}
+    mine = (item for item in session.items if _claimed(item.path, folder, claims))
+    item = next(mine, None)
+    while item is not None:
+        # pytest must know which test follows: that one's fixtures stay, the others are torn down.
+        following = next(mine, None)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
+    return True
+
+
+def _claimed(file: Path, folder: Path, claims: dict[Path, bool]) -> bool:
+    if file not in claims:
+        name = file.relative_to(INTEGRATION.parent).as_posix().replace("/", "-")
         try:
             (folder / name).touch(exist_ok=False)
-            claims[item.path] = True
+            claims[file] = True
         except FileExistsError:
-            claims[item.path] = False
-    return None if claims[item.path] else True
+            claims[file] = False
+    return claims[file]
 
 
 @pytest.fixture

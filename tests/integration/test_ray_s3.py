@@ -49,7 +49,7 @@ import sys
 from pathlib import Path
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage.base import StorageParams
+from components.core.storage.choice import StorageParams
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 if __name__ == "__main__":
