@@ -80,7 +80,6 @@ def train_on_demand() -> None:
     """The child: train, a number of steps for each line of stdin; an answer is a line of JSON."""
     from components.core.run.params import read_variant, read_variant_names
     from components.core.run.paths import Paths
-
     from components.train.loop import fit
     from components.train.params import TrainParams
     from components.train.plan import make_plan
