@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -92,6 +94,17 @@ def _claimed(file: Path, folder: Path, claims: dict[Path, bool]) -> bool:
         except FileExistsError:
             claims[file] = False
     return claims[file]
+
+
+@pytest.fixture(scope="session")
+def ray_folder() -> Iterator[None]:
+    """Ray's files lie in a folder of this session: else it looks for other clusters in a shared one."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as name,  # sockets: short
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", name)
+        yield
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.core.raw.index import RawEntry, RawIndex, Status, read_raw_index
@@ -325,7 +326,7 @@ def test_a_rate_limit_until_a_date(tmp_path: Path, server: Server) -> None:
     start = time.monotonic()
     rows = run(tmp_path, {"limiteddate": f"{server.url}/limiteddate.mp4"}, pause_s=60.0)
     assert rows["limiteddate"].status is Status.OK
-    assert 0.9 <= time.monotonic() - start < 30
+    assert 0.9 <= time.monotonic() - start < 55  # not the pause
 
 
 def test_a_trickle_ends_as_timeout_and_the_queue_goes_on(tmp_path: Path, server: Server) -> None:
@@ -367,12 +368,13 @@ def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
+    workers = psutil.Process(child.pid).children(recursive=True)
     os.kill(child.pid, signal.SIGKILL)
     child.wait(10)
     finished = [line.split('"')[1] for line in journal.read_text().splitlines()[1:]]
     assert 3 <= len(finished) < 8
     assert not (disturbed.raw / "index.parquet").exists()
-    time.sleep(0.5)  # the workers end with their stage
+    assert not psutil.wait_procs(workers, timeout=60)[1]  # they end with their stage
     requests = server.requests.copy()
     server.delay_s = 0.0
     ingest(params, engine, disturbed)

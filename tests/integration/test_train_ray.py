@@ -18,17 +18,18 @@ from tests.integration.test_train_distributed import ENVIRONMENT, Project
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
     pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.usefixtures("ray_folder")]
 
 
 def start(project: Project, workers: int = 2) -> "subprocess.Popen[str]":
     values = yaml.safe_load((project.root / "params.yaml").read_text())
     values["engine"] = {"kind": "ray", "workers": workers}
     (project.root / "params.yaml").write_text(yaml.safe_dump(values))
+    environment = {**ENVIRONMENT, "RAY_TMPDIR": os.environ["RAY_TMPDIR"]}
     return subprocess.Popen(
         [sys.executable, "-m", "components.train", "--variant", "tiny"],
         cwd=project.root,
-        env={key: value for key, value in ENVIRONMENT.items() if key not in ("RAY_ADDRESS", *SPIN_VARIABLES)},
+        env={key: value for key, value in environment.items() if key not in ("RAY_ADDRESS", *SPIN_VARIABLES)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

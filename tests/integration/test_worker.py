@@ -125,7 +125,7 @@ def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
         engine = psutil.Process(stage).parent().parent()  # type: ignore[union-attr]
         assert engine.parent().pid == worker.pid  # type: ignore[union-attr]
         engine.kill()
-        wait_until(lambda: not alive(stage), 20, "the stage goes on after its run was killed")
+        wait_until(lambda: not alive(stage), 60, "the stage goes on after its run was killed")
         own = {"id": {"any_": [here.deployment["id"]]}}
         runs = server.request("POST", "/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", deployments=own)
         here.wait_for(runs[0]["id"], "Crashed")
@@ -151,7 +151,7 @@ def test_a_scheduled_run_is_killed_its_worker_is_killed_a_run_is_cancelled(
         dvc = psutil.Process(stage).ppid()
         server.request("POST", f"/flow_runs/{cancelled}/set_state", state={"type": "CANCELLING"})
         here.wait_for(cancelled, "Cancelled")
-        wait_until(lambda: not any(map(alive, (stage, child, dvc))), 10, "a process outlives its run")
+        wait_until(lambda: not any(map(alive, (stage, child, dvc))), 60, "a process outlives its run")
         told = server.request("POST", "/logs/filter", logs={"flow_run_id": {"any_": [cancelled]}})
         assert not [line for line in told if "Retry" in line["message"]], "a cancelled stage is tried again"
 

@@ -138,6 +138,7 @@ class Server:
     reply: Callable[[Request], Reply] = listening
     requests: list[Request] = field(default_factory=list)
     most_at_once: int = 0
+    connections: int = 0
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -163,6 +164,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            with state._lock:
+                state.connections += 1
+            super().setup()
+
+        def finish(self) -> None:
+            try:
+                super().finish()
+            finally:
+                with state._lock:
+                    state.connections -= 1
 
         def do_POST(self) -> None:
             assert self.path == "/v1/chat/completions"

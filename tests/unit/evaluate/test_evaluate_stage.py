@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 import wave
 from pathlib import Path
 
@@ -404,10 +403,9 @@ def test_any_number_of_workers_gives_the_same_numbers(monkeypatch):
 
 
 def test_command_line():
-    start = time.monotonic()
-    command = [sys.executable, "-m", "components.evaluate", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "components.evaluate", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--variant" in done.stdout
-    assert time.monotonic() - start < 10  # seconds even on a busy machine; alone it takes 0.3
+    assert "numpy" not in done.stderr  # so help is there at once
     code = "import sys, components.evaluate.stage; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -147,7 +147,7 @@ class _Deadly(Check):
 def test_a_clip_that_kills_or_hangs_its_process_becomes_a_finding_and_stops_nobody(
     labelled_set: Any,
 ) -> None:
-    params = QaParams(clip_timeout_s=3, waivers=None)
+    params = QaParams(clip_timeout_s=8, waivers=None)
     index = read_media_index(labelled_set.paths.media / "index.parquet")
     train = read_split(
         labelled_set.paths.annotations / "train.json", "train", labelled_set.paths.media, index

