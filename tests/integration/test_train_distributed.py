@@ -112,7 +112,7 @@ def kill_after_a_checkpoint(project: Project, processes: int) -> None:
 
 
 def test_killed_it_leaves_no_process_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    settings = {"steps": 14, "deaf_share": 0.3, "checkpoint_every_steps": 4}
+    settings = {"steps": 9, "deaf_share": 0.3, "checkpoint_every_steps": 3}
     (tmp_path / "killed").mkdir()
     (tmp_path / "undisturbed").mkdir()
     killed, undisturbed = (Project(tmp_path / name, **settings) for name in ("killed", "undisturbed"))
@@ -120,7 +120,7 @@ def test_killed_it_leaves_no_process_and_started_again_it_ends_with_the_same_byt
     kill_after_a_checkpoint(killed, 2)
     killed.train(2)
     assert sha256_file(killed.weights) == sha256_file(undisturbed.weights)
-    assert [row["step"] for row in killed.history()] == [float(step) for step in range(1, 15)]
+    assert [row["step"] for row in killed.history()] == [float(step) for step in range(1, 10)]
 
 
 def failed(project: Project, processes: int, **how: Any) -> str:
@@ -142,10 +142,9 @@ def test_an_example_that_one_process_cannot_read_ends_all_with_one_message(tmp_p
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("torchrun", [True, False])
-def test_killed_it_leaves_no_process_behind(tmp_path: Path, torchrun: bool) -> None:
+def test_killed_without_torchrun_it_leaves_no_process_behind(tmp_path: Path) -> None:
     project = Project(tmp_path, steps=500, checkpoint_every_steps=1, processes=2)
-    process = project.start(2, torchrun=torchrun)
+    process = project.start(2, torchrun=False)
     while not project.paths.training_checkpoint("tiny").exists():
         assert process.poll() is None
         time.sleep(0.05)
