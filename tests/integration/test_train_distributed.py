@@ -103,15 +103,13 @@ def kill_after_a_checkpoint(project: Project, processes: int) -> None:
     while not checkpoint.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 2
-    process.kill()  # torchrun alone
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert not alive and not project.weights.exists()
+    assert not project.weights.exists()
 
 
-def test_killed_it_leaves_no_process_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     settings = {"steps": 9, "deaf_share": 0.3, "checkpoint_every_steps": 3}
     (tmp_path / "killed").mkdir()
     (tmp_path / "undisturbed").mkdir()
@@ -142,9 +140,10 @@ def test_an_example_that_one_process_cannot_read_ends_all_with_one_message(tmp_p
     assert "Traceback" not in errors
 
 
-def test_killed_without_torchrun_it_leaves_no_process_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torchrun", [True, False])
+def test_killed_it_leaves_no_process_behind(tmp_path: Path, torchrun: bool) -> None:
     project = Project(tmp_path, steps=500, checkpoint_every_steps=1, processes=2)
-    process = project.start(2, torchrun=False)
+    process = project.start(2, torchrun=torchrun)
     while not project.paths.training_checkpoint("tiny").exists():
         assert process.poll() is None
         time.sleep(0.05)
