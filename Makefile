@@ -50,7 +50,7 @@ demo: install
 
 # What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
 check: static
-	$(call side_by_side,tests/unit -m "not integration and not gpu")
+	$(call side_by_side,tests/unit -m "not integration and not gpu and not slow")
 
 test: static
 	$(call side_by_side,tests)

@@ -36,6 +36,8 @@ from components.evaluate.films import FilmSource, find_media
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate, write_evaluation
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 HEIGHT, WIDTH, SECONDS = 90, 160, 3
 ENGINE = EngineParams(workers=1)

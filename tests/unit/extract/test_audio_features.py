@@ -35,6 +35,8 @@ from models.audio.encoders import build_vggish
 from tests.support.clips import make_clip
 from tests.support.vggish_weights import write_vggish
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 ENGINE = EngineParams(workers=1)
 SECONDS = {"a": 3.0, "-b": 2.2, "came_with": 2.0}

@@ -20,6 +20,8 @@ from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.scores import score
 from tests.support.chat_server import Request, Server, answer_text, completion, listening, slowly
 
+pytestmark = pytest.mark.slow
+
 PARAMS = MllmParams(concurrency=2, timeout_s=5.0, retries=2)
 
 

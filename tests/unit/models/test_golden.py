@@ -11,6 +11,8 @@ import pytest
 
 from models.golden import main
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path("tests/data/golden")
 LOG_MEL = GOLDEN / "logmel_16k"
 

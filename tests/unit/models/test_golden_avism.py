@@ -11,6 +11,8 @@ import pytest
 
 from models.golden import TOLERANCES, avism_outputs, compare_avism, golden_clip
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path("tests/data/golden")
 OUTPUTS = (
     "frame_logits",

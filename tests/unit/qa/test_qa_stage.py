@@ -23,6 +23,8 @@ from components.qa.params import QaParams
 from components.qa.stage import Outcome, _check_clips, qa
 from components.qa.waivers import apply_waivers, read_waivers
 
+pytestmark = pytest.mark.slow
+
 ENGINE = EngineParams(workers=1)
 ROOT = Path(__file__).parents[3]
 

@@ -24,6 +24,8 @@ from components.sample.scene import SceneSettings, plan_scene, scene_seed
 from components.sample.stage import sample
 from components.sample.write_clip import write_video
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path.cwd()
 KIT = str(REPOSITORY / "data/sample/kit")
 ONE = EngineParams(workers=1)

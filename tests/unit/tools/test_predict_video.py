@@ -28,6 +28,8 @@ from tests.support.clips import make_clip
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish
 
+pytestmark = pytest.mark.slow
+
 KINDS = {  # suffix: video and audio codec
     "mp4": ("libx264", "aac"),
     "mov": ("libx264", "aac"),

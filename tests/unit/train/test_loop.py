@@ -22,6 +22,8 @@ from models.networks.avism.avism import Avism
 from models.networks.precision import autocast_type
 from tests.support.tiny_model import tiny_model, train_settings
 
+pytestmark = pytest.mark.slow
+
 SECOND = 16_000
 
 

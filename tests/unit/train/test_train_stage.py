@@ -24,6 +24,8 @@ from tests.support.tiny_model import (
     write_square_set,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:

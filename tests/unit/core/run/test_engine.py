@@ -14,6 +14,8 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 
+pytestmark = pytest.mark.slow
+
 TWO = EngineParams(workers=2)
 
 

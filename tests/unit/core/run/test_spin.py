@@ -12,6 +12,8 @@ from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 from pipelines import cli
 from pipelines.commands.servers.doctor import Finding, _spin
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 STAGE = """
 import ctypes, os, sys

@@ -18,6 +18,8 @@ from models.golden import golden_weight
 from tests.support.tiny_model import CATEGORIES, SETTINGS, tiny_model
 from tests.support.vggish_weights import vggish_state, write_vggish
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path("tests/data/golden")
 PUBLISHED_SIZE: dict[str, Any] = {
     "audio_channels": (64, 128, 256, 256, 512, 512),

@@ -19,6 +19,8 @@ from models import build, load_published
 from models.checkpoints.parameter_names import our_entries, our_name
 from models.networks.avism.avism import Avism, AvismConfig
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path("tests/data/golden")
 SMALL: dict[str, Any] = {
     "categories": 3,

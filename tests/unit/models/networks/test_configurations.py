@@ -20,6 +20,8 @@ from models.networks.tpavi.tpavi import TpaviConfig
 from pipelines.commands.runs.profile import profile as apply_profile
 from tests.support.tiny_model import tiny_model
 
+pytestmark = pytest.mark.slow
+
 PROFILES = sorted(path.stem for path in Path("params").glob("*.yaml"))
 PUBLISHED = "resnet50"
 

@@ -25,6 +25,8 @@ from models.networks.layers.deformable_attention import (
 )
 from models.networks.layers.deformable_cpu import sample_bags
 
+pytestmark = pytest.mark.slow
+
 Sizes = list[tuple[int, int]]
 Inputs = tuple[Tensor, Tensor, Tensor]
 

@@ -14,6 +14,8 @@ from models.networks.tpavi.tpavi import TpaviOutput
 from tests.support.tiny_model import CATEGORIES
 from tests.support.tiny_tpavi import SETTINGS, tiny_tpavi
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = LossWeights(points=64)
 
 

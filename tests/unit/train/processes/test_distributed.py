@@ -21,6 +21,8 @@ from components.train.processes.distributed import Team, join
 from tests.support.processes import run_together
 from tests.support.tiny_model import tiny_model, train_settings
 
+pytestmark = pytest.mark.slow
+
 SECOND = 16_000
 
 

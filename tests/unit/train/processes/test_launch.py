@@ -13,6 +13,8 @@ from components.train.params import TrainParams
 from components.train.processes.launch import launch, most_that_share, processes_here
 from tests.support.tiny_model import train_settings
 
+pytestmark = pytest.mark.slow
+
 
 def params_of(**changes: object) -> TrainParams:
     return TrainParams.model_validate(train_settings(**changes))
