@@ -21,8 +21,8 @@ def find_mistakes(first: str = "", path: Path = PARAMS) -> list[AvisError]:
         path: the parameter file, from the current folder, which its paths start from.
     """
     graph = read_graph()
-    if first and first.partition("@")[0] not in graph.stages:
-        return []  # another pipeline's stage: what its parameters mean, only it knows
+    if first and (not GRAPH.is_file() or first.partition("@")[0] not in graph.stages):
+        return []  # a stage of another pipeline, whose graph may lie elsewhere: only it knows what it needs
     try:
         file = parse_params(path)
     except AvisError as error:

@@ -329,3 +329,14 @@ def test_whatever_stands_there_is_right_or_a_clean_message(
     for mistake in find_mistakes():
         assert mistake.where
         assert "Traceback" not in str(mistake)
+
+
+def test_a_stage_of_another_pipeline_is_asked_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("train: {}\n")
+    assert find_mistakes("train@tiny") == []  # its graph lies elsewhere: a stage with `wdir`
+    assert find_mistakes()  # by hand all is looked at
+    Path("dvc.yaml").write_text("stages:\n  train:\n    cmd: python their_own.py\n")
+    assert find_mistakes("train@tiny") == []
