@@ -20,7 +20,7 @@ NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 # How long the threads of OpenMP (torch has GNU's) spin at a barrier before they sleep, in turns of a loop;
-# its default is 300000. Chosen by benchmarks/shared_machine.py.
+# its default is 300000. Chosen by benchmarks/results/shared-machine-2026-11-29-cpu.md.
 BRIEF_SPIN = {"GOMP_SPINCOUNT": "10000"}
 SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 FAILED_FOR_NOW = 75  # EX_TEMPFAIL of sysexits.h
