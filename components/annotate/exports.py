@@ -3,12 +3,14 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
 from components.annotate.parsing.archives import is_zip, unpacked
+from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import first_keys
 from components.core.run.errors import AvisError
 
@@ -52,6 +54,34 @@ def read_sources(
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
     hints = Hints(name=_plain_name(path), sizes=sizes or {})
     return [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
+
+
+def changes_of(sources: Sequence[Source]) -> Changes:
+    """What reading changed, of all sources together; examples name the source where there are several."""
+    changes = Changes()
+    for source in sources:
+        changes.extend(source.reading.changes, source.name if len(sources) > 1 else "")
+    return changes
+
+
+def refuse_changes(
+    changes: Changes,
+    sets: Sequence[AnnotationSet],
+    *,
+    strict: bool,
+    max_share: float,
+    where: str,
+    setting: str,
+) -> None:
+    """Raise AvisError where reading changed too much, measured against the masks that the source has."""
+    kept = sum(
+        bool(segmentation)
+        for annotations in sets
+        for track in annotations.tracks
+        for segmentation in track.segmentations
+    )
+    total = kept + changes.count("mask", [Kind.DROPPED])
+    changes.refuse({"mask": total}, strict=strict, max_share=max_share, where=where, setting=setting)
 
 
 @dataclass

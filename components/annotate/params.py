@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from components.core.records.changes import MAX_CHANGED_SHARE
 from components.core.run.params import Block, Seed
 
 
@@ -48,10 +49,14 @@ class AnnotateParams(Block):
     category_map: a YAML file `name in the source: name here`; null as the name here drops its tracks.
     sound: a file or folder of sound labels (Audacity, ELAN, Label Studio): when each track is heard. Masks of
         frames in which it is not are taken away.
+    strict: nothing may be dropped, merged, guessed, filled in, cut or renamed on reading.
+    max_changed_share: of the masks, how many may be dropped or moved on reading.
     """
 
     source: str = Field(default="data/sample/annotations.json", min_length=1)
     format: str = "auto"
     category_map: str | None = None
     sound: str | None = None
+    strict: bool = False
+    max_changed_share: float = Field(default=MAX_CHANGED_SHARE, ge=0, le=1)
     splits: SplitParams = SplitParams()

@@ -16,6 +16,7 @@ from components.annotate.parsing.fields import mapping
 from components.annotate.parsing.xml_files import parse_xml
 from components.annotate.track_builder import video_name
 from components.core.records.annotations import AnnotationSet, Track
+from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import read_list
 from components.core.records.masks import is_empty
 from components.core.run.errors import AvisError
@@ -133,14 +134,20 @@ def _label(start: Any, end: Any, names: tuple[str, ...], where: str, per_second:
 
 
 def apply_sound_labels(
-    annotations: AnnotationSet, labels: Mapping[str, Sequence[SoundLabel]], frame_rate_hz: float = 1.0
+    annotations: AnnotationSet,
+    labels: Mapping[str, Sequence[SoundLabel]],
+    changes: Changes,
+    frame_rate_hz: float = 1.0,
 ) -> list[str]:
     """Give tracks their intervals, and take away the masks of frames in which they are not heard at all.
 
     Tracks without a label stay as they are. The annotations are changed in place.
 
+    Args:
+        changes: receives what of the labels themselves was left out or cut.
+
     Returns:
-        what was done and what does not fit, a sentence each.
+        what the labels did to the masks, as they are meant to, a sentence each.
 
     Raises:
         AvisError: a label names no track of its video, or several.
@@ -152,14 +159,24 @@ def apply_sound_labels(
     for name, of_video in labels.items():
         video = videos.get(name)
         if video is None:
-            notes.append(f"the sound of {name!r} is labelled, its masks are not: left out")
+            changes.add(
+                Kind.DROPPED, "sound label", "its video has no masks", example=name, count=len(of_video)
+            )
             continue
         tracks = [track for track in annotations.tracks if track.video_id == video.id]
         intervals: dict[int, list[tuple[float, float]]] = {}
         for label in of_video:
             track = _named(label, tracks, annotations.categories)
             end_s = min(label.end_s, video.length / frame_rate_hz)
-            if label.start_s < end_s:
+            if label.start_s >= end_s:
+                changes.add(
+                    Kind.DROPPED, "sound label", "it begins after the video's end", example=label.where
+                )
+            else:
+                if label.end_s > end_s + 1 / frame_rate_hz:
+                    changes.add(
+                        Kind.CLIPPED, "sound label", "it lasts beyond the video's end", example=label.where
+                    )
                 intervals.setdefault(track.id, []).append((label.start_s, end_s))
         for track in tracks:
             if track.id not in intervals:

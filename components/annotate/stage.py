@@ -4,9 +4,10 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from components.annotate.categories import map_all, unite_categories
-from components.annotate.exports import Source, read_sources
+from components.annotate.exports import Source, changes_of, read_sources, refuse_changes
 from components.annotate.merge import refuse_twice, unite
 from components.annotate.params import AnnotateParams
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
@@ -21,6 +22,7 @@ from components.core.clips.index import MediaEntry, read_media_index
 from components.core.raw.clip_names import source_of
 from components.core.raw.manifest import ManifestEntry, read_manifest
 from components.core.records.annotations import SPLITS, AnnotationSet, Track, Video, write_annotations
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import read_block
@@ -37,7 +39,8 @@ class Imported:
     tracks: dict[str, int]  # by split
     categories: list[str]
     formats: dict[str, str]  # by source file: the format and why it was taken for that
-    notes: list[str]  # what reading found worth saying: missing frames, pixels left out
+    changes: list[dict[str, Any]]  # what reading changed: kind, unit, count, why, examples
+    notes: list[str]  # what was done because params.yaml says so
     dropped: dict[str, str] = field(default_factory=dict)  # annotated clips left out: reason by name
     unlabelled: list[str] = field(default_factory=list)  # clips with media that no source annotates
 
@@ -74,6 +77,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     media = read_media_index(paths.media / "index.parquet")
     sizes = {name: (entry.height, entry.width) for name, entry in media.items() if entry.status == "ok"}
     sources = read_sources(Path(params.source), params.format, sizes=sizes)
+    changes = changes_of(sources)
     sets = _mapped(sources, params)
     categories = unite_categories(sets)
     dropped: dict[str, str] = {}
@@ -100,7 +104,11 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         dropped[name] = reason
         del splits[name]
     tracks = {}
-    sound_notes = _apply_sound(sets, splits, params, media)
+    sound_notes = _apply_sound(sets, splits, params, media, changes)
+    refuse_changes(
+        changes, sets, strict=params.strict, max_share=params.max_changed_share, where=params.source,
+        setting="annotate.max_changed_share",
+    )  # fmt: skip
     for split in SPLITS:
         part = _part(sets, categories, {name for name in splits if splits[name] == split})
         tracks[split] = len(part.tracks)
@@ -113,12 +121,12 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         tracks=tracks,
         categories=list(categories.values()),
         formats={source.name: f"{source.format.name} ({source.reason})" for source in sources},
-        notes=[f"{source.name}: {note}" for source in sources for note in source.reading.notes]
-        + [f"{params.sound}: {note}" for note in sound_notes],
+        changes=changes.rows(),
+        notes=[f"{params.sound}: {note}" for note in sound_notes],
         dropped=dropped,
         unlabelled=[name for name, entry in media.items() if entry.status == "ok" and name not in origin],
     )
-    _report(imported, paths, run)
+    _report(imported, changes, paths, run)
     return imported
 
 
@@ -143,7 +151,11 @@ def _mapped(sources: list[Source], params: AnnotateParams) -> list[AnnotationSet
 
 
 def _apply_sound(
-    sets: list[AnnotationSet], names: Collection[str], params: AnnotateParams, media: Mapping[str, MediaEntry]
+    sets: list[AnnotationSet],
+    names: Collection[str],
+    params: AnnotateParams,
+    media: Mapping[str, MediaEntry],
+    changes: Changes,
 ) -> list[str]:
     """Lay the sound labels of kept clips on their tracks; returns what is worth saying."""
     if params.sound is None:
@@ -154,10 +166,12 @@ def _apply_sound(
         for video in annotations.videos:
             if video.name in names and video.name in labels:
                 rate_hz = media[video.name].frame_rate_hz
-                notes += apply_sound_labels(annotations, {video.name: labels[video.name]}, rate_hz)
-    unused = [name for name in labels if name not in names]
-    if unused:
-        notes.append(f"labels of clips that are not imported: {', '.join(unused[:5])}")
+                notes += apply_sound_labels(annotations, {video.name: labels[video.name]}, changes, rate_hz)
+    for name in labels:
+        if name not in names:
+            changes.add(
+                Kind.DROPPED, "sound label", "its clip is not imported", example=name, count=len(labels[name])
+            )
     return notes
 
 
@@ -200,10 +214,10 @@ def _part(sets: list[AnnotationSet], categories: dict[int, str], names: set[str]
     return part
 
 
-def _report(imported: Imported, paths: Paths, run: Run) -> None:
+def _report(imported: Imported, changes: Changes, paths: Paths, run: Run) -> None:
     summary = paths.annotations / "summary.json"
     write_json(summary, {**imported.metrics(), **imported.__dict__})
-    run.metrics(imported.metrics())
+    run.metrics({**imported.metrics(), **changes.metrics()})
     run.artifact(summary)
     clips = ", ".join(f"{number} {split}" for split, number in imported.clips.items())
     print(
@@ -212,7 +226,8 @@ def _report(imported: Imported, paths: Paths, run: Run) -> None:
         f"{len(imported.unlabelled)} clips without annotations",
         file=sys.stderr,
     )
-    for note in imported.notes:
+    print(f"annotate: changed on reading: {changes.line()}", file=sys.stderr)
+    for note in [*changes.sentences(), *imported.notes]:
         print(f"  {note}", file=sys.stderr)
     for name, reason in imported.dropped.items():
         print(f"  dropped {name}: {reason}", file=sys.stderr)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.annotate.capabilities import are, count
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
@@ -40,11 +40,14 @@ class _Seen:
 
 
 class Gathering:
-    """Collects videos, categories and segmentations; `finish` makes an AnnotationSet of them."""
+    """Collects videos, categories and segmentations; `finish` makes an AnnotationSet of them.
+
+    changes: what was changed on the way; readers add to it.
+    """
 
     def __init__(self) -> None:
         self.categories: dict[int, str] = {}
-        self.notes: list[str] = []
+        self.changes = Changes()
         self._category_ids: dict[str, int] = {}
         self._videos: dict[str, Video] = {}
         self._tracks: dict[tuple[str, object], _Seen] = {}
@@ -69,7 +72,12 @@ class Gathering:
         file_names: list[str] | None = None,
     ) -> Video:
         """Add a video; raises AvisError where its name, size or length is none, or the name is taken."""
-        name = video_name(name, where)
+        plain = video_name(name, where)
+        if plain != name:
+            self.changes.add(
+                Kind.RENAMED, "video", "a folder in its name became a dash", example=f"{name} to {plain}"
+            )
+        name = plain
         if name in self._videos:
             raise AvisError(f"The video {name!r} stands there twice", where=where, fix="Rename one of them.")
         if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= length <= 1_000_000:
@@ -98,8 +106,20 @@ class Gathering:
         seen.annotator = seen.annotator or annotator
         seen.iscrowd |= iscrowd
 
-    def add(self, video: Video, frame: int, key: object, segmentation: Any, where: str) -> None:
+    def add(
+        self,
+        video: Video,
+        frame: int,
+        key: object,
+        segmentation: Any,
+        where: str,
+        *,
+        one_shape_of_several: bool = False,
+    ) -> None:
         """Add a segmentation to a track that was noted; two of one track in one frame are united.
+
+        Args:
+            one_shape_of_several: the format has a frame's mask in parts: uniting them changes nothing.
 
         Raises:
             AvisError: the frame is none of the video's, or the segmentation is malformed or of another size.
@@ -115,13 +135,15 @@ class Gathering:
         segmentation = masks.compact(segmentation, video.height, video.width)
         if not segmentation:
             return
-        try:
-            segmentation = united(
-                self._tracks[video.name, key].frames.get(frame), segmentation, video.height, video.width
+        frames = self._tracks[video.name, key].frames
+        if frame in frames and not one_shape_of_several:
+            self.changes.add(
+                Kind.MERGED, "mask", "its track has another one in the same frame", example=where
             )
+        try:
+            frames[frame] = united(frames.get(frame), segmentation, video.height, video.width)
         except AvisError as error:
             raise AvisError(error.what, where=where, fix=error.fix) from None
-        self._tracks[video.name, key].frames[frame] = segmentation
 
     def finish(self, where: str) -> AnnotationSet:
         """Everything gathered. Tracks keep their keys as ids where these are whole numbers and differ.
@@ -179,13 +201,13 @@ def same_size(
         )
 
 
-def missing_frames(video: str, present: set[int], length: int) -> list[str]:
-    """A sentence about the frames of a video that the source does not have, if any."""
-    missing = [k for k in range(length) if k not in present]
-    if not missing:
-        return []
-    first = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
-    return [
-        f"{count(len(missing), 'frame')} of the video {video!r} {are(len(missing))} missing "
-        f"({first}), taken as without a mask"
-    ]
+def note_missing_frames(changes: Changes, video: str, present: set[int], length: int) -> None:
+    """Count the frames of a video that the source does not have."""
+    for k in range(length):
+        if k not in present:
+            changes.add(
+                Kind.FILLED,
+                "frame",
+                "the source does not have it, taken as without a mask",
+                example=f"{video}, frame {k}",
+            )

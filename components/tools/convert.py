@@ -6,13 +6,14 @@ from pathlib import Path
 
 from components.annotate.capabilities import PARTS, cannot_hold
 from components.annotate.categories import map_all
-from components.annotate.exports import Source, read_sources
+from components.annotate.exports import Source, changes_of, read_sources, refuse_changes
 from components.annotate.formats import Format, find_format, formats
 from components.annotate.frame_rate import one_frame_a_second
 from components.annotate.merge import unite_all
 from components.annotate.parsing.archives import write_zip
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import MAX_CHANGED_SHARE, Changes
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 
@@ -21,12 +22,14 @@ from components.core.run.files import replace_file
 class Conversion:
     """What was read and written.
 
-    notes: what was found while reading, a sentence each.
+    changes: what reading changed.
+    notes: what was done because it was asked for, a sentence each.
     lost: what the target cannot hold, a sentence each.
     """
 
     sources: list[Source]
     annotations: AnnotationSet
+    changes: Changes
     notes: list[str]
     lost: list[str]
 
@@ -40,6 +43,8 @@ def convert(
     category_map: Path | None = None,
     frame_rate_hz: float | None = None,
     sound: Path | None = None,
+    strict: bool = False,
+    max_changed_share: float = MAX_CHANGED_SHARE,
 ) -> Conversion:
     """Read `source`, a file, folder or archive of any format, and write `target` in another.
 
@@ -48,9 +53,11 @@ def convert(
         category_map: a YAML file `name in the source: name in the target`; null drops a category.
         frame_rate_hz: of the annotated frames: then one a second is kept.
         sound: a file or folder of sound labels; a second of the clip is a frame then.
+        strict: nothing may be changed on reading.
+        max_changed_share: of the masks, that may be dropped or moved on reading.
 
     Raises:
-        AvisError: the source cannot be read, or the target cannot be written.
+        AvisError: the source cannot be read without changing too much, or the target cannot be written.
     """
     writer = find_format(target_format, "--to")
     if writer.write is None:
@@ -58,7 +65,7 @@ def convert(
     if target.exists() and source.exists() and target.samefile(source):
         raise AvisError("Source and target are the same", where=str(target), fix="Name another target.")
     sources = read_sources(source, source_format, setting="the path")
-    notes = [f"{one.name}: {note}" for one in sources for note in one.reading.notes]
+    changes, notes = changes_of(sources), []
     sets = [one.reading.annotations for one in sources]
     if category_map is not None:
         sets = map_all(sets, category_map, "--categories")
@@ -67,10 +74,15 @@ def convert(
         annotations, said = one_frame_a_second(annotations, frame_rate_hz)
         notes += said
     if sound is not None:
-        notes += [f"{sound}: {note}" for note in apply_sound_labels(annotations, read_sound_labels(sound))]
+        said = apply_sound_labels(annotations, read_sound_labels(sound), changes)
+        notes += [f"{sound}: {note}" for note in said]
+    refuse_changes(
+        changes, sets, strict=strict, max_share=max_changed_share, where=str(source),
+        setting="--max-changed-share",
+    )  # fmt: skip
     lost = cannot_hold(writer.holds, annotations)
     lost += write_target(target, annotations, writer)
-    return Conversion(sources, annotations, notes, lost)
+    return Conversion(sources, annotations, changes, notes, lost)
 
 
 def write_target(target: Path, annotations: AnnotationSet, writer: Format) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Changes
 from components.core.run.errors import AvisError
 
 
@@ -47,11 +48,11 @@ NO_HINTS = Hints()
 class Reading:
     """What was read.
 
-    notes: what a person should know, a sentence each: missing frames, boxes without masks, pixels left out.
+    changes: what differs from what the source says: frames filled in, shapes left out, objects united.
     """
 
     annotations: AnnotationSet
-    notes: list[str] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
 
 
 class Reader(Protocol):

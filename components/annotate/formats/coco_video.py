@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
-from components.annotate.track_builder import Gathering, missing_frames, same_size
+from components.annotate.track_builder import Gathering, note_missing_frames, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.changes import Kind
 from components.core.records.json_rows import JsonObject, read_object
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
@@ -58,10 +58,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     images = _images(document, path, hints)
     videos: dict[object, Video] = {}
     for key, frames in images.videos.items():
-        videos[key], notes = _video(gathering, frames, path)
-        gathering.notes += notes
+        videos[key] = _video(gathering, frames, path)
     _note_tracks(document, gathering, videos)
-    boxes = 0
     for where, row in document.rows("annotations"):
         row = mapping(row, where)
         where = f"{where}, annotation {row.get('id')}"
@@ -77,16 +75,15 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         crowd = int(bool(row.get("iscrowd"))) if not by_attribute else 0
         gathering.track(video, key, category_id, where, _annotator(row), crowd)
         segmentation = row.get("segmentation")
-        boxes += not segmentation and bool(row.get("bbox"))
+        if not segmentation and row.get("bbox"):
+            gathering.changes.add(
+                Kind.DROPPED, "box", "it has no mask, taken as a frame without one", example=where
+            )
         gathering.add(video, image[1] - images.videos[image[0]].first, key, segmentation or None, where)
-    if boxes:
-        gathering.notes.append(
-            f"{count(boxes, 'annotation')} with a box but no mask, taken as frames without a mask"
-        )
     annotations = gathering.finish(str(path))
     info = document.value("info")
     annotations.info = dict(info) if isinstance(info, Mapping) else {}
-    return Reading(annotations, gathering.notes)
+    return Reading(annotations, gathering.changes)
 
 
 @dataclass
@@ -156,7 +153,7 @@ def _frame_number(row: Mapping[str, Any], file_name: str, where: str) -> int:
     return number
 
 
-def _video(gathering: Gathering, frames: _Frames, path: Path) -> tuple[Video, list[str]]:
+def _video(gathering: Gathering, frames: _Frames, path: Path) -> Video:
     where = f"{path}, video {frames.name!r}"
     present = {frame - frames.first: name for frame, name in frames.files.items()}
     length = max([*(frame + 1 for frame in present), frames.length or 0])
@@ -167,7 +164,9 @@ def _video(gathering: Gathering, frames: _Frames, path: Path) -> tuple[Video, li
     names = [present.get(k, "") for k in range(length)]
     if all(name.startswith(f"{video.name}/") and ".." not in name.split("/") for name in names):
         video.file_names = names
-    return video, missing_frames(video.name, set(present), length) if present else []
+    if present:
+        note_missing_frames(gathering.changes, video.name, set(present), length)
+    return video
 
 
 def _note_tracks(document: JsonObject, gathering: Gathering, videos: Mapping[object, Video]) -> None:

@@ -18,12 +18,12 @@ from xml.etree.ElementTree import Element  # builds; never parses
 
 import numpy as np
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.formats.cvat_writer import write
 from components.annotate.parsing.xml_files import parse_xml, whole_attribute
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import Video
+from components.core.records.changes import Kind
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
 
@@ -72,13 +72,15 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if not label:
             raise AvisError("The track has no label", where=where)
         _add_track(gathering, task, element, gathering.category(label), number, where)
-    notes = [
-        f"{count(task.repeated, 'frame')} of {task.video.name!r} between two polygons of a track repeat the "
-        "first one; CVAT itself writes what it interpolates there"
-        for task in tasks.values()
-        if task.repeated
-    ]
-    return Reading(gathering.finish(str(path)), notes)
+    for task in tasks.values():
+        gathering.changes.add(
+            Kind.FILLED,
+            "frame",
+            "a polygon of a track is repeated until the next one; CVAT itself writes what it interpolates",
+            example=task.video.name,
+            count=task.repeated,
+        )
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _tasks(root: Element, path: Path, hints: Hints, gathering: Gathering) -> Iterator[_Task]:

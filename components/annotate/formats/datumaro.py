@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
-from components.annotate.track_builder import Gathering, missing_frames, same_size, video_name
+from components.annotate.track_builder import Gathering, note_missing_frames, same_size, video_name
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Kind
 from components.core.records.json_rows import read_object
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
@@ -53,8 +53,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if all(file.startswith(f"{video.name}/") and ".." not in file.split("/") for file in names):
             video.file_names = names
         videos[name] = video
-        gathering.notes += missing_frames(video.name, set(pictures), video.length)
-    other = loose = 0
+        note_missing_frames(gathering.changes, video.name, set(pictures), video.length)
     for where, row in document.rows("items"):
         name, frame, _ = _place(mapping(row, where), hints, where)
         shapes = row.get("annotations")
@@ -62,12 +61,16 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             at = f"{where}, annotations[{number}]"
             shape = mapping(shape, at)
             if shape.get("type") not in ("mask", "polygon"):
-                other += 1
+                gathering.changes.add(
+                    Kind.DROPPED, str(shape.get("type")), "it is neither a mask nor a polygon", example=at
+                )
                 continue
             attributes = shape.get("attributes")
             key = attributes.get("track_id") if isinstance(attributes, Mapping) else None
             if key is None:
-                loose += 1
+                gathering.changes.add(
+                    Kind.DROPPED, "mask", "it has no attributes.track_id, so it is of no track", example=at
+                )
                 continue
             if isinstance(key, str) and re.fullmatch(r"\d{1,15}", key):
                 key = int(key)
@@ -81,14 +84,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 videos[name], key, gathering.category(labels[label_id]), at,
                 annotator if isinstance(annotator, str) else "",
             )  # fmt: skip
-            gathering.add(videos[name], frame, key, _segmentation(shape, at), at)
-    if other:
-        gathering.notes.append(f"{count(other, 'annotation')} left out: neither a mask nor a polygon")
-    if loose:
-        gathering.notes.append(
-            f"{count(loose, 'shape')} without attributes.track_id belong to no track: left out"
-        )
-    return Reading(gathering.finish(str(path)), gathering.notes)
+            gathering.add(videos[name], frame, key, _segmentation(shape, at), at, one_shape_of_several=True)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _labels(value: object, path: Path) -> list[str]:

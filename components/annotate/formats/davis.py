@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Kind
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder
@@ -38,20 +38,17 @@ def _recognise(look: Look) -> str | None:
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     category = gathering.category(CATEGORY)
-    void = 0
     names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
     for folder, pictures in by_video(names).items():
         video, frames = read_pictures(gathering, path, folder, pictures, Path(folder).name or hints.name)
         for k, where, pixels in frames:
             for number in np.unique(pixels).tolist():
                 if number == _VOID:
-                    void += 1
+                    gathering.changes.add(Kind.DROPPED, "region", "it is void (255)", example=where)
                 elif number:
                     gathering.track(video, number, category, where)
                     gathering.add(video, k, number, encode(pixels == number), where)
-    if void:
-        gathering.notes.append(f"the void (255) of {count(void, 'picture')} is left out")
-    return Reading(gathering.finish(str(path)), gathering.notes)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

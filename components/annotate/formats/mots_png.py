@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
 from components.annotate.parsing.mots import (
@@ -23,6 +22,7 @@ from components.annotate.parsing.mots import (
 )
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Kind
 from components.core.records.masks import encode
 from components.core.run.files import new_folder
 
@@ -36,7 +36,6 @@ def _recognise(look: Look) -> str | None:
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
-    ignored = 0
     names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
     for folder, pictures in by_video(names).items():
         labels = read_labels(path / folder, path)
@@ -48,14 +47,14 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         for k, where, pixels in frames:
             for number in np.unique(pixels).tolist():
                 if number == IGNORED:
-                    ignored += 1
+                    gathering.changes.add(
+                        Kind.DROPPED, "region", "it is one to ignore (10000)", example=where
+                    )
                 elif number:
                     category = gathering.category(class_name(number // 1000, labels, where))
                     gathering.track(video, number, category, where)
                     gathering.add(video, k, number, encode(pixels == number), where)
-    if ignored:
-        gathering.notes.append(f"the regions to ignore (10000) of {count(ignored, 'picture')} are left out")
-    return Reading(gathering.finish(str(path)), gathering.notes)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

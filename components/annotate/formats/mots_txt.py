@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.mots import (
     IGNORED,
@@ -21,6 +20,7 @@ from components.annotate.parsing.mots import (
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Kind
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
 
@@ -48,14 +48,13 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     folder = path if path.is_dir() else path.parent
     files = sorted(file for file in folder.rglob("*.txt") if file.name != LABELS) if path.is_dir() else [path]
-    ignored = 0
     for file in files:
         labels = read_labels(file.parent, folder)
         for label in labels.values():
             gathering.category(label)
         rows = list(_rows(file))
         if not rows:
-            gathering.notes.append(f"{file} holds no mask: its video is left out")
+            gathering.changes.add(Kind.DROPPED, "video", "its file holds no mask", example=str(file))
             continue
         sizes: dict[str, tuple[tuple[int, int], str]] = {}
         for where, frame, _, _, size, _ in rows:
@@ -65,14 +64,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         video = gathering.video(file.stem, height=height, width=width, length=length, where=str(file))
         for where, frame, number, kind, size, code in rows:
             if number == IGNORED or kind == IGNORED // 1000:
-                ignored += 1
+                gathering.changes.add(Kind.DROPPED, "region", "it is one to ignore (10000)", example=where)
                 continue
             category = gathering.category(class_name(kind, labels, where))
             gathering.track(video, number, category, where)
             gathering.add(video, frame, number, {"size": list(size), "counts": code}, where)
-    if ignored:
-        gathering.notes.append(f"{count(ignored, 'region')} to ignore (10000) left out")
-    return Reading(gathering.finish(str(path)), gathering.notes)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _rows(file: Path) -> Iterator[tuple[str, int, int, int, tuple[int, int], str]]:

@@ -14,6 +14,7 @@ from components.annotate.parsing.label_pictures import by_video, frame_number, p
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Kind
 from components.core.records.json_rows import read_object
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
@@ -66,7 +67,7 @@ def _read_file(path: Path) -> Reading:
             at = f"{where}, masklet {number}"
             if code is not None and not masks.is_empty(_checked(code, video.height, video.width, at)):
                 gathering.add(video, k, number, code, at)
-    return Reading(gathering.finish(str(path)), gathering.notes)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _checked(code: Any, height: int, width: int, where: str) -> Any:
@@ -97,11 +98,14 @@ def _read_folder(path: Path) -> Reading:
         first = next(iter(next(iter(tracks.values())).values()))
         height, width = read_numbers(path / first).shape
         video = gathering.video(name, height=height, width=width, length=len(frames), where=where)
-        step = (
-            f", numbered {frames[0]}, {frames[1]}, …" if len(frames) > 1 and frames[1] - frames[0] > 1 else ""
-        )
-        if step:
-            gathering.notes.append(f"the video {name!r} has {len(frames)} annotated frames{step}")
+        if len(frames) > 1 and frames[1] - frames[0] > 1:
+            gathering.changes.add(
+                Kind.RENAMED,
+                "frame",
+                "annotated frames, numbered with gaps in the source, are numbered from 0 without",
+                example=f"{name}: {frames[0]}, {frames[1]}, … to 0, 1, …",
+                count=len(frames),
+            )
         for number, shown in sorted(tracks.items()):
             gathering.track(video, number, category, where)
             for k, frame in enumerate(frames):
@@ -111,7 +115,7 @@ def _read_folder(path: Path) -> Reading:
                 same_size(sizes, name, (pixels.shape[0], pixels.shape[1]), shown[frame], where)
                 if pixels.any():
                     gathering.add(video, k, number, masks.encode(pixels > 0), f"{path}/{shown[frame]}")
-    return Reading(gathering.finish(str(path)), gathering.notes)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

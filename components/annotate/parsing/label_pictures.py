@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.annotate.capabilities import count
-from components.annotate.track_builder import Gathering, missing_frames, same_size
+from components.annotate.track_builder import Gathering, note_missing_frames, same_size
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
@@ -122,7 +122,7 @@ def read_pictures(
         frames[number] = picture
     height, width = read_numbers(root / pictures[0]).shape
     video = gathering.video(name, height=height, width=width, length=max(frames) + 1, where=where)
-    gathering.notes += missing_frames(video.name, set(frames), video.length)
+    note_missing_frames(gathering.changes, video.name, set(frames), video.length)
 
     def read() -> Iterator[tuple[int, str, NDArray[np.int64]]]:
         sizes: dict[str, tuple[tuple[int, int], str]] = {}

@@ -31,6 +31,7 @@ class MediaEntry:
     fingerprint: str = ""  # of the raw file and the parameters that the media were made from
     features_from: str = ""  # no audio features, FEATURES_OF_SOURCE, or the fingerprint of their encoder
     features_sha256: str | None = None
+    changes: str = ""  # what was changed on the way from the raw file: records/changes.Changes.text
 
 
 _FIELDS = frozenset(field.name for field in fields(MediaEntry))

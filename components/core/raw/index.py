@@ -65,6 +65,7 @@ class RawEntry:
     split: str | None = None
     site_license: str | None = None  # what the site said when the video was downloaded
     site_uploader: str | None = None
+    changes: str | None = None  # what was changed on the way from the source: records/changes.Changes.text
     time: str | None = None  # UTC, when it was fetched or last tried; None for local files, which may always
     # be fetched again, so that the same files give the same bytes of this index
 
@@ -74,7 +75,7 @@ _FLOATS = {"start_s", "end_s", "duration_s", "fps"}
 # Columns in which the same few texts stand again and again: held once each.
 _REPEATED = (
     *("status", "message", "fingerprint", "video_codec", "audio_codec"),
-    *("license", "uploader", "split", "site_license", "site_uploader"),
+    *("license", "uploader", "split", "site_license", "site_uploader", "changes"),
 )
 _REQUIRED = tuple(field.name for field in fields(RawEntry) if field.default is MISSING)
 ROWS_AT_ONCE = 20_000  # so that little is held twice

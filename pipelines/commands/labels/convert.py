@@ -27,6 +27,12 @@ def convert(
         Path | None,
         typer.Option(help="Sound labels of Audacity, ELAN or Label Studio: a file per video, or a folder."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if anything is dropped, merged, guessed or filled in.")
+    ] = False,
+    max_changed_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the masks that may be dropped or moved on reading.")
+    ] = 0.01,
     show_formats: Annotated[
         bool, typer.Option("--list", help="Show the formats, what each holds and what not.")
     ] = False,
@@ -48,10 +54,13 @@ def convert(
         category_map=categories,
         frame_rate_hz=frame_rate,
         sound=sound,
+        strict=strict,
+        max_changed_share=max_changed_share,
     )
     for one in done.sources:
         print(f"{one.name}: {one.format.name} ({one.reason})")
-    for note in done.notes:
+    print(f"Changed on reading: {done.changes.line()}")
+    for note in [*done.changes.sentences(), *done.notes]:
         print(f"  {note}")
     annotations = done.annotations
     masks = sum(1 for track in annotations.tracks for segmentation in track.segmentations if segmentation)

@@ -33,7 +33,7 @@ def corrections(
 
     before, sources = read_annotations(draft), read_sources(corrected, setting="the path")
     for source in sources:
-        for note in source.reading.notes:
+        for note in source.reading.changes.sentences():
             print(f"{source.name}: {note}")
     after = unite_all([source.reading.annotations for source in sources], [source.name for source in sources])
     if categories is not None:

@@ -68,9 +68,10 @@ def test_an_export_of_cvat_names_its_video_after_the_file_and_missing_frames_are
     assert (annotations.categories[cow.category_id], cow.iscrowd) == ("cow", 0)
     assert [decode(s, 4, 6).sum() for s in cow.segmentations] == [6, 0, 0, 3]
     assert dog.segmentations == [None] * 4
-    assert source.reading.notes == [
-        "1 frame of the video 'clip_7' is missing (2), taken as without a mask",
-        "1 annotation with a box but no mask, taken as frames without a mask",
+    assert [str(change).partition(" (")[0] for change in source.reading.changes] == [
+        "1 frame filled: the source does not have it, taken as without a mask",
+        "1 mask merged: its track has another one in the same frame",
+        "1 box dropped: it has no mask, taken as a frame without one",
     ]
 
 

@@ -84,11 +84,11 @@ def test_tasks_of_frames_become_a_video_and_what_is_odd_is_said(tmp_path: Path) 
     assert (track.id, track.annotator, annotations.categories) == (3, "ann@example.org", {1: "犬"})
     assert np.array_equal(decode(track.segmentations[0], 4, 6), MASK)
     assert track.segmentations[1:] == [None, [[3.0, 0, 6, 0, 6, 4, 3, 4]], None, None]
-    assert source.reading.notes == [
-        "1 frame of the video 'clip' is missing (1), taken as without a mask",
-        "1 annotation of tasks that were annotated again later, left out",
-        "1 task with predictions that nobody has annotated, taken as without masks",
-        "1 region of the kind 'rectanglelabels', no masks, left out",
+    assert [str(change).partition(" (")[0] for change in source.reading.changes] == [
+        "1 frame filled: the source does not have it, taken as without a mask",
+        "1 annotation dropped: its task was annotated again later",
+        "1 rectanglelabels region dropped: it is no mask",
+        "1 task dropped: it has predictions that nobody has annotated, taken as without masks",
     ]
 
 
@@ -112,7 +112,7 @@ def test_boxes_of_a_video_move_between_keyframes_and_end_where_they_are_disabled
         [5, 0, 10, 0, 10, 2, 5, 2], [5, 0, 10, 0, 10, 2, 5, 2],
     ]  # fmt: skip
     assert track.annotator == "4"
-    assert source.reading.notes == ["the boxes of 1 track became rectangles: there are no masks of them"]
+    assert source.reading.changes.line() == "1 track filled"
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,6 @@ def test_a_models_tracks_become_predictions_to_correct(tmp_path: Path) -> None:
     assert row["predictions"][0]["result"][0]["value"]["rle"] == OF_SDK
     reading = read_sources(tmp_path / "a.json")[0].reading
     assert reading.annotations.videos == []
-    assert reading.notes == ["1 video with predictions that nobody has annotated left out: clip"]
+    assert reading.changes.sentences() == [
+        "1 video dropped: it has predictions that nobody has annotated (clip)"
+    ]

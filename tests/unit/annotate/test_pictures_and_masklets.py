@@ -51,9 +51,9 @@ def test_mots_pictures_of_kitti(tmp_path: Path) -> None:
     source, tracks = read(tmp_path)
     assert (source.format.name, source.reading.annotations.videos[0].name) == ("mots_png", "0002")
     assert sorted(tracks) == [("car", [6, 0, 6]), ("pedestrian", [6, 0, 0])]
-    missing, ignored = source.reading.notes
-    assert "1 frame of the video '0002' is missing (1)" in missing
-    assert ignored == "the regions to ignore (10000) of 1 picture are left out"
+    missing, ignored = source.reading.changes.sentences()
+    assert missing.startswith("1 frame filled") and missing.endswith("(0002, frame 1)")
+    assert ignored.startswith("1 region dropped: it is one to ignore (10000)")
 
 
 def test_mots_lines_of_the_published_description(tmp_path: Path) -> None:
@@ -69,9 +69,7 @@ def test_mots_lines_of_the_published_description(tmp_path: Path) -> None:
         f"1 2007 2 {HEIGHT} {WIDTH} {code}\n0 10000 10 {HEIGHT} {WIDTH} {code}\n"
     )
     source, tracks = read(tmp_path / "0002.txt")
-    assert tracks == [("pedestrian", [0, 6])] and source.reading.notes == [
-        "1 region to ignore (10000) left out"
-    ]
+    assert tracks == [("pedestrian", [0, 6])] and source.reading.changes.line() == "1 region dropped"
 
 
 def test_davis_pictures_with_void(tmp_path: Path) -> None:
@@ -80,7 +78,7 @@ def test_davis_pictures_with_void(tmp_path: Path) -> None:
     source, tracks = read(tmp_path)
     assert (source.format.name, source.reading.annotations.videos[0].name) == ("davis", "bear")
     assert tracks == [("object", [6, 0]), ("object", [6, 6])]
-    assert source.reading.notes == ["the void (255) of 1 picture is left out"]
+    assert source.reading.changes.line() == "1 region dropped"
 
 
 def test_sav_files_and_folders(tmp_path: Path) -> None:
@@ -101,7 +99,7 @@ def test_sav_files_and_folders(tmp_path: Path) -> None:
             picture(folder / name / f"{frame:05d}.png", [(255, 2)], np.uint8)
     source, tracks = read(tmp_path / "Annotations_6fps")
     assert source.format.name == "sav" and tracks == [("object", [6, 6, 6]), ("object", [0, 6, 0])]
-    assert source.reading.notes == ["the video 'sav_000002' has 3 annotated frames, numbered 0, 4, …"]
+    assert source.reading.changes.line() == "3 frames renamed"
 
 
 def of_cvat() -> dict[str, Any]:
@@ -132,10 +130,7 @@ def test_datumaro_of_cvat(tmp_path: Path) -> None:
     source, tracks = read(tmp_path / "clip.json")
     assert (source.format.name, source.reading.annotations.videos[0].name) == ("datumaro", "clip")
     assert tracks == [("dog", [12, 6])] and source.reading.annotations.tracks[0].annotator == "Ada"
-    assert source.reading.notes == [
-        "1 annotation left out: neither a mask nor a polygon",
-        "1 shape without attributes.track_id belong to no track: left out",
-    ]
+    assert source.reading.changes.line() == "1 bbox dropped, 1 mask dropped"
 
 
 @pytest.mark.parametrize("name", ["davis", "mots_png"])

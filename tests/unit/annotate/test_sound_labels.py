@@ -15,6 +15,7 @@ from components.core.records.annotations import (
     read_annotations,
     write_annotations,
 )
+from components.core.records.changes import Changes
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
 from components.tools.convert import convert
@@ -39,9 +40,11 @@ def seen(annotations: AnnotationSet) -> dict[int, str]:
 def test_masks_go_where_a_track_is_not_heard(tmp_path: Path) -> None:
     (tmp_path / "clip.txt").write_text("0.5\t1.0\tdog 3\n\\\t100.0\t900.0\n2.9\t9.0\ttrack 3\n0.0\t3.0\t5\n")
     annotations = labels()
-    notes = apply_sound_labels(annotations, read_sound_labels(tmp_path / "clip.txt"))
+    changes = Changes()
+    notes = apply_sound_labels(annotations, read_sound_labels(tmp_path / "clip.txt"), changes)
     assert seen(annotations) == {3: "x.xx", 5: "x.x.", 6: "xxxx"}
     assert [track.sounding for track in annotations.tracks] == [[(0.5, 1.0), (2.9, 4.0)], [(0.0, 3.0)], None]
+    assert changes.line() == "1 sound label clipped"
     assert notes == [
         "2 tracks with sound labels; 2 masks of frames in which they are not heard taken away",
         "heard without a mask (hidden, or forgotten): track 5 of 'clip' (1 frame, first 1)",
@@ -64,7 +67,7 @@ def elan(*intervals: tuple[str, str, int, int]) -> str:
 def test_elan_names_tracks_by_tier_or_text(tmp_path: Path) -> None:
     (tmp_path / "clip.eaf").write_text(elan(("Cello", "loud", 0, 1500), ("sounds", "dog 5", 2000, 3000)))
     annotations = labels()
-    apply_sound_labels(annotations, read_sound_labels(tmp_path))
+    apply_sound_labels(annotations, read_sound_labels(tmp_path), Changes())
     assert seen(annotations) == {3: "xxxx", 5: "..x.", 6: "xx.."}
 
 
@@ -76,7 +79,7 @@ def test_label_studio_regions(tmp_path: Path) -> None:
     task = {"data": {"audio": "/data/local-files/?d=sound/clip.wav"}, "annotations": [{"result": regions}]}
     (tmp_path / "export.json").write_text(json.dumps([task]))
     annotations = labels()
-    apply_sound_labels(annotations, read_sound_labels(tmp_path))
+    apply_sound_labels(annotations, read_sound_labels(tmp_path), Changes())
     assert seen(annotations)[6] == ".x.."
 
 
@@ -99,7 +102,7 @@ def test_bad_labels_are_one_message_with_their_place(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(AvisError, match=message):
-        apply_sound_labels(labels(), read_sound_labels(tmp_path))
+        apply_sound_labels(labels(), read_sound_labels(tmp_path), Changes())
 
 
 @pytest.mark.parametrize(("target", "ending"), [("audacity", "txt"), ("elan", "eaf")])

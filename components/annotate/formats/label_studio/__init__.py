@@ -7,14 +7,14 @@ Videos: boxes (VideoRectangle) become polygons, moved between their keyframes as
 
 from pathlib import Path
 
-from components.annotate.capabilities import count
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.formats.label_studio.regions import Told, add_task
+from components.annotate.formats.label_studio.regions import add_task
 from components.annotate.formats.label_studio.tasks import place_of, survey
 from components.annotate.formats.label_studio.writer import write
 from components.annotate.parsing.fields import mapping
-from components.annotate.track_builder import Gathering, missing_frames
+from components.annotate.track_builder import Gathering, note_missing_frames
 from components.core.records.annotations import AnnotationSet, Video
+from components.core.records.changes import Kind
 from components.core.records.json_rows import read_list
 from components.core.run.errors import AvisError
 
@@ -45,26 +45,22 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if all(file.startswith(f"{video.name}/") and ".." not in file for file in names):
             video.file_names = names
         if one.frames:
-            gathering.notes += missing_frames(video.name, set(one.frames), one.length)
+            note_missing_frames(gathering.changes, video.name, set(one.frames), one.length)
         videos[name] = video
-    told = Told()
     for where, row in read_list(path, "tasks"):
         row = mapping(row, where)
         where = f"{where}, task {row.get('id')}" if "id" in row else where
         place = place_of(mapping(row.get("data"), where), where, hints)
         if place.video in videos:
-            add_task(gathering, videos[place.video], place, row, where, told)
-    gathering.notes += told.sentences()
+            add_task(gathering, videos[place.video], place, row, where)
     untouched = [name for name, one in seen.items() if one.untouched]
-    if untouched:
-        more = " …" if len(untouched) > 5 else ""
-        gathering.notes.append(
-            f"{count(len(untouched), 'video')} with predictions that nobody has annotated left out: "
-            f"{', '.join(untouched[:5])}{more}"
+    for name in untouched:
+        gathering.changes.add(
+            Kind.DROPPED, "video", "it has predictions that nobody has annotated", example=name
         )
     if not videos and untouched:
-        return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.notes)
-    return Reading(gathering.finish(str(path)), gathering.notes)
+        return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes)
 
 
 FORMAT = Format(

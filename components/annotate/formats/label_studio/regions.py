@@ -3,10 +3,8 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from components.annotate.capabilities import count
 from components.annotate.formats.label_studio.boxes import rectangles
 from components.annotate.formats.label_studio.brush import decode_brush
 from components.annotate.formats.label_studio.tasks import MASKS, Place, annotation_of
@@ -14,49 +12,22 @@ from components.annotate.formats.label_studio.writer import DECIMALS
 from components.annotate.parsing.fields import mapping, numbers
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import Video
+from components.core.records.changes import Changes, Kind
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
 
 
-@dataclass
-class Told:
-    """What is said at the end, counted; alone: labels of a region without track in this task."""
-
-    others: int = 0
-    unlabelled: int = 0
-    untracked: int = 0
-    alone: set[str] = field(default_factory=set)
-    boxes: int = 0
-    kinds: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    def sentences(self) -> list[str]:
-        said = []
-        if self.others:
-            said.append(
-                f"{count(self.others, 'annotation')} of tasks that were annotated again later, left out"
-            )
-        if self.unlabelled:
-            tasks = count(self.unlabelled, "task")
-            said.append(f"{tasks} with predictions that nobody has annotated, taken as without masks")
-        if self.untracked:
-            said.append(
-                f"{count(self.untracked, 'region')} without a number `track`, taken for one track per label"
-            )
-        if self.boxes:
-            said.append(
-                f"the boxes of {count(self.boxes, 'track')} became rectangles: there are no masks of them"
-            )
-        for kind, number in self.kinds.items():
-            said.append(f"{count(number, 'region')} of the kind {kind!r}, no masks, left out")
-        return said
-
-
-def add_task(
-    gathering: Gathering, video: Video, place: Place, row: Mapping[str, Any], where: str, told: Told
-) -> None:
+def add_task(gathering: Gathering, video: Video, place: Place, row: Mapping[str, Any], where: str) -> None:
     annotation, results, others = annotation_of(row)
-    told.others += others
-    told.unlabelled += not annotation and bool(row.get("predictions"))
+    changes = gathering.changes
+    changes.add(Kind.DROPPED, "annotation", "its task was annotated again later", example=where, count=others)
+    if not annotation and row.get("predictions"):
+        changes.add(
+            Kind.DROPPED,
+            "task",
+            "it has predictions that nobody has annotated, taken as without masks",
+            example=where,
+        )
     worker = annotation.get("completed_by")
     if isinstance(worker, Mapping):
         worker = worker.get("email") or worker.get("username") or worker.get("id")
@@ -67,11 +38,11 @@ def add_task(
         regions[str(part.get("id") or f"region {number}")].append(part)
     if place.frame is None:
         for identity, parts in regions.items():
-            told.boxes += _add_boxes(gathering, video, identity, parts, person, where, told)
+            _add_boxes(gathering, video, identity, parts, person, where)
         return
-    told.alone = set()
+    alone: set[str] = set()  # labels of regions without a track
     for identity, parts in regions.items():
-        _add_region(gathering, video, place.frame, parts, person, f"{where}, region {identity}", told)
+        _add_region(gathering, video, place.frame, parts, person, f"{where}, region {identity}", alone)
 
 
 def _add_region(
@@ -81,24 +52,26 @@ def _add_region(
     parts: list[Mapping[str, Any]],
     person: str,
     where: str,
-    told: Told,
+    alone: set[str],
 ) -> None:
     shapes = [part for part in parts if part.get("type") in MASKS]
     if not shapes:
         for part in parts:
-            told.kinds[str(part.get("type"))] += 1
+            _drop(gathering.changes, part, where)
         return
     label = _label(parts, where)
     track = _text_of(parts, "track")
     if not track:
-        told.untracked += 1
-        if label in told.alone:
+        gathering.changes.add(
+            Kind.GUESSED, "region", "it has no number `track`, taken for one track per label", example=where
+        )
+        if label in alone:
             raise AvisError(
                 f"Two regions of {label!r} in one frame, and no number `track` tells which object each is",
                 where=where,
                 fix='Add <Number name="track" toName="image" perRegion="true"/> to the labeling config.',
             )
-        told.alone.add(label)
+        alone.add(label)
     key: object = f"label {label}"
     if track:
         number = re.fullmatch(r"(?:track\s*)?(\d{1,15})(?:\.0)?", track)
@@ -160,12 +133,11 @@ def _add_boxes(
     parts: list[Mapping[str, Any]],
     person: str,
     where: str,
-    told: Told,
-) -> int:
-    """Add a VideoRectangle; returns whether it was one."""
+) -> None:
+    """Add a region that is a VideoRectangle."""
     for part in parts:
         if part.get("type") != "videorectangle":
-            told.kinds[str(part.get("type"))] += 1
+            _drop(gathering.changes, part, f"{where}, region {identity}")
             continue
         at = f"{where}, region {identity}"
         value = mapping(part.get("value"), at)
@@ -175,5 +147,11 @@ def _add_boxes(
         gathering.track(video, key, gathering.category(label), at, _text_of(parts, "annotator") or person)
         for frame, polygon in rectangles(value.get("sequence"), video, at):
             gathering.add(video, frame, key, [polygon], at)
-        return 1
-    return 0
+        gathering.changes.add(
+            Kind.FILLED, "track", "it has boxes and no masks: these became rectangles", example=at
+        )
+        return
+
+
+def _drop(changes: Changes, part: Mapping[str, Any], where: str) -> None:
+    changes.add(Kind.DROPPED, f"{part.get('type')} region", "it is no mask", example=where)
