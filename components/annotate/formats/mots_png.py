@@ -1,8 +1,9 @@
 """MOTS PNG: a folder per video, a 16 bit picture per frame, pixel = class * 1000 + instance.
 
 10000 is an "ignore" region: left out, said. The classes' names stand in labels.txt, a line each, the first is
-class 1; without it they are those of KITTI MOTS, 1 car and 2 pedestrian. Layouts: <video>/000000.png (KITTI's
-instances/), and <subset>/instances/*.png with labels.txt beside the pictures (Datumaro, CVAT), one video.
+class 1; without it they are those of KITTI MOTS, 1 car and 2 pedestrian, which is said. Layouts:
+<video>/000000.png (KITTI's instances/), and <subset>/instances/ (Datumaro, CVAT) with labels.txt and the
+pictures of one video, or a folder of pictures per video.
 """
 
 from pathlib import Path
@@ -38,7 +39,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
     for folder, pictures in by_video(names).items():
-        labels = read_labels(path / folder, path)
+        labels = read_labels(path / folder, path, gathering.changes)
         for number, label in labels.items():
             gathering.category(label, None if label in gathering.categories.values() else number)
         plain = [part for part in Path(folder).parts if part != "instances"]

@@ -49,7 +49,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     folder = path if path.is_dir() else path.parent
     files = sorted(file for file in folder.rglob("*.txt") if file.name != LABELS) if path.is_dir() else [path]
     for file in files:
-        labels = read_labels(file.parent, folder)
+        labels = read_labels(file.parent, folder, gathering.changes)
         for label in labels.values():
             gathering.category(label)
         rows = list(_rows(file))

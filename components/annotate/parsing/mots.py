@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 
@@ -13,13 +14,17 @@ _MOST_INSTANCES, _MOST_CLASSES = 999, 64  # 16 bits hold 65,535
 _LONGEST_LABELS = 1 << 20  # bytes
 
 
-def read_labels(folder: Path, root: Path) -> dict[int, str]:
-    """Class names by number, of labels.txt beside the pictures or in `root`; else KITTI's.
+def read_labels(folder: Path, root: Path, changes: Changes) -> dict[int, str]:
+    """Class names by number, of the labels.txt nearest above the pictures, up to `root`; else KITTI's.
+
+    Args:
+        changes: is told once where the names are KITTI's.
 
     Raises:
         AvisError: the file is no text, or a name stands twice.
     """
-    for file in (folder / LABELS, root / LABELS):
+    above = [place for place in folder.parents if place.is_relative_to(root)]
+    for file in (place / LABELS for place in (folder, *above)):
         if file.is_file():
             if file.stat().st_size > _LONGEST_LABELS:
                 raise AvisError("The file of class names is too large", where=str(file))
@@ -31,6 +36,9 @@ def read_labels(folder: Path, root: Path) -> dict[int, str]:
             if len(set(names)) < len(names):
                 raise AvisError("A class name stands twice", where=str(file))
             return dict(enumerate(names, start=1))
+    if not changes.count("category", [Kind.GUESSED]):
+        why = "there is no labels.txt, the names are those of KITTI MOTS"
+        changes.add(Kind.GUESSED, "category", why, example=str(folder), count=len(_KITTI))
     return _KITTI
 
 

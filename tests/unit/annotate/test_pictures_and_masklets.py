@@ -51,7 +51,8 @@ def test_mots_pictures_of_kitti(tmp_path: Path) -> None:
     source, tracks = read(tmp_path)
     assert (source.format.name, source.reading.annotations.videos[0].name) == ("mots_png", "0002")
     assert sorted(tracks) == [("car", [6, 0, 6]), ("pedestrian", [6, 0, 0])]
-    missing, ignored = source.reading.changes.sentences()
+    names, missing, ignored = source.reading.changes.sentences()
+    assert names.startswith("2 categories guessed: there is no labels.txt, the names are those of KITTI MOTS")
     assert missing.startswith("1 frame filled") and missing.endswith("(0002, frame 1)")
     assert ignored.startswith("1 region dropped: it is one to ignore (10000)")
 
@@ -69,7 +70,27 @@ def test_mots_lines_of_the_published_description(tmp_path: Path) -> None:
         f"1 2007 2 {HEIGHT} {WIDTH} {code}\n0 10000 10 {HEIGHT} {WIDTH} {code}\n"
     )
     source, tracks = read(tmp_path / "0002.txt")
-    assert tracks == [("pedestrian", [0, 6])] and source.reading.changes.line() == "1 region dropped"
+    assert tracks == [("pedestrian", [0, 6])]
+    assert source.reading.changes.line() == "2 categories guessed, 1 region dropped"
+
+
+def test_mots_classes_stand_in_the_nearest_folder_above_the_pictures(tmp_path: Path) -> None:
+    for video in ("a", "b"):
+        picture(tmp_path / "default" / "instances" / video / "000000.png", [(1001, 0)])
+    assert read(tmp_path)[0].reading.changes.line() == "2 categories guessed"
+    (tmp_path / "default" / "instances" / "labels.txt").write_text("dog\ncello\n")
+    (tmp_path / "labels.txt").write_text("cow\n")  # farther away
+    source, tracks = read(tmp_path)
+    assert tracks == [("dog", [6]), ("dog", [6])] and not source.reading.changes
+    (tmp_path / "default" / "instances" / "labels.txt").unlink()
+    assert [name for name, _ in read(tmp_path)[1]] == ["cow", "cow"]
+    with pytest.raises(AvisError, match="no class 1"):  # an empty file names none
+        (tmp_path / "labels.txt").write_text("")
+        read(tmp_path)
+    names = read(tmp_path / "default")[
+        0
+    ].reading.changes.sentences()  # what lies above the source is not read
+    assert len(names) == 1 and names[0].startswith("2 categories guessed")
 
 
 def test_davis_pictures_with_void(tmp_path: Path) -> None:
