@@ -195,7 +195,9 @@ def _add(workspace: Workspace, params: IngestParams, ids: Sequence[str], split: 
     before = read_manifest(manifest)
     known = {entry.video_id for entry in before}
     new = [
-        replace(entry, split=split) for entry in manifest_from_ids(ids, "ids") if entry.video_id not in known
+        replace(entry, split=split or entry.split)
+        for entry in manifest_from_ids(ids, "ids")
+        if entry.video_id not in known
     ]
     if new:
         write_manifest(manifest, [*before, *new])

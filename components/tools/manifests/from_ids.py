@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from components.core.raw.clip_names import clip_name, video_id_of, youtube_id_of
 from components.core.raw.manifest import ManifestEntry
+from components.core.records.changes import Changes
 from components.core.run.errors import AvisError
+from components.tools.manifests.published_lists import UNDERSTOOD, PublishedList, Row
 
 _SCHEMES = ("http", "https", "s3", "file")
 
 
+@dataclass(frozen=True, slots=True)
+class MadeOfList:
+    """The entries of a list; name: which list it was recognised as; changes: what was filled in."""
+
+    entries: list[ManifestEntry]
+    name: str
+    changes: Changes
+
+
 def manifest_from_ids(lines: Iterable[str], where: str) -> list[ManifestEntry]:
+    """The entries of `read_list`."""
+    return read_list(lines, where).entries
+
+
+def read_list(lines: Iterable[str], where: str) -> MadeOfList:
     """One entry per line: a YouTube id or an address, and, if only a part is wanted, its start and end.
 
-    Empty lines and lines that begin with `#` are skipped. Start and end are seconds or h:mm:ss.
+    The lists that the field publishes are recognised, see published_lists. Empty lines and lines that begin
+    with `#` are skipped. Start and end are seconds, m:ss or h:mm:ss.
 
     Args:
         lines: of the list.
-        where: its name, for messages.
+        where: its name, for messages; ACAV's lists are known by it.
 
     Raises:
-        AvisError: a line is neither, or two lines are the same clip; it names the line.
+        AvisError: a line is not understood, or two lines are the same clip; it names the line.
     """
     entries: list[ManifestEntry] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        words = re.split(r"[\s,;]+", line.strip().removeprefix("\ufeff"))
-        if not words[0] or words[0].startswith("#"):
-            continue
-        place = f"{where}, line {number}"
-        entry = _entry(words, place)
+    rows = PublishedList(lines, where)
+    for row in rows:
+        entry = _entry(row, f"{where}, line {row.line}")
         if entry.video_id in seen:
             raise AvisError(
                 f"{entry.video_id!r} stands twice",
-                where=f"{where}, lines {seen[entry.video_id]} and {number}",
+                where=f"{where}, lines {seen[entry.video_id]} and {row.line}",
                 fix="Name each clip once.",
             )
-        seen[entry.video_id] = number
+        seen[entry.video_id] = row.line
         entries.append(entry)
     if not entries:
         raise AvisError(
             "the list is empty", where=where, fix="Write a YouTube id or an address on each line."
         )
-    return entries
+    return MadeOfList(entries, rows.name, rows.changes)
 
 
 def address_of(youtube_id: str) -> str:
@@ -62,23 +76,22 @@ def video_id_of_address(address: str) -> str:
     return f"{video_id_of(called[:80])}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
 
-def _entry(words: list[str], place: str) -> ManifestEntry:
-    text, *times = words
-    youtube_id = youtube_id_of(text)
-    if youtube_id is None and not _is_address(text):
-        raise AvisError(f"{text[:100]!r} is neither a YouTube id (11 characters) nor an address", where=place)
-    if len(times) not in (0, 2):
+def _entry(row: Row, place: str) -> ManifestEntry:
+    youtube_id = youtube_id_of(row.source)
+    if youtube_id is None and not _is_address(row.source):
         raise AvisError(
-            "a part needs its start and its end", where=place, fix="For example: dQw4w9WgXcQ 12.5 40"
+            f"{row.source[:100]!r} is neither a YouTube id (11 characters) nor an address",
+            where=place,
+            fix=UNDERSTOOD,
         )
-    start_s, end_s = (_seconds(time, place) for time in times) if times else (None, None)
-    if start_s is not None and end_s is not None and start_s >= end_s:
-        raise AvisError(f"the end {end_s:g} s is not after the start {start_s:g} s", where=place)
-    source = text if youtube_id is None else address_of(youtube_id)
-    video_id = youtube_id or video_id_of_address(text)
+    start_s, end_s = row.start_s, row.end_s
+    source = row.source if youtube_id is None else address_of(youtube_id)
+    video_id = youtube_id or video_id_of_address(row.source)
     if start_s is not None and end_s is not None:
+        if start_s >= end_s:
+            raise AvisError(f"the end {end_s:g} s is not after the start {start_s:g} s", where=place)
         video_id = clip_name(video_id, start_s, end_s)
-    return ManifestEntry(video_id, source, start_s, end_s)
+    return ManifestEntry(video_id, source, start_s, end_s, row.split)
 
 
 def _is_address(text: str) -> bool:
@@ -87,12 +100,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return parts.scheme.lower() in _SCHEMES and bool(parts.netloc or parts.path)
-
-
-def _seconds(text: str, place: str) -> float:
-    if not re.fullmatch(r"(\d{1,6}:){0,2}\d{1,6}(\.\d{1,6})?", text):
-        raise AvisError(f"{text[:40]!r} is no time", where=place, fix="Write seconds, or h:mm:ss.")
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = seconds * 60 + float(part)
-    return seconds

@@ -28,13 +28,15 @@ _Out = Annotated[Path, typer.Argument(metavar="MANIFEST", help="A .csv or .parqu
 
 @manifest.command()
 def from_ids(
-    file: Annotated[Path, typer.Argument(help="A YouTube id or an address per line, perhaps start and end.")],
+    file: Annotated[
+        Path, typer.Argument(help="Ids or addresses, perhaps start and end; or a published list.")
+    ],
     out: _Out,
     split: Annotated[Split | None, typer.Option(help="That all of them belong to.")] = None,
     add: _Add = False,
 ) -> None:
     """Write the manifest of a list; `-` reads it from standard input."""
-    from components.tools.manifests.from_ids import manifest_from_ids
+    from components.tools.manifests.from_ids import read_list
     from components.tools.manifests.writing import add_entries
 
     try:
@@ -43,7 +45,11 @@ def from_ids(
         raise AvisError("the list does not exist", where=str(file)) from None
     except UnicodeDecodeError as error:
         raise AvisError(f"the list is not UTF-8 text: {error.reason}", where=str(file)) from None
-    add_entries(_with_split(manifest_from_ids(lines, str(file)), split), out, add=add)
+    made = read_list(lines, str(file))
+    add_entries(_with_split(made.entries, split), out, add=add)
+    print(f"The list was read as {made.name}.")
+    for sentence in made.changes.sentences():
+        print(f"{sentence}.")
 
 
 @manifest.command()
@@ -103,4 +109,4 @@ def from_aviseg(
 def _with_split(entries: "Iterable[ManifestEntry]", split: Split | None) -> "list[ManifestEntry]":
     from dataclasses import replace
 
-    return [replace(entry, split=split and split.value) for entry in entries]
+    return [replace(entry, split=split.value if split else entry.split) for entry in entries]
