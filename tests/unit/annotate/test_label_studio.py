@@ -163,3 +163,93 @@ def test_a_models_tracks_become_predictions_to_correct(tmp_path: Path) -> None:
     assert reading.changes.sentences() == [
         "1 video dropped: it has predictions that nobody has annotated (clip)"
     ]
+
+
+def reasons(path: Path) -> list[str]:
+    return read_sources(path)[0].reading.changes.sentences()
+
+
+def boxes(address: str, *more: dict[str, Any], **data: Any) -> dict[str, Any]:
+    sequence = [{"frame": 1, "enabled": True, "x": 0, "y": 0, "width": 50, "height": 50, "rotation": 0}]
+    box = region("videorectangle", {"framesCount": 2, "labels": ["dog"], "sequence": sequence})
+    return {"data": {"video": address, "width": 10, "height": 4, **data},
+            "annotations": [{"result": [*more, box]}]}  # fmt: skip
+
+
+def test_skipped_and_missing_annotations_are_said(tmp_path: Path) -> None:
+    document = [task(0, brush(), region("number", {"number": 3}, "track")), task(1, brush()), task(2)]
+    document[0]["annotations"].append({"result": [brush()], "was_cancelled": True})
+    document[0]["annotations"].append({"result": None})
+    document[1]["annotations"][0]["was_cancelled"] = True
+    document[2]["annotations"] = []
+    draft = task(0, predictions=[{}])
+    draft["data"]["video_id"] = "draft"
+    draft["annotations"][0]["was_cancelled"] = True
+    path = write(tmp_path / "a.json", [*document, task(3), draft])
+    at = f"{path}, row"
+    assert reasons(path) == [
+        "3 annotations dropped: it was skipped (cancelled) in Label Studio "
+        f"({at} 0, task 70, {at} 1, task 71, {at} 4, task 70)",
+        f"1 annotation dropped: it has no list of regions ({at} 0, task 70)",
+        "2 frames filled: its task has no annotation, taken as without a mask "
+        f"({at} 1, task 71, {at} 2, task 72)",
+        "1 video dropped: it has predictions that nobody has annotated (draft)",
+    ]
+    track = read_sources(path)[0].reading.annotations.tracks[0]
+    assert [bool(s) for s in track.segmentations] == [True, False, False, False]
+
+
+def test_an_uploaded_video_has_its_own_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", [boxes("/data/upload/3/1a2b3c4d-clip.mp4")])
+    assert [video.name for video in read_sources(path)[0].reading.annotations.videos] == ["clip"]
+    assert reasons(path)[0] == (
+        "1 video renamed: Label Studio had put 8 digits before the name of the uploaded file "
+        "(1a2b3c4d-clip to clip)"
+    )
+    write(
+        path, [boxes("s3://bucket/1a2b3c4d-clip.mp4"), boxes("/data/upload/3/1a2b3c4d-x.mp4", video_id="y")]
+    )
+    source = read_sources(path)[0].reading
+    assert [video.name for video in source.annotations.videos] == ["1a2b3c4d-clip", "y"]
+    assert source.changes.line() == "2 tracks filled"
+
+
+@pytest.mark.parametrize("first", ["/data/upload/3/1a2b3c4d-clip.mp4", "/data/upload/3/clip.mp4"])
+def test_two_uploads_of_one_name_are_refused(tmp_path: Path, first: str) -> None:
+    path = write(tmp_path / "a.json", [boxes(first), boxes("/data/upload/3/99999999-clip.mp4")])
+    with pytest.raises(AvisError, match="Two videos are called 'clip'") as caught:
+        read_sources(path)
+    assert first in caught.value.what and "99999999-clip.mp4" in caught.value.what
+
+
+def test_uploaded_pictures_must_tell_their_video(tmp_path: Path) -> None:
+    row = task(0, brush())
+    row["data"] = {"image": "/data/upload/3/1a2b3c4d-00001.jpg", "frame": 1}
+    with pytest.raises(AvisError, match="does not tell its video") as caught:
+        read_sources(write(tmp_path / "a.json", [row]))
+    assert "Add data.video_id and data.frame to the tasks." in str(caught.value.fix)
+    row["data"] = {"image": "/data/upload/3/1a2b3c4d-00001.jpg", "video_id": "clip"}
+    annotations = read_sources(write(tmp_path / "a.json", [row]))[0].reading.annotations
+    assert (annotations.videos[0].name, annotations.videos[0].length) == ("clip", 2)
+    row["data"]["image"] = "/data/upload/3/1a2b3c4d-picture.jpg"
+    with pytest.raises(AvisError, match="tells no frame"):  # the digits are Label Studio's
+        read_sources(write(tmp_path / "a.json", [row]))
+
+
+@pytest.mark.parametrize("number", [3, 3.0])
+def test_what_tells_of_a_box_is_not_counted_as_dropped(tmp_path: Path, number: float) -> None:
+    told = region("number", {"number": number}, "track")
+    path = write(tmp_path / "a.json", [boxes("clip.mp4", told, region("choices", {"choices": ["a"]}))])
+    reading = read_sources(path)[0].reading
+    assert [track.id for track in reading.annotations.tracks] == [3]
+    assert reading.changes.line() == "1 choices region dropped, 1 track filled"
+
+
+def test_frames_of_another_shape_than_the_media_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", [task(0, brush())])
+    with pytest.raises(AvisError, match="have 6x4 pixels, its media 4x6: that is another shape"):
+        read_sources(path, sizes={"clip": (6, 4)})
+    video = read_sources(path, sizes={"clip": (8, 12)})[0].reading.annotations.videos[0]
+    assert (video.height, video.width) == (4, 6)  # the same shape, larger: QA allows it too
+    video = read_sources(write(path, [task(0)]), sizes={"clip": (8, 12)})[0].reading.annotations.videos[0]
+    assert (video.height, video.width) == (8, 12)

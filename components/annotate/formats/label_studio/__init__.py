@@ -2,14 +2,16 @@
 
 Frames: `data.video_id` and `data.frame`, or the folder and number in `data.image`. Tracks: a number, or a
 text, named `track` of the region. Of several annotations of a task the one that was changed last is taken.
-Videos: boxes (VideoRectangle) become polygons, moved between their keyframes as Label Studio moves them.
+An uploaded video's name is without the 8 digits that Label Studio puts before it; uploaded pictures need
+`data.video_id`. Videos: boxes (VideoRectangle) become polygons, moved between their keyframes as Label Studio
+moves them.
 """
 
 from pathlib import Path
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.formats.label_studio.regions import add_task
-from components.annotate.formats.label_studio.tasks import place_of, survey
+from components.annotate.formats.label_studio.tasks import annotation_of, place_of, refuse_other_shape, survey
 from components.annotate.formats.label_studio.writer import write
 from components.annotate.parsing.fields import mapping
 from components.annotate.track_builder import Gathering, note_missing_frames
@@ -34,13 +36,22 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         where = f"{path}, video {name!r}"
         if one.untouched:
             continue
-        if one.size is None:
+        size = one.size or hints.sizes.get(name)
+        if size is None:
             raise AvisError(
                 "No task tells the size of the frames",
                 where=where,
                 fix="Put width and height, in pixels, into the data of the video's tasks.",
             )
-        video = gathering.video(name, height=one.size[0], width=one.size[1], length=one.length, where=where)
+        video = gathering.video(name, height=size[0], width=size[1], length=one.length, where=where)
+        refuse_other_shape(video.name, size, hints.sizes.get(video.name), where)
+        if one.uploaded_as:
+            gathering.changes.add(
+                Kind.RENAMED,
+                "video",
+                "Label Studio had put 8 digits before the name of the uploaded file",
+                example=f"{one.uploaded_as} to {name}",
+            )
         names = [one.frames.get(k, "") for k in range(one.length)]
         if all(file.startswith(f"{video.name}/") and ".." not in file for file in names):
             video.file_names = names
@@ -53,6 +64,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         place = place_of(mapping(row.get("data"), where), where, hints)
         if place.video in videos:
             add_task(gathering, videos[place.video], place, row, where)
+        else:
+            annotation_of(row).note(gathering.changes, where)
     untouched = [name for name, one in seen.items() if one.untouched]
     for name in untouched:
         gathering.changes.add(

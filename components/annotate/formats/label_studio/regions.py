@@ -18,9 +18,9 @@ from components.core.run.errors import AvisError
 
 
 def add_task(gathering: Gathering, video: Video, place: Place, row: Mapping[str, Any], where: str) -> None:
-    annotation, results, others = annotation_of(row)
-    changes = gathering.changes
-    changes.add(Kind.DROPPED, "annotation", "its task was annotated again later", example=where, count=others)
+    chosen = annotation_of(row)
+    annotation, changes = chosen.annotation, gathering.changes
+    chosen.note(changes, where)
     if not annotation and row.get("predictions"):
         changes.add(
             Kind.DROPPED,
@@ -28,12 +28,16 @@ def add_task(gathering: Gathering, video: Video, place: Place, row: Mapping[str,
             "it has predictions that nobody has annotated, taken as without masks",
             example=where,
         )
+    elif not annotation and place.frame is not None:
+        changes.add(
+            Kind.FILLED, "frame", "its task has no annotation, taken as without a mask", example=where
+        )
     worker = annotation.get("completed_by")
     if isinstance(worker, Mapping):
         worker = worker.get("email") or worker.get("username") or worker.get("id")
     person = "" if worker is None else str(worker)
     regions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for number, part in enumerate(results):
+    for number, part in enumerate(chosen.regions):
         part = mapping(part, where)
         regions[str(part.get("id") or f"region {number}")].append(part)
     if place.frame is None:
@@ -55,9 +59,10 @@ def _add_region(
     alone: set[str],
 ) -> None:
     shapes = [part for part in parts if part.get("type") in MASKS]
-    if not shapes:
-        for part in parts:
+    for part in parts:
+        if part.get("type") not in MASKS and not (shapes and _tells_of_a_shape(part)):
             _drop(gathering.changes, part, where)
+    if not shapes:
         return
     label = _label(parts, where)
     track = _text_of(parts, "track")
@@ -72,10 +77,7 @@ def _add_region(
                 fix='Add <Number name="track" toName="image" perRegion="true"/> to the labeling config.',
             )
         alone.add(label)
-    key: object = f"label {label}"
-    if track:
-        number = re.fullmatch(r"(?:track\s*)?(\d{1,15})(?:\.0)?", track)
-        key = int(number[1]) if number else f"track {track}"
+    key: object = _track_key(track) if track else f"label {label}"
     gathering.track(video, key, gathering.category(label), where, _text_of(parts, "annotator") or person)
     for shape in shapes:
         if shape.get("image_rotation"):
@@ -90,6 +92,11 @@ def _add_region(
         else:
             segmentation = [_pixels(value.get("points"), video, where)]
         gathering.add(video, frame, key, segmentation, where)
+
+
+def _track_key(track: str) -> int | str:
+    number = re.fullmatch(r"(?:track\s*)?(\d{1,15})(?:\.0)?", track)
+    return int(number[1]) if number else f"track {track}"
 
 
 def _label(parts: list[Mapping[str, Any]], where: str) -> str:
@@ -135,22 +142,29 @@ def _add_boxes(
     where: str,
 ) -> None:
     """Add a region that is a VideoRectangle."""
+    at = f"{where}, region {identity}"
+    boxes = [part for part in parts if part.get("type") == "videorectangle"]
     for part in parts:
-        if part.get("type") != "videorectangle":
-            _drop(gathering.changes, part, f"{where}, region {identity}")
-            continue
-        at = f"{where}, region {identity}"
-        value = mapping(part.get("value"), at)
-        label = _label(parts, at)
-        track = _text_of(parts, "track")
-        key: object = int(track) if re.fullmatch(r"[1-9]\d{0,14}", track) else f"region {identity}"
-        gathering.track(video, key, gathering.category(label), at, _text_of(parts, "annotator") or person)
+        if part.get("type") != "videorectangle" and not (boxes and _tells_of_a_shape(part)):
+            _drop(gathering.changes, part, at)
+    if not boxes:
+        return
+    label = _label(parts, at)
+    track = _text_of(parts, "track")
+    key: object = _track_key(track) if track else f"region {identity}"
+    gathering.track(video, key, gathering.category(label), at, _text_of(parts, "annotator") or person)
+    for box in boxes:
+        value = mapping(box.get("value"), at)
         for frame, polygon in rectangles(value.get("sequence"), video, at):
             gathering.add(video, frame, key, [polygon], at)
-        gathering.changes.add(
-            Kind.FILLED, "track", "it has boxes and no masks: these became rectangles", example=at
-        )
-        return
+    gathering.changes.add(
+        Kind.FILLED, "track", "it has boxes and no masks: these became rectangles", example=at
+    )
+
+
+def _tells_of_a_shape(part: Mapping[str, Any]) -> bool:
+    """It is no shape, but it is used: the track, the annotator or the label of one."""
+    return part.get("from_name") in ("track", "annotator") or part.get("type") == "labels"
 
 
 def _drop(changes: Changes, part: Mapping[str, Any], where: str) -> None:
