@@ -10,7 +10,14 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media.container import ROUNDING_S, MediaError, MediaInfo, MediaProblem, probe
+from components.core.media.container import (
+    ROUNDING_S,
+    MediaError,
+    MediaInfo,
+    MediaProblem,
+    best_streams,
+    probe,
+)
 from components.core.media.decode import Picture, decode
 from components.core.media.encode import VideoWriter
 from components.core.media.sound import Soundtrack
@@ -61,8 +68,7 @@ def join(files: list[Path], target: Path) -> Path:
         try:
             kinds = {}
             for container in inputs:
-                for kind in ("video", "audio"):
-                    stream = container.streams.best(kind)
+                for kind, stream in zip(("video", "audio"), best_streams(container), strict=True):
                     if stream is not None and kind not in kinds:
                         kinds[kind] = (container, stream, output.add_stream_from_template(stream))
             for container, stream, written in kinds.values():

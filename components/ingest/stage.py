@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 
-from components.core.media.container import MediaError
+from components.core.media.container import MediaError, tracks_taken
 from components.core.raw.forgotten import ForgottenVideos
 from components.core.raw.index import RawEntry, RawIndex, Status, write_raw_index
 from components.core.raw.manifest import ManifestEntry
@@ -70,6 +70,10 @@ def _run() -> None:
             }
         )
         run.artifact(paths.raw / INDEX)
+        changes = index.changes()
+        run.metrics(changes.metrics())
+        for sentence in changes.sentences():
+            print(f"ingest: {sentence}", file=sys.stderr)
         check_share(index, params.max_failed_share)
 
 
@@ -209,6 +213,7 @@ def _bring_once(entry: ManifestEntry, params: IngestParams, raw: Path, parts: Pa
         raise MediaError(f"the file's SHA-256 is {source_sha256}, the manifest says {entry.sha256}")
     path, frame_s = remux(fetched.files, parts, start_s=entry.start_s, end_s=entry.end_s)
     verified = verify(path, min_duration_s=params.min_duration_s, frame_s=frame_s)
+    verified = replace(verified, changes=tracks_taken(fetched.files).text() or None)
     target = raw / f"{entry.video_id}{suffix_of(path)}"
     untouched = path == fetched.files[0]
     digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(path)

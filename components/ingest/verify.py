@@ -21,6 +21,7 @@ class Verified:
     fps: float
     video_codec: str
     audio_codec: str
+    changes: str | None = None  # on the way from the source: records/changes.Changes.text
 
 
 def verify(path: Path, *, min_duration_s: float, frame_s: float) -> Verified:

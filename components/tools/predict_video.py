@@ -1,5 +1,6 @@
 """One video of the user's own: which objects sound, when, and an overlay video with its sound."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from components.core.clips.index import FEATURES_OF_SOURCE
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
-from components.core.media.container import probe
+from components.core.media.container import probe, tracks_taken
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import stream_sound
 from components.core.records.masks import is_empty
@@ -66,6 +67,8 @@ def predict_video(
     """
     if not video.is_file():
         raise AvisError("there is no such video", where=str(video))
+    for sentence in tracks_taken([video]).sentences():
+        print(sentence, file=sys.stderr)
     predictor = Predictor.load(model_folder, params)
     audio = predictor.model.config.audio
     if audio == "features":

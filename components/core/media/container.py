@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import av
 import av.stream
 
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoStream
     from av.container import InputContainer
+
+Stream = TypeVar("Stream", "VideoStream", "AudioStream")
 
 # Play lists and the like, which make FFmpeg open other files and addresses, are no videos here.
 _SAFE = {
@@ -125,12 +128,89 @@ def read_packets(
 
 
 def best_streams(container: InputContainer) -> tuple[VideoStream | None, AudioStream | None]:
-    best = container.streams.best("video")
-    video = best if isinstance(best, av.VideoStream) and _is_known(best) and best.width > 0 else None
-    if video is not None and av.stream.Disposition.attached_pic in video.disposition:
-        video = None  # the cover of a song
-    audio = container.streams.best("audio", related=video)
-    return video, audio if isinstance(audio, av.AudioStream) and _is_known(audio) else None
+    """The tracks that are seen and heard: of those with a decoder the default one, failing that the first.
+
+    FFmpeg's own choice is the one of the highest bit rate, decoder or not: of a phone's two sound tracks the
+    spatial one, which nothing decodes.
+    """
+    videos = [stream for stream in _pictures(container) if _is_known(stream) and stream.width > 0]
+    audios = [stream for stream in container.streams.audio if _is_known(stream)]
+    return _first(videos), _first(audios)
+
+
+def note_choice(container: InputContainer, changes: Changes) -> None:
+    """Tell which tracks `best_streams` takes where there are several of a kind."""
+    for kind, streams, taken in zip(
+        ("picture track", "sound track"),
+        (_pictures(container), list(container.streams.audio)),
+        best_streams(container),
+        strict=True,
+    ):
+        if taken is None or len(streams) < 2:
+            continue
+        unknown = sum(not _is_known(stream) for stream in streams)
+        changes.add(
+            Kind.GUESSED,
+            kind,
+            "the file has several; of those that can be decoded the default one, or the first, was taken",
+            example=f"{streams.index(taken) + 1} ({taken.codec_context.codec.name}) of {len(streams)}"
+            + (f", {unknown} without a decoder" if unknown else ""),
+        )
+
+
+def tracks_taken(files: Iterable[Path]) -> Changes:
+    """What `note_choice` tells of files.
+
+    Raises:
+        MediaError: one cannot be opened.
+    """
+    changes = Changes()
+    for file in files:
+        with open_media(file) as container:
+            note_choice(container, changes)
+    return changes
+
+
+def no_pictures(container: InputContainer, path: Path) -> MediaError:
+    """Why `best_streams` found no pictures."""
+    if not _pictures(container):
+        return MediaError(
+            "the file has no video", problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video."
+        )
+    return MediaError(
+        "its pictures cannot be decoded: there is no decoder for their codec",
+        problem=MediaProblem.UNSUPPORTED,
+        where=str(path),
+        fix="Save the video as H.264 or VP9.",
+    )
+
+
+def no_sound(container: InputContainer, path: Path) -> MediaError:
+    """Why `best_streams` found no sound."""
+    if not container.streams.audio:
+        return MediaError(
+            "the video has no sound",
+            problem=MediaProblem.NO_AUDIO,
+            where=str(path),
+            fix="Use a video with a sound track: what sounds cannot be told without it.",
+        )
+    return MediaError(
+        "its sound cannot be decoded: there is no decoder for its codec",
+        problem=MediaProblem.UNSUPPORTED,
+        where=str(path),
+        fix="Save the video with AAC or Opus sound.",
+    )
+
+
+def _pictures(container: InputContainer) -> list[VideoStream]:
+    """The picture tracks: the cover of a song is none."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if cover not in stream.disposition]
+
+
+def _first(streams: list[Stream]) -> Stream | None:
+    default = av.stream.Disposition.default
+    return next((stream for stream in streams if default in stream.disposition), next(iter(streams), None))
 
 
 def _is_known(stream: VideoStream | AudioStream) -> bool:

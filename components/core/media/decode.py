@@ -20,6 +20,8 @@ from components.core.media.container import (
     MediaProblem,
     best_streams,
     clip_start_s,
+    no_pictures,
+    no_sound,
     open_media,
     pixel_aspect_of,
     read_packets,
@@ -82,7 +84,7 @@ def decode(
     """Decode a file once: yield its pictures in the order of time, collect its sound in `sound`.
 
     Args:
-        path: any file that FFmpeg reads; of several sound tracks the main one is taken.
+        path: any file that FFmpeg reads; of several tracks `best_streams` takes one.
         sound: receives every decoded piece at its time of the clip.
         start_s: begin at a key picture at or before this time, where the file can be searched.
         end_s: stop when both picture and sound are past this time.
@@ -96,16 +98,9 @@ def decode(
     with open_media(path) as container:
         video, audio = best_streams(container)
         if video is None:
-            raise MediaError(
-                "the file has no video", problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video."
-            )
+            raise no_pictures(container, path)
         if audio is None and require_audio:
-            raise MediaError(
-                "the video has no sound",
-                problem=MediaProblem.NO_AUDIO,
-                where=str(path),
-                fix="Use a video with a sound track: what sounds cannot be told without it.",
-            )
+            raise no_sound(container, path)
         _refuse_huge(video.width, video.height, path)
         video.codec_context.options = {"max_pixels": str(_LARGEST_PX)}  # also of a size that comes later
         video.codec_context.thread_count = threads

@@ -17,6 +17,7 @@ from components.core.media.container import (
     MediaProblem,
     best_streams,
     clip_start_s,
+    no_sound,
     open_media,
     read_packets,
 )
@@ -177,7 +178,7 @@ def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
     with open_media(path) as container:
         video, audio = best_streams(container)
         if audio is None:
-            raise MediaError("the file has no sound", problem=MediaProblem.NO_AUDIO, where=str(path))
+            raise no_sound(container, path)
         origin_s = clip_start_s(video or audio, audio)
         for packet in read_packets(container, [audio]):
             packets += 1

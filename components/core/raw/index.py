@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.core.records.changes import Changes, changes_of_text
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 
@@ -210,6 +211,14 @@ class RawIndex:
         table = read_raw_table(self.path, ["video_id", "status", "message"])
         found = table.filter(pyarrow.compute.equal(table.column("status"), status)).slice(0, 1).to_pylist()[0]
         return str(found["video_id"]), str(found["message"])
+
+    def changes(self) -> Changes:
+        """What was changed on the way from the sources, of all entries together."""
+        together = Changes()
+        table = read_raw_table(self.path, ["video_id", "changes"])
+        for row in table.filter(table.column("changes").is_valid()).to_pylist():
+            together.extend(changes_of_text(row["changes"]), row["video_id"])
+        return together
 
     def total_duration_s(self) -> float:
         """Of all videos together."""

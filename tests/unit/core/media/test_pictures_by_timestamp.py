@@ -231,7 +231,7 @@ def test_streamed_sound_is_the_sound(tmp_path: Path, rate_hz: int, channels: int
     streamed = np.concatenate(pieces)
     assert len(whole) <= len(streamed) <= len(whole) + 100  # the resampler's last samples
     np.testing.assert_array_equal(streamed[: len(whole)], whole)
-    with pytest.raises(MediaError, match="the file has no sound"):
+    with pytest.raises(MediaError, match="the video has no sound"):
         list(stream_sound(make_clip(tmp_path / "silent.mp4", audio_codec=None), rate_hz=rate_hz))
 
 
