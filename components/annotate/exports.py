@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
@@ -17,6 +17,9 @@ from components.core.run.errors import AvisError
 HEAD_BYTES = 64 * 1024
 MOST_NAMES = 20_000  # of a folder, for recognising it
 FILE_ENDINGS = (".json", ".xml", ".zip")
+_COCO_FILE = re.compile(
+    r"(instances|panoptic|stuff|image_info|person_keypoints|captions|labels)(_.*)?\.json", re.IGNORECASE
+)
 
 
 @dataclass
@@ -91,6 +94,7 @@ class _Piece:
     hints: Hints
     shown_as: tuple[str, str]  # a folder's path in messages, and what it stands for
     found: tuple[Format, str] | None = None
+    left_out: Changes = field(default_factory=Changes)  # the files beside it
 
 
 def _walk(
@@ -122,10 +126,33 @@ def _walk_folder(
             yield _Piece(path, name, hints, shown_as)
             return
         raise _unknown_folder(look, name)
+    files, left_out = _without_twins(files)
     for file in files:
         inside = f"{name}/{file.relative_to(path).as_posix()}"
         own = hints if deep and len(files) == 1 else replace(hints, name=_plain_name(file))
-        yield from _walk(file, inside, own, forced, shown_as)
+        beside = left_out.get(file)
+        for piece in _walk(file, inside, own, forced, shown_as):
+            if beside is not None:
+                piece.left_out.extend(beside)
+                beside = None
+            yield piece
+
+
+def _without_twins(files: Sequence[Path]) -> tuple[list[Path], dict[Path, Changes]]:
+    """The files without what COCO has beside instances_X.json; by that file, which are left out."""
+    kinds = {file: match for file in files if (match := _COCO_FILE.fullmatch(file.name)) is not None}
+    instances = {(file.parent, m[2]): file for file, m in kinds.items() if m[1].lower() == "instances"}
+    left_out: dict[Path, Changes] = {}
+    kept = []
+    for file in files:
+        kind = kinds.get(file)
+        twin = instances.get((file.parent, kind[2])) if kind is not None else None
+        if kind is None or twin is None or twin == file:
+            kept.append(file)
+            continue
+        why = f"COCO's {kind[1].lower()} file beside an instances file, which alone is read"
+        left_out.setdefault(twin, Changes()).add(Kind.DROPPED, "file", why, example=file.name)
+    return kept, left_out
 
 
 def _annotation_files(folder: Path, deep: bool) -> list[Path]:
@@ -162,6 +189,7 @@ def _read(piece: _Piece, forced: Format | None) -> Source:
         raise _renamed(
             AvisError(error.what, where=error.where or piece.name, fix=fix), folder, stands_for
         ) from None
+    reading.changes.extend(piece.left_out)
     return Source(piece.name, found, reason, reading)
 
 

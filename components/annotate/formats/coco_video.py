@@ -62,6 +62,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     _note_tracks(document, gathering, videos)
     for where, row in document.rows("annotations"):
         row = mapping(row, where)
+        if "segments_info" in row:
+            raise AvisError(
+                "The file is COCO panoptic (segments_info): its masks are in pictures beside it",
+                where=where,
+                fix="Export COCO instances (instances_….json), or a format of pictures such as MOTS PNG.",
+            )
         where = f"{where}, annotation {row.get('id')}"
         image_id = row.get("image_id")
         image = images.by_id.get(image_id) if isinstance(image_id, int | str) else None

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,44 @@ def test_a_bad_file_gets_one_message_and_writes_nothing(
         convert(source, tmp_path / "b.json", target_format="aviseg")
     assert "a.json" in str(caught.value) and "taken for coco_video because" in str(caught.value)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def panoptic() -> dict[str, Any]:
+    """Of the images of `of_cvat`, as Datumaro writes it: the masks are in pictures."""
+    segment = {"id": 1, "category_id": 1, "area": 6.0, "bbox": [1, 1, 3, 2], "iscrowd": 0}
+    rows = [{"image_id": 1, "file_name": "frame_000000.png", "segments_info": [segment]}]
+    return {**of_cvat(), "annotations": rows}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_of_a_folder_of_coco_files_the_instances_are_read_and_the_others_said(
+    tmp_path: Path, zipped: bool
+) -> None:
+    folder = tmp_path / "export" / "annotations"
+    folder.mkdir(parents=True)
+    write(folder / "instances_default.json", of_cvat())
+    write(folder / "panoptic_default.json", panoptic())
+    write(folder / "stuff_default.json", of_cvat())
+    write(folder / "image_info_default.json", {**of_cvat(), "annotations": []})
+    write(folder / "instances_other.json", of_cvat())
+    source = tmp_path / "export"
+    if zipped:
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", source))
+    first, second = read_sources(source)
+    assert [Path(one.name).name for one in (first, second)] == [
+        "instances_default.json",
+        "instances_other.json",
+    ]
+    assert len(first.reading.annotations.tracks) == 2
+    why = "file beside an instances file, which alone is read"
+    assert [str(change) for change in first.reading.changes if change.unit == "file"] == [
+        f"1 file dropped: COCO's {kind} {why} ({kind}_default.json)"
+        for kind in ("image_info", "panoptic", "stuff")
+    ]
+    assert second.reading.changes.count("file") == 0
+
+
+def test_a_panoptic_file_alone_says_what_to_export(tmp_path: Path) -> None:
+    write(tmp_path / "panoptic_default.json", panoptic())
+    with pytest.raises(AvisError, match=r"COCO panoptic \(segments_info\).*panoptic_default.*COCO instances"):
+        read_sources(tmp_path)
