@@ -142,6 +142,7 @@ def _decode(task: Task, source: Path, media: Path) -> MediaEntry:
         duration_s=round(reader.duration_s, 6),
         frames_sha256=frames_sha256,
         audio_sha256=audio_sha256,
+        changes=reader.changes.text(),
     )
 
 

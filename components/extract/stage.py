@@ -17,6 +17,7 @@ from components.core.clips.index import (
     write_media_index,
 )
 from components.core.raw.index import RawEntry, Status, read_raw_index
+from components.core.records.changes import Changes, changes_of_text
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import remove, remove_leftovers
@@ -66,7 +67,10 @@ def _run() -> None:
                 "stage_duration_s": time.monotonic() - start,
             }
         )
+        changes = changes_of(rows)
+        run.metrics(changes.metrics())
         run.artifact(paths.media / INDEX)
+        _say(changes)
         check_share(rows, params.max_failed_share, paths.media / INDEX)
 
 
@@ -141,6 +145,22 @@ def _extract(
     write_media_index(media / INDEX, ordered)
     journal.remove()
     return ordered
+
+
+def changes_of(rows: list[MediaEntry]) -> Changes:
+    """What was changed on the way from the raw files, of all videos together."""
+    changes = Changes()
+    for row in rows:
+        changes.extend(changes_of_text(row.changes), row.video_id)
+    return changes
+
+
+def _say(changes: Changes) -> None:
+    if not changes:
+        return
+    print(f"extract: changed on reading: {changes.line()}", file=sys.stderr)
+    for sentence in changes.sentences():
+        print(f"  {sentence}", file=sys.stderr)
 
 
 def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) -> None:

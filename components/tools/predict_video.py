@@ -16,6 +16,7 @@ from components.core.media.audio_features import embed_seconds, encoder_fingerpr
 from components.core.media.container import probe, tracks_taken
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import stream_sound
+from components.core.records.changes import Changes
 from components.core.records.masks import is_empty
 from components.core.records.results import Result
 from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
@@ -47,6 +48,7 @@ class VideoPrediction:
     overlay: Path
     results: Path
     best_score: float  # of the tracks, or of the likeliest candidate below the threshold; 0: it has no mask
+    changes: Changes  # on reading: frames that were scaled to the size of the first
 
 
 def predict_video(
@@ -114,7 +116,7 @@ def predict_video(
         },
     )
     best = max((track.score for track in candidates), default=0.0)
-    return VideoPrediction(objects, overlay, results, best)
+    return VideoPrediction(objects, overlay, results, best, clip.changes)
 
 
 def check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Path) -> None:
@@ -154,6 +156,7 @@ class _VideoClip:
         self._encoder = encoder  # weights that make features of the sound
         self._calls = 0
         self.frames = 0  # known after the first pass
+        self.changes = Changes()  # likewise
         first = next(iter(self._reader()))[1]
         self.height, self.width = first.shape[:2]
 
@@ -167,17 +170,13 @@ class _VideoClip:
             sounds = cut_seconds((_floats(piece)[:, 0] for piece in pieces), self._rate_hz)
             if self._encoder is not None:
                 sounds = embed_seconds(sounds, weights=self._encoder)
-        pictures = tqdm(self._reader(), total=total, desc=what, unit="frame", mininterval=1.0)
+        reader = self._reader()
+        pictures = tqdm(reader, total=total, desc=what, unit="frame", mininterval=1.0)
         frames = 0
         for (_, picture), sound in zip(pictures, sounds, strict=False):
-            if picture.shape[:2] != (self.height, self.width):
-                raise ClipError(
-                    f"frame {frames} is {picture.shape[1]}x{picture.shape[0]} and the ones before it are "
-                    f"{self.width}x{self.height}: all frames of a clip must have one size"
-                )
             frames += 1
             yield resize(picture, self._short_side_px), sound
-        self.frames = frames
+        self.frames, self.changes = frames, reader.changes
 
     def _reader(self) -> ClipReader:
         return ClipReader(

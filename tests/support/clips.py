@@ -83,6 +83,23 @@ def make_clip(
     return path
 
 
+def make_clip_of_two_sizes(
+    path: Path, sizes: tuple[tuple[int, int], tuple[int, int]] = ((96, 64), (192, 128)), seconds: float = 2.0
+) -> Path:
+    """A .ts file whose picture changes its size after `seconds`: two MPEG-TS files, one after the other.
+
+    A part loses its last picture or two; the second is half a second longer, so that its seconds are whole.
+    """
+    parts = [
+        make_clip(path.with_name(f"part{k}.ts"), seconds=seconds + k / 2, size=size, offset_s=seconds * k)
+        for k, size in enumerate(sizes)
+    ]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for part in parts:
+        part.unlink()
+    return path
+
+
 def grey(picture: np.ndarray) -> float:
     """The grey of a picture away from its marked corner."""
     return float(picture[picture.shape[0] // 2 :, picture.shape[1] // 2 :].mean())

@@ -59,15 +59,22 @@ class Picture:
     def _quarter_turns(self) -> int:
         return round(float(self.frame.rotation) / 90) % 4  # counterclockwise, as np.rot90 counts
 
-    def rgb(self, *, max_height_px: int | None = None) -> NDArray[np.uint8]:
-        """The picture as it is seen, turned and with square pixels: uint8 [height, width, 3]."""
-        height = self.frame.height
-        width = square_width(self.frame.width, self.pixel_aspect)
-        quarter_turns = self._quarter_turns
-        seen_height = self.size_px[1]
-        if max_height_px is not None and seen_height > max_height_px:
-            scale = max_height_px / seen_height
+    def rgb(
+        self, *, size_px: tuple[int, int] | None = None, max_height_px: int | None = None
+    ) -> NDArray[np.uint8]:
+        """The picture as it is seen, turned and with square pixels: uint8 [height, width, 3].
+
+        Args:
+            size_px: width and height to scale it to; None for its own.
+            max_height_px: a picture that would be higher is made smaller.
+        """
+        width, height = size_px or self.size_px
+        if max_height_px is not None and height > max_height_px:
+            scale = max_height_px / height
             width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        quarter_turns = self._quarter_turns
+        if quarter_turns % 2:
+            width, height = height, width
         array = np.asarray(self.frame.to_ndarray(format="rgb24", width=width, height=height), dtype=np.uint8)
         return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array
 

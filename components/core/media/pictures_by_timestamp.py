@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from components.core.media.container import ROUNDING_S, MediaError, MediaProblem
 from components.core.media.decode import Picture, decode
 from components.core.media.sound import Soundtrack
+from components.core.records.changes import Changes, Kind
 
 _LONGEST_TOLERANCE_S = 0.05  # at the end of a clip
+_SCALED = "the picture's size changes in the middle; it was scaled to the first one's"
 
 
 @dataclass(slots=True)
@@ -84,8 +86,10 @@ def read_clip(
 class ClipReader:
     """Iterate over a clip's chosen pictures, (middle of its time in seconds, RGB uint8 [H, W, 3]).
 
-    The file is decoded once, end to end, and only the chosen pictures are converted. After the last picture
-    `audio` (mono int16 [n], aligned) and `duration_s` are known.
+    The file is decoded once, end to end, and only the chosen pictures are converted. All have one size, that
+    of the file's first picture: where the size or the rotation changes in the middle, the others are scaled
+    to it. After the last picture `audio` (mono int16 [n], aligned), `duration_s` and `changes` (the pictures
+    that were scaled) are known.
 
     Args:
         path: any file that FFmpeg reads.
@@ -120,23 +124,28 @@ class ClipReader:
         self.threads = threads
         self.audio: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
         self.duration_s = 0.0
+        self.changes = Changes()
+        self._size_px = self._last_size_px = (0, 0)
 
     def __iter__(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         sound = Soundtrack(rate_hz=self.sample_rate_hz)
         chosen: list[Picture] = []  # their second has not ended yet: it may be cut off
         count = given = 0  # pictures chosen, yielded
         shown: Picture | None = None
+        self.changes = Changes()
         for picture in decode(self.path, sound, require_audio=self.require_audio, threads=self.threads):
             if shown is not None and picture.time_s < shown.time_s:
                 continue  # a damaged timestamp
             while shown is not None and self._middle_s(count) < picture.time_s - ROUNDING_S:
                 chosen.append(shown)
                 count += 1
+            if shown is None:
+                self._size_px = self._last_size_px = picture.size_px
             shown = picture
             if not self.keep_audio:
                 sound.forget()
             while chosen and self._end_s(given) <= picture.time_s:
-                yield self._middle_s(given), chosen.pop(0).rgb(max_height_px=self.max_height_px)
+                yield self._middle_s(given), self._convert(chosen.pop(0), self._middle_s(given))
                 given += 1
         if shown is None:
             raise MediaError("no picture could be decoded", where=str(self.path))
@@ -152,9 +161,17 @@ class ClipReader:
             )
         chosen += [shown] * (frames - count)
         for index in range(given, frames):
-            yield self._middle_s(index), chosen.pop(0).rgb(max_height_px=self.max_height_px)
+            yield self._middle_s(index), self._convert(chosen.pop(0), self._middle_s(index))
         if self.keep_audio:
             self.audio = sound.samples(round(frames / self.frame_rate_hz * self.sample_rate_hz))[:, 0]
+
+    def _convert(self, picture: Picture, middle_s: float) -> NDArray[np.uint8]:
+        size_px, last = picture.size_px, self._last_size_px
+        if size_px != self._size_px:
+            change = f"{last[0]}x{last[1]} to {size_px[0]}x{size_px[1]} at {middle_s:g} s"
+            self.changes.add(Kind.GUESSED, "frame", _SCALED, example="" if size_px == last else change)
+        self._last_size_px = size_px
+        return picture.rgb(size_px=self._size_px, max_height_px=self.max_height_px)
 
     def _middle_s(self, index: int) -> float:
         return (index + 0.5) / self.frame_rate_hz

@@ -36,4 +36,8 @@ def predict(
             f"Nothing that sounds was found: the best candidate scores {found.best_score:.2f}, "
             f"the threshold is {params.score_threshold:g}; --threshold sets another."
         )
+    if found.changes:
+        print(f"Changed on reading: {found.changes.line()}")
+        for sentence in found.changes.sentences():
+            print(f"  {sentence}")
     print(f"Overlay video: {found.overlay}\nMasks and times: {found.results}")

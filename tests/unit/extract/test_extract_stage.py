@@ -16,8 +16,8 @@ from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
-from components.extract.stage import check_share, extract
-from tests.support.clips import grey, make_clip, onset_s
+from components.extract.stage import changes_of, check_share, extract
+from tests.support.clips import grey, make_clip, make_clip_of_two_sizes, onset_s
 
 ENGINE = EngineParams(workers=1)
 
@@ -91,6 +91,23 @@ def test_contract(paths: Paths) -> None:
     assert greys == pytest.approx([30, 50, 70], abs=2.5)
     assert read_media_index(media / "index.parquet")["a"] == rows[0]
     check_share(rows, 0.0, media / "index.parquet")  # what ingest could not get is not counted again
+
+
+def test_a_video_of_two_sizes_gets_one_and_it_is_said(paths: Paths) -> None:
+    video = make_clip_of_two_sizes(paths.raw / "two.ts")
+    entries = [raw_entry("two", video), raw_entry("a", paths.raw / "a.mp4")]
+    write_raw_index(paths.raw / "index.parquet", entries)
+    two, one = rows = extract(ExtractParams(), ENGINE, paths)
+    assert (two.frames, two.width, two.height) == (4, 96, 64)
+    sizes = {Image.open(path).size for path in (paths.media / "frames/two").iterdir()}
+    assert sizes == {(96, 64)}
+    assert one.changes == ""
+    changes = changes_of(rows)
+    assert changes.metrics() == {"changed.guessed.frame": 2.0}
+    assert "(two: 96x64 to 192x128 at 2.5 s)" in changes.sentences()[0]
+    index = read_media_index(paths.media / "index.parquet")
+    assert index["two"] == two
+    assert extract(ExtractParams(), ENGINE, paths) == rows  # it is said again where nothing was to be done
 
 
 def test_second_run_changes_nothing_and_one_lost_frame_heals(paths: Paths) -> None:

@@ -24,7 +24,7 @@ from components.extract.write_media import audio_file, write_wav
 from components.predict.params import PredictParams
 from components.tools.predict_video import VideoPrediction, _intervals, _VideoClip, predict_video
 from models.inference import offline
-from tests.support.clips import make_clip
+from tests.support.clips import make_clip, make_clip_of_two_sizes
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish
 
@@ -211,17 +211,15 @@ def test_sound_shorter_and_longer_than_the_pictures(folder: Path, tmp_path: Path
         assert predict_video(mixed, tmp_path / "out", folder, ANYTHING).objects
 
 
-def test_a_video_that_changes_its_size_is_refused(folder: Path, tmp_path: Path) -> None:
-    """MPEG-TS files of different sizes, one after the other, are one file."""
-    parts = [
-        make_clip(tmp_path / f"{k}.ts", seconds=2.0, size=size, offset_s=2.0 * k)
-        for k, size in enumerate([(96, 64), (64, 96)])
-    ]
-    video = tmp_path / "both.ts"
-    video.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with pytest.raises(AvisError, match=r"frame 2 is 64x96 and the ones before it are 96x64.*both\.ts"):
-        predict_video(video, tmp_path / "out", folder, ANYTHING)
-    assert not (tmp_path / "out").exists()
+def test_a_video_that_changes_its_size_is_scaled_and_it_is_said(folder: Path, tmp_path: Path) -> None:
+    video = make_clip_of_two_sizes(tmp_path / "both.ts", sizes=((96, 64), (64, 96)))
+    found = predict_video(video, tmp_path / "out", folder, ANYTHING)
+    written = json.loads(found.results.read_text())
+    assert (written["width"], written["height"], written["frames"]) == (96, 64, 4)
+    assert found.changes.count("frame") == 2
+    assert "96x64 to 64x96 at 2.5 s" in found.changes.sentences()[0]
+    whole = predict_video(clip_of(tmp_path / "whole"), tmp_path / "out", folder, ANYTHING)
+    assert not whole.changes
 
 
 def join(pictures: Path, sound: Path, path: Path) -> Path:

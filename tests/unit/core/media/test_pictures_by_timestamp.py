@@ -12,7 +12,7 @@ from components.core.media.container import MediaError, MediaProblem, probe
 from components.core.media.encode import write_video
 from components.core.media.pictures_by_timestamp import ClipReader, read_clip
 from components.core.media.sound import Soundtrack, read_sound, stream_sound
-from tests.support.clips import grey, make_clip, onset_s
+from tests.support.clips import grey, make_clip, make_clip_of_two_sizes, onset_s
 
 
 def expected_greys(count: int, fps: float) -> list[float]:
@@ -88,6 +88,32 @@ def test_odd_size_and_height_limit(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "odd.mkv", seconds=1, size=(95, 63), video_codec="ffv1", pix_fmt="yuv444p")
     assert read_clip(path).frames[0].shape == (63, 95, 3)
     assert read_clip(path, max_height_px=21).frames[0].shape == (21, 32, 3)
+
+
+@pytest.mark.parametrize("sizes", [((96, 64), (192, 128)), ((192, 128), (96, 64)), ((96, 64), (64, 96))])
+def test_all_pictures_have_the_size_of_the_first(
+    tmp_path: Path, sizes: tuple[tuple[int, int], tuple[int, int]]
+) -> None:
+    (width, height), (later_width, later_height) = sizes
+    reader = ClipReader(make_clip_of_two_sizes(tmp_path / "both.ts", sizes=sizes))
+    for _ in range(2):  # each pass counts anew
+        pictures = [picture for _, picture in reader]
+        assert [picture.shape for picture in pictures] == [(height, width, 3)] * 4
+        # the whole picture, its dark corner too, is scaled: nothing is cut off or added
+        assert [grey(picture) for picture in pictures] == pytest.approx([30, 50, 30, 50], abs=2.5)
+        assert all(picture[: height // 5, : width // 5].mean() < 10 for picture in pictures)
+        assert reader.changes.sentences() == [
+            "2 frames guessed: the picture's size changes in the middle; it was scaled to the first one's "
+            f"({width}x{height} to {later_width}x{later_height} at 2.5 s)"
+        ]
+    smaller = ClipReader(reader.path, max_height_px=32)
+    assert {picture.shape for _, picture in smaller} == {(32, round(32 / height * width), 3)}
+
+
+def test_one_size_is_no_change(tmp_path: Path) -> None:
+    reader = ClipReader(make_clip(tmp_path / "turned.mp4", seconds=2.0, rotation=90))
+    assert {picture.shape for _, picture in reader} == {(96, 64, 3)}
+    assert not reader.changes
 
 
 def holed_clip(tmp_path: Path) -> Path:
