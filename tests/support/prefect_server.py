@@ -58,7 +58,7 @@ def prefect_server(home: Path) -> Iterator[Server]:
     server = Server(home, port)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with started(command, server, home.parent, "server.log") as process:
-        wait_until(lambda: _answers(server), 90, f"no server, see {home.parent}/server.log", process)
+        wait_until(lambda: _answers(server), 300, f"no server, see {home.parent}/server.log", process)
         yield server
 
 
