@@ -258,9 +258,9 @@ def test_a_stream_that_the_header_does_not_name_is_passed_over(tmp_path: Path) -
     assert onset_s(clip.audio) == pytest.approx(2.4, abs=0.02)
 
 
-def test_a_stream_without_a_decoder_is_no_video(tmp_path: Path) -> None:
+def test_pictures_without_a_decoder_are_unsupported(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", seconds=3)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
     with pytest.raises(MediaError) as caught:
         remuxed([path], tmp_path)
-    assert caught.value.problem is MediaProblem.NO_VIDEO
+    assert caught.value.problem is MediaProblem.UNSUPPORTED

@@ -173,7 +173,7 @@ def tracks_taken(files: Iterable[Path]) -> Changes:
 
 def no_pictures(container: InputContainer, path: Path) -> MediaError:
     """Why `best_streams` found no pictures."""
-    if not _pictures(container):
+    if all(_is_known(stream) for stream in _pictures(container)):  # none, or none that tells its size
         return MediaError(
             "the file has no video", problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video."
         )
