@@ -1,6 +1,5 @@
 """One video of the user's own: which objects sound, when, and an overlay video with its sound."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
@@ -48,7 +47,7 @@ class VideoPrediction:
     overlay: Path
     results: Path
     best_score: float  # of the tracks, or of the likeliest candidate below the threshold; 0: it has no mask
-    changes: Changes  # on reading: frames that were scaled to the size of the first
+    changes: Changes  # on reading: the tracks that were taken, frames that were scaled
 
 
 def predict_video(
@@ -69,8 +68,7 @@ def predict_video(
     """
     if not video.is_file():
         raise AvisError("there is no such video", where=str(video))
-    for sentence in tracks_taken([video]).sentences():
-        print(sentence, file=sys.stderr)
+    changes = tracks_taken([video])
     predictor = Predictor.load(model_folder, params)
     audio = predictor.model.config.audio
     if audio == "features":
@@ -116,7 +114,8 @@ def predict_video(
         },
     )
     best = max((track.score for track in candidates), default=0.0)
-    return VideoPrediction(objects, overlay, results, best, clip.changes)
+    changes.extend(clip.changes)
+    return VideoPrediction(objects, overlay, results, best, changes)
 
 
 def check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Path) -> None:

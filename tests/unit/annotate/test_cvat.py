@@ -438,6 +438,18 @@ def test_a_changed_file_is_read_or_refused_with_a_message(
     path = tmp_path_factory.mktemp("fuzz") / "a.xml"
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
     try:
-        assert find_format("cvat").read(path).annotations.videos  # type: ignore[misc]
+        taken = read_sources(path, "cvat")[0].reading.annotations
     except AvisError as error:
         assert re.search(r"a\.xml", str(error))
+        return
+    written = path.with_suffix(".json")
+    write_annotations(written, taken)  # every mask decodes, at its video's size
+    again = read_annotations(written)
+    assert [(video.name, video.length) for video in again.videos] == [
+        (video.name, video.length) for video in taken.videos
+    ]
+    assert all(track.category_id in again.categories for track in again.tracks)
+    assert {track.video_id for track in again.tracks} <= {video.id for video in again.videos}
+    assert [[bool(mask) for mask in track.segmentations] for track in again.tracks] == [
+        [bool(mask) for mask in track.segmentations] for track in taken.tracks
+    ]
