@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from components.core.raw.index import RawEntry
+from components.core.raw.index import RawEntry, RawIndex
 from components.core.raw.manifest import ManifestEntry, write_manifest
+from components.core.records.changes import changes_of_text
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from tests.support.clips import make_clip
+from tests.support.clips import make_clip, make_clip_of_tracks
 
 pytestmark = pytest.mark.integration
 ENGINE = EngineParams(workers=1)
@@ -166,3 +167,21 @@ def test_two_runs_at_once_are_refused(tmp_path: Path, url: str) -> None:
         except AvisError:
             time.sleep(0.1)
     pytest.fail("the lock outlived its holder")
+
+
+def test_which_track_was_taken_stands_in_the_index_also_of_a_cut(tmp_path: Path) -> None:
+    film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], default=1, container="matroska")
+    plain = make_clip(tmp_path / "plain.mp4", seconds=2, size=(96, 64))
+    entries = [
+        ManifestEntry("whole", str(film)),
+        ManifestEntry("cut", str(film), start_s=0.5, end_s=2.5),
+        ManifestEntry("plain", str(plain)),
+    ]
+    rows = run(tmp_path, entries)
+    assert [rows[name].status for name in ("whole", "cut", "plain")] == ["ok"] * 3
+    for name in ("whole", "cut"):
+        (taken,) = changes_of_text(rows[name].changes or "")
+        assert (taken.kind, taken.unit, taken.examples) == ("guessed", "sound track", ["2 (aac) of 2"])
+    assert rows["plain"].changes is None
+    together = RawIndex(tmp_path / "data" / "raw" / "index.parquet").changes()
+    assert together.line() == "2 sound tracks guessed"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from components.ingest.remux import remux
 from components.ingest.verify import Verified, verify
@@ -126,3 +128,33 @@ def remuxed(
     """Files as ingest keeps them: joined, cut, verified."""
     path, frame_s = remux(files, folder, start_s=start_s, end_s=end_s)
     return verify(path, min_duration_s=1.0, frame_s=frame_s)
+
+
+TONES_S = 3
+TONES_RATE_HZ = 48_000
+
+
+def make_clip_of_tracks(
+    path: Path, tones_hz: list[float], *, default: int | None = None, container: str = "mp4"
+) -> Path:
+    """A video with a sound track for each tone; `default`: the one that is marked so."""
+    with av.open(str(path), "w", format=container) as output:
+        video = output.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        streams: list[Any] = [output.add_stream("aac", rate=TONES_RATE_HZ, layout="mono") for _ in tones_hz]
+        for number, stream in enumerate(streams):
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+        for number in range(10 * TONES_S):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * number, np.uint8), format="rgb24")
+            picture.pts = number
+            output.mux(video.encode(picture))
+        for stream, tone_hz in zip(streams, tones_hz, strict=True):
+            samples = np.sin(2 * np.pi * tone_hz * np.arange(TONES_S * TONES_RATE_HZ) / TONES_RATE_HZ)
+            for first in range(0, len(samples), 1024):
+                piece = (samples[None, first : first + 1024] * 0.3).astype(np.float32)
+                sound = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
+                sound.rate, sound.pts = TONES_RATE_HZ, first
+                output.mux(stream.encode(sound))
+        for stream in (video, *streams):
+            output.mux(stream.encode(None))
+    return path

@@ -20,6 +20,7 @@ from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.tracking.run import Run
+from components.tools.convert import convert
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 4
 
@@ -179,3 +180,45 @@ def test_mistakes_get_one_clear_message(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "m.csv", {"b": "", "c": "train"})
     with pytest.raises(AvisError, match="'b' has no split in the manifest"):
         run(paths, source=second, splits={"manifest": manifest})
+
+
+def with_a_stray_mask(path: Path) -> str:
+    """Datumaro JSON of a clip with a track of one mask and a mask of no track."""
+    shape = {"type": "mask", "label_id": 0, "rle": mask(4)}
+    item = {
+        "id": "a/0", "attr": {"frame": 0}, "image": {"size": [HEIGHT, WIDTH]},
+        "annotations": [{**shape, "attributes": {"track_id": 1}}, {**shape, "attributes": {}}],
+    }  # fmt: skip
+    document = {"categories": {"label": {"labels": [{"name": "dog"}]}}, "items": [item]}
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def test_what_reading_drops_is_an_error_past_the_share_or_when_strict_and_else_in_the_summary(
+    tmp_path: Path,
+) -> None:
+    paths = Paths(tmp_path / "data")
+    source = with_a_stray_mask(tmp_path / "train.json")
+    write_media(paths, {"a": 1})
+    block: dict[str, Any] = {"source": source, "splits": {"by": "file", "manifest": None}}
+    with pytest.raises(
+        AvisError, match=r"1 of 2 masks \(50\.0%\).*no attributes\.track_id.*max_changed_share"
+    ):
+        run(paths, **block)
+    assert not (paths.annotations / "train.json").exists()
+    with pytest.raises(AvisError, match=r"strict reading was asked for: 1 mask dropped"):
+        run(paths, **block, max_changed_share=1.0, strict=True)
+    assert run(paths, **block, max_changed_share=0.5).tracks["train"] == 1
+    (row,) = json.loads((paths.annotations / "summary.json").read_text())["changes"]
+    assert (row["kind"], row["unit"], row["count"]) == ("dropped", "mask", 1)
+
+
+def test_conversion_is_refused_alike_and_writes_nothing(tmp_path: Path) -> None:
+    source, target = Path(with_a_stray_mask(tmp_path / "train.json")), tmp_path / "out.json"
+    with pytest.raises(AvisError, match=r"1 of 2 masks.*--max-changed-share"):
+        convert(source, target, target_format="aviseg")
+    with pytest.raises(AvisError, match="strict reading was asked for"):
+        convert(source, target, target_format="aviseg", max_changed_share=1.0, strict=True)
+    assert not target.exists()
+    done = convert(source, target, target_format="aviseg", max_changed_share=0.5)
+    assert done.changes.line() == "1 mask dropped" and len(read_annotations(target).tracks) == 1
