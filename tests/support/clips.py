@@ -10,6 +10,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from components.core.media.sound import read_sound
 from components.ingest.remux import remux
 from components.ingest.verify import Verified, verify
 
@@ -158,3 +159,24 @@ def make_clip_of_tracks(
         for stream in (video, *streams):
             output.mux(stream.encode(None))
     return path
+
+
+def without_decoder(path: Path, names: tuple[bytes, bytes], number: int) -> Path:
+    """Rename the codec of the number-th track that has this one, and the box that tells of it otherwise."""
+    content = path.read_bytes()
+    at = content.index(b"stsd") + 16
+    found = 0
+    while content[at : at + 4] != names[0] or found < number:
+        found += content[at : at + 4] == names[0]
+        at = content.index(b"stsd", at) + 16
+    described = content.index(b"esds", at)
+    path.write_bytes(
+        content[:at] + names[1] + content[at + 4 : described] + b"xxxx" + content[described + 4 :]
+    )
+    return path
+
+
+def heard_hz(path: Path) -> float:
+    """The strongest tone of a file's sound."""
+    samples = read_sound(path, rate_hz=16_000)[:, 0].astype(float)
+    return float(np.argmax(np.abs(np.fft.rfft(samples))) * 16_000 / len(samples))

@@ -191,6 +191,8 @@ def _tasks(root: Element, path: Path, hints: Hints, gathering: Gathering) -> Ite
             fix="Export as 'CVAT for video 1.1'.",
         )
     for label in root.iterfind("meta//labels/label/name"):
+        if not (label.text or "").strip():
+            raise AvisError("A label has no name", where=f"{path}, meta, labels")
         gathering.category(label.text or "")
     offset, subset = 0, ""
     for element in elements:

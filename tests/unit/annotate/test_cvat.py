@@ -395,6 +395,12 @@ def test_shapes_that_are_no_masks_are_dropped_by_name(tmp_path: Path, name: str)
         read(write(tmp_path / "a.xml", single(4, other)))
 
 
+def test_a_label_without_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(re.sub(r"<label>\s*<name>[^<]*</name>", "<label><name/>", WHOLE, count=1))
+    with pytest.raises(AvisError, match=r"A label has no name.*a\.xml"):
+        read_sources(tmp_path / "a.xml")
+
+
 def test_two_tasks_of_one_id_are_refused(tmp_path: Path) -> None:
     tasks = [task_element(1, "clip_a", 6), task_element(1, "clip_b", 6)]
     with pytest.raises(AvisError, match="Two tasks of the project have the id '1'"):

@@ -6,7 +6,15 @@ import pytest
 
 from components.core.media.container import MediaError, MediaProblem, probe
 from components.core.media.pictures_by_timestamp import read_clip
-from tests.support.clips import grey, make_clip, onset_s, remuxed
+from tests.support.clips import (
+    grey,
+    heard_hz,
+    make_clip,
+    make_clip_of_tracks,
+    onset_s,
+    remuxed,
+    without_decoder,
+)
 
 
 def verified(path: Path, tmp_path: Path, start_s: float | None = None, end_s: float | None = None):
@@ -98,3 +106,11 @@ def test_missing_tracks(tmp_path: Path, codecs: dict, problem: MediaProblem) -> 
     with pytest.raises(MediaError) as caught:
         verified(make_clip(tmp_path / "a.mp4", **codecs), tmp_path)
     assert caught.value.problem is problem
+
+
+def test_of_a_download_in_two_files_the_sound_that_can_be_decoded_is_joined(tmp_path: Path) -> None:
+    pictures = make_clip_of_tracks(tmp_path / "pictures.mp4", [])
+    sound = make_clip_of_tracks(tmp_path / "sound.mov", [440.0, 880.0], container="mov")
+    without_decoder(sound, (b"mp4a", b"apac"), 0)
+    found = remuxed([pictures, sound], tmp_path)
+    assert (found.audio_codec, round(heard_hz(found.path), -1)) == ("aac", 880)

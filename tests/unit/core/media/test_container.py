@@ -7,31 +7,10 @@ import pytest
 
 from components.core.media.container import MediaError, MediaProblem, tracks_taken
 from components.core.media.pictures_by_timestamp import read_clip
-from components.core.media.sound import read_sound
-from tests.support.clips import TONES_S, make_clip_of_tracks
+from tests.support.clips import TONES_S, heard_hz, make_clip_of_tracks, without_decoder
 
 APAC = (b"mp4a", b"apac")  # Apple's spatial sound, for which FFmpeg has no decoder
 AV99 = (b"mp4v", b"av99")
-
-
-def without_decoder(path: Path, names: tuple[bytes, bytes], number: int) -> Path:
-    """Rename the codec of the number-th track that has this one, and the box that tells of it otherwise."""
-    content = path.read_bytes()
-    at = content.index(b"stsd") + 16
-    found = 0
-    while content[at : at + 4] != names[0] or found < number:
-        found += content[at : at + 4] == names[0]
-        at = content.index(b"stsd", at) + 16
-    described = content.index(b"esds", at)
-    path.write_bytes(
-        content[:at] + names[1] + content[at + 4 : described] + b"xxxx" + content[described + 4 :]
-    )
-    return path
-
-
-def heard_hz(path: Path) -> float:
-    samples = read_sound(path, rate_hz=16_000)[:, 0].astype(float)
-    return float(np.argmax(np.abs(np.fft.rfft(samples))) * 16_000 / len(samples))
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
