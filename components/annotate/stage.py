@@ -226,8 +226,8 @@ def _report(imported: Imported, changes: Changes, paths: Paths, run: Run) -> Non
         f"{len(imported.unlabelled)} clips without annotations",
         file=sys.stderr,
     )
-    print(f"annotate: changed on reading: {changes.line()}", file=sys.stderr)
-    for note in [*changes.sentences(), *imported.notes]:
+    print("annotate: " + "\n".join(changes.report()), file=sys.stderr)
+    for note in imported.notes:
         print(f"  {note}", file=sys.stderr)
     for name, reason in imported.dropped.items():
         print(f"  dropped {name}: {reason}", file=sys.stderr)

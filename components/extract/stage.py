@@ -70,7 +70,8 @@ def _run() -> None:
         changes = changes_of(rows)
         run.metrics(changes.metrics())
         run.artifact(paths.media / INDEX)
-        _say(changes)
+        if changes:
+            print("extract: " + "\n".join(changes.report()), file=sys.stderr)
         check_share(rows, params.max_failed_share, paths.media / INDEX)
 
 
@@ -153,14 +154,6 @@ def changes_of(rows: list[MediaEntry]) -> Changes:
     for row in rows:
         changes.extend(changes_of_text(row.changes), row.video_id)
     return changes
-
-
-def _say(changes: Changes) -> None:
-    if not changes:
-        return
-    print(f"extract: changed on reading: {changes.line()}", file=sys.stderr)
-    for sentence in changes.sentences():
-        print(f"  {sentence}", file=sys.stderr)
 
 
 def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) -> None:

@@ -72,8 +72,8 @@ def _run() -> None:
         run.artifact(paths.raw / INDEX)
         changes = index.changes()
         run.metrics(changes.metrics())
-        for sentence in changes.sentences():
-            print(f"ingest: {sentence}", file=sys.stderr)
+        if changes:
+            print("ingest: " + "\n".join(changes.report()), file=sys.stderr)
         check_share(index, params.max_failed_share)
 
 

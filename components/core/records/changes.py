@@ -103,6 +103,10 @@ class Changes:
         words = [f"{n} {unit if n == 1 else _plural(unit)} {kind}" for (kind, unit), n in counts.items()]
         return ", ".join(words) or "nothing"
 
+    def report(self) -> list[str]:
+        """Lines for the terminal: what was changed, and each reason under it."""
+        return [f"changed on reading: {self.line()}", *(f"  {sentence}" for sentence in self.sentences())]
+
     def rows(self) -> list[dict[str, Any]]:
         """For tables and files: kind, unit, count, why, examples."""
         return [asdict(change) for change in self]

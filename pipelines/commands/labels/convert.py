@@ -59,8 +59,8 @@ def convert(
     )
     for one in done.sources:
         print(f"{one.name}: {one.format.name} ({one.reason})")
-    print(f"Changed on reading: {done.changes.line()}")
-    for note in [*done.changes.sentences(), *done.notes]:
+    print(*done.changes.report(), sep="\n")
+    for note in done.notes:
         print(f"  {note}")
     annotations = done.annotations
     masks = sum(1 for track in annotations.tracks for segmentation in track.segmentations if segmentation)

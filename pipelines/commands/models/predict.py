@@ -37,7 +37,5 @@ def predict(
             f"the threshold is {params.score_threshold:g}; --threshold sets another."
         )
     if found.changes:
-        print(f"Changed on reading: {found.changes.line()}")
-        for sentence in found.changes.sentences():
-            print(f"  {sentence}")
+        print(*found.changes.report(), sep="\n")
     print(f"Overlay video: {found.overlay}\nMasks and times: {found.results}")

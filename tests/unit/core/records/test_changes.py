@@ -29,6 +29,10 @@ def test_equal_reasons_are_counted_together_and_the_first_examples_kept() -> Non
     ]
     assert changes.line() == "7 masks dropped, 2 masks merged, 1 category renamed"
     assert Changes().line() == "nothing" and not Changes()
+    assert changes.report() == [
+        "changed on reading: 7 masks dropped, 2 masks merged, 1 category renamed",
+        *(f"  {sentence}" for sentence in changes.sentences()),
+    ]
     assert len(changes.rows()[0]["examples"]) == 5
     assert changes.metrics() == {
         "changed.dropped.mask": 7.0, "changed.merged.mask": 2.0, "changed.renamed.category": 1.0,
