@@ -16,6 +16,7 @@ from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import MAX_CHANGED_SHARE, Changes
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
+from components.tools.conversion_check import ReadBack, read_back
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Conversion:
     changes: what reading changed.
     notes: what was done because it was asked for, a sentence each.
     lost: what the target cannot hold, a sentence each.
+    check: how what was written compares with what was to be written, if that was asked for.
     """
 
     sources: list[Source]
@@ -32,6 +34,7 @@ class Conversion:
     changes: Changes
     notes: list[str]
     lost: list[str]
+    check: ReadBack | None = None
 
 
 def convert(
@@ -45,6 +48,7 @@ def convert(
     sound: Path | None = None,
     strict: bool = False,
     max_changed_share: float = MAX_CHANGED_SHARE,
+    check: bool = False,
 ) -> Conversion:
     """Read `source`, a file, folder or archive of any format, and write `target` in another.
 
@@ -55,9 +59,11 @@ def convert(
         sound: a file or folder of sound labels; a second of the clip is a frame then.
         strict: nothing may be changed on reading.
         max_changed_share: of the masks, that may be dropped or moved on reading.
+        check: read back what was written, and compare.
 
     Raises:
-        AvisError: the source cannot be read without changing too much, or the target cannot be written.
+        AvisError: the source cannot be read without changing too much, or the target cannot be written, or
+            not be read back.
     """
     writer = find_format(target_format, "--to")
     if writer.write is None:
@@ -82,7 +88,8 @@ def convert(
     )  # fmt: skip
     lost = cannot_hold(writer.holds, annotations)
     lost += write_target(target, annotations, writer)
-    return Conversion(sources, annotations, changes, notes, lost)
+    checked = read_back(annotations, target, writer) if check else None
+    return Conversion(sources, annotations, changes, notes, lost, checked)
 
 
 def write_target(target: Path, annotations: AnnotationSet, writer: Format) -> list[str]:

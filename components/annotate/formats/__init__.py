@@ -70,7 +70,8 @@ class Format:
     write: writes a file or folder, completely or not at all, and returns what was lost in ways that
         `cannot_hold` does not tell, a sentence each; None where the format is only read.
     in_zip: the path that a single file has in an archive of this format; "" for folders.
-    holds: what of an AnnotationSet comes back, names of `holds.PARTS`; masks and category names always do.
+    holds: what of an AnnotationSet comes back, names of `capabilities.PARTS`; masks always do.
+    one_object_a_pixel: of masks that overlap, one gets the pixels that they share.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Format:
     write: Callable[[Path, AnnotationSet], list[str]] | None = None
     in_zip: str = ""
     holds: frozenset[str] = frozenset()
+    one_object_a_pixel: bool = False
 
 
 def formats() -> dict[str, Format]:

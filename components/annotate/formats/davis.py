@@ -93,4 +93,5 @@ FORMAT = Format(
     read=_read,
     write=_write,
     holds=frozenset({"lengths", "videos without masks"}),
+    one_object_a_pixel=True,
 )

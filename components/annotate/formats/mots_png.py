@@ -76,4 +76,5 @@ FORMAT = Format(
     read=_read,
     write=_write,
     holds=frozenset({"categories", "lengths", "videos without masks", "unused categories"}),
+    one_object_a_pixel=True,
 )

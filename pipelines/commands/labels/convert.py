@@ -33,6 +33,9 @@ def convert(
     max_changed_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the masks that may be dropped or moved on reading.")
     ] = 0.01,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read back what was written and compare it pixel by pixel.")
+    ] = False,
     show_formats: Annotated[
         bool, typer.Option("--list", help="Show the formats, what each holds and what not.")
     ] = False,
@@ -56,6 +59,7 @@ def convert(
         sound=sound,
         strict=strict,
         max_changed_share=max_changed_share,
+        check=check,
     )
     for one in done.sources:
         print(f"{one.name}: {one.format.name} ({one.reason})")
@@ -73,3 +77,6 @@ def convert(
     print(f"{target}: {to}, {', '.join(counts)}")
     for sentence in done.lost:
         print(f"  {to} cannot hold all: {sentence}")
+    if done.check is not None:
+        print(*done.check.report(), sep="\n")
+        done.check.refuse(target)

@@ -17,6 +17,7 @@ from components.annotate.formats import find_format, formats
 from components.annotate.merge import unite_all
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, encode, is_empty
+from components.tools.conversion_check import compare
 from components.tools.convert import write_target
 
 BOTH = [name for name, entry in formats().items() if entry.read and entry.write]
@@ -99,6 +100,7 @@ def test_what_a_format_holds_comes_back(name: str, annotations: AnnotationSet, z
     with tempfile.TemporaryDirectory() as folder:
         ending = ".json" if entry.in_zip.endswith(".json") else ""  # else a folder
         back = round_trip(name, annotations, Path(folder), ".zip" if zipped else ending)
+    assert compare(annotations, back, entry).differences.sentences() == []
     expected = pixels(annotations)
     if "categories" not in entry.holds:
         expected = {v: sorted(("object", masks) for _, masks in rows) for v, rows in expected.items()}
