@@ -1,5 +1,6 @@
 """Annotations gathered frame by frame, as most formats have them, into tracks."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,6 +200,21 @@ def same_size(
             where=where,
             fix="All frames of a video must have one size: export it again, or make it two videos.",
         )
+
+
+def first_number(numbers: Collection[int], length: int | None, changes: Changes, video: str) -> int:
+    """The number that a video's first frame has: 0, or 1 where its frames are counted from 1.
+
+    Args:
+        numbers: of the frames that are there.
+        length: of the video, in frames, where the source tells it; where not, it is said what is taken.
+    """
+    if min(numbers, default=0) != 1 or (length is not None and length != max(numbers)):
+        return 0
+    if length is None:
+        why = "its frames begin with number 1, which is taken for the first one"
+        changes.add(Kind.GUESSED, "video", why, example=video)
+    return 1
 
 
 def note_missing_frames(changes: Changes, video: str, present: set[int], length: int) -> None:

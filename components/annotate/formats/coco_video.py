@@ -1,8 +1,9 @@
 """COCO video JSON (TAO, COCO-VID, CVAT's and Datumaro's COCO exports): an annotation per image and track.
 
 What differs between writers is all taken: the frame as `frame_id`, `frame_index` or the number in
-`file_name`; the track as `track_id`, `instance_id` or `attributes.track_id`; the video as `video_id` or as
-the folder in `file_name`. CVAT and Datumaro mark every RLE with `iscrowd`: theirs is not taken for a crowd.
+`file_name`; the track as `track_id`, `instance_id` or one of these in `attributes`; the video as `video_id`
+or as the folder in `file_name`; ids as numbers or texts. CVAT and Datumaro mark every RLE with `iscrowd`:
+theirs is not taken for a crowd, which is said.
 """
 
 import json
@@ -14,40 +15,48 @@ from pathlib import Path
 from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.parsing.fields import mapping, text, whole
-from components.annotate.track_builder import Gathering, note_missing_frames, same_size
+from components.annotate.parsing.fields import flag, mapping, number_or_text, text, whole
+from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
+from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
-from components.core.records.changes import Kind
+from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import JsonObject, read_object
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 
+_TRACK_FIELDS = ("track_id", "instance_id")
+_NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves deleted frames out
+
 
 @dataclass
 class _Frames:
-    """A video's images while they are gathered: file name by frame, and what the file says of the video."""
+    """A video's images while they are gathered: file name by frame, and what the file says of the video.
+
+    first: the number that the first frame has in the file.
+    """
 
     name: str
     identity: int | None = None
     length: int | None = None
-    size: tuple[int, int] = (0, 0)
+    size: tuple[int, int] | None = None
     files: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def first(self) -> int:
-        """The number that the first frame has in the file: 1 where they end with the video's length."""
-        return int(bool(self.files) and min(self.files) == 1 and self.length == max(self.files))
+    first: int = 0
 
 
 def _recognise(look: Look) -> str | None:
-    if "[]" in look.keys or not {"images", "annotations"} <= set(look.keys):
+    if "[]" in look.keys or "images" not in look.keys:
         return None
-    return "a JSON object with images and annotations"
+    if "annotations" in look.keys:
+        return "a JSON object with images and annotations"
+    if "categories" in look.keys or "videos" in look.keys:
+        return "a JSON object with images"
+    return None
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
+    rows = annotation_rows(document, path)
     gathering = Gathering()
     for where, row in document.rows("categories"):
         row = mapping(row, where)
@@ -55,12 +64,13 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if name in gathering.categories.values() or identity in gathering.categories:
             raise AvisError(f"The category {name!r} ({identity}) stands twice", where=where)
         gathering.category(name, identity)
-    images = _images(document, path, hints)
+    images = _images(document, gathering.changes, path, hints)
     videos: dict[object, Video] = {}
     for key, frames in images.videos.items():
         videos[key] = _video(gathering, frames, path)
     _note_tracks(document, gathering, videos)
-    for where, row in document.rows("annotations"):
+    crowds: dict[tuple[str, int | str], set[int]] = {}
+    for where, row in rows:
         row = mapping(row, where)
         if "segments_info" in row:
             raise AvisError(
@@ -69,63 +79,85 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 fix="Export COCO instances (instances_….json), or a format of pictures such as MOTS PNG.",
             )
         where = f"{where}, annotation {row.get('id')}"
-        image_id = row.get("image_id")
-        image = images.by_id.get(image_id) if isinstance(image_id, int | str) else None
-        if image is None:
+        image_id = number_or_text(row, "image_id", where)
+        if image_id not in images.by_id:
             raise AvisError(f"image_id {reprlib.repr(image_id)} is not among the images", where=where)
-        video = videos[image[0]]
+        video_key, frame = images.by_id[image_id]
+        video = videos[video_key]
         category_id = whole(row, "category_id", where)
         if category_id not in gathering.categories:
             raise AvisError(f"category_id {category_id} is not among the categories", where=where)
         key, by_attribute = _track_key(row, where)
-        crowd = int(bool(row.get("iscrowd"))) if not by_attribute else 0
-        gathering.track(video, key, category_id, where, _annotator(row), crowd)
         segmentation = row.get("segmentation")
+        crowd = flag(row, "iscrowd", where)
+        if crowd and by_attribute and isinstance(segmentation, Mapping):
+            why = "iscrowd marks its run lengths, as CVAT and Datumaro do, and is taken for no crowd"
+            gathering.changes.add(Kind.GUESSED, "mask", why, example=where)
+            crowd = 0
+        crowds.setdefault((video.name, key), set()).add(crowd)
+        gathering.track(video, key, category_id, where, _annotator(row), crowd)
         if not segmentation and row.get("bbox"):
             gathering.changes.add(
                 Kind.DROPPED, "box", "it has no mask, taken as a frame without one", example=where
             )
-        gathering.add(video, image[1] - images.videos[image[0]].first, key, segmentation or None, where)
+        segmentation = drawn(segmentation or None, gathering.changes, where)
+        gathering.add(video, frame - images.videos[video_key].first, key, segmentation, where)
+    _say_of_tracks(gathering.changes, crowds)
     annotations = gathering.finish(str(path))
     info = document.value("info")
     annotations.info = dict(info) if isinstance(info, Mapping) else {}
     return Reading(annotations, gathering.changes)
 
 
+def _say_of_tracks(changes: Changes, crowds: Mapping[tuple[str, int | str], set[int]]) -> None:
+    """Say which tracks are crowds in some frames only, and whose ids are texts.
+
+    Args:
+        crowds: the values of `iscrowd` that each track has, by video and track.
+    """
+    for (video, key), values in crowds.items():
+        example = f"{video}, track {key}"
+        if len(values) > 1:
+            why = "iscrowd is set in some of its frames, all of it is taken for a crowd"
+            changes.add(Kind.GUESSED, "track", why, example=example)
+        if isinstance(key, str):
+            changes.add(Kind.RENAMED, "track", "its id is no number, tracks are numbered", example=example)
+
+
 @dataclass
 class _Images:
     """by_id: (video's key, frame number in the file)."""
 
-    by_id: dict[object, tuple[object, int]] = field(default_factory=dict)
+    by_id: dict[int | str, tuple[object, int]] = field(default_factory=dict)
     videos: dict[object, _Frames] = field(default_factory=dict)
 
 
-def _images(document: JsonObject, path: Path, hints: Hints) -> _Images:
+def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) -> _Images:
     images = _Images()
-    if "videos" in document:
-        for where, row in document.rows("videos"):
-            row = mapping(row, where)
-            identity = whole(row, "id", where)
-            if identity in images.videos:
-                raise AvisError(f"The video id {identity} stands twice", where=where)
-            name = row.get("name") or row.get("file_name") or f"video_{identity}"
-            length = whole(row, "length", where) if row.get("length") is not None else None
-            frames = _Frames(str(name), identity, length)
-            if type(row.get("height")) is int and type(row.get("width")) is int:
-                frames.size = (row["height"], row["width"])
-            images.videos[identity] = frames
+    for where, row in document.rows("videos") if "videos" in document else ():
+        row = mapping(row, where)
+        identity = whole(row, "id", where)
+        if identity in images.videos:
+            raise AvisError(f"The video id {identity} stands twice", where=where)
+        name = plain_path(str(row.get("name") or row.get("file_name") or f"video_{identity}"), changes, where)
+        length = whole(row, "length", where) if row.get("length") is not None else None
+        images.videos[identity] = _Frames(name, identity, length, _size(row, where))
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
+    by_folder: dict[str, _Frames] = {}
     for where, row in document.rows("images"):
         row = mapping(row, where)
-        file_name = str(row.get("file_name") or "")
-        key: object = row.get("video_id")
-        if key is None:
-            key = file_name.rpartition("/")[0] or hints.name
-            images.videos.setdefault(key, _Frames(str(key)))
-        if not isinstance(key, str | int) or key not in images.videos:
-            raise AvisError(f"video_id {key!r} is not among the videos", where=where)
+        file_name = plain_path(str(row.get("file_name") or ""), changes, where)
+        if row.get("video_id") is None:
+            folder = file_name.rpartition("/")[0] or hints.name
+            frames = by_folder.setdefault(folder, _Frames(folder))
+            key: object = f"folder {folder}"
+            images.videos.setdefault(key, frames)
+        else:
+            key = number_or_text(row, "video_id", where)
+            if key not in images.videos:
+                raise AvisError(f"video_id {key!r} is not among the videos", where=where)
+            frames = images.videos[key]
         frame = _frame_number(row, file_name, where)
-        frames = images.videos[key]
         if frame in frames.files:
             raise AvisError(
                 f"Frame {frame} of the video {frames.name!r} stands twice, "
@@ -133,13 +165,39 @@ def _images(document: JsonObject, path: Path, hints: Hints) -> _Images:
                 where=where,
             )
         frames.files[frame] = file_name
-        frames.size = (whole(row, "height", where), whole(row, "width", where))
-        same_size(sizes, frames.name, frames.size, file_name or f"frame {frame}", where)
-        image_id = row.get("id")
-        if not isinstance(image_id, str | int) or image_id in images.by_id:
-            raise AvisError(f"The image id {image_id!r} is none, or stands twice", where=where)
+        size = _size(row, where)
+        if size is not None:
+            same_size(sizes, frames.name, size, file_name or f"frame {frame}", where)
+        image_id = number_or_text(row, "id", where)
+        if image_id in images.by_id:
+            raise AvisError(f"The image id {image_id!r} stands twice", where=where)
         images.by_id[image_id] = (key, frame)
+    for frames in images.videos.values():
+        of_images = sizes[frames.name][0] if frames.name in sizes else None
+        if frames.size and of_images and frames.size != of_images:
+            example = f"{frames.name}: {frames.size[1]}x{frames.size[0]}, {of_images[1]}x{of_images[0]}"
+            why = "its size is not that of its images, which is taken"
+            changes.add(Kind.GUESSED, "video", why, example=example)
+        frames.size = of_images or frames.size
+    names = names_of_folders(by_folder, changes)
+    for folder, frames in by_folder.items():
+        frames.name = names[folder]
+    for frames in images.videos.values():
+        frames.size = frames.size or hints.sizes.get(frames.name.replace("/", "-"))
+        if frames.size is None:
+            raise AvisError(
+                f"The size of the frames of {frames.name!r} is not in the file",
+                where=str(path),
+                fix="Export with width and height of the images, or extract the video's media first.",
+            )
     return images
+
+
+def _size(row: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    """(height, width) of an image or a video; None where both are missing."""
+    if row.get("height") is None and row.get("width") is None:
+        return None
+    return whole(row, "height", where), whole(row, "width", where)
 
 
 def _frame_number(row: Mapping[str, Any], file_name: str, where: str) -> int:
@@ -161,12 +219,14 @@ def _frame_number(row: Mapping[str, Any], file_name: str, where: str) -> int:
 
 def _video(gathering: Gathering, frames: _Frames, path: Path) -> Video:
     where = f"{path}, video {frames.name!r}"
+    if not all(_NAMED_BY_CVAT.fullmatch(Path(name).name) for name in frames.files.values()):
+        frames.first = first_number(frames.files, frames.length, gathering.changes, frames.name)
     present = {frame - frames.first: name for frame, name in frames.files.items()}
     length = max([*(frame + 1 for frame in present), frames.length or 0])
+    height, width = frames.size or (0, 0)
     video = gathering.video(
-        frames.name, height=frames.size[0], width=frames.size[1], length=length, where=where,
-        identity=frames.identity,
-    )  # fmt: skip
+        frames.name, height=height, width=width, length=length, where=where, identity=frames.identity
+    )
     names = [present.get(k, "") for k in range(length)]
     if all(name.startswith(f"{video.name}/") and ".." not in name.split("/") for name in names):
         video.file_names = names
@@ -183,8 +243,8 @@ def _note_tracks(document: JsonObject, gathering: Gathering, videos: Mapping[obj
         category_id = whole(row, "category_id", where)
         if video is None or category_id not in gathering.categories:
             raise AvisError("video_id or category_id is not in the file", where=where)
-        crowd = int(bool(row.get("iscrowd")))
-        gathering.track(video, whole(row, "id", where), category_id, where, _annotator(row), crowd)
+        key = number_or_text(row, "id", where)
+        gathering.track(video, key, category_id, where, _annotator(row), flag(row, "iscrowd", where))
 
 
 def _annotator(row: Mapping[str, Any]) -> str:
@@ -193,17 +253,18 @@ def _annotator(row: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _track_key(row: Mapping[str, Any], where: str) -> tuple[int, bool]:
+def _track_key(row: Mapping[str, Any], where: str) -> tuple[int | str, bool]:
     """The annotation's track, and whether it stands in its attributes."""
-    for key in ("track_id", "instance_id"):
-        if row.get(key) is not None:
-            return whole(row, key, where), False
     attributes = row.get("attributes")
-    if isinstance(attributes, Mapping) and attributes.get("track_id") is not None:
-        value = attributes["track_id"]
-        if isinstance(value, str) and re.fullmatch(r"\d{1,15}", value):
-            return int(value), True
-        return whole(attributes, "track_id", f"{where}, field attributes"), True
+    places = [(row, where, False)]
+    if isinstance(attributes, Mapping):
+        places.append((attributes, f"{where}, field attributes", True))
+    for place, at, by_attribute in places:
+        for name in _TRACK_FIELDS:
+            if place.get(name) is not None:
+                key = number_or_text(place, name, at)
+                if key != -1:  # as some writers have it where there is no track
+                    return key, by_attribute
     raise AvisError(
         "The annotation belongs to no track: it has no track_id, instance_id or attributes.track_id",
         where=where,

@@ -71,6 +71,7 @@ def test_an_export_of_cvat_names_its_video_after_the_file_and_missing_frames_are
     assert dog.segmentations == [None] * 4
     assert [str(change).partition(" (")[0] for change in source.reading.changes] == [
         "1 frame filled: the source does not have it, taken as without a mask",
+        "2 masks guessed: iscrowd marks its run lengths, as CVAT and Datumaro do, and is taken for no crowd",
         "1 mask merged: its track has another one in the same frame",
         "1 box dropped: it has no mask, taken as a frame without one",
     ]
@@ -88,16 +89,19 @@ def test_tao_tracks_keep_their_ids_and_names_with_folders_become_one_name(tmp_pa
     [
         ("images.1.width", 7, r"differ in size: x/0.jpg has 6x4 pixels, x/30.jpg has 7x4"),
         ("annotations.0.track_id", None, "belongs to no track"),
-        ("annotations.0.track_id", "3", "no whole number .*annotation 1, field track_id"),
+        ("annotations.0.track_id", 3.5, "no whole number .*annotation 1, field track_id"),
+        ("annotations.0.track_id", -1, "belongs to no track"),
+        ("annotations.0.iscrowd", 2, "2 is neither 0 nor 1 .*annotation 1, field iscrowd"),
+        ("annotations", None, "'annotations' is missing or null: the labels of this set"),
         ("annotations.0.image_id", 7, r"image_id 7 is not among the images .*annotations\[0\]"),
         ("annotations.0.category_id", 7, "category_id 7 is not among"),
         ("annotations.0.segmentation.size", [6, 4], r"RLE size is \[6, 4\]"),
         ("annotations.0.segmentation.counts", "zz", "does not decode.*track 3, frame 1"),
-        ("annotations.0.segmentation", [[1, 2]], "at least 6 coordinates"),
+        ("annotations.0.segmentation", [[1, 2, 3]], "at least 6 coordinates"),
         ("annotations.0.segmentation", "x", "polygons, an RLE or null, not str"),
         ("images.1.frame_index", 0, "Frame 0 of the video 'train/clip_1' stands twice"),
         ("images.1.frame_index", 10**9, "Frame 1000000000 is none"),
-        ("images.1.id", 50, "id 50 is none, or stands twice"),
+        ("images.1.id", 50, "id 50 stands twice"),
         ("images.0", 3, r"3 is no object .*images\[0\]"),
         ("videos.0.name", "../x", "leads to another folder"),
         ("videos.0.id", 9, "video_id 8 is not among the videos"),
@@ -161,3 +165,137 @@ def test_a_panoptic_file_alone_says_what_to_export(tmp_path: Path) -> None:
     write(tmp_path / "panoptic_default.json", panoptic())
     with pytest.raises(AvisError, match=r"COCO panoptic \(segments_info\).*panoptic_default.*COCO instances"):
         read_sources(tmp_path)
+
+
+def plain(**of_image: Any) -> dict[str, Any]:
+    """Three frames of plain COCO without videos, an annotation in each, as pycocotools takes them."""
+    return {
+        "categories": [{"id": 0, "name": "dog"}],
+        "images": [
+            {"id": k, "file_name": f"a/{k:05d}.jpg", "width": 6, "height": 4, **of_image} for k in range(3)
+        ],
+        "annotations": [
+            {"id": k, "image_id": k, "category_id": 0, "track_id": 7, "iscrowd": 0,
+             "segmentation": [[1.0, 1, 4, 1, 4, 3, 1, 3]], "bbox": [1, 1, 3, 2], "area": 6}
+            for k in range(3)
+        ],
+    }  # fmt: skip
+
+
+def taken(path: Path, document: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """(name, length, track ids with pixels per frame) of each video, and what was changed."""
+    reading = read_sources(write(path / "a.json", document))[0].reading
+    videos = [
+        (
+            video.name,
+            video.length,
+            {
+                track.id: [int(decode(s, video.height, video.width).sum()) for s in track.segmentations]
+                for track in reading.annotations.tracks
+                if track.video_id == video.id
+            },
+        )
+        for video in reading.annotations.videos
+    ]
+    return videos, [str(change).partition(" (")[0] for change in reading.changes]
+
+
+def test_ids_from_0_are_ids(tmp_path: Path) -> None:
+    assert taken(tmp_path, plain()) == ([("a", 3, {7: [6, 6, 6]})], [])
+
+
+@pytest.mark.parametrize("write_id", [float, str, lambda number: f"{number}.0"])
+def test_ids_are_the_same_however_a_writer_has_them(tmp_path: Path, write_id: Any) -> None:
+    document = plain()
+    for row in document["annotations"]:
+        row.update(image_id=write_id(row["image_id"]), category_id=write_id(0), track_id=write_id(7))
+    for row in document["images"]:
+        row.update(width=write_id(6))
+    assert taken(tmp_path, document) == ([("a", 3, {7: [6, 6, 6]})], [])
+
+
+def test_a_track_may_be_named_in_the_attributes_and_by_a_text(tmp_path: Path) -> None:
+    document = plain()
+    for row in document["annotations"]:
+        del row["track_id"]
+        row["attributes"] = {"occluded": False, "instance_id": "Rex"}
+    why = "1 track renamed: its id is no number, tracks are numbered"
+    assert taken(tmp_path, document) == ([("a", 3, {1: [6, 6, 6]})], [why])
+
+
+@pytest.mark.parametrize(
+    ("paths", "names", "said"),
+    [
+        ([r"a\0.jpg", r"a\1.jpg", r"b\0.jpg"], ["a", "b"], ["3 paths renamed"]),
+        (["C:/x/a/0.jpg", "C:/x/a/1.jpg", "C:/x/b/0.jpg"], ["a", "b"], ["2 videos renamed"]),
+        (["JPEGImages/a/0.jpg", "JPEGImages/a/1.jpg", "./JPEGImages/a/2.jpg"], ["a"], ["1 video renamed"]),
+        (["x/a/0.jpg", "x/a/1.jpg", "y/a/0.jpg"], ["x-a", "y-a"], ["2 videos renamed"]),
+        (["0.jpg", "1.jpg", "2.jpg"], ["a"], []),
+    ],
+)
+def test_the_folder_of_a_picture_is_its_video(
+    tmp_path: Path, paths: list[str], names: list[str], said: list[str]
+) -> None:
+    document = plain()
+    for row, path in zip(document["images"], paths, strict=True):
+        row["file_name"] = path
+    videos, changes = taken(tmp_path, document)
+    assert [name for name, _, _ in videos] == names
+    assert [length for _, length, _ in videos] == ([3] if len(names) == 1 else [2, 1])
+    assert [change.partition(":")[0] for change in changes][: len(said)] == said
+
+
+@pytest.mark.parametrize(
+    ("pattern", "length", "pixels", "said"),
+    [
+        ("a/{}.jpg", None, [6, 6, 6], "1 video guessed: its frames begin with number 1, which is taken"),
+        ("a/{}.jpg", 3, [6, 6, 6], ""),
+        ("a/{}.jpg", 4, [0, 6, 6, 6], "1 frame filled"),
+        ("frame_{:06d}.PNG", None, [0, 6, 6, 6], "1 frame filled"),  # CVAT counts from 0
+    ],
+)
+def test_frames_that_are_counted_from_1(
+    tmp_path: Path, pattern: str, length: int | None, pixels: list[int], said: str
+) -> None:
+    document = plain(video_id=0)
+    document["videos"] = [{"id": 0, "name": "v", "length": length}]
+    for k, row in enumerate(document["images"], start=1):
+        row["file_name"] = pattern.format(k)
+    videos, changes = taken(tmp_path, document)
+    assert videos == [("v", len(pixels), {7: pixels})]
+    assert "".join(changes).startswith(said) and bool(changes) == bool(said)
+
+
+def test_polygons_that_are_none_and_crowds_and_sizes_are_said(tmp_path: Path) -> None:
+    document = plain(video_id=0)
+    document["videos"] = [{"id": 0, "name": "v", "height": 9, "width": 9}]
+    document["annotations"][0]["segmentation"].append([1, 1, 2, 2])
+    document["annotations"][1].update(iscrowd=True)
+    document["annotations"][2].update(segmentation=[[1, 1, 2, 2]])
+    assert taken(tmp_path, document) == (
+        [("v", 3, {7: [6, 6, 0]})],
+        [
+            "1 video guessed: its size is not that of its images, which is taken",
+            "2 polygons dropped: it has fewer than 3 points",
+            "1 mask dropped: none of its polygons has 3 points",
+            "1 track guessed: iscrowd is set in some of its frames, all of it is taken for a crowd",
+        ],
+    )
+
+
+def test_images_without_a_size_take_that_of_the_video_or_of_its_media(tmp_path: Path) -> None:
+    document = plain()
+    for row in document["images"]:
+        del row["width"], row["height"]
+    path = write(tmp_path / "a.json", document)
+    assert read_sources(path, sizes={"a": (4, 6)})[0].reading.annotations.videos[0].width == 6
+    with pytest.raises(AvisError, match=r"size of the frames of 'a' is not in the file.*a\.json"):
+        read_sources(path)
+
+
+def test_a_set_whose_labels_are_kept_back_is_not_one_in_which_nothing_sounds(tmp_path: Path) -> None:
+    document = plain()
+    del document["annotations"]
+    with pytest.raises(AvisError, match=r"'annotations' is missing or null.*a\.json.*write an empty list"):
+        taken(tmp_path, document)
+    assert taken(tmp_path, {**document, "annotations": []}) == ([("a", 3, {})], [])

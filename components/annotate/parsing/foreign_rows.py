@@ -1,0 +1,62 @@
+"""What writers of COCO's and YouTube-VIS's JSON do differently, taken as it is meant and said."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from components.core.records.changes import Changes, Kind
+from components.core.records.json_rows import JsonObject
+from components.core.run.errors import AvisError
+
+
+def annotation_rows(document: JsonObject, path: object, kind: Any = Any) -> Iterator[tuple[str, Any]]:
+    """The rows of `annotations`; raises AvisError where they are missing, as in sets without labels."""
+    try:
+        return document.rows("annotations", kind)
+    except AvisError:
+        raise AvisError(
+            "The list 'annotations' is missing or null: the labels of this set are not in the file, as those "
+            "of published validation and test sets",
+            where=str(path),
+            fix="Take the file with labels. If nothing sounds in all of its videos, write an empty list.",
+        ) from None
+
+
+def plain_path(file_name: str, changes: Changes, where: str) -> str:
+    """A path with its folders apart by "/"; those of Windows are said."""
+    if "\\" not in file_name:
+        return file_name.removeprefix("./")
+    changes.add(Kind.RENAMED, "path", "its folders are apart by backslashes, taken as slashes", example=where)
+    return file_name.replace("\\", "/").removeprefix("./")
+
+
+def names_of_folders(folders: Iterable[str], changes: Changes) -> dict[str, str]:
+    """What videos are called, by the folders of their frames: without leading folders that all have."""
+    parts = {folder: folder.split("/") for folder in folders}
+    above = list(zip(*(names[:-1] for names in parts.values()), strict=False))  # as deep as all are
+    cut = next((k for k, level in enumerate(above) if len(set(level)) > 1), len(above))
+    if cut:
+        changes.add(
+            Kind.RENAMED, "video", "leading folders that all videos have are no part of its name",
+            example="/".join(next(iter(parts.values()))), count=len(parts),
+        )  # fmt: skip
+    return {folder: "/".join(names[cut:]) for folder, names in parts.items()}
+
+
+def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
+    """A segmentation without polygons of fewer than three points, which is said; None where none is left."""
+    if not isinstance(segmentation, list):
+        return segmentation
+    kept = [polygon for polygon in segmentation if not _is_stub(polygon)]
+    stubs = len(segmentation) - len(kept)
+    changes.add(Kind.DROPPED, "polygon", "it has fewer than 3 points", example=where, count=stubs)
+    if stubs and not kept:
+        changes.add(Kind.DROPPED, "mask", "none of its polygons has 3 points", example=where)
+    return kept or None
+
+
+def _is_stub(polygon: object) -> bool:
+    return (
+        isinstance(polygon, list)
+        and len(polygon) in (0, 2, 4)
+        and all(type(value) in (int, float) for value in polygon)
+    )
