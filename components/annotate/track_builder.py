@@ -11,6 +11,7 @@ from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
 MOST_PIXELS = 2**27  # of a frame: four times 8K
+MOST_FRAMES = 1_000_000  # of a video
 
 
 def video_name(name: str, where: str) -> str:
@@ -81,7 +82,7 @@ class Gathering:
         name = plain
         if name in self._videos:
             raise AvisError(f"The video {name!r} stands there twice", where=where, fix="Rename one of them.")
-        if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= length <= 1_000_000:
+        if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= length <= MOST_FRAMES:
             raise AvisError(
                 f"The video {name!r} has {width}x{height} pixels and {length} frames", where=where
             )

@@ -1,21 +1,137 @@
-"""AVISeg and YouTube-VIS JSON: segmentations per frame as polygons, RLE of either kind, or null."""
+"""AVISeg and YouTube-VIS JSON (OVIS, UVO): segmentations per frame as polygons, RLE of either kind, or null.
 
+What differs between writers is taken: ids as numbers or texts, a missing `length`, file names below other
+folders; a video is called after the folder of its frames, or by its `name` where they lie in none.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.annotate.capabilities import PARTS
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
+from components.annotate.parsing.fields import flag, mapping, text, whole
+from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
+from components.annotate.track_builder import MOST_FRAMES, video_name
+from components.core.records.annotations import (
+    AnnotationSet,
+    TrackRow,
+    Video,
+    VideoRow,
+    checked_track,
+    checked_video,
+    write_annotations,
+)
+from components.core.records.changes import Changes, Kind
+from components.core.records.json_rows import JsonObject, read_object
+from components.core.run.errors import AvisError
+
+
+class _Row(TrackRow):
+    bboxes: Any = None
 
 
 def _recognise(look: Look) -> str | None:
-    if "[]" in look.keys or {"images", "items", "masklet"} & set(look.keys):
+    if "[]" in look.keys or {"images", "items", "masklet", "sequences"} & set(look.keys):
         return None
     found = [key for key in ("videos", "annotations", "categories", "info") if key in look.keys]
     return f"a JSON object with {', '.join(found)}" if found else None
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    return Reading(read_annotations(path))
+    document = read_object(path, "annotations")
+    rows = annotation_rows(document, path, _Row)
+    annotations, changes = AnnotationSet({}, [], []), Changes()
+    for where, row in document.rows("categories"):
+        row = mapping(row, where)
+        identity = whole(row, "id", where)
+        if identity in annotations.categories:
+            raise AvisError(f"category id {identity} stands twice", where=where)
+        annotations.categories[identity] = text(row, "name", where)
+    videos = _videos(document, changes, hints)
+    seen: set[int] = set()
+    for where, row in rows:
+        _mend(row, where, changes)
+        track = checked_track(row, where, path, videos, annotations.categories)
+        if track.id in seen:
+            raise AvisError(f"annotation id {track.id} stands twice", where=where)
+        seen.add(track.id)
+        annotations.tracks.append(track)
+    annotations.videos = list(videos.values())
+    info = document.value("info")
+    annotations.info = info if isinstance(info, dict) else {}
+    return Reading(annotations, changes)
+
+
+def _videos(document: JsonObject, changes: Changes, hints: Hints) -> dict[int, Video]:
+    rows: dict[int, tuple[str, Mapping[str, Any], list[str], str]] = {}
+    for where, row in document.rows("videos"):
+        row = mapping(row, where)
+        identity = whole(row, "id", where)
+        if identity in rows:
+            raise AvisError(f"video id {identity} stands twice", where=where)
+        files = _file_names(row, changes, where)
+        rows[identity] = where, row, files, files[0].rpartition("/")[0]
+    names = names_of_folders(dict.fromkeys(folder for *_, folder in rows.values()), changes)
+    videos: dict[int, Video] = {}
+    known: set[str] = set()
+    for identity, (where, row, files, folder) in rows.items():
+        name = video_name(names[folder], f"{where}, field file_names")
+        if name != names[folder]:
+            why = "a folder in its name became a dash"
+            changes.add(Kind.RENAMED, "video", why, example=f"{folder} to {name}")
+        if name in known:
+            raise AvisError(f"The video {name!r} stands there twice", where=where, fix="Rename one of them.")
+        known.add(name)
+        size = hints.sizes.get(name)
+        videos[identity] = checked_video(
+            VideoRow(
+                id=identity,
+                file_names=[
+                    file.replace(folder, name, 1) if file.startswith(folder) else file for file in files
+                ],
+                length=len(files) if row.get("length") is None else whole(row, "length", where),
+                height=size[0] if size and row.get("height") is None else whole(row, "height", where),
+                width=size[1] if size and row.get("width") is None else whole(row, "width", where),
+            ),
+            where,
+        )
+    return videos
+
+
+def _file_names(row: Mapping[str, Any], changes: Changes, where: str) -> list[str]:
+    """A video's frames as `<folders>/<frame>`."""
+    name = row.get("name")
+    files = row.get("file_names")
+    if files is None and isinstance(name, str) and name and row.get("length") is not None:
+        length = whole(row, "length", where)
+        if not 1 <= length <= MOST_FRAMES:
+            raise AvisError(f"A video has no {length} frames", where=f"{where}, field length")
+        return [f"{name}/{k:05d}.jpg" for k in range(length)]
+    if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
+        raise AvisError("file_names must be a list of '<video>/<frame>.jpg'", where=where)
+    files = [plain_path(file, changes, where) for file in files]
+    if not any("/" in file for file in files) and isinstance(name, str) and name:
+        return [f"{name}/{file}" for file in files]
+    if not all("/" in file for file in files):
+        raise AvisError("file_names must be a list of '<video>/<frame>.jpg'", where=where)
+    return files
+
+
+def _mend(row: _Row, where: str, changes: Changes) -> None:
+    """Put a row's numbers as our own files have them, and take away polygons that are none."""
+    fields = {name: getattr(row, name) for name in ("id", "video_id", "category_id", "iscrowd")}
+    row.id, row.video_id = whole(fields, "id", where), whole(fields, "video_id", where)
+    row.category_id, row.iscrowd = whole(fields, "category_id", where), flag(fields, "iscrowd", where)
+    if row.segmentations is None and row.bboxes is not None:
+        raise AvisError(
+            f"Annotation {row.id} has boxes (bboxes) and no masks (segmentations)",
+            where=where,
+            fix="Only masks are imported. `avis preannotate` can make masks of boxes.",
+        )
+    if isinstance(row.segmentations, list):
+        for frame, segmentation in enumerate(row.segmentations):
+            row.segmentations[frame] = drawn(segmentation, changes, f"{where}, frame {frame}")
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

@@ -30,16 +30,22 @@ def plain_path(file_name: str, changes: Changes, where: str) -> str:
 
 
 def names_of_folders(folders: Iterable[str], changes: Changes) -> dict[str, str]:
-    """What videos are called, by the folders of their frames: without leading folders that all have."""
+    """What videos are called, by the folders of their frames: without the folders that all of them share."""
     parts = {folder: folder.split("/") for folder in folders}
-    above = list(zip(*(names[:-1] for names in parts.values()), strict=False))  # as deep as all are
-    cut = next((k for k, level in enumerate(above) if len(set(level)) > 1), len(above))
-    if cut:
+    above = _shared([names[:-1] for names in parts.values()])
+    below = _shared([names[:above:-1] for names in parts.values()]) if len(parts) > 1 else 0
+    if above or below:
         changes.add(
-            Kind.RENAMED, "video", "leading folders that all videos have are no part of its name",
+            Kind.RENAMED, "video", "folders that all videos have are no part of its name",
             example="/".join(next(iter(parts.values()))), count=len(parts),
         )  # fmt: skip
-    return {folder: "/".join(names[cut:]) for folder, names in parts.items()}
+    return {folder: "/".join(names[above : len(names) - below]) for folder, names in parts.items()}
+
+
+def _shared(paths: list[list[str]]) -> int:
+    """With how many equal names all paths begin."""
+    levels = list(zip(*paths, strict=False))  # as deep as all are
+    return next((k for k, level in enumerate(levels) if len(set(level)) > 1), len(levels))
 
 
 def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
@@ -48,8 +54,10 @@ def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
         return segmentation
     kept = [polygon for polygon in segmentation if not _is_stub(polygon)]
     stubs = len(segmentation) - len(kept)
+    if not stubs:
+        return segmentation
     changes.add(Kind.DROPPED, "polygon", "it has fewer than 3 points", example=where, count=stubs)
-    if stubs and not kept:
+    if not kept:
         changes.add(Kind.DROPPED, "mask", "none of its polygons has 3 points", example=where)
     return kept or None
 

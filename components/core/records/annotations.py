@@ -67,7 +67,9 @@ class _CategoryRow(msgspec.Struct):
     name: Any = None
 
 
-class _VideoRow(msgspec.Struct):
+class VideoRow(msgspec.Struct):
+    """A row of `videos`, unchecked."""
+
     id: Any = None
     file_names: Any = None
     length: Any = None
@@ -75,7 +77,9 @@ class _VideoRow(msgspec.Struct):
     width: Any = None
 
 
-class _TrackRow(msgspec.Struct):
+class TrackRow(msgspec.Struct):
+    """A row of `annotations`, unchecked."""
+
     id: Any = None
     video_id: Any = None
     category_id: Any = None
@@ -99,14 +103,14 @@ def read_annotations(path: Path) -> AnnotationSet:
             raise AvisError(f"category id {identity} stands twice", where=where)
         categories[identity] = name
     videos: dict[int, Video] = {}
-    for where, row in document.rows("videos", _VideoRow):
-        video = _video(row, where)
+    for where, row in document.rows("videos", VideoRow):
+        video = checked_video(row, where)
         if video.id in videos:
             raise AvisError(f"video id {video.id} stands twice", where=where)
         videos[video.id] = video
     tracks: dict[int, Track] = {}
-    for where, annotation in document.rows("annotations", _TrackRow):
-        track = _track(annotation, where, path, videos, categories)
+    for where, annotation in document.rows("annotations", TrackRow):
+        track = checked_track(annotation, where, path, videos, categories)
         if track.id in tracks:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
         tracks[track.id] = track
@@ -116,7 +120,8 @@ def read_annotations(path: Path) -> AnnotationSet:
     )
 
 
-def _video(row: _VideoRow, where: str) -> Video:
+def checked_video(row: VideoRow, where: str) -> Video:
+    """The video of a row; raises AvisError naming the field."""
     identity = whole_number(row.id, where, "id")
     length = whole_number(row.length, where, "length")
     height, width = whole_number(row.height, where, "height"), whole_number(row.width, where, "width")
@@ -145,9 +150,10 @@ def _video(row: _VideoRow, where: str) -> Video:
     return Video(identity, name, names, length, height, width)
 
 
-def _track(
-    row: _TrackRow, where: str, path: Path, videos: dict[int, Video], categories: dict[int, str]
+def checked_track(
+    row: TrackRow, where: str, path: Path, videos: dict[int, Video], categories: dict[int, str]
 ) -> Track:
+    """The track of a row of the file `path`; raises AvisError naming the annotation, video and frame."""
     identity = whole_number(row.id, where, "id")
     where = f"{path}, annotation {identity}"
     video_id = whole_number(row.video_id, where, "video_id")

@@ -229,7 +229,7 @@ def test_a_track_may_be_named_in_the_attributes_and_by_a_text(tmp_path: Path) ->
         ([r"a\0.jpg", r"a\1.jpg", r"b\0.jpg"], ["a", "b"], ["3 paths renamed"]),
         (["C:/x/a/0.jpg", "C:/x/a/1.jpg", "C:/x/b/0.jpg"], ["a", "b"], ["2 videos renamed"]),
         (["JPEGImages/a/0.jpg", "JPEGImages/a/1.jpg", "./JPEGImages/a/2.jpg"], ["a"], ["1 video renamed"]),
-        (["x/a/0.jpg", "x/a/1.jpg", "y/a/0.jpg"], ["x-a", "y-a"], ["2 videos renamed"]),
+        (["x/a/0.jpg", "x/a/1.jpg", "y/b/0.jpg"], ["x-a", "y-b"], ["2 videos renamed"]),
         (["0.jpg", "1.jpg", "2.jpg"], ["a"], []),
     ],
 )
