@@ -17,18 +17,23 @@ from models.networks.backbones.choice import read_from_files
 from models.networks.backbones.released_weights import which_backbone
 from models.networks.registry import build
 from models.weight_files.checkpoint_file import ALLOWED, named_tensors, read_checkpoint, require_same_entries
+from models.weight_files.contents import Take
 
 _OURS = ("frame_decoder.", "video_module.", "pixel_decoder.", "backbone.network.")
 _OUR_TPAVI = ("clip_decoder.", "fusions.")
 
 
-def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]], **config: Any) -> Avism:
+def load_published(
+    checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]], *, take: Take | None = None, **config: Any
+) -> Avism:
     """A model, ready for inference, from a released checkpoint.
 
     Args:
-        checkpoint: a ``.pth``, ``.pkl`` or ``.safetensors`` file of AVISM or ACVIS, or the state dict out of
-            one (arrays are fine, and a ``model`` key around it). A file of a backbone alone gives a model
-            whose other parameters are untrained, with a warning.
+        checkpoint: a ``.pth``, ``.ckpt``, ``.pkl`` or ``.safetensors`` file of AVISM or ACVIS, a folder of
+            one or of shards, or the state dict out of one (arrays are fine, and a ``model`` key around it). A
+            file of a backbone alone gives a model whose other parameters are untrained, with a warning.
+        take: "ema" or "raw", of a checkpoint that holds averaged and raw parameters; by default the averaged
+            ones, with a warning.
         config: what shapes cannot tell and is not as published (``heads``, ``window``), and settings of
             ``AvismConfig`` in general, which then override what the shapes say.
 
@@ -37,7 +42,7 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
         ValueError: not a checkpoint of this model; missing, unexpected and misshapen entries are listed.
     """
     where = str(checkpoint) if isinstance(checkpoint, (str, Path)) else "the checkpoint"
-    state = _read(checkpoint)
+    state = _read(checkpoint, take)
     _refuse_ours(state, where)
     backbone = which_backbone(state)
     if backbone is not None:
@@ -72,11 +77,13 @@ def load_published(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]],
     return model.eval()
 
 
-def _read(checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]]) -> dict[str, Tensor]:
+def _read(
+    checkpoint: Path | str | Mapping[str, Tensor | NDArray[Any]], take: Take | None
+) -> dict[str, Tensor]:
     if isinstance(checkpoint, (str, Path)):
-        return read_checkpoint(checkpoint)
+        return read_checkpoint(checkpoint, take)
     if isinstance(checkpoint, Mapping):
-        return named_tensors(dict(checkpoint))
+        return named_tensors(dict(checkpoint), take=take)
     raise ValueError(
         f"the checkpoint is of type {type(checkpoint).__name__}; allowed: the path of {ALLOWED}, or a "
         "state dict"

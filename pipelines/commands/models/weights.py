@@ -1,5 +1,6 @@
 """`avis weights`: published weights under our names, as tensors only."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,21 +11,39 @@ from components.core.run.errors import AvisError
 PARTS = ("backbone.network.", "pixel_decoder.", "frame_decoder.", "video_module.", "audio_encoder.")
 
 
+class Take(StrEnum):
+    """Which parameters of a checkpoint that holds two sets."""
+
+    ema = "ema"
+    raw = "raw"
+
+
 def weights(
     published: Annotated[
-        Path, typer.Argument(help="A .pth or .pkl of AVISM, ACVIS, VITA or Mask2Former, or of a backbone.")
+        Path,
+        typer.Argument(
+            help="A .pth, .ckpt, .pkl or .safetensors of AVISM, ACVIS, VITA, Mask2Former or a backbone; or a "
+            "folder of shards."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="A .safetensors file, for start_from in params.yaml.")],
+    take: Annotated[
+        Take | None,
+        typer.Option(
+            help="Of averaged (EMA) and raw parameters these, if there are both; else the averaged."
+        ),
+    ] = None,
 ) -> None:
     """Convert published weights to start from."""
     from safetensors.torch import save_file
 
     from components.core.run.files import replace_file
     from models.checkpoints.parameter_names import our_entries
-    from models.weight_files.checkpoint_file import read_checkpoint
+    from models.weight_files.checkpoint_file import read_weights
 
     try:
-        state = read_checkpoint(published)
+        read = read_weights(published, take.value if take else None)
+        state = read.tensors
         renamed, outside = our_entries(state)
     except FileNotFoundError:
         raise AvisError("there is no such file", where=str(published)) from None
@@ -48,6 +67,8 @@ def weights(
         tensors = {name: value.contiguous().clone() for name, value in known.items()}
         save_file(tensors, temporary, metadata={"categories": "[]"})
     print(f"{out}: {len(known)} of {len(state)} entries")
+    for sentence in (*read.choices, *read.notes):
+        print(sentence)
     if outside:
         print(f"left out, no part of the network: {', '.join(outside)}")
     if unknown := [name for name in renamed if name not in known]:

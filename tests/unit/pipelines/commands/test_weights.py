@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from components.core.run.errors import AvisError
 from models.checkpoints.saved import start_from
-from pipelines.commands.models.weights import weights
+from pipelines.commands.models.weights import Take, weights
 from tests.support.tiny_model import tiny_model
 
 NORM = "sem_seg_head.predictor.decoder_norm.weight"
@@ -58,6 +58,22 @@ def test_a_backbones_file_is_one_too(tmp_path: Path, capsys: pytest.CaptureFixtu
         "backbone.network.stem.0.weight",
         "backbone.network.stages.0.0.conv1.weight",
     }
+
+
+def test_the_average_or_the_raw_ones_are_taken_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = {f"model.{NORM}": torch.zeros(16)}
+    torch.save({"state_dict": raw, "state_dict_ema": {NORM: torch.ones(16).half()}}, tmp_path / "a.pth")
+    out = tmp_path / "out.safetensors"
+    weights(tmp_path / "a.pth", out)
+    said = capsys.readouterr().out
+    assert "under state_dict_ema and the raw ones under state_dict the averaged were taken" in said
+    assert "1 of 1 tensors in float16 became float32" in said
+    assert torch.equal(load_file(out)["frame_decoder.norm.weight"], torch.ones(16))
+    weights(tmp_path / "a.pth", out, take=Take.raw)
+    assert "model. was taken off 1 name\n" in capsys.readouterr().out
+    assert torch.equal(load_file(out)["frame_decoder.norm.weight"], torch.zeros(16))
 
 
 def test_files_that_are_no_checkpoint_are_said(tmp_path: Path) -> None:
