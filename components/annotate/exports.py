@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def read_sources(
     format_name: str = "auto",
     *,
     sizes: Mapping[str, tuple[int, int]] | None = None,
+    why_lost: Callable[[str], str | None] = lambda name: None,
     setting: str = "annotate.source",
 ) -> list[Source]:
     """Read a file, an archive, a folder of files, or a folder that is one data set.
@@ -47,6 +48,7 @@ def read_sources(
     Args:
         format_name: `auto`, or the format that all of it has.
         sizes: height and width of frames by video name, for formats that do not tell them.
+        why_lost: why a video has no media, by its name: a format that needs these leaves it out.
         setting: what named the path, for the message when it does not exist.
 
     Raises:
@@ -55,7 +57,7 @@ def read_sources(
     forced = None if format_name == "auto" else find_format(format_name)
     if not path.exists():
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
-    hints = Hints(name=_plain_name(path), sizes=sizes or {})
+    hints = Hints(name=_plain_name(path), sizes=sizes or {}, why_lost=why_lost)
     return [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
 
 
@@ -67,23 +69,31 @@ def changes_of(sources: Sequence[Source]) -> Changes:
     return changes
 
 
+def count_masks(sets: Sequence[AnnotationSet]) -> int:
+    """How many masks all tracks have together."""
+    return sum(
+        bool(segmentation)
+        for annotations in sets
+        for track in annotations.tracks
+        for segmentation in track.segmentations
+    )
+
+
 def refuse_changes(
     changes: Changes,
-    sets: Sequence[AnnotationSet],
+    masks: int,
     *,
     strict: bool,
     max_share: float,
     where: str,
     setting: str,
 ) -> None:
-    """Raise AvisError where reading changed too much, measured against the masks that the source has."""
-    kept = sum(
-        bool(segmentation)
-        for annotations in sets
-        for track in annotations.tracks
-        for segmentation in track.segmentations
-    )
-    total = kept + changes.count("mask", [Kind.DROPPED])
+    """Raise AvisError where reading changed too much, measured against the masks that the source has.
+
+    Args:
+        masks: how many were read: `count_masks`, before any are taken away on purpose.
+    """
+    total = masks + changes.count("mask", [Kind.DROPPED])
     changes.refuse({"mask": total}, strict=strict, max_share=max_share, where=where, setting=setting)
 
 

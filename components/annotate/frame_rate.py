@@ -1,9 +1,11 @@
-"""From annotations of every frame to one frame a second, the picture shown at its middle."""
+"""From annotations of every frame to the pictures that were extracted: at the middle of each second."""
 
 import math
+from collections.abc import Sequence
 
 from components.annotate.capabilities import count
-from components.core.records.annotations import AnnotationSet, Video
+from components.annotate.formats import Clock
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.run.errors import AvisError
 
 
@@ -46,3 +48,35 @@ def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tupl
         "each second"
     )
     return AnnotationSet(annotations.categories, videos, annotations.tracks, annotations.info), [note]
+
+
+def frames_of_pictures(length: int, clock: Clock, pictures: int, picture_rate_hz: float) -> list[int] | None:
+    """The annotated frame that is shown when each picture of the media was taken, at (k + 0.5) / its rate.
+
+    Args:
+        length: how many frames are annotated.
+        clock: which of the video's they are; its rate must be known.
+        pictures: how many pictures the media have.
+
+    Returns:
+        None if the annotated frames do not last as long as the media.
+    """
+    if clock.rate_hz is None:
+        return None
+    end_s = (clock.first + length * clock.step) / clock.rate_hz
+    # extract rounds a video's length to whole pictures; two frames more or less are a matter of counting
+    if abs(end_s * picture_rate_hz - pictures) > 0.5 + 2 * clock.step * picture_rate_hz / clock.rate_hz:
+        return None
+    numbers = [math.floor((k + 0.5) / picture_rate_hz * clock.rate_hz) for k in range(pictures)]
+    frames = [(number - clock.first) // clock.step for number in numbers]
+    if not frames or frames[0] < 0 or frames[-1] > length + 1:
+        return None
+    return [min(frame, length - 1) for frame in frames]
+
+
+def keep_frames(video: Video, tracks: Sequence[Track], frames: Sequence[int]) -> None:
+    """Reduce a video and its tracks to some of its frames, in place."""
+    video.length = len(frames)
+    video.file_names = [f"{video.name}/{k:05d}.jpg" for k in range(len(frames))]
+    for track in tracks:
+        track.segmentations = [track.segmentations[k] for k in frames]

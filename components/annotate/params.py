@@ -47,6 +47,8 @@ class AnnotateParams(Block):
     source: an annotation file, an archive, or a folder of them (DVC watches this path).
     format: `auto`, or the name of a format.
     category_map: a YAML file `name in the source: name here`; null as the name here drops its tracks.
+    frame_rate_hz: of annotated frames, a second, where they are not those that were extracted; None: what the
+        source tells, or else the video's own rate, as ingest read it.
     sound: a file or folder of sound labels (Audacity, ELAN, Label Studio): when each track is heard. Masks of
         frames in which it is not are taken away.
     strict: nothing may be dropped, merged, guessed, filled in, cut or renamed on reading.
@@ -56,6 +58,7 @@ class AnnotateParams(Block):
     source: str = Field(default="data/sample/annotations.json", min_length=1)
     format: str = "auto"
     category_map: str | None = None
+    frame_rate_hz: float | None = Field(default=None, ge=0.001, le=1000)
     sound: str | None = None
     strict: bool = False
     max_changed_share: float = Field(default=MAX_CHANGED_SHARE, ge=0, le=1)

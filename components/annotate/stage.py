@@ -1,13 +1,17 @@
 """The annotate stage: import, keep what has media, split, write."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from components.annotate.capabilities import count
 from components.annotate.categories import map_all, unite_categories
-from components.annotate.exports import Source, changes_of, read_sources, refuse_changes
+from components.annotate.exports import Source, changes_of, count_masks, read_sources, refuse_changes
+from components.annotate.formats import Clock
+from components.annotate.frame_rate import frames_of_pictures, keep_frames
 from components.annotate.merge import refuse_twice, unite
 from components.annotate.params import AnnotateParams
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
@@ -76,22 +80,36 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     manifest = _manifest(params)
     media = read_media_index(paths.media / "index.parquet")
     sizes = {name: (entry.height, entry.width) for name, entry in media.items() if entry.status == "ok"}
-    sources = read_sources(Path(params.source), params.format, sizes=sizes)
+    sources = read_sources(
+        Path(params.source),
+        params.format,
+        sizes=sizes,
+        why_lost=lambda name: _why_no_media(media.get(name)),
+    )
     changes = changes_of(sources)
     sets = _mapped(sources, params)
+    masks = count_masks(sets)
     categories = unite_categories(sets)
     dropped: dict[str, str] = {}
     splits: dict[str, str] = {}
     origin: dict[str, str] = {}
-    for source, annotations in zip([source.name for source in sources], sets, strict=True):
+    placed = _Placed(params.frame_rate_hz, changes)
+    for source, annotations in zip(sources, sets, strict=True):
+        tracks_of: dict[int, list[Track]] = defaultdict(list)
+        for track in annotations.tracks:
+            tracks_of[track.video_id].append(track)
+        for name, reason in source.reading.lost.items():
+            origin.setdefault(name, source.name)
+            dropped[name] = reason
         for video in annotations.videos:
-            refuse_twice(origin, video.name, source)
-            reason = _why_no_media(media.get(video.name))
-            if reason is not None:
-                dropped[video.name] = reason
+            refuse_twice(origin, video.name, source.name)
+            lost = _why_no_media(media.get(video.name))
+            if lost is not None:
+                dropped[video.name] = lost
                 continue
-            _check_length(video, annotations.tracks, media[video.name].frames, source)
-            splits[video.name] = _split(video.name, source, manifest, params)
+            clock = source.reading.clocks.get(video.name, Clock())
+            placed.place(video, tracks_of[video.id], clock, media[video.name], source.name)
+            splits[video.name] = _split(video.name, source.name, manifest, params)
     if not splits:
         raise AvisError(
             f"None of the {len(origin)} annotated videos has media",
@@ -106,7 +124,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     tracks = {}
     sound_notes = _apply_sound(sets, splits, params, media, changes)
     refuse_changes(
-        changes, sets, strict=params.strict, max_share=params.max_changed_share, where=params.source,
+        changes, masks, strict=params.strict, max_share=params.max_changed_share, where=params.source,
         setting="annotate.max_changed_share",
     )  # fmt: skip
     for split in SPLITS:
@@ -122,7 +140,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         categories=list(categories.values()),
         formats={source.name: f"{source.format.name} ({source.reason})" for source in sources},
         changes=changes.rows(),
-        notes=[f"{params.sound}: {note}" for note in sound_notes],
+        notes=[*placed.notes(), *(f"{params.sound}: {note}" for note in sound_notes)],
         dropped=dropped,
         unlabelled=[name for name, entry in media.items() if entry.status == "ok" and name not in origin],
     )
@@ -183,15 +201,69 @@ def _why_no_media(entry: MediaEntry | None) -> str | None:
     return None
 
 
-def _check_length(video: Video, tracks: list[Track], frames: int, source: str) -> None:
-    if video.length == frames:
-        return
-    ids = [str(track.id) for track in tracks if track.video_id == video.id]
-    raise AvisError(
-        f"Annotation {', '.join(ids[:3]) or '(none)'} of the video {video.name!r} has {video.length} frames, "
-        f"its media have {frames}",
+class _Placed:
+    """Brings annotations of a video's own frames to the pictures that extract took of it.
+
+    told_hz: annotate.frame_rate_hz, of the annotated frames.
+    """
+
+    def __init__(self, told_hz: float | None, changes: Changes) -> None:
+        self._told_hz = told_hz
+        self._changes = changes
+        self._counts: dict[str, list[int]] = {}  # videos, their frames, those that are kept; by whose rate
+
+    def place(self, video: Video, tracks: list[Track], clock: Clock, entry: MediaEntry, source: str) -> None:
+        """Keep the frames that the pictures show; raises AvisError where the two do not last equally long."""
+        if video.length == entry.frames:
+            return
+        if self._told_hz is not None:
+            clock = replace(clock, rate_hz=self._told_hz * clock.step)
+        guessed = clock.rate_hz is None
+        if guessed:
+            clock = replace(clock, rate_hz=entry.source_rate_hz)
+        frames = frames_of_pictures(video.length, clock, entry.frames, entry.frame_rate_hz)
+        if frames is None:
+            raise _other_length(video, tracks, clock, entry, source)
+        if guessed:
+            self._changes.add(
+                Kind.GUESSED,
+                "video",
+                "its annotated frames are not the extracted ones, and come at the rate that ingest read: "
+                "those are kept that the extracted ones show",
+                example=f"{video.name}, {video.length} frames at {clock.rate_hz:g} a second",
+            )
+        else:
+            whose = "the source" if self._told_hz is None else "annotate.frame_rate_hz"
+            counts = self._counts.setdefault(whose, [0, 0, 0])
+            for place, number in enumerate((1, video.length, len(frames))):
+                counts[place] += number
+        keep_frames(video, tracks, frames)
+
+    def notes(self) -> list[str]:
+        return [
+            f"{count(videos, 'video')} annotated at a rate that {whose} tells: of {before} frames, {after} "
+            "are kept, those that the extracted ones show"
+            for whose, (videos, before, after) in self._counts.items()
+        ]
+
+
+def _other_length(
+    video: Video, tracks: list[Track], clock: Clock, entry: MediaEntry, source: str
+) -> AvisError:
+    ids = ", ".join(str(track.id) for track in tracks[:3]) or "(none)"
+    seconds = ""
+    if clock.rate_hz is not None:
+        end_s = (clock.first + video.length * clock.step) / clock.rate_hz
+        seconds = (
+            f"; at the video's {clock.rate_hz:g} frames a second they end after {end_s:.2f} s, "
+            f"the media after {entry.frames / entry.frame_rate_hz:.2f} s"
+        )
+    return AvisError(
+        f"Annotation {ids} of the video {video.name!r} has {video.length} frames, "
+        f"its media have {entry.frames}{seconds}",
         where=f"{source}, video {video.id}",
-        fix="The clip's start or end in the manifest, or the frame rate, is not the one that was annotated.",
+        fix="The clip's start or end in the manifest, or the frame rate, is not the one that was annotated. "
+        "annotate.frame_rate_hz says how many frames a second were annotated.",
     )
 
 

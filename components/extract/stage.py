@@ -142,7 +142,10 @@ def _extract(
             rows[row.video_id] = row
     finally:
         journal.close()
-    ordered = [replace(rows[entry.video_id], license=entry.license, split=entry.split) for entry in entries]
+    ordered = [
+        replace(rows[entry.video_id], license=entry.license, split=entry.split, source_rate_hz=entry.fps)
+        for entry in entries
+    ]
     write_media_index(media / INDEX, ordered)
     journal.remove()
     return ordered

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.annotate.capabilities import PARTS, cannot_hold
 from components.annotate.categories import map_all
-from components.annotate.exports import Source, changes_of, read_sources, refuse_changes
+from components.annotate.exports import Source, changes_of, count_masks, read_sources, refuse_changes
 from components.annotate.formats import Format, find_format, formats
 from components.annotate.frame_rate import one_frame_a_second
 from components.annotate.merge import unite_all
@@ -75,6 +75,7 @@ def convert(
     sets = [one.reading.annotations for one in sources]
     if category_map is not None:
         sets = map_all(sets, category_map, "--categories")
+    masks = count_masks(sets)
     annotations = unite_all(sets, [one.name for one in sources])
     if frame_rate_hz is not None:
         annotations, said = one_frame_a_second(annotations, frame_rate_hz)
@@ -83,7 +84,7 @@ def convert(
         said = apply_sound_labels(annotations, read_sound_labels(sound), changes)
         notes += [f"{sound}: {note}" for note in said]
     refuse_changes(
-        changes, sets, strict=strict, max_share=max_changed_share, where=str(source),
+        changes, masks, strict=strict, max_share=max_changed_share, where=str(source),
         setting="--max-changed-share",
     )  # fmt: skip
     lost = cannot_hold(writer.holds, annotations)

@@ -35,13 +35,27 @@ class Hints:
 
     name: what a video is called that has no name in the source: the file's or the archive's.
     sizes: height and width of frames, in pixels, by video name.
+    why_lost: why a video has no media, by its name; None where it has some, or where nobody knows.
     """
 
     name: str = "video"
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    why_lost: Callable[[str], str | None] = lambda name: None
 
 
 NO_HINTS = Hints()
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Which of a video's own frames were annotated: first, first + step, …, and how fast they come.
+
+    rate_hz: of the video's own frames; None where the source does not tell.
+    """
+
+    first: int = 0
+    step: int = 1
+    rate_hz: float | None = None
 
 
 @dataclass
@@ -49,10 +63,14 @@ class Reading:
     """What was read.
 
     changes: what differs from what the source says: frames filled in, shapes left out, objects united.
+    clocks: by video name, where the source numbers the frames of the video itself.
+    lost: videos that are left out because they have no media: the reason by name.
     """
 
     annotations: AnnotationSet
     changes: Changes = field(default_factory=Changes)
+    clocks: dict[str, Clock] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 class Reader(Protocol):

@@ -27,11 +27,11 @@ from xml.etree.ElementTree import Element  # builds; never parses
 
 import numpy as np
 
-from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.formats.cvat_writer import write
 from components.annotate.parsing.xml_files import parse_xml, whole_attribute
 from components.annotate.track_builder import Gathering
-from components.core.records.annotations import Video
+from components.core.records.annotations import AnnotationSet, Video
 from components.core.records.changes import Changes, Kind
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
@@ -46,6 +46,7 @@ class _Task:
     """A task of the export.
 
     first, step: its frames are numbered first, first + step, …
+    lost: why it has no media, and is not read; "" where it is.
     offset: added to these numbers where the project's tasks are numbered on.
     """
 
@@ -54,6 +55,7 @@ class _Task:
     first: int
     step: int
     assignee: str
+    lost: str = ""
     offset: int = 0
     repeated: int = 0  # frames without a shape, for which the polygon before them holds
     masks: int = 0  # shapes that are shown
@@ -101,7 +103,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if task.id in tasks:
             raise AvisError(f"Two tasks of the project have the id {task.id!r}", where=str(path))
         tasks[task.id] = task
-    tracks = [_track_of(element, tasks, path) for element in root.iterfind("track")]
+    elements = [(element, _task_of(element, tasks, path)) for element in root.iterfind("track")]
+    tracks = [_track_of(element, task, path) for element, task in elements if not task.lost]
     _choose_numbering(list(tasks.values()), tracks, gathering.changes)
     groups: dict[object, list[str]] = {}
     for number, track in enumerate(tracks):
@@ -120,17 +123,26 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             example=task.video.name,
             count=task.repeated,
         )
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    lost = {task.video.name: task.lost for task in tasks.values() if task.lost}
+    if len(lost) == len(tasks):
+        return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.changes, lost=lost)
+    clocks = {task.video.name: Clock(task.first, task.step) for task in tasks.values()}
+    return Reading(gathering.finish(str(path)), gathering.changes, clocks, lost)
 
 
-def _track_of(element: Element, tasks: dict[str, _Task], path: Path) -> _TrackOf:
-    label = element.get("label") or ""
-    where = f"{path}, track {element.get('id')} ({label})"
+def _task_of(element: Element, tasks: dict[str, _Task], path: Path) -> _Task:
     task = next(iter(tasks.values())) if len(tasks) == 1 else tasks.get(element.get("task_id", ""))
     if task is None:
         raise AvisError(
-            f"The track belongs to no task of the project (task_id {element.get('task_id')!r})", where=where
+            f"The track belongs to no task of the project (task_id {element.get('task_id')!r})",
+            where=f"{path}, track {element.get('id')} ({element.get('label') or ''})",
         )
+    return task
+
+
+def _track_of(element: Element, task: _Task, path: Path) -> _TrackOf:
+    label = element.get("label") or ""
+    where = f"{path}, track {element.get('id')} ({label})"
     if not label:
         raise AvisError("The track has no label", where=where)
     for shape in element:
@@ -205,35 +217,39 @@ def _tasks(root: Element, path: Path, hints: Hints, gathering: Gathering) -> Ite
             raise AvisError(
                 f"The frame filter {element.findtext('frame_filter')!r} is not 'step=N'", where=where
             )
-        height, width = _size(element, name, hints, where)
-        video = gathering.video(
-            name,
-            height=height,
-            width=width,
-            length=whole_attribute(element.findtext("size"), "size", where),
-            where=where,
-        )
+        length = whole_attribute(element.findtext("size"), "size", where)
+        lost = hints.why_lost(name) or ""
+        if lost:
+            video = Video(0, name, [], length, 0, 0)
+        else:
+            height, width = _size(element, root, name, hints, where)
+            video = gathering.video(name, height=height, width=width, length=length, where=where)
         first = whole_attribute(element.findtext("start_frame") or "0", "start_frame", where)
         assignee = element.findtext("assignee/username") or ""
         if (element.findtext("subset") or "") != subset:
             offset, subset = 0, element.findtext("subset") or ""
-        yield _Task(element.findtext("id", ""), video, first, int(step[1]), assignee, offset)
-        offset += first + int(step[1]) * video.length
+        yield _Task(element.findtext("id", ""), video, first, int(step[1]), assignee, lost, offset)
+        offset += first + int(step[1]) * length
 
 
-def _size(task: Element, name: str, hints: Hints, where: str) -> tuple[int, int]:
-    if task.find("original_size") is None:
+def _size(task: Element, root: Element, name: str, hints: Hints, where: str) -> tuple[int, int]:
+    """Height and width of the frames. A job's stands beside it (CVAT: JobData._init_meta)."""
+    size = task.find("original_size")
+    if size is None and task.tag == "job":
+        size = root.find("meta/original_size")
+    if size is None:
         if name in hints.sizes:
             return hints.sizes[name]
         raise AvisError(
             "The export does not tell the frames' size (original_size)",
             where=where,
-            fix="CVAT writes it for tasks that are made of a video file, not of pictures. Export as "
-            "'COCO 1.0' or 'Datumaro 1.0' instead.",
+            fix="CVAT writes it for tasks that are made of a video file, not of pictures. The annotate stage "
+            "takes it from the media of the video, if the task is called as it is; or export as "
+            "'CVAT for images 1.1', 'COCO 1.0' or 'Datumaro 1.0'.",
         )
     return (
-        whole_attribute(task.findtext("original_size/height"), "original_size/height", where),
-        whole_attribute(task.findtext("original_size/width"), "original_size/width", where),
+        whole_attribute(size.findtext("height"), "original_size/height", where),
+        whole_attribute(size.findtext("width"), "original_size/width", where),
     )
 
 

@@ -32,6 +32,7 @@ class MediaEntry:
     features_from: str = ""  # no audio features, FEATURES_OF_SOURCE, or the fingerprint of their encoder
     features_sha256: str | None = None
     changes: str = ""  # what was changed on the way from the raw file: records/changes.Changes.text
+    source_rate_hz: float | None = None  # frames a second of the raw file, as ingest read it
 
 
 _FIELDS = frozenset(field.name for field in fields(MediaEntry))
@@ -47,7 +48,7 @@ def write_media_index(path: Path, entries: Iterable[MediaEntry]) -> None:
     columns = {}
     for field in fields(MediaEntry):
         kind = pyarrow.int64() if field.name in _WHOLE else pyarrow.string()
-        if field.name in ("frame_rate_hz", "duration_s"):
+        if field.name in ("frame_rate_hz", "duration_s", "source_rate_hz"):
             kind = pyarrow.float64()
         columns[field.name] = pyarrow.array([getattr(row, field.name) for row in rows], kind)
     with replace_file(path) as temporary:

@@ -43,10 +43,15 @@ def write_source(path: Path, names: list[str], categories: dict[int, str], first
     return str(path)
 
 
-def write_media(paths: Paths, frames: dict[str, int], failed: dict[str, str] | None = None) -> None:
+def write_media(
+    paths: Paths,
+    frames: dict[str, int],
+    failed: dict[str, str] | None = None,
+    source_rate_hz: float | None = None,
+) -> None:
     rows = [
         {"video_id": name, "status": "ok", "message": "", "frames": count, "width": WIDTH, "height": HEIGHT,
-         "audio_samples": count * 16000} for name, count in frames.items()
+         "audio_samples": count * 16000, "source_rate_hz": source_rate_hz} for name, count in frames.items()
     ] + [
         {"video_id": name, "status": "corrupt", "message": message, "frames": 0, "width": 0, "height": 0,
          "audio_samples": 0} for name, message in (failed or {}).items()
@@ -222,3 +227,124 @@ def test_conversion_is_refused_alike_and_writes_nothing(tmp_path: Path) -> None:
     assert not target.exists()
     done = convert(source, target, target_format="aviseg", max_changed_share=0.5)
     assert done.changes.line() == "1 mask dropped" and len(read_annotations(target).tracks) == 1
+
+
+def write_cvat(path: Path, tasks: dict[str, tuple[int, str, set[int]]], size: bool = True) -> str:
+    """A CVAT project: by task its frames, its elements and the frames of its one track's polygons."""
+    described, tracks, offset = "", "", 0
+    told = f"<original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size>" if size else ""
+    for number, (name, (length, elements, shown)) in enumerate(tasks.items(), start=1):
+        described += (
+            f"<task><id>{number}</id><name>{name}.mp4</name><size>{length}</size>{elements}{told}</task>"
+        )
+        shapes = "".join(
+            f'<polygon frame="{offset + k}" outside="{int(k not in shown)}" '
+            'points="2.00,2.00;8.00,2.00;8.00,8.00"/>'
+            for k in range(min(shown), max(shown) + 2)
+        )
+        tracks += f'<track id="{number}" label="dog" task_id="{number}">{shapes}</track>'
+        offset += length
+    path.write_text(
+        f"<annotations><version>1.1</version><meta><project><tasks>{described}</tasks></project></meta>"
+        f"{tracks}</annotations>"
+    )
+    return str(path)
+
+
+def masks_of(paths: Paths, split: str = "train") -> list[list[bool]]:
+    """By track: which frames have a mask."""
+    tracks = read_annotations(paths.annotations / f"{split}.json").tracks
+    return [[bool(mask) for mask in track.segmentations] for track in tracks]
+
+
+BY_FILE = {"by": "file", "manifest": None}
+
+
+@pytest.mark.parametrize(("told", "of_ingest"), [(25.0, None), (None, 25.0), (25.0, 12.0)])
+def test_a_video_annotated_at_its_own_rate_is_placed_and_that_is_said(
+    tmp_path: Path, told: float | None, of_ingest: float | None
+) -> None:
+    paths = Paths(tmp_path / "data")
+    # picture k is frame 12 + 25 k: 37 and 62 are shown with a mask, 87 is not
+    source = write_cvat(tmp_path / "train.xml", {"a": (200, "", set(range(37, 87)))})
+    write_media(paths, {"a": 8}, source_rate_hz=of_ingest)
+    imported = run(paths, source=source, splits=BY_FILE, frame_rate_hz=told)
+    assert masks_of(paths) == [[False, True, True, False, False, False, False, False]]
+    video = read_annotations(paths.annotations / "train.json").videos[0]
+    assert (video.length, video.file_names[-1]) == (8, "a/00007.jpg")
+    if told is None:
+        assert [(row["kind"], row["unit"], row["examples"]) for row in imported.changes] == [
+            ("guessed", "video", ["a, 200 frames at 25 a second"])
+        ]
+    else:
+        assert not imported.changes
+        assert "annotate.frame_rate_hz tells: of 200 frames, 8 are kept" in imported.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "message"),
+    [
+        (None, r"has 200 frames, its media have 8 "),
+        (50.0, r"at the video's 50 frames a second they end after 4.00 s, the media after 8.00 s"),
+        (10.0, r"end after 20.00 s"),
+    ],
+)  # fmt: skip
+def test_frames_that_last_otherwise_than_the_media_are_refused(
+    tmp_path: Path, rate_hz: float | None, message: str
+) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_cvat(tmp_path / "train.xml", {"a": (200, "", {3})})
+    write_media(paths, {"a": 8}, source_rate_hz=rate_hz)
+    with pytest.raises(AvisError, match=message) as caught:
+        run(paths, source=source, splits=BY_FILE)
+    assert "annotate.frame_rate_hz" in str(caught.value.fix)
+
+
+def test_cvats_own_step_counts_when_frames_are_placed(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    # every fifth frame from frame 3 on: the video's 8 is its second, and the last one before 12, picture 0
+    head = "<start_frame>3</start_frame><frame_filter>step=5</frame_filter>"
+    source = write_cvat(tmp_path / "train.xml", {"a": (40, head, {0})})
+    text = Path(source).read_text().replace('frame="0"', 'frame="8"').replace('frame="1"', 'frame="13"')
+    Path(source).write_text(text)
+    write_media(paths, {"a": 8}, source_rate_hz=25.0)
+    run(paths, source=source, splits=BY_FILE)
+    assert masks_of(paths) == [[True] + [False] * 7]
+    run(paths, source=source, splits=BY_FILE, frame_rate_hz=5.0)  # of the annotated frames
+    assert masks_of(paths) == [[True] + [False] * 7]
+
+
+def test_a_dropped_mask_is_measured_against_all_that_were_read(tmp_path: Path) -> None:
+    path = Path(with_a_stray_mask(tmp_path / "train.json"))
+    document = json.loads(path.read_text())
+    (item,) = document["items"]
+    later = [
+        {**item, "id": f"a/{k}", "attr": {"frame": k}, "annotations": item["annotations"][:1]}
+        for k in range(1, 200)
+    ]
+    path.write_text(json.dumps({**document, "items": [item, *later]}))
+    done = convert(path, tmp_path / "out.json", target_format="aviseg", frame_rate_hz=25)
+    assert done.changes.line() == "1 mask dropped"  # of 201, not of the 8 that are kept
+
+
+@pytest.mark.parametrize("size", [True, False])
+def test_a_video_that_ingest_lost_is_left_out_with_the_reason(tmp_path: Path, size: bool) -> None:
+    paths = Paths(tmp_path / "data")
+    tasks = {name: (4, "", {1}) for name in ("a", "mute", "b", "gone")}
+    source = write_cvat(tmp_path / "train.xml", tasks, size)
+    write_media(paths, {"a": 4, "b": 4}, {"mute": "no sound"})
+    imported = run(paths, source=source, splits=BY_FILE)
+    assert imported.dropped == {
+        "mute": "media corrupt: no sound", "gone": "no such video in the media index",
+    }  # fmt: skip
+    assert masks_of(paths) == [[False, True, False, False]] * 2
+    assert imported.changes == []
+
+
+def test_of_lost_videos_alone_nothing_is_imported(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_cvat(tmp_path / "train.xml", {"mute": (4, "", {1})}, size=False)
+    write_media(paths, {"a": 4}, {"mute": "no sound"})
+    with pytest.raises(AvisError, match="None of the 1 annotated videos has media") as caught:
+        run(paths, source=source, splits=BY_FILE)
+    assert "mute: media corrupt: no sound" in str(caught.value.fix)

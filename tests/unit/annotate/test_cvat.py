@@ -401,6 +401,17 @@ def test_a_label_without_a_name_is_refused(tmp_path: Path) -> None:
         read_sources(tmp_path / "a.xml")
 
 
+def test_the_size_of_a_jobs_video_stands_beside_the_job(tmp_path: Path) -> None:
+    task = task_element(7, "x", 6).replace("<task>", "<job>").replace("</task>", "</job>")
+    task = task.replace("<name>x</name>", "")  # JobData._init_meta: no name, no source
+    size = re.search(r"<original_size>.*</original_size>", task)
+    assert size is not None
+    text = f"{HEAD}{task.replace(size[0], '')}<dumped>d</dumped>{size[0]}</meta>{track_element(0, brush(4))}"
+    path = write(tmp_path / "clip_9.xml", f"{text}</annotations>")
+    video = read_sources(path)[0].reading.annotations.videos[0]
+    assert (video.name, video.length, video.height, video.width) == ("clip_9", 6, 30, 40)
+
+
 def test_two_tasks_of_one_id_are_refused(tmp_path: Path) -> None:
     tasks = [task_element(1, "clip_a", 6), task_element(1, "clip_b", 6)]
     with pytest.raises(AvisError, match="Two tasks of the project have the id '1'"):

@@ -34,6 +34,7 @@ def raw_entry(video_id: str, path: Path | None, status: Status = Status.OK) -> R
         fingerprint="x",
         path=path.name if path else None,
         sha256=sha256_file(path) if path and path.is_file() else "0",
+        fps=12.5 if path else None,
         license="CC0",
         split="train",
     )
@@ -69,6 +70,7 @@ def paths(tmp_path: Path, raw_videos: Path) -> Paths:
 
 def test_contract(paths: Paths) -> None:
     rows = extract(ExtractParams(), ENGINE, paths)
+    assert [row.source_rate_hz for row in rows] == [12.5, 12.5, None]
     assert [(row.video_id, row.status, row.frames, row.audio_samples) for row in rows] == [
         ("a", "ok", 3, 48_000),
         ("-b", "ok", 2, 32_000),

@@ -10,7 +10,26 @@ from components.core.run.errors import AvisError
 
 def test_an_index_reads_as_it_was_written(tmp_path: Path) -> None:
     entries = [
-        MediaEntry("a", "ok", "cut", 3, 6, 4, 48_000, 2.0, "CC", "f", "g", 1.5, "train", "p", "source", "h"),
+        MediaEntry(
+            "a",
+            "ok",
+            "cut",
+            3,
+            6,
+            4,
+            48_000,
+            2.0,
+            "CC",
+            "f",
+            "g",
+            1.5,
+            "train",
+            "p",
+            "source",
+            "h",
+            "",
+            29.97,
+        ),
         MediaEntry("b", "corrupt"),
     ]
     write_media_index(tmp_path / "index.parquet", entries)
