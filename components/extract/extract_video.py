@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
+from components.core.media import downmix
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import read_sound
@@ -24,6 +25,7 @@ from components.core.raw.frame_folder import (
     sha256_folder,
 )
 from components.core.raw.index import RawEntry, Status
+from components.core.records.changes import Changes
 from components.core.run.disk import noticing_full_disk
 from components.core.run.files import replace_file, replace_folder, sha256_file
 from components.core.storage.base import Store
@@ -53,7 +55,12 @@ class Task:
 
 def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
     """Changes when the media must be made anew."""
-    decisive: list[str | float | bool | None] = [entry.sha256, params.frame_rate_hz, params.jpeg_quality]
+    decisive: list[str | float | bool | None] = [
+        entry.sha256,
+        params.frame_rate_hz,
+        params.jpeg_quality,
+        f"downmix {downmix.VERSION}",  # a sound of cancelling channels that an older version took for silence
+    ]
     if is_frames(entry) and not params.keeps_features:
         decisive.append("without its features")
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
@@ -154,7 +161,8 @@ def _take_frames(task: Task, source: Path, media: Path) -> MediaEntry:
     frames = frame_files(source) if source.is_dir() else []
     if not frames:
         raise MediaError("the folder holds no frames", problem=MediaProblem.NO_VIDEO)
-    sound = read_sound(source / AUDIO_NAME, rate_hz=SAMPLE_RATE_HZ)[:, 0]
+    changes = Changes()
+    sound = read_sound(source / AUDIO_NAME, rate_hz=SAMPLE_RATE_HZ, changes=changes)[:, 0]
     count = len(frames) * SAMPLE_RATE_HZ
     samples = np.zeros(count, dtype=np.int16)
     samples[: min(len(sound), count)] = sound[:count]
@@ -171,6 +179,7 @@ def _take_frames(task: Task, source: Path, media: Path) -> MediaEntry:
         duration_s=float(len(frames)),
         frames_sha256=sha256_folder(folder),
         audio_sha256=write_wav(audio_file(media, video_id), samples, SAMPLE_RATE_HZ),
+        changes=changes.text(),
     )
     return _take_features(task, source, row, media)
 

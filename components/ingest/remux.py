@@ -21,13 +21,14 @@ from components.core.media.container import (
 from components.core.media.decode import Picture, decode
 from components.core.media.encode import VideoWriter
 from components.core.media.sound import Soundtrack
+from components.core.records.changes import Changes
 
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
 
 
 def remux(
-    files: list[Path], folder: Path, *, start_s: float | None, end_s: float | None
+    files: list[Path], folder: Path, *, start_s: float | None, end_s: float | None, changes: Changes
 ) -> tuple[Path, float]:
     """Join and cut a download where needed; a file that needs neither is kept as it came.
 
@@ -35,6 +36,7 @@ def remux(
         files: one file, or two that hold pictures and sound.
         folder: for the results.
         start_s, end_s: the part to keep, None for the video's own start and end.
+        changes: told what was odd about the channels of a sound that is cut; one that stays tells it itself.
 
     Returns:
         The file, and how long one of its frames lasts, in seconds; 0 if its header does not tell.
@@ -47,7 +49,7 @@ def remux(
     frame_s = 1.0 / info.frame_rate_hz if info.frame_rate_hz else 0.0
     ends_inside = end_s is not None and (info.duration_s is None or end_s < info.duration_s - frame_s)
     if start_s or ends_inside:
-        path = cut(path, folder / "cut.mp4", start_s or 0.0, end_s)
+        path = cut(path, folder / "cut.mp4", start_s or 0.0, end_s, changes)
     return path, frame_s
 
 
@@ -84,8 +86,10 @@ def join(files: list[Path], target: Path) -> Path:
     return target
 
 
-def cut(path: Path, target: Path, start_s: float, end_s: float | None) -> Path:
+def cut(path: Path, target: Path, start_s: float, end_s: float | None, changes: Changes) -> Path:
     """Write the part [start_s, end_s) as an MP4: pictures to within one frame, sound to the sample.
+
+    Two channels stay two, so that what is decided of them is decided by whoever makes one of them.
 
     It is encoded anew: copied packets could begin only at a key picture, seconds away.
 
@@ -97,17 +101,24 @@ def cut(path: Path, target: Path, start_s: float, end_s: float | None) -> Path:
         raise _nothing_there(info, start_s, end_s)
     if start_s > 0:
         try:
-            if _cut_from(path, target, info, start_s, end_s, search=True):
+            if _cut_from(path, target, info, start_s, end_s, changes, search=True):
                 return target
         except MediaError:
             pass  # a missing or lying table of positions: again, from the beginning
-    if not _cut_from(path, target, info, start_s, end_s, search=False):
+    if not _cut_from(path, target, info, start_s, end_s, changes, search=False):
         raise _nothing_there(info, start_s, end_s)
     return target
 
 
 def _cut_from(
-    path: Path, target: Path, info: MediaInfo, start_s: float, end_s: float | None, *, search: bool
+    path: Path,
+    target: Path,
+    info: MediaInfo,
+    start_s: float,
+    end_s: float | None,
+    changes: Changes,
+    *,
+    search: bool,
 ) -> bool:
     """Cut, decoding from just before the start (`search`) or from the beginning of the file.
 
@@ -140,6 +151,7 @@ def _cut_from(
             length_s = min(length_s, end_s - start_s)
         samples = sound.samples(round(length_s * sound.rate_hz))
         writer.sound(samples.astype(np.float32) / 32768.0)
+    changes.extend(sound.changes)
     return True
 
 

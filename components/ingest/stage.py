@@ -211,9 +211,10 @@ def _bring_once(entry: ManifestEntry, params: IngestParams, raw: Path, parts: Pa
     if entry.sha256 is not None and source_sha256 is not None and source_sha256 != entry.sha256:
         shutil.rmtree(parts)
         raise MediaError(f"the file's SHA-256 is {source_sha256}, the manifest says {entry.sha256}")
-    path, frame_s = remux(fetched.files, parts, start_s=entry.start_s, end_s=entry.end_s)
+    changes = tracks_taken(fetched.files)
+    path, frame_s = remux(fetched.files, parts, start_s=entry.start_s, end_s=entry.end_s, changes=changes)
     verified = verify(path, min_duration_s=params.min_duration_s, frame_s=frame_s)
-    verified = replace(verified, changes=tracks_taken(fetched.files).text() or None)
+    verified = replace(verified, changes=changes.text() or None)
     target = raw / f"{entry.video_id}{suffix_of(path)}"
     untouched = path == fetched.files[0]
     digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(path)

@@ -189,11 +189,12 @@ import resource, sys
 from pathlib import Path
 from components.core.media.container import MediaError
 from components.extract.extract_video import ClipReader
+from components.core.records.changes import Changes
 from components.ingest.remux import remux
 from components.ingest.verify import verify
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    path, frame_s = remux([Path(sys.argv[1])], Path(sys.argv[2]), start_s=None, end_s=None)
+    path, frame_s = remux([Path(sys.argv[1])], Path(sys.argv[2]), start_s=None, end_s=None, changes=Changes())
     verified = verify(path, min_duration_s=1.0, frame_s=frame_s)
     print("ok", sum(1 for _ in ClipReader(verified.path)), "frames")
 except MediaError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from components.core.media.container import tracks_taken
 from components.core.media.sound import read_sound
 from components.ingest.remux import remux
 from components.ingest.verify import Verified, verify
@@ -127,8 +129,10 @@ def remuxed(
     end_s: float | None = None,
 ) -> Verified:
     """Files as ingest keeps them: joined, cut, verified."""
-    path, frame_s = remux(files, folder, start_s=start_s, end_s=end_s)
-    return verify(path, min_duration_s=1.0, frame_s=frame_s)
+    changes = tracks_taken(files)
+    path, frame_s = remux(files, folder, start_s=start_s, end_s=end_s, changes=changes)
+    verified = verify(path, min_duration_s=1.0, frame_s=frame_s)
+    return replace(verified, changes=changes.text() or None)
 
 
 TONES_S = 3

@@ -89,7 +89,7 @@ class ClipReader:
     The file is decoded once, end to end, and only the chosen pictures are converted. All have one size, that
     of the file's first picture: where the size or the rotation changes in the middle, the others are scaled
     to it. After the last picture `audio` (mono int16 [n], aligned), `duration_s` and `changes` (the pictures
-    that were scaled) are known.
+    that were scaled, and what was odd about the channels of the sound) are known.
 
     Args:
         path: any file that FFmpeg reads.
@@ -164,6 +164,10 @@ class ClipReader:
             yield self._middle_s(index), self._convert(chosen.pop(0), self._middle_s(index))
         if self.keep_audio:
             self.audio = sound.samples(round(frames / self.frame_rate_hz * self.sample_rate_hz))[:, 0]
+        else:
+            sound.finish()
+            sound.forget()
+        self.changes.extend(sound.changes)
 
     def _convert(self, picture: Picture, middle_s: float) -> NDArray[np.uint8]:
         size_px, last = picture.size_px, self._last_size_px

@@ -21,10 +21,11 @@ from components.core.media.container import (
     open_media,
     read_packets,
 )
+from components.core.media.downmix import Converter, MonoChoice, note_layout
+from components.core.records.changes import Changes
 
 if TYPE_CHECKING:
     from av import AudioFrame
-    from av.audio.resampler import AudioResampler
 
 # Containers round timestamps (Matroska to 1 ms); a larger step is a real gap or overlap in the sound.
 _STEP_S = 0.01
@@ -36,19 +37,25 @@ class Soundtrack:
 
     Pieces that follow each other without a step go through one resampler, so there is no click between
     them; after a gap, or when the format changes in mid-stream, a new run begins at the piece's own time.
+    How channels are mixed is `downmix`'s; `changes` tells what was odd about it.
     """
 
     def __init__(self, *, rate_hz: int, channels: int = 1, start_s: float = 0.0) -> None:
         self.rate_hz = rate_hz
         self.channels = channels
         self.start_s = start_s
-        self._pieces: list[tuple[int, NDArray[np.int16]]] = []  # (first sample at rate_hz, [n, channels])
-        self._resampler: AudioResampler | None = None
+        self._pieces: list[
+            tuple[int, NDArray[np.int16]]
+        ] = []  # (first sample at rate_hz, Converter's [n, 2])
+        self._converter: Converter | None = None
+        self._choice = MonoChoice(rate_hz)
+        self._layouts = Changes()
         self._format: tuple[str, str, int] | None = None
         self._start_s = 0.0  # of the current run
         self._samples_in = 0  # of the current run, at its own rate
         self._samples_out = 0
-        self._taken = 0  # samples that `take` has handed out
+        self._taken = 0  # samples that `take` has gone through
+        self._is_finished = False
 
     @property
     def end_s(self) -> float:
@@ -63,20 +70,20 @@ class Soundtrack:
         """
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         time_s = self.end_s if time_s is None else time_s
-        if self._resampler is None or kind != self._format or abs(time_s - self.end_s) > _STEP_S:
+        if self._converter is None or kind != self._format or abs(time_s - self.end_s) > _STEP_S:
             self._close_run()
-            self._resampler = av.AudioResampler(
-                format="s16", layout="mono" if self.channels == 1 else "stereo", rate=self.rate_hz
-            )
+            self._converter = Converter(frame.layout, rate_hz=self.rate_hz, mono=self.channels == 1)
+            if not self._format or kind[1] != self._format[1]:
+                note_layout(frame.layout, self._layouts)
             self._format, self._start_s, self._samples_in, self._samples_out = kind, time_s, 0, 0
         frame.pts = None
         try:
-            pieces = self._resampler.resample(frame)
+            piece = self._converter.convert(frame)
         except av.error.FFmpegError:
-            self._resampler = None
+            self._converter = None
             raise
         self._samples_in += frame.samples
-        self._keep(pieces)
+        self._keep(piece)
 
     def samples(self, count: int) -> NDArray[np.int16]:
         """The first `count` samples from `start_s` on, silence where none was heard.
@@ -84,23 +91,35 @@ class Soundtrack:
         Returns: int16 [count, channels].
         """
         self._close_run()
-        track = np.zeros((count, self.channels), dtype=np.int16)
+        track = np.zeros((count, 2), dtype=np.int16)
         for first, piece in self._pieces:
             begin, end = max(first, 0), min(first + len(piece), count)
             if begin < end:
                 track[begin:end] = piece[begin - first : end - first]
-        return track
+        if self.channels == 2:
+            return track
+        self._choice = MonoChoice(self.rate_hz)
+        return np.concatenate([track[:0, :1], *self._choice.add(track), *self._choice.finish()])
 
     def take(self) -> Iterator[NDArray[np.int16]]:
         """Hand out what became known since the last call and forget it: int16 [n, channels], end to end.
 
         So a track of any length needs no memory. Gaps are silent; a piece whose time lies before what was
-        handed out already is lost.
+        handed out already is lost. Of mono the last half second is held back until `finish`.
         """
+        for piece in self._end_to_end():
+            if self.channels == 2:
+                yield piece
+            else:
+                yield from self._choice.add(piece)
+        if self.channels == 1 and self._is_finished:
+            yield from self._choice.finish()
+
+    def _end_to_end(self) -> Iterator[NDArray[np.int16]]:
         pieces, self._pieces = self._pieces, []
         for first, piece in pieces:
             while self._taken < first:  # a damaged timestamp may lie years away: at most a second at a time
-                silence = np.zeros((min(first - self._taken, self.rate_hz), self.channels), dtype=np.int16)
+                silence = np.zeros((min(first - self._taken, self.rate_hz), 2), dtype=np.int16)
                 self._taken += len(silence)
                 yield silence
             kept = piece[max(0, self._taken - first) :]
@@ -110,29 +129,36 @@ class Soundtrack:
 
     def forget(self) -> None:
         """Drop what is known: for a reader who only wants to know whether there is sound, and how long."""
-        self._pieces = []
+        for _ in self.take():
+            pass  # `changes` is to be told of it all the same
 
     def finish(self) -> None:
         """No more is to come: what the resampler still holds becomes known."""
         self._close_run()
+        self._is_finished = True
+
+    @property
+    def changes(self) -> Changes:
+        """What was odd about the channels of what `samples` or `take` gave."""
+        changes = Changes(self._layouts)
+        changes.extend(self._choice.changes)
+        return changes
 
     @property
     def is_empty(self) -> bool:
         """Whether no sample was decoded at all."""
         return not self._pieces and self._samples_in == 0
 
-    def _keep(self, frames: list[AudioFrame]) -> None:
-        for frame in frames:
-            piece = np.asarray(frame.to_ndarray(), dtype=np.int16).reshape(-1, self.channels)
-            first = round((self._start_s - self.start_s) * self.rate_hz) + self._samples_out
-            self._samples_out += len(piece)
-            if first + len(piece) > 0:
-                self._pieces.append((first, piece))
+    def _keep(self, piece: NDArray[np.int16]) -> None:
+        first = round((self._start_s - self.start_s) * self.rate_hz) + self._samples_out
+        self._samples_out += len(piece)
+        if len(piece) and first + len(piece) > 0:
+            self._pieces.append((first, piece))
 
     def _close_run(self) -> None:
-        if self._resampler is not None:
-            self._keep(self._resampler.resample(None))
-            self._resampler = None
+        if self._converter is not None:
+            self._keep(self._converter.convert(None))
+            self._converter = None
 
 
 def add_frame(frame: AudioFrame, sound: Soundtrack, origin_s: float) -> bool:
@@ -147,8 +173,12 @@ def add_frame(frame: AudioFrame, sound: Soundtrack, origin_s: float) -> bool:
     return True
 
 
-def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int16]:
+def read_sound(
+    path: Path, *, rate_hz: int, channels: int = 1, changes: Changes | None = None
+) -> NDArray[np.int16]:
     """Decode the whole sound of a file (any WAV, a video) from its start on: int16 [n, channels].
+
+    changes: told what was odd about the channels.
 
     Raises:
         MediaError: it has no sound, or it does not decode.
@@ -156,7 +186,10 @@ def read_sound(path: Path, *, rate_hz: int, channels: int = 1) -> NDArray[np.int
     sound = Soundtrack(rate_hz=rate_hz, channels=channels)
     for _ in _decode_sound(path, sound):
         pass
-    return sound.samples(round(sound.end_s * rate_hz))
+    samples = sound.samples(round(sound.end_s * rate_hz))
+    if changes is not None:
+        changes.extend(sound.changes)
+    return samples
 
 
 def stream_sound(path: Path, *, rate_hz: int, channels: int = 1) -> Iterator[NDArray[np.int16]]:

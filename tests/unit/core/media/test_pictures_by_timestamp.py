@@ -252,7 +252,7 @@ def test_reader_yields_while_it_decodes(tmp_path: Path) -> None:
 def test_streamed_sound_is_the_sound(tmp_path: Path, rate_hz: int, channels: int) -> None:
     path = holed_clip(tmp_path)
     pieces = list(stream_sound(path, rate_hz=rate_hz, channels=channels))
-    assert len(pieces) > 20 and max(len(piece) for piece in pieces) <= rate_hz
+    assert len(pieces) > 5 and max(len(piece) for piece in pieces) <= rate_hz
     whole = read_sound(path, rate_hz=rate_hz, channels=channels)
     streamed = np.concatenate(pieces)
     assert len(whole) <= len(streamed) <= len(whole) + 100  # the resampler's last samples
