@@ -1,6 +1,7 @@
 """Annotations gathered frame by frame, as most formats have them, into tracks."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
 MOST_PIXELS = 2**27  # of a frame: four times 8K
+_NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 MOST_FRAMES = 1_000_000  # of a video
 
 
@@ -203,14 +205,16 @@ def same_size(
         )
 
 
-def first_number(numbers: Collection[int], length: int | None, changes: Changes, video: str) -> int:
+def first_number(files: Mapping[int, str], length: int | None, changes: Changes, video: str) -> int:
     """The number that a video's first frame has: 0, or 1 where its frames are counted from 1.
 
     Args:
-        numbers: of the frames that are there.
+        files: names of the frames that are there, by number.
         length: of the video, in frames, where the source tells it; where not, it is said what is taken.
     """
-    if min(numbers, default=0) != 1 or (length is not None and length != max(numbers)):
+    if min(files, default=0) != 1 or (length is not None and length != max(files)):
+        return 0
+    if all(_NAMED_BY_CVAT.fullmatch(name.rpartition("/")[2]) for name in files.values()):
         return 0
     if length is None:
         why = "its frames begin with number 1, which is taken for the first one"

@@ -26,7 +26,6 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 
 _TRACK_FIELDS = ("track_id", "instance_id")
-_NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves deleted frames out
 
 
 @dataclass
@@ -219,8 +218,7 @@ def _frame_number(row: Mapping[str, Any], file_name: str, where: str) -> int:
 
 def _video(gathering: Gathering, frames: _Frames, path: Path) -> Video:
     where = f"{path}, video {frames.name!r}"
-    if not all(_NAMED_BY_CVAT.fullmatch(Path(name).name) for name in frames.files.values()):
-        frames.first = first_number(frames.files, frames.length, gathering.changes, frames.name)
+    frames.first = first_number(frames.files, frames.length, gathering.changes, frames.name)
     present = {frame - frames.first: name for frame, name in frames.files.items()}
     length = max([*(frame + 1 for frame in present), frames.length or 0])
     height, width = frames.size or (0, 0)

@@ -1,10 +1,14 @@
 """DAVIS PNG: a folder per video, a palette picture per frame, pixel n belongs to object n.
 
 Layouts: <video>/00000.png, below Annotations/480p/ or the like, too. There are no categories: all objects are
-of the category "object", which a category map renames. 255 is "void": left out.
+of the category "object", which a category map renames. 255 is "void": left out, unless a video has nothing
+else (DAVIS 2016): then it is the object, which is said.
 """
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,11 +30,18 @@ def _recognise(look: Look) -> str | None:
     pictures = [name for name in look.names if name.lower().endswith(".png")]
     if not pictures or "instances" in Path(pictures[0]).parts:
         return None
+    if _of_pascal_voc(pictures) is not None:
+        return "a folder with Pascal VOC's SegmentationClass or SegmentationObject"
     if picture_mode(look.path / pictures[0]) not in ("P", "L", "1"):
         return None
     folders = by_video(pictures)
+    stems = {name[:-4] for name in pictures}
+    if any(name.removesuffix(".json") in stems for name in look.names if name.endswith(".json")):
+        return None  # the pictures are the frames
     # an SA-V folder has one more level, a folder for each object
     if any(len(Path(folder).parts) > 1 and Path(folder).name.isdigit() for folder in folders):
+        return None
+    if all(re.fullmatch(r"\d{3}", folder) for folder in folders):  # or those of SAM 2's objects of one video
         return None
     return f"a folder with PNG pictures of 8 bits, first {pictures[0]}"
 
@@ -39,16 +50,41 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     category = gathering.category(CATEGORY)
     names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    voc = _of_pascal_voc(names)
+    if voc is not None:
+        raise AvisError(
+            "These are Pascal VOC's pictures: they number classes, or the objects of one picture, and do not "
+            "tell which are one object over time",
+            where=f"{path}/{voc}",
+            fix="Export 'CVAT for video 1.1', 'COCO 1.0' or 'MOTS PNG'.",
+        )
     for folder, pictures in by_video(names).items():
+        voids: list[tuple[int, str, dict[str, Any]]] = []
+        objects = 0
         video, frames = read_pictures(gathering, path, folder, pictures, Path(folder).name or hints.name)
         for k, where, pixels in frames:
             for number in np.unique(pixels).tolist():
                 if number == _VOID:
-                    gathering.changes.add(Kind.DROPPED, "region", "it is void (255)", example=where)
+                    voids.append((k, where, encode(pixels == _VOID)))
                 elif number:
+                    objects += 1
                     gathering.track(video, number, category, where)
                     gathering.add(video, k, number, encode(pixels == number), where)
+        for k, where, code in voids:
+            if objects:
+                gathering.changes.add(Kind.DROPPED, "region", "it is void (255)", example=where)
+                continue
+            why = "all of its video's pixels are 0 or 255, which is taken for the object and not for void"
+            gathering.changes.add(Kind.GUESSED, "mask", why, example=where)
+            gathering.track(video, _VOID, category, where)
+            gathering.add(video, k, _VOID, code, where)
     return Reading(gathering.finish(str(path)), gathering.changes)
+
+
+def _of_pascal_voc(names: Iterable[str]) -> str | None:
+    """The first picture in a folder of Pascal VOC's."""
+    folders = {"SegmentationClass", "SegmentationObject"}
+    return next((name for name in names if folders & set(Path(name).parts[:-1])), None)
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

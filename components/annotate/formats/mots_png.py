@@ -14,9 +14,9 @@ from PIL import Image
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
 from components.annotate.parsing.mots import (
-    IGNORED,
     LABELS,
     class_name,
+    is_ignored,
     number_tracks,
     read_labels,
     write_labels,
@@ -41,15 +41,16 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for folder, pictures in by_video(names).items():
         labels = read_labels(path / folder, path, gathering.changes)
         for number, label in labels.items():
-            gathering.category(label, None if label in gathering.categories.values() else number)
+            if not is_ignored(number, labels):
+                gathering.category(label, None if number in gathering.categories else number)
         plain = [part for part in Path(folder).parts if part != "instances"]
         name = plain[-1] if plain else hints.name
         video, frames = read_pictures(gathering, path, folder, pictures, name)
         for k, where, pixels in frames:
             for number in np.unique(pixels).tolist():
-                if number == IGNORED:
+                if number and is_ignored(number // 1000, labels):
                     gathering.changes.add(
-                        Kind.DROPPED, "region", "it is one to ignore (10000)", example=where
+                        Kind.DROPPED, "region", f"it is one to ignore ({number})", example=where
                     )
                 elif number:
                     category = gathering.category(class_name(number // 1000, labels, where))

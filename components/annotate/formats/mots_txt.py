@@ -1,8 +1,11 @@
 """MOTS TXT: a file per video, lines `frame id class height width rle`, with COCO's compressed run lengths.
 
-id is class * 1000 + instance; 10000 is a region to ignore: left out. Classes' names as in mots_png.
+id is class * 1000 + instance; 10000 is a region to ignore: left out. Classes' names as in mots_png. Layouts:
+<video>.txt, its frames counted from 0 (KITTI's instances_txt), and MOTS20's <video>/gt/gt.txt, from 1, with
+the video's length in seqinfo.ini. Boxes are no masks: MOTChallenge's and KITTI's are refused.
 """
 
+import configparser
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +13,9 @@ from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.mots import (
-    IGNORED,
     LABELS,
     class_name,
+    is_ignored,
     number_tracks,
     read_labels,
     write_labels,
@@ -20,18 +23,25 @@ from components.annotate.parsing.mots import (
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
-from components.core.records.changes import Kind
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
 
 _LINE = re.compile(r"(\d{1,9}) (\d{1,9}) (\d{1,6}) (\d{1,6}) (\d{1,6}) (\S+)")
+_BOXES = re.compile(r"\d+(,\s?-?[\d.]+){5,9}$|\d+ -?\d+ [A-Z][A-Za-z]+( -?[\d.e-]+){14,15}$")
+_GT = "gt/gt.txt"
+_OF_MOTS20 = re.compile(r"MOTS20-\d")
+_BESIDE = {".txt", ".ini", ".seqmap", ".md"}
 _FORM = "frame id class height width rle"
 
 
 def _recognise(look: Look) -> str | None:
     if look.path.is_dir():
         files = [name for name in look.names if name.endswith(".txt") and Path(name).name != LABELS]
-        if not files or any(not name.endswith(".txt") for name in look.names):
+        files = [name for name in files if name.endswith(_GT)] or files
+        if not files or (
+            not files[0].endswith(_GT) and any(Path(name).suffix not in _BESIDE for name in look.names)
+        ):
             return None
         with (look.path / files[0]).open("rb") as file:
             head = file.read(4096)
@@ -41,17 +51,19 @@ def _recognise(look: Look) -> str | None:
         return None
     first = head.split(b"\n", 1)[0].decode("ascii", "replace").strip()
     # a line longer than what was read is cut, and still begins as one
-    return f"text of lines `{_FORM}`, first in {files[0]}" if _LINE.fullmatch(first) else None
+    if _LINE.fullmatch(first):
+        return f"text of lines `{_FORM}`, first in {files[0]}"
+    return f"text of lines of boxes, first in {files[0]}" if _BOXES.match(first) else None
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     folder = path if path.is_dir() else path.parent
-    files = sorted(file for file in folder.rglob("*.txt") if file.name != LABELS) if path.is_dir() else [path]
-    for file in files:
+    for file in _files(path):
         labels = read_labels(file.parent, folder, gathering.changes)
-        for label in labels.values():
-            gathering.category(label)
+        for number, label in labels.items():
+            if not is_ignored(number, labels):
+                gathering.category(label)
         rows = list(_rows(file))
         if not rows:
             gathering.changes.add(Kind.DROPPED, "video", "its file holds no mask", example=str(file))
@@ -60,16 +72,58 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         for where, frame, _, _, size, _ in rows:
             same_size(sizes, file.stem, size, f"frame {frame}", where)
         height, width = rows[0][4]
-        length = max(row[1] for row in rows) + 1
-        video = gathering.video(file.stem, height=height, width=width, length=length, where=str(file))
+        name = _video_name(file, path, hints)
+        numbers = {row[1] for row in rows}
+        first, length = _first_and_length(file, name, numbers, gathering.changes)
+        video = gathering.video(name, height=height, width=width, length=length, where=str(file))
         for where, frame, number, kind, size, code in rows:
-            if number == IGNORED or kind == IGNORED // 1000:
-                gathering.changes.add(Kind.DROPPED, "region", "it is one to ignore (10000)", example=where)
+            if is_ignored(kind, labels):
+                why = "it is one to ignore (class 10)"
+                gathering.changes.add(Kind.DROPPED, "region", why, example=where)
                 continue
             category = gathering.category(class_name(kind, labels, where))
             gathering.track(video, number, category, where)
-            gathering.add(video, frame, number, {"size": list(size), "counts": code}, where)
+            gathering.add(video, frame - first, number, {"size": list(size), "counts": code}, where)
     return Reading(gathering.finish(str(path)), gathering.changes)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.rglob("*.txt") if file.name != LABELS)
+    return [file for file in files if file.as_posix().endswith(_GT)] or files
+
+
+def _video_name(file: Path, path: Path, hints: Hints) -> str:
+    if not file.as_posix().endswith(_GT):
+        return file.stem
+    folder = file.resolve().parent.parent
+    return hints.name if path.is_dir() and folder == path.resolve() else folder.name
+
+
+def _first_and_length(file: Path, name: str, numbers: set[int], changes: Changes) -> tuple[int, int]:
+    """The number of a video's first frame, and how many frames it has.
+
+    Args:
+        numbers: of the frames that have a line.
+    """
+    info = file.parent.parent / "seqinfo.ini"
+    of_mots20 = file.as_posix().endswith(_GT)
+    length = _sequence_length(info) if of_mots20 and info.is_file() else None
+    first = int((of_mots20 or _OF_MOTS20.match(name) is not None) and 0 not in numbers)
+    if first and length is None:
+        why = "its name or folder is MOTS20's, which counts frames from 1"
+        changes.add(Kind.GUESSED, "video", why, example=name)
+    return first, length or max(numbers) + 1 - first
+
+
+def _sequence_length(info: Path) -> int:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(info.read_text(encoding="utf-8-sig"))
+        return parser.getint("Sequence", "seqLength")
+    except (configparser.Error, ValueError):  # no UTF-8 is a ValueError, too
+        raise AvisError("It does not tell seqLength in [Sequence]", where=str(info)) from None
 
 
 def _rows(file: Path) -> Iterator[tuple[str, int, int, int, tuple[int, int], str]]:
@@ -80,6 +134,13 @@ def _rows(file: Path) -> Iterator[tuple[str, int, int, int, tuple[int, int], str
                 continue
             where = f"{file}, line {number}"
             match = _LINE.fullmatch(line.strip())
+            if match is None and _BOXES.match(line.strip()):
+                raise AvisError(
+                    f"These are boxes, as MOTChallenge and KITTI have them, and no masks: {line[:60]!r}",
+                    where=where,
+                    fix="Give MOTS's lines with run lengths or its PNG. `avis preannotate` can make masks of "
+                    "boxes.",
+                )
             if match is None:
                 raise AvisError(f"The line is not `{_FORM}`: {line[:60]!r}", where=where)
             frame, identity, kind, height, width = (int(match[n]) for n in range(1, 6))

@@ -1,17 +1,23 @@
 """SA-V: a JSON file per video of the training set, `<video>_manual.json` or `<video>_auto.json`.
 
 `masklet` has a list of COCO run lengths per annotated frame (6 a second), one for each of `masklet_id`. The
-folders of SA-V's val and test sets, <video>/<object>/00000.png, are read too. There are no categories.
+folders of SA-V's val and test sets and of SAM 2's own output, <video>/<object>/00000.png, are read too, also
+those of one video, <object>/00000.png. There are no categories.
 """
 
 import json
+import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
 from components.annotate.parsing.label_pictures import by_video, frame_number, picture_mode, read_numbers
-from components.annotate.track_builder import Gathering, same_size
+from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Kind
@@ -20,6 +26,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
 
 CATEGORY = "object"
+_OBJECT = re.compile(r"\d{3}")  # SAM 2's folder of an object
 
 
 def _recognise(look: Look) -> str | None:
@@ -31,11 +38,13 @@ def _recognise(look: Look) -> str | None:
     parts = Path(pictures[0]).parts
     if len(parts) >= 3 and parts[-2].isdigit():
         return f"a folder with a folder of PNG pictures for each object, first {pictures[0]}"
+    if all(_OBJECT.fullmatch(folder) for folder in by_video(pictures)):
+        return f"a folder of PNG pictures for each object of one video, first {pictures[0]}"
     return None
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    return _read_folder(path) if path.is_dir() else _read_file(path)
+    return _read_folder(path, hints) if path.is_dir() else _read_file(path)
 
 
 def _read_file(path: Path) -> Reading:
@@ -79,26 +88,34 @@ def _checked(code: Any, height: int, width: int, where: str) -> Any:
         raise AvisError(error.what, where=where, fix=error.fix) from None
 
 
-def _read_folder(path: Path) -> Reading:
+def _read_folder(path: Path, hints: Hints) -> Reading:
     gathering = Gathering()
     category = gathering.category(CATEGORY)
     names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
     objects: dict[str, dict[int, dict[int, str]]] = {}  # pictures by video, object and frame
     for folder, pictures in by_video(names).items():
         parts = Path(folder).parts
-        if len(parts) < 2 or not parts[-1].isdigit():
+        if not parts or not parts[-1].isascii() or not parts[-1].isdigit():
             raise AvisError("The folder is not <video>/<object>", where=f"{path}/{folder}")
-        objects.setdefault(parts[-2], {})[int(parts[-1])] = {
-            frame_number(Path(picture)): picture for picture in pictures
-        }
+        name, number = parts[-2] if len(parts) > 1 else hints.name, int(parts[-1])
+        if len(parts) == 1 and name not in objects:
+            why = "its folders are numbers, taken for the objects of one video"
+            gathering.changes.add(Kind.GUESSED, "video", why, example=f"{path}, {parts[-1]}/")
+        shown = {frame_number(Path(picture)): picture for picture in pictures}
+        if len(shown) < len(pictures) or number in objects.get(name, {}):
+            raise AvisError("A frame or an object is there twice", where=f"{path}/{folder}")
+        objects.setdefault(name, {})[number] = shown
     for name, tracks in objects.items():
-        frames = sorted({number for pictures in tracks.values() for number in pictures})
+        files = {k: picture for pictures in tracks.values() for k, picture in pictures.items()}
+        frames, step = sorted(files), _step(files)
+        begin = frames[0] % step if step > 1 else first_number(files, None, gathering.changes, name)
+        length = (frames[-1] - begin) // step + 1
         where = f"{path}/{name}"
         sizes: dict[str, tuple[tuple[int, int], str]] = {}
         first = next(iter(next(iter(tracks.values())).values()))
         height, width = read_numbers(path / first).shape
-        video = gathering.video(name, height=height, width=width, length=len(frames), where=where)
-        if len(frames) > 1 and frames[1] - frames[0] > 1:
+        video = gathering.video(name, height=height, width=width, length=length, where=where)
+        if step > 1:
             gathering.changes.add(
                 Kind.RENAMED,
                 "frame",
@@ -106,16 +123,28 @@ def _read_folder(path: Path) -> Reading:
                 example=f"{name}: {frames[0]}, {frames[1]}, … to 0, 1, …",
                 count=len(frames),
             )
+        note_missing_frames(gathering.changes, name, {(k - begin) // step for k in frames}, length)
         for number, shown in sorted(tracks.items()):
             gathering.track(video, number, category, where)
-            for k, frame in enumerate(frames):
-                if frame not in shown:
-                    continue
-                pixels = read_numbers(path / shown[frame])
-                same_size(sizes, name, (pixels.shape[0], pixels.shape[1]), shown[frame], where)
+            for frame, picture in sorted(shown.items()):
+                at = f"{path}/{picture}"
+                pixels = read_numbers(path / picture)
+                same_size(sizes, name, (pixels.shape[0], pixels.shape[1]), picture, where)
+                if len(np.unique(pixels[pixels > 0])) > 1:
+                    raise AvisError(
+                        "The picture numbers several objects, its folder stands for one",
+                        where=at,
+                        fix="If its folder is a video, name the format davis.",
+                    )
                 if pixels.any():
-                    gathering.add(video, k, number, masks.encode(pixels > 0), f"{path}/{shown[frame]}")
+                    gathering.add(video, (frame - begin) // step, number, masks.encode(pixels > 0), at)
     return Reading(gathering.finish(str(path)), gathering.changes)
+
+
+def _step(numbers: Iterable[int]) -> int:
+    """How far apart the annotated frames are: what divides all distances, 1 where there is one frame."""
+    first = min(numbers)
+    return math.gcd(*(number - first for number in numbers)) or 1
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

@@ -12,7 +12,7 @@ from components.core.run.errors import AvisError
 
 MOST_FILES = 300_000
 MOST_BYTES = 8 * 2**30  # of all files together, unpacked
-_ENDINGS = (".json", ".xml", ".png", ".txt", ".eaf")
+_ENDINGS = (".json", ".xml", ".png", ".txt", ".ini", ".eaf")
 _PICTURES = {"images", "JPEGImages", "JPEGImages_24fps"}  # of the videos: nothing to import, and large
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.annotate.capabilities import count
-from components.annotate.track_builder import Gathering, note_missing_frames, same_size
+from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
@@ -120,6 +120,8 @@ def read_pictures(
         if number in frames:
             raise AvisError(f"Frame {number} is there twice", where=where)
         frames[number] = picture
+    first = first_number(frames, None, gathering.changes, name)
+    frames = {number - first: picture for number, picture in frames.items()}
     height, width = read_numbers(root / pictures[0]).shape
     video = gathering.video(name, height=height, width=width, length=max(frames) + 1, where=where)
     note_missing_frames(gathering.changes, video.name, set(frames), video.length)

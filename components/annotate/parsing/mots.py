@@ -1,5 +1,6 @@
 """What both MOTS formats share: the numbers of objects, and the names of their classes."""
 
+import re
 from pathlib import Path
 
 from components.core.records.annotations import AnnotationSet
@@ -9,6 +10,7 @@ from components.core.run.files import write_text
 
 IGNORED = 10_000
 LABELS = "labels.txt"
+_NUMBERED = re.compile(r"(\d{1,4})\s*[\s:,=]\s*(\S.*)")
 _KITTI = {1: "car", 2: "pedestrian"}
 _MOST_INSTANCES, _MOST_CLASSES = 999, 64  # 16 bits hold 65,535
 _LONGEST_LABELS = 1 << 20  # bytes
@@ -20,8 +22,10 @@ def read_labels(folder: Path, root: Path, changes: Changes) -> dict[int, str]:
     Args:
         changes: is told once where the names are KITTI's.
 
+    A line is a class, the first is class 1; lines that all begin with a number tell the class themselves.
+
     Raises:
-        AvisError: the file is no text, or a name stands twice.
+        AvisError: the file is no list of names, a name stands twice, or it begins with "background".
     """
     above = [place for place in folder.parents if place.is_relative_to(root)]
     for file in (place / LABELS for place in (folder, *above)):
@@ -32,14 +36,39 @@ def read_labels(folder: Path, root: Path, changes: Changes) -> dict[int, str]:
                 names = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
             except UnicodeDecodeError:
                 raise AvisError("The class names are not UTF-8 text", where=str(file)) from None
-            names = [name for name in names if name]
-            if len(set(names)) < len(names):
-                raise AvisError("A class name stands twice", where=str(file))
-            return dict(enumerate(names, start=1))
+            return _numbered([name for name in names if name], str(file))
     if not changes.count("category", [Kind.GUESSED]):
         why = "there is no labels.txt, the names are those of KITTI MOTS"
         changes.add(Kind.GUESSED, "category", why, example=str(folder), count=len(_KITTI))
     return _KITTI
+
+
+def _numbered(names: list[str], where: str) -> dict[int, str]:
+    numbered = [match for name in names if (match := _NUMBERED.fullmatch(name)) is not None]
+    labels = dict(enumerate(names, start=1))
+    if numbered and len(numbered) == len(names):
+        labels = {int(match[1]): match[2] for match in numbered}
+    if len(set(labels.values())) < len(names):
+        raise AvisError("A class name or number stands twice", where=where)
+    if names and "color_rgb" in names[0]:
+        raise AvisError(
+            "This is the label map of Pascal VOC's pictures, which have no tracks",
+            where=where,
+            fix="Export MOTS PNG, or write the classes' names, a line each.",
+        )
+    if names and labels.get(1, "").lower() == "background" and len(numbered) < len(names):
+        raise AvisError(
+            "The class names begin with background: is it class 0 or class 1?",
+            where=where,
+            fix="Delete the line if it is class 0. If lines are counted from 1 with it, as Datumaro and CVAT "
+            "do, call it otherwise.",
+        )
+    return labels
+
+
+def is_ignored(kind: int, labels: dict[int, str]) -> bool:
+    """Whether a class is that of regions to ignore: 10 where nothing else has it, or by its name."""
+    return labels.get(kind, "ignored" if kind == IGNORED // 1000 else "").lower() in ("ignored", "ignore")
 
 
 def class_name(number: int, labels: dict[int, str], where: str) -> str:

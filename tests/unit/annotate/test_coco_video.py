@@ -299,3 +299,16 @@ def test_a_set_whose_labels_are_kept_back_is_not_one_in_which_nothing_sounds(tmp
     with pytest.raises(AvisError, match=r"'annotations' is missing or null.*a\.json.*write an empty list"):
         taken(tmp_path, document)
     assert taken(tmp_path, {**document, "annotations": []}) == ([("a", 3, {})], [])
+
+
+def test_a_folder_in_an_export_of_datumaro_is_the_video() -> None:
+    exports = Path(__file__).parents[2] / "data" / "annotation_exports"
+    (source,) = read_sources(exports / "datumaro_1.5.1_instances_default.json")
+    annotations = source.reading.annotations
+    assert [(video.name, video.length) for video in annotations.videos] == [("clip_a", 3)]
+    tracks = [
+        (track.id, annotations.categories[track.category_id], [bool(mask) for mask in track.segmentations])
+        for track in annotations.tracks
+    ]
+    assert tracks == [(3, "dog", [False, True, True]), (4, "cello", [False, True, True])]
+    assert source.reading.changes.line() == "1 frame filled"  # Datumaro was given frames 1 and 2
