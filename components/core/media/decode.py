@@ -12,6 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.media.clocks import HOLE_S, Clock
 from components.core.media.container import (
     DAMAGED_SHARE,
     LONGEST_S,
@@ -24,11 +25,11 @@ from components.core.media.container import (
     no_sound,
     open_media,
     pixel_aspect_of,
-    read_packets,
     square_width,
     usual_rate_hz,
 )
 from components.core.media.sound import Soundtrack, add_frame
+from components.core.records.changes import Changes, Kind
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -38,6 +39,7 @@ _MISSING_SHARE = 0.05
 # What damage or malice may promise in a few bytes, and a machine would have to hold.
 _LARGEST_PX = 8192 * 8192  # of a picture; 8K video has half of it
 LONGEST_STILL_S = 600.0  # one picture without a next one
+_LATE = "the pictures begin after the sound; it is black before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,11 @@ def decode(
     end_s: float | None = None,
     require_audio: bool = True,
     threads: int = 0,
+    changes: Changes | None = None,
 ) -> Iterator[Picture]:
     """Decode a file once: yield its pictures in the order of time, collect its sound in `sound`.
+
+    Where no picture was recorded (`clocks`) a black one is yielded; sound that is missing is silent.
 
     Args:
         path: any file that FFmpeg reads; of several tracks `best_streams` takes one.
@@ -97,10 +102,11 @@ def decode(
         end_s: stop when both picture and sound are past this time.
         require_audio: if False, a file without sound is no error.
         threads: of the video decoder; 0 = one per core.
+        changes: receives what was moved and filled.
 
     Raises:
         MediaError: at the start, no video or no sound in the file; at the end, too much damage, or the file
-            ends before its header says so.
+            ends before its header says so; in between, pictures and sound are torn apart.
     """
     with open_media(path) as container:
         video, audio = best_streams(container)
@@ -120,10 +126,12 @@ def decode(
             except av.error.FFmpegError as error:
                 raise MediaError(f"the file cannot be searched: {error.strerror}", where=str(path)) from None
         usual_s = 1.0 / usual_rate_hz(video)
-        picture_end_s = 0.0
+        picture_end_s = before_s = 0.0
         packets = damaged = pictures = 0
         done = {stream.index: False for stream in (video, audio) if stream is not None}
-        for packet in read_packets(container, [stream for stream in (video, audio) if stream is not None]):
+        streams = [stream for stream in (video, audio) if stream is not None]
+        clock = Clock(container, streams, origin_s=origin_s, path=path, changes=changes)
+        for packet in clock.packets():
             packets += 1
             if packet is None:
                 damaged += 1
@@ -143,10 +151,20 @@ def decode(
                 _refuse_endless(max(picture_end_s, start_s), time_s, path)
                 length_s = float(frame.duration * frame.time_base) if frame.duration else usual_s
                 length_s = length_s if length_s <= LONGEST_STILL_S else usual_s
+                picture = Picture(frame, time_s, length_s, pixel_aspect)
+                if pictures:
+                    hole_s = clock.hole_s(before_s + origin_s, time_s + origin_s)
+                    if hole_s is not None:
+                        yield _black(picture, hole_s - origin_s)
+                elif time_s > HOLE_S and not start_s:
+                    yield _black(picture, 0.0)
+                    if changes is not None:
+                        changes.add(Kind.FILLED, "gap in the pictures", _LATE, example=f"0 to {time_s:.2f} s")
+                before_s = time_s
                 pictures += 1
                 picture_end_s = max(picture_end_s, time_s + length_s)
                 done[packet.stream.index] = end_s is not None and time_s >= end_s
-                yield Picture(frame, time_s, length_s, pixel_aspect)
+                yield picture
             if all(done.values()):
                 break
         if not pictures:
@@ -157,7 +175,8 @@ def decode(
             raise MediaError(
                 f"{damaged} of {packets} packets are damaged", where=str(path), fix="Get the file again."
             )
-        if container.duration is not None and not all(done.values()):
+        # Of several parts the header, or FFmpeg's guess, tells only one.
+        if container.duration is not None and not all(done.values()) and clock.parts == 1:
             expected_s = container.duration / 1e6
             # Some containers (Matroska) count the duration from time 0, not from their first packet.
             missing_s = expected_s - max(picture_end_s, sound.end_s) - max(origin_s, 0.0)
@@ -167,6 +186,13 @@ def decode(
                     where=str(path),
                     fix="Get the file again.",
                 )
+
+
+def _black(after: Picture, time_s: float) -> Picture:
+    """What is seen from `time_s` until a picture comes: nothing, in its size."""
+    width, height = after.size_px
+    frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
+    return Picture(frame, time_s, after.time_s - time_s, None)
 
 
 def _refuse_huge(width: int, height: int, path: Path) -> None:
@@ -189,4 +215,7 @@ def _refuse_endless(before_s: float, time_s: float, path: Path) -> None:
             fix="Cut it into parts.",
         )
     if time_s - before_s > LONGEST_STILL_S:
-        raise MediaError(f"no picture for {time_s - before_s:.0f} s: a timestamp is damaged", where=str(path))
+        raise MediaError(
+            f"no picture for {time_s - before_s:.0f} s after {before_s:.1f} s: a timestamp is damaged",
+            where=str(path),
+        )

@@ -133,7 +133,10 @@ class ClipReader:
         count = given = 0  # pictures chosen, yielded
         shown: Picture | None = None
         self.changes = Changes()
-        for picture in decode(self.path, sound, require_audio=self.require_audio, threads=self.threads):
+        pictures = decode(
+            self.path, sound, require_audio=self.require_audio, threads=self.threads, changes=self.changes
+        )
+        for picture in pictures:
             if shown is not None and picture.time_s < shown.time_s:
                 continue  # a damaged timestamp
             while shown is not None and self._middle_s(count) < picture.time_s - ROUNDING_S:

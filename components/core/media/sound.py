@@ -10,6 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.media.clocks import Clock
 from components.core.media.container import (
     DAMAGED_SHARE,
     LONGEST_S,
@@ -19,7 +20,6 @@ from components.core.media.container import (
     clip_start_s,
     no_sound,
     open_media,
-    read_packets,
 )
 from components.core.media.downmix import Converter, MonoChoice, note_layout
 from components.core.records.changes import Changes
@@ -213,7 +213,11 @@ def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
         if audio is None:
             raise no_sound(container, path)
         origin_s = clip_start_s(video or audio, audio)
-        for packet in read_packets(container, [audio]):
+        # What the pictures' packets say decides where sound belongs, too.
+        streams = [stream for stream in (video, audio) if stream is not None]
+        for packet in Clock(container, streams, origin_s=origin_s, path=path).packets():
+            if packet is not None and packet.stream.index != audio.index:
+                continue
             packets += 1
             if packet is None:
                 damaged += 1

@@ -1,0 +1,79 @@
+"""Parts of recordings for tests: a grey and a tone, at the times that a test wants; put end to end."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+TICKS = Fraction(1, 90_000)
+RATE_HZ = 48_000
+NOTHING = (0.0, 0.0)
+
+
+def make_part(
+    path: Path,
+    seconds: float,
+    *,
+    grey: int,
+    tone_hz: float,
+    from_s: float = 0.0,
+    sound_from_s: float | None = None,
+    no_pictures_s: tuple[float, float] = NOTHING,
+    no_sound_s: tuple[float, float] = NOTHING,
+    codecs: tuple[str, str] = ("libx264", "aac"),
+    container: str | None = None,
+    size: tuple[int, int] = (96, 64),
+) -> Path:
+    """Write pictures of one grey, ten a second, and a tone. The file's time begins at `from_s`, that of the
+    sound perhaps elsewhere; within the spans `no_…_s`, counted from the part's begin, packets are missing."""
+    packets = []
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(path), "w", format=container, options=options) as output:
+        video, audio = output.add_stream(codecs[0], rate=10), output.add_stream(codecs[1], rate=RATE_HZ)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        audio.layout = "mono"
+        if codecs[0] == "libx264":
+            video.codec_context.time_base, video.options = TICKS, {"preset": "ultrafast"}
+        array = np.full((size[1], size[0], 3), grey, np.uint8)
+        for k in range(round(10 * seconds)):
+            if no_pictures_s[0] <= k / 10 < no_pictures_s[1]:
+                continue
+            picture = av.VideoFrame.from_ndarray(array, format="rgb24")
+            picture.pts, picture.time_base = round((k / 10 + from_s) / TICKS), TICKS
+            packets += video.encode(picture)
+        samples = np.sin(2 * np.pi * tone_hz * np.arange(round(seconds * RATE_HZ)) / RATE_HZ) * 0.3
+        begin = round((from_s if sound_from_s is None else sound_from_s) * RATE_HZ)
+        format_name = audio.format.name
+        for first in range(0, len(samples), 1024):
+            if no_sound_s[0] <= first / RATE_HZ < no_sound_s[1]:
+                continue
+            piece = samples[None, first : first + 1024]
+            piece = piece.astype(np.float32) if format_name == "fltp" else (piece * 32767).astype(np.int16)
+            sound = av.AudioFrame.from_ndarray(piece, format=format_name, layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = RATE_HZ, begin + first, Fraction(1, RATE_HZ)
+            packets += audio.encode(sound)
+        packets += video.encode(None) + audio.encode(None)
+        for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
+            output.mux(packet)
+    return path
+
+
+def put_together(path: Path, *parts: Path) -> Path:
+    """As `cat` does."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def tones_hz(sound: np.ndarray, rate_hz: int = 16_000) -> list[int]:
+    """The strongest tone in each whole second of a mono sound, to 10 Hz; 0 where it is silent."""
+    found = []
+    for second in np.split(sound, range(rate_hz, len(sound), rate_hz)):
+        inner = second.reshape(-1)[rate_hz // 10 : -rate_hz // 10].astype(float)
+        if len(second) == rate_hz:
+            loud = np.abs(inner).max() > 0.001 * max(1.0, np.abs(sound).max())
+            peak = np.argmax(np.abs(np.fft.rfft(inner))) * rate_hz / len(inner)
+            found.append(int(round(peak, -1)) if loud else 0)
+    return found
