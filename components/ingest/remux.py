@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.media.clocks import Clock, has_clock_of_its_own, measure
 from components.core.media.container import (
     ROUNDING_S,
     MediaError,
     MediaInfo,
     MediaProblem,
     best_streams,
+    clip_start_s,
+    open_media,
     probe,
 )
 from components.core.media.decode import Picture, decode
@@ -23,6 +27,7 @@ from components.core.media.encode import VideoWriter
 from components.core.media.sound import Soundtrack
 from components.core.records.changes import Changes
 
+_HEADER_S = 1.0  # a header that is less wrong than this is right
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
 
@@ -36,7 +41,8 @@ def remux(
         files: one file, or two that hold pictures and sound.
         folder: for the results.
         start_s, end_s: the part to keep, None for the video's own start and end.
-        changes: told what was odd about the channels of a sound that is cut; one that stays tells it itself.
+        changes: told what was moved and filled in a file that is cut, and what was odd about the channels of
+            its sound; a file that stays tells it itself.
 
     Returns:
         The file, and how long one of its frames lasts, in seconds; 0 if its header does not tell.
@@ -45,12 +51,29 @@ def remux(
         MediaError: it does not decode, or lacks video or sound.
     """
     path = files[0] if len(files) == 1 else join(files, folder / "joined.mkv")
-    info = probe(path)
+    info, runs_through = probe(path), True
     frame_s = 1.0 / info.frame_rate_hz if info.frame_rate_hz else 0.0
+    if start_s or end_s is not None:
+        info, runs_through = _measured(path, info, end_s if end_s is not None else start_s or 0.0)
     ends_inside = end_s is not None and (info.duration_s is None or end_s < info.duration_s - frame_s)
     if start_s or ends_inside:
-        path = cut(path, folder / "cut.mp4", start_s or 0.0, end_s, changes)
+        path = cut(path, folder / "cut.mp4", info, start_s or 0.0, end_s, changes, search=runs_through)
     return path, frame_s
+
+
+def _measured(path: Path, info: MediaInfo, until_s: float) -> tuple[MediaInfo, bool]:
+    """What the packets say where the header may be wrong: the duration, and whether the time runs through.
+
+    until_s: how far the duration matters.
+    """
+    with open_media(path) as container:
+        may_jump = has_clock_of_its_own(container)
+    if not may_jump and (info.duration_s is None or until_s < info.duration_s):
+        return info, True
+    length = measure(path)
+    if length.parts == 1 and abs((info.duration_s or 0.0) - length.duration_s) < _HEADER_S:
+        return info, True
+    return replace(info, duration_s=length.duration_s), length.parts == 1
 
 
 def suffix_of(path: Path) -> str:
@@ -74,7 +97,16 @@ def join(files: list[Path], target: Path) -> Path:
                     if stream is not None and kind not in kinds:
                         kinds[kind] = (container, stream, output.add_stream_from_template(stream))
             for container, stream, written in kinds.values():
-                for packet in container.demux(stream):
+                path = files[inputs.index(container)]
+                origin_s, changes = clip_start_s(stream, None), Changes()  # gaps: found again in the result
+                clock = Clock(container, [stream], origin_s=origin_s, path=path, changes=changes)
+                for packet in clock.packets():
+                    if packet is None:
+                        raise MediaError(
+                            "pictures and sound cannot be joined: one is damaged", where=str(path)
+                        )
+                    if clock.parts > 1:
+                        raise _apart(changes, path)
                     if packet.dts is not None:
                         packet.stream = written
                         output.mux(packet)
@@ -86,22 +118,50 @@ def join(files: list[Path], target: Path) -> Path:
     return target
 
 
-def cut(path: Path, target: Path, start_s: float, end_s: float | None, changes: Changes) -> Path:
+def _apart(changes: Changes, path: Path) -> MediaError:
+    (jump,) = (change for change in changes if change.unit == "part")
+    return MediaError(
+        "pictures and sound come in files of their own, and the time of one begins anew or jumps"
+        f" ({jump.examples[0]}): which of them belong together cannot be told",
+        where=str(path),
+        fix="Get the video as one file.",
+    )
+
+
+def cut(
+    path: Path,
+    target: Path,
+    info: MediaInfo,
+    start_s: float,
+    end_s: float | None,
+    changes: Changes,
+    *,
+    search: bool,
+) -> Path:
     """Write the part [start_s, end_s) as an MP4: pictures to within one frame, sound to the sample.
 
     Two channels stay two, so that what is decided of them is decided by whoever makes one of them.
 
     It is encoded anew: copied packets could begin only at a key picture, seconds away.
 
+    Args:
+        path: the file, of which `info` is known.
+        target: to be written.
+        info: with the right duration, or none.
+        start_s, end_s: the part.
+        changes: receives what was moved and filled.
+        search: whether a time is at one place of the file only.
+
     Raises:
         MediaError: nothing of the video lies in that part, or it does not decode.
     """
-    info = probe(path)
     if info.duration_s is not None and start_s >= info.duration_s:
         raise _nothing_there(info, start_s, end_s)
-    if start_s > 0:
+    if start_s > 0 and search:
+        found = Changes()
         try:
-            if _cut_from(path, target, info, start_s, end_s, changes, search=True):
+            if _cut_from(path, target, info, start_s, end_s, found, search=True):
+                changes.extend(found)
                 return target
         except MediaError:
             pass  # a missing or lying table of positions: again, from the beginning
@@ -131,7 +191,9 @@ def _cut_from(
         channels=min(max(info.channels, 1), 2),
         start_s=start_s,
     )
-    pictures = decode(path, sound, start_s=start_s if search else 0.0, end_s=end_s, threads=1)
+    pictures = decode(
+        path, sound, start_s=start_s if search else 0.0, end_s=end_s, threads=1, changes=changes
+    )
     with ExitStack() as stack:
         writer: VideoWriter | None = None
         length_s = 0.0
