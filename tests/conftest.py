@@ -14,6 +14,7 @@ from components.core.run.process import spin_briefly
 
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # more are processes, each of which imports torch
 # Each of many child processes would compile torch anew: seconds each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

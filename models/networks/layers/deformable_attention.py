@@ -84,7 +84,6 @@ _SAMPLERS: dict[str, Callable[[Tensor, list[tuple[int, int]], Tensor, Tensor], T
 }
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def fastest(device: str, dtype: torch.dtype, depth: int) -> str:
     """Which of `bags`, `triton` and `grids` samples values of this kind: the fastest that works."""
     if device == "cpu":
@@ -92,6 +91,10 @@ def fastest(device: str, dtype: torch.dtype, depth: int) -> str:
     if device == "cuda" and triton_works(device, dtype, depth):
         return "triton"
     return "grids"
+
+
+# As torch.compiler.assume_constant_result does, which would load the compiler (2 s) for everybody.
+fastest._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache
