@@ -40,6 +40,7 @@ def read_sources(
     format_name: str = "auto",
     *,
     sizes: Mapping[str, tuple[int, int]] | None = None,
+    lengths: Mapping[str, int] | None = None,
     why_lost: Callable[[str], str | None] = lambda name: None,
     setting: str = "annotate.source",
 ) -> list[Source]:
@@ -48,6 +49,7 @@ def read_sources(
     Args:
         format_name: `auto`, or the format that all of it has.
         sizes: height and width of frames by video name, for formats that do not tell them.
+        lengths: how many pictures were extracted, by video name.
         why_lost: why a video has no media, by its name: a format that needs these leaves it out.
         setting: what named the path, for the message when it does not exist.
 
@@ -57,7 +59,7 @@ def read_sources(
     forced = None if format_name == "auto" else find_format(format_name)
     if not path.exists():
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
-    hints = Hints(name=_plain_name(path), sizes=sizes or {}, why_lost=why_lost)
+    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost)
     return [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
 
 

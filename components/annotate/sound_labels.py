@@ -13,6 +13,12 @@ from typing import Any
 
 from components.annotate.capabilities import count
 from components.annotate.parsing.fields import mapping
+from components.annotate.parsing.label_studio_tasks import (
+    annotation_of,
+    data_of,
+    note_upload,
+    without_upload_prefix,
+)
 from components.annotate.parsing.xml_files import parse_xml
 from components.annotate.track_builder import video_name
 from components.core.records.annotations import AnnotationSet, Track
@@ -35,8 +41,11 @@ class SoundLabel:
     where: str
 
 
-def read_sound_labels(path: Path) -> dict[str, list[SoundLabel]]:
+def read_sound_labels(path: Path, changes: Changes) -> dict[str, list[SoundLabel]]:
     """Labels by video name: of a file, named after its video, or of all in a folder.
+
+    Args:
+        changes: receives what of the files was left out.
 
     Raises:
         AvisError: nothing is there, or a file is malformed; it names the line.
@@ -48,16 +57,16 @@ def read_sound_labels(path: Path) -> dict[str, list[SoundLabel]]:
         raise AvisError(f"The folder has no file of labels ({', '.join(ENDINGS)})", where=str(path))
     found: dict[str, list[SoundLabel]] = {}
     for file in files:
-        for name, labels in _read(file).items():
+        for name, labels in _read(file, changes).items():
             if name in found:
                 raise AvisError(f"The sound of {name!r} is labelled in two files", where=str(file))
             found[name] = labels
     return found
 
 
-def _read(file: Path) -> dict[str, list[SoundLabel]]:
+def _read(file: Path, changes: Changes) -> dict[str, list[SoundLabel]]:
     if file.suffix == ".json":
-        return _label_studio(file)
+        return _label_studio(file, changes)
     labels = list(_audacity(file) if file.suffix == ".txt" else _elan(file))
     return {video_name(file.stem, str(file)): labels}
 
@@ -99,20 +108,22 @@ def _elan(file: Path) -> Iterator[SoundLabel]:
             yield _label(start, end, (name.strip(), text), where, per_second=1000)
 
 
-def _label_studio(file: Path) -> dict[str, list[SoundLabel]]:
+def _label_studio(file: Path, changes: Changes) -> dict[str, list[SoundLabel]]:
     """Regions of audio tasks: value.start, value.end, value.labels."""
     found: dict[str, list[SoundLabel]] = {}
     for where, row in read_list(file, "tasks"):
         task = mapping(row, where)
-        data = mapping(task.get("data"), where)
-        address = data.get("audio") or data.get("video") or ""
-        stem = re.sub(r"\.\w{2,4}$", "", re.split(r"[?&]d=", str(address))[-1].rpartition("/")[2])
-        name = video_name(str(data.get("video_id") or stem), where)
+        data = data_of(task, where)
+        address = re.split(r"[?&]d=", str(data.get("audio") or data.get("video") or ""))[-1]
+        stem = re.sub(r"\.\w{2,4}$", "", address.rpartition("/")[2])
+        plain = without_upload_prefix(address, stem)
+        name = video_name(str(data.get("video_id") or plain), where)
+        if not data.get("video_id"):
+            note_upload(changes, stem if plain != stem else "", name)
         labels = found.setdefault(name, [])
-        versions = task.get("annotations")
-        done = [one for one in versions if isinstance(one, Mapping)] if isinstance(versions, list) else []
-        regions = done[-1].get("result") if done else None
-        for number, region in enumerate(regions if isinstance(regions, list) else ()):
+        chosen = annotation_of(task)
+        chosen.note(changes, where)
+        for number, region in enumerate(chosen.regions):
             at = f"{where}, result[{number}]"
             value = mapping(region, at).get("value")
             if not isinstance(value, Mapping) or "start" not in value:

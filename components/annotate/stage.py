@@ -84,6 +84,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         Path(params.source),
         params.format,
         sizes=sizes,
+        lengths={name: entry.frames for name, entry in media.items() if entry.status == "ok"},
         why_lost=lambda name: _why_no_media(media.get(name)),
     )
     changes = changes_of(sources)
@@ -178,7 +179,7 @@ def _apply_sound(
     """Lay the sound labels of kept clips on their tracks; returns what is worth saying."""
     if params.sound is None:
         return []
-    labels = read_sound_labels(Path(params.sound))
+    labels = read_sound_labels(Path(params.sound), changes)
     notes = []
     for annotations in sets:
         for video in annotations.videos:

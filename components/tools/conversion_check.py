@@ -253,9 +253,9 @@ def _compare_sound(written: AnnotationSet, target: Path) -> ReadBack:
         track.sounding = None
     if target.is_file() and is_zip(target):
         with unpacked(target) as folder:
-            labels = read_sound_labels(folder)
+            labels = read_sound_labels(folder, result.reading)
     else:
-        labels = read_sound_labels(target)
+        labels = read_sound_labels(target, result.reading)
     apply_sound_labels(back, labels, result.reading)
     names = {video.id: video.name for video in written.videos}
     for track in back.tracks:

@@ -81,7 +81,7 @@ def convert(
         annotations, said = one_frame_a_second(annotations, frame_rate_hz)
         notes += said
     if sound is not None:
-        said = apply_sound_labels(annotations, read_sound_labels(sound), changes)
+        said = apply_sound_labels(annotations, read_sound_labels(sound, changes), changes)
         notes += [f"{sound}: {note}" for note in said]
     refuse_changes(
         changes, masks, strict=strict, max_share=max_changed_share, where=str(source),

@@ -35,11 +35,13 @@ class Hints:
 
     name: what a video is called that has no name in the source: the file's or the archive's.
     sizes: height and width of frames, in pixels, by video name.
+    lengths: how many pictures were extracted of it, by video name.
     why_lost: why a video has no media, by its name; None where it has some, or where nobody knows.
     """
 
     name: str = "video"
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
     why_lost: Callable[[str], str | None] = lambda name: None
 
 

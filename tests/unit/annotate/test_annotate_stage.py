@@ -348,3 +348,25 @@ def test_of_lost_videos_alone_nothing_is_imported(tmp_path: Path) -> None:
     with pytest.raises(AvisError, match="None of the 1 annotated videos has media") as caught:
         run(paths, source=source, splits=BY_FILE)
     assert "mute: media corrupt: no sound" in str(caught.value.fix)
+
+
+def test_label_studio_tells_the_rate_of_its_own_frames(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    box = {"x": 0, "y": 0, "width": 50, "height": 50, "rotation": 0}
+    # framesCount is 24 a second by Label Studio's default, whatever the video has
+    sequence = [
+        {**box, "frame": 30, "enabled": True, "time": 1.25},
+        {**box, "frame": 90, "enabled": False, "time": 3.75},
+    ]
+    value = {"framesCount": 192, "duration": 8.0, "sequence": sequence, "labels": ["dog"]}
+    region = {"id": "r", "type": "videorectangle", "from_name": "box", "to_name": "video", "value": value}
+    tasks = [{"data": {"video": "clips/a.mp4"}, "annotations": [{"result": [region]}]}]
+    source = tmp_path / "train.json"
+    source.write_text(json.dumps(tasks))
+    write_media(paths, {"a": 8}, source_rate_hz=30.0)
+    imported = run(paths, source=str(source), splits=BY_FILE)
+    assert masks_of(paths) == [[False, True, True, True, False, False, False, False]]
+    assert imported.notes == [
+        "1 video annotated at a rate that the source tells: of 192 frames, 8 are kept, those that the "
+        "extracted ones show"
+    ]

@@ -13,6 +13,14 @@ from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 from components.tools.convert import convert
 
+# What label-studio-sdk 2.1.2 writes as JSON-MIN of a task with a brush and its number.
+JSON_MIN = [
+    {
+        "image": "/data/upload/3/1a2b3c4d-1.jpg", "video_id": "clip", "id": 70, "brush": [{"format": "rle"}],
+        "track": [{"number": 3, "original_width": 6, "original_height": 4}], "annotator": "ann@example.org",
+        "annotation_id": 9, "created_at": "2026-01-01", "updated_at": "2026-01-02", "lead_time": 3.0,
+    }
+]  # fmt: skip
 # What label-studio-sdk 2.1.2 makes of MASK, and of a picture that is not only black and white.
 OF_SDK = [0, 0, 0, 96, 57, 27, 254, 27, 0, 183, 255, 124, 2, 63, 252, 62, 1, 31, 248]
 RAW_OF_SDK = [0, 0, 0, 24, 57, 27, 252, 96, 0, 5, 0, 40, 0, 240, 12, 145, 128, 68, 18, 1, 68, 96, 0, 0, 128]
@@ -253,3 +261,49 @@ def test_frames_of_another_shape_than_the_media_are_refused(tmp_path: Path) -> N
     assert (video.height, video.width) == (4, 6)  # the same shape, larger: QA allows it too
     video = read_sources(write(path, [task(0)]), sizes={"clip": (8, 12)})[0].reading.annotations.videos[0]
     assert (video.height, video.width) == (8, 12)
+
+
+def test_json_min_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(AvisError, match=r"JSON-MIN export.*row 0.*Export as JSON\."):
+        read_sources(write(tmp_path / "a.json", JSON_MIN))
+
+
+def test_the_ground_truth_counts_before_later_annotations(tmp_path: Path) -> None:
+    row = task(0, brush())
+    row["annotations"][0].update(ground_truth=True, completed_by=7)
+    row["annotations"].append({"result": [], "updated_at": "2026-05-01", "completed_by": 8})
+    path = write(tmp_path / "a.json", [row])
+    assert [track.annotator for track in read_sources(path)[0].reading.annotations.tracks] == ["7"]
+    assert reasons(path)[0].startswith(
+        "1 annotation dropped: another one of its task is marked as ground truth"
+    )
+
+
+def test_relations_are_dropped_by_name(tmp_path: Path) -> None:
+    relation = {"from_id": "r1", "to_id": "r2", "type": "relation", "direction": "right"}
+    assert reasons(write(tmp_path / "a.json", [boxes("clip.mp4", relation)]))[0].startswith(
+        "1 relation region dropped: it is no mask"
+    )
+
+
+def test_a_video_without_a_box_lasts_as_its_media_and_one_that_was_skipped_is_left_out(
+    tmp_path: Path,
+) -> None:
+    silent, skipped = boxes("silent.mp4"), boxes("skipped.mp4")
+    silent["annotations"] = [{"result": []}]
+    skipped["annotations"][0]["was_cancelled"] = True
+    path = write(tmp_path / "a.json", [silent, skipped])
+    reading = read_sources(path, lengths={"silent": 5})[0].reading
+    assert [(video.name, video.length) for video in reading.annotations.videos] == [("silent", 5)]
+    assert reading.changes.line() == "1 video dropped, 1 annotation dropped"
+
+
+def test_a_video_that_ingest_lost_needs_no_size(tmp_path: Path) -> None:
+    rows = [boxes("kept.mp4"), boxes("mute.mp4", width=None, height=None)]
+    losses = {"mute": "no sound"}
+    reading = read_sources(write(tmp_path / "a.json", rows), why_lost=losses.get)[0].reading
+    assert [video.name for video in reading.annotations.videos] == ["kept"]
+    assert reading.lost == losses
+    assert reading.changes.line() == "1 track filled"
+    alone = read_sources(write(tmp_path / "a.json", rows[1:]), why_lost=losses.get)[0].reading
+    assert (alone.annotations.videos, alone.lost) == ([], losses)

@@ -41,7 +41,7 @@ def test_masks_go_where_a_track_is_not_heard(tmp_path: Path) -> None:
     (tmp_path / "clip.txt").write_text("0.5\t1.0\tdog 3\n\\\t100.0\t900.0\n2.9\t9.0\ttrack 3\n0.0\t3.0\t5\n")
     annotations = labels()
     changes = Changes()
-    notes = apply_sound_labels(annotations, read_sound_labels(tmp_path / "clip.txt"), changes)
+    notes = apply_sound_labels(annotations, read_sound_labels(tmp_path / "clip.txt", changes), changes)
     assert seen(annotations) == {3: "x.xx", 5: "x.x.", 6: "xxxx"}
     assert [track.sounding for track in annotations.tracks] == [[(0.5, 1.0), (2.9, 4.0)], [(0.0, 3.0)], None]
     assert changes.line() == "1 sound label clipped"
@@ -67,7 +67,7 @@ def elan(*intervals: tuple[str, str, int, int]) -> str:
 def test_elan_names_tracks_by_tier_or_text(tmp_path: Path) -> None:
     (tmp_path / "clip.eaf").write_text(elan(("Cello", "loud", 0, 1500), ("sounds", "dog 5", 2000, 3000)))
     annotations = labels()
-    apply_sound_labels(annotations, read_sound_labels(tmp_path), Changes())
+    apply_sound_labels(annotations, read_sound_labels(tmp_path, Changes()), Changes())
     assert seen(annotations) == {3: "xxxx", 5: "..x.", 6: "xx.."}
 
 
@@ -79,8 +79,30 @@ def test_label_studio_regions(tmp_path: Path) -> None:
     task = {"data": {"audio": "/data/local-files/?d=sound/clip.wav"}, "annotations": [{"result": regions}]}
     (tmp_path / "export.json").write_text(json.dumps([task]))
     annotations = labels()
-    apply_sound_labels(annotations, read_sound_labels(tmp_path), Changes())
+    apply_sound_labels(annotations, read_sound_labels(tmp_path, Changes()), Changes())
     assert seen(annotations)[6] == ".x.."
+
+
+def test_label_studio_sound_is_chosen_and_named_as_its_masks_are(tmp_path: Path) -> None:
+    def heard(start: float, **more: Any) -> dict[str, Any]:
+        value = {"start": start, "end": start + 0.7, "labels": ["cello"]}
+        return {"result": [{"type": "labels", "value": value}], **more}
+
+    versions = [
+        heard(1.2, updated_at="2026-01-03"), heard(2.2, updated_at="2026-01-02"),
+        heard(3.2, updated_at="2026-01-04", was_cancelled=True),
+    ]  # fmt: skip
+    task = {"data": {"audio": "/data/upload/3/1a2b3c4d-clip.wav"}, "annotations": versions}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    annotations, changes = labels(), Changes()
+    apply_sound_labels(annotations, read_sound_labels(tmp_path, changes), changes)
+    assert seen(annotations)[6] == ".x.."
+    assert changes.line() == "1 video renamed, 2 annotations dropped"
+    versions[1]["ground_truth"] = True
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    annotations = labels()
+    apply_sound_labels(annotations, read_sound_labels(tmp_path, changes), changes)
+    assert seen(annotations)[6] == "..x."
 
 
 @pytest.mark.parametrize(
@@ -94,6 +116,11 @@ def test_label_studio_regions(tmp_path: Path) -> None:
         ("clip.eaf", "<x/>", r"no ELAN file"),
         ("clip.eaf", '<!DOCTYPE x [<!ENTITY a "b">]><ANNOTATION_DOCUMENT/>', r"document type"),
         ("clip.json", "{}", r"must be a JSON list"),
+        (
+            "clip.json",
+            '[{"audio": "a.wav", "annotation_id": 1, "annotator": 1}]',
+            r"JSON-MIN.*Export as JSON",
+        ),
         ("clip.doc", "", r"no file of labels"),
     ],
 )
@@ -102,7 +129,7 @@ def test_bad_labels_are_one_message_with_their_place(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(AvisError, match=message):
-        apply_sound_labels(labels(), read_sound_labels(tmp_path), Changes())
+        apply_sound_labels(labels(), read_sound_labels(tmp_path, Changes()), Changes())
 
 
 @pytest.mark.parametrize(("target", "ending"), [("audacity", "txt"), ("elan", "eaf")])

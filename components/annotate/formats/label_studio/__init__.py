@@ -1,7 +1,8 @@
 """Label Studio JSON: a task per frame with brush or polygon regions, or a task per video with boxes.
 
 Frames: `data.video_id` and `data.frame`, or the folder and number in `data.image`. Tracks: a number, or a
-text, named `track` of the region. Of several annotations of a task the one that was changed last is taken.
+text, named `track` of the region. Of several annotations of a task the ground truth is taken, else
+the one that was changed last.
 An uploaded video's name is without the 8 digits that Label Studio puts before it; uploaded pictures need
 `data.video_id`. Videos: boxes (VideoRectangle) become polygons, moved between their keyframes as Label Studio
 moves them.
@@ -9,11 +10,12 @@ moves them.
 
 from pathlib import Path
 
-from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.formats.label_studio.regions import add_task
-from components.annotate.formats.label_studio.tasks import annotation_of, place_of, refuse_other_shape, survey
+from components.annotate.formats.label_studio.tasks import place_of, refuse_other_shape, survey
 from components.annotate.formats.label_studio.writer import write
 from components.annotate.parsing.fields import mapping
+from components.annotate.parsing.label_studio_tasks import MIN_KEYS, annotation_of, data_of, note_upload
 from components.annotate.track_builder import Gathering, note_missing_frames
 from components.core.records.annotations import AnnotationSet, Video
 from components.core.records.changes import Kind
@@ -22,8 +24,10 @@ from components.core.run.errors import AvisError
 
 
 def _recognise(look: Look) -> str | None:
-    if "[]" not in look.keys or "data" not in look.keys:
+    if "[]" not in look.keys:
         return None
+    if "data" not in look.keys:
+        return "a JSON list with the fields of JSON-MIN" if set(look.keys) >= MIN_KEYS else None
     found = [key for key in ("annotations", "predictions") if key in look.keys]
     return f"a JSON list of tasks with data and {' and '.join(found)}" if found else None
 
@@ -32,9 +36,20 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     seen = survey(path, hints, gathering)
     videos: dict[str, Video] = {}
+    clocks: dict[str, Clock] = {}
+    lost: dict[str, str] = {}
+    skipped = []
     for name, one in seen.items():
         where = f"{path}, video {name!r}"
         if one.untouched:
+            continue
+        if one.skipped:
+            gathering.changes.add(Kind.DROPPED, "video", "nobody has annotated its task", example=name)
+            skipped.append(name)
+            continue
+        reason = hints.why_lost(name)
+        if reason is not None:
+            lost[name] = reason
             continue
         size = one.size or hints.sizes.get(name)
         if size is None:
@@ -43,37 +58,35 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 where=where,
                 fix="Put width and height, in pixels, into the data of the video's tasks.",
             )
-        video = gathering.video(name, height=size[0], width=size[1], length=one.length, where=where)
+        length = one.length or hints.lengths.get(name, 0)  # nobody says where nothing sounds
+        video = gathering.video(name, height=size[0], width=size[1], length=length, where=where)
         refuse_other_shape(video.name, size, hints.sizes.get(video.name), where)
-        if one.uploaded_as:
-            gathering.changes.add(
-                Kind.RENAMED,
-                "video",
-                "Label Studio had put 8 digits before the name of the uploaded file",
-                example=f"{one.uploaded_as} to {name}",
-            )
-        names = [one.frames.get(k, "") for k in range(one.length)]
+        note_upload(gathering.changes, one.uploaded_as, name)
+        if one.rate_hz is not None:
+            clocks[video.name] = Clock(rate_hz=one.rate_hz)
+        names = [one.frames.get(k, "") for k in range(length)]
         if all(file.startswith(f"{video.name}/") and ".." not in file for file in names):
             video.file_names = names
         if one.frames:
-            note_missing_frames(gathering.changes, video.name, set(one.frames), one.length)
+            note_missing_frames(gathering.changes, video.name, set(one.frames), length)
         videos[name] = video
     for where, row in read_list(path, "tasks"):
         row = mapping(row, where)
         where = f"{where}, task {row.get('id')}" if "id" in row else where
-        place = place_of(mapping(row.get("data"), where), where, hints)
+        place = place_of(data_of(row, where), where, hints)
         if place.video in videos:
             add_task(gathering, videos[place.video], place, row, where)
-        else:
+        elif place.video not in lost:
             annotation_of(row).note(gathering.changes, where)
     untouched = [name for name, one in seen.items() if one.untouched]
     for name in untouched:
         gathering.changes.add(
             Kind.DROPPED, "video", "it has predictions that nobody has annotated", example=name
         )
-    if not videos and untouched:
-        return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.changes)
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    if not videos and (untouched or lost or skipped):
+        empty = AnnotationSet(dict(gathering.categories), [], [])
+        return Reading(empty, gathering.changes, lost=lost)
+    return Reading(gathering.finish(str(path)), gathering.changes, clocks, lost)
 
 
 FORMAT = Format(

@@ -7,9 +7,10 @@ from typing import Any
 
 from components.annotate.formats.label_studio.boxes import rectangles
 from components.annotate.formats.label_studio.brush import decode_brush
-from components.annotate.formats.label_studio.tasks import MASKS, Place, annotation_of
+from components.annotate.formats.label_studio.tasks import MASKS, Place
 from components.annotate.formats.label_studio.writer import DECIMALS
 from components.annotate.parsing.fields import mapping, numbers
+from components.annotate.parsing.label_studio_tasks import annotation_of
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import Video
 from components.core.records.changes import Changes, Kind

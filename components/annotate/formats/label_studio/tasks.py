@@ -8,15 +8,18 @@ from typing import Any
 
 from components.annotate.formats import Hints
 from components.annotate.parsing.fields import mapping, whole
+from components.annotate.parsing.label_studio_tasks import (
+    UPLOAD,
+    annotation_of,
+    data_of,
+    without_upload_prefix,
+)
 from components.annotate.track_builder import Gathering, same_size
-from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import read_list
 from components.core.run.errors import AvisError
 
 MASKS = ("brushlabels", "brush", "polygonlabels", "polygon")  # the kinds of regions that are masks
 SHAPE_TOLERANCE = 0.01  # difference of width / height, share
-_UPLOAD = re.compile(r"(?:^|/)data/upload/(?:\d+/)?[^/]+$")  # the number is Label Studio's project
-_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before an uploaded file's name
 
 
 @dataclass
@@ -25,9 +28,11 @@ class Seen:
 
     address: the video's, where its task shows it as one.
     uploaded_as: its name with what Label Studio put before it; "" where that was nothing.
+    rate_hz: of the video's frames as Label Studio counts them; None where no region tells.
     """
 
     length: int = 0
+    rate_hz: float | None = None
     size: tuple[int, int] | None = None
     frames: dict[int, str] = field(default_factory=dict)  # pictures
     address: str = ""
@@ -39,6 +44,11 @@ class Seen:
     def untouched(self) -> bool:
         """A draft that nobody has looked at: its silence means nothing."""
         return self.predicted and not self.annotated
+
+    @property
+    def skipped(self) -> bool:
+        """A video that nobody has annotated: its silence means nothing, either."""
+        return bool(self.address) and not self.annotated
 
 
 @dataclass(frozen=True)
@@ -54,40 +64,20 @@ class Place:
     uploaded_as: str = ""
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The annotation of a task that counts, its regions, and how many others there are, for each reason."""
-
-    annotation: Mapping[str, Any] = field(default_factory=dict)
-    regions: list[Any] = field(default_factory=list)
-    earlier: int = 0
-    skipped: int = 0
-    malformed: int = 0
-
-    def note(self, changes: Changes, where: str) -> None:
-        """Count the annotations that are left out."""
-        for count, why in (
-            (self.earlier, "its task was annotated again later"),
-            (self.skipped, "it was skipped (cancelled) in Label Studio"),
-            (self.malformed, "it has no list of regions"),
-        ):
-            changes.add(Kind.DROPPED, "annotation", why, example=where, count=count)
-
-
 def place_of(data: Mapping[str, Any], where: str, hints: Hints) -> Place:
     if isinstance(data.get("video"), str) and "image" not in data:
         address = re.split(r"[?&]d=", data["video"].split("#")[0])[-1]
         if data.get("video_id"):
             return Place(str(data["video_id"]), None, "")
         name = re.sub(r"\.\w{2,4}$", "", address.rstrip("/").split("/")[-1])
-        plain = _without_prefix(address, name)
+        plain = without_upload_prefix(address, name)
         return Place(plain or hints.name, None, "", uploaded_as=name if plain != name else "")
     address = data.get("image")
     if not isinstance(address, str):
         raise AvisError("The task shows neither an image nor a video", where=where)
     picture = re.split(r"[?&]d=", address)[-1]
     folder, _, file = picture.rpartition("/")
-    if _UPLOAD.search(picture) and not data.get("video_id"):
+    if UPLOAD.search(picture) and not data.get("video_id"):
         raise AvisError(
             f"The uploaded image {address[:160]!r} does not tell its video: Label Studio keeps the pictures "
             "of all videos of a project in one folder",
@@ -98,7 +88,7 @@ def place_of(data: Mapping[str, Any], where: str, hints: Hints) -> Place:
     if data.get("frame") is not None:
         frame = whole(data, "frame", f"{where}, data")
     else:
-        digits = re.search(r"(\d{1,9})\D*$", re.sub(r"\.\w{2,4}$", "", _without_prefix(picture, file)))
+        digits = re.search(r"(\d{1,9})\D*$", re.sub(r"\.\w{2,4}$", "", without_upload_prefix(picture, file)))
         if digits is None:
             raise AvisError(
                 f"The image {address[:160]!r} tells no frame",
@@ -111,17 +101,12 @@ def place_of(data: Mapping[str, Any], where: str, hints: Hints) -> Place:
     return Place(name, frame, f"{name}/{file}")
 
 
-def _without_prefix(address: str, name: str) -> str:
-    """A file's name as it was before it was uploaded to Label Studio."""
-    return _UPLOAD_PREFIX.sub("", name) if _UPLOAD.search(address) else name
-
-
 def survey(path: Path, hints: Hints, gathering: Gathering) -> dict[str, Seen]:
     """First pass: videos, their lengths and sizes, and the labels in their order."""
     seen: dict[str, Seen] = {}
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
     for where, row in read_list(path, "tasks"):
-        data = mapping(mapping(row, where).get("data"), where)
+        data = data_of(mapping(row, where), where)
         place = place_of(data, where, hints)
         one = seen.setdefault(place.video, Seen())
         chosen = annotation_of(row)
@@ -135,7 +120,9 @@ def survey(path: Path, hints: Hints, gathering: Gathering) -> dict[str, Seen]:
             if one.address or one.frames:
                 _refuse_second(place.video, one.address, data["video"], where)
             one.address, one.uploaded_as = data["video"] or place.video, place.uploaded_as
-            one.length = max([_frames_count(region) for region in chosen.regions] or [0])
+            for region in chosen.regions:
+                number, rate_hz = _frames_count(region)
+                one.length, one.rate_hz = max(one.length, number), one.rate_hz or rate_hz
         else:
             if one.address:
                 raise AvisError(f"{place.video!r} is a video's task and a picture's", where=where)
@@ -186,24 +173,14 @@ def _sizes(data: Mapping[str, Any], regions: list[Any], where: str) -> list[tupl
     return sizes
 
 
-def _frames_count(region: Any) -> int:
+def _frames_count(region: Any) -> tuple[int, float | None]:
+    """How many frames a region of a video says that the video has, and how many a second."""
     value = region.get("value") if isinstance(region, Mapping) else None
-    number = value.get("framesCount", value.get("frameCount")) if isinstance(value, Mapping) else None
-    return int(number) if isinstance(number, int | float) and 0 < number < 1_000_000 else 0
-
-
-def annotation_of(row: Mapping[str, Any]) -> Chosen:
-    """Of a task's annotations, the one that was changed last."""
-    listed = row.get("annotations")
-    found = listed if isinstance(listed, list) else []
-    skipped = [one for one in found if isinstance(one, Mapping) and one.get("was_cancelled")]
-    kept = [
-        one
-        for one in found
-        if isinstance(one, Mapping) and not one.get("was_cancelled") and isinstance(one.get("result"), list)
-    ]
-    malformed = len(found) - len(skipped) - len(kept)
-    if not kept:
-        return Chosen(skipped=len(skipped), malformed=malformed)
-    latest = max(kept, key=lambda one: str(one.get("updated_at") or ""))
-    return Chosen(latest, list(latest["result"]), len(kept) - 1, len(skipped), malformed)
+    if not isinstance(value, Mapping):
+        return 0, None
+    number, duration_s = value.get("framesCount", value.get("frameCount")), value.get("duration")
+    if not isinstance(number, int | float) or not 0 < number < 1_000_000:
+        return 0, None
+    if not isinstance(duration_s, int | float) or not 0 < duration_s < 1e7:
+        return int(number), None
+    return int(number), number / duration_s
