@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
-from components.annotate.parsing.archives import is_zip, unpacked
 from components.core.records.annotations import AnnotationSet
+from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import first_keys
 from components.core.run.errors import AvisError

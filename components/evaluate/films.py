@@ -74,7 +74,9 @@ class FilmSource:
         """Read what the films need of one video."""
         tracks = [track for track in self.annotations.tracks if track.video_id == video.id]
         categories, path = self.annotations.categories, self.index.path
-        rows, _ = read_rows(self.index.of(video), video, categories, path=path, lenient=True)
+        rows, _ = read_rows(
+            self.index.of(video), video, categories, path=path, reading=self.index.reading, lenient=True
+        )
         return VideoMasks(video, tracks, rows)
 
 

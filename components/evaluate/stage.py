@@ -57,6 +57,8 @@ def evaluate(
         )
     annotations = read_annotations(paths.annotations / "test.json")
     index = index_results(paths.predictions(variant) / "results.json", annotations)
+    for line in index.report():
+        print(line)
     scores = score_indexed(
         annotations, index, engine=engine, failure_score_threshold=params.failure_score_threshold
     )

@@ -10,10 +10,10 @@ from components.annotate.capabilities import count
 from components.annotate.exports import changes_of, read_sources
 from components.annotate.formats import Format
 from components.annotate.merge import unite_all
-from components.annotate.parsing.archives import is_zip, unpacked
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels, sounding_of
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import MOST_NAMED, Changes, Kind
 from components.core.run.errors import AvisError
 

@@ -10,9 +10,9 @@ from components.annotate.exports import Source, changes_of, count_masks, read_so
 from components.annotate.formats import Format, find_format, formats
 from components.annotate.frame_rate import one_frame_a_second
 from components.annotate.merge import unite_all
-from components.annotate.parsing.archives import write_zip
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
 from components.core.records.annotations import AnnotationSet
+from components.core.records.archives import write_zip
 from components.core.records.changes import MAX_CHANGED_SHARE, Changes
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file

@@ -1,1 +1,1 @@
-"""What several formats need to read foreign files: fields, XML, archives, pictures, run-length codes."""
+"""What several formats need to read foreign files: fields, XML, pictures, run-length codes."""

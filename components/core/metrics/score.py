@@ -1,5 +1,6 @@
 """Score predicted tracks against ground truth: from records, or from two files."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,7 @@ from components.core.metrics.failures.video import inspect
 from components.core.metrics.overlaps import VideoMasks, measure
 from components.core.metrics.protocols import PROTOCOLS, Protocol, Summary, summarise
 from components.core.records.annotations import AnnotationSet, Track, Video, read_annotations
+from components.core.records.changes import Changes
 from components.core.records.checked_results import (
     NumberedResult,
     ResultsIndex,
@@ -29,6 +31,7 @@ from components.core.records.checked_results import (
     read_rows,
     results_of,
 )
+from components.core.records.other_programs import Reading
 from components.core.records.results import Result
 from components.core.run.engine import Outcome, progress_bar, run_items
 from components.core.run.errors import AvisError
@@ -48,6 +51,7 @@ class VideoRows:
     tracks: Sequence[Track]
     rows: Sequence[tuple[int, bytes]]
     path: Path
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,13 @@ class ProtocolScores:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores by protocol, the rows that were left out (lenient reading) with the reason, and what goes
-    wrong if that was asked for."""
+    """The scores by protocol, the rows that were left out (lenient reading) with the reason, what goes wrong
+    if that was asked for, and what reading the results changed."""
 
     protocols: dict[Protocol, ProtocolScores]
     left_out: list[str] = field(default_factory=list)
     failures: FailureScores | None = None
+    changes: Changes = field(default_factory=Changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,8 @@ def evaluate_files(
         AvisError: as `score_files`.
     """
     scores = score_files(ground_truth, results, protocols_of(protocol), lenient=lenient, engine=engine)
+    for sentence in scores.changes.sentences():
+        warnings.warn(f"{results}: {sentence}", stacklevel=2)
     return numbers(scores, lenient=lenient)
 
 
@@ -194,7 +201,7 @@ def score_indexed(
 ) -> Scores:
     """Score the rows of a results file that `index_results` found; otherwise as `score_files` and `score`."""
     items = [
-        (video.name, VideoRows(video, tracks, index.of(video), index.path))
+        (video.name, VideoRows(video, tracks, index.of(video), index.path, index.reading))
         for video, tracks in _tracks_by_video(annotations)
     ]
     work = partial(
@@ -209,7 +216,7 @@ def score_indexed(
     left_out = sorted([*index.left_out, *(problem for _, problems in found for problem in problems)])
     summaries = [summary for summary, _ in found]
     scores = _scores(annotations, summaries, protocols, failure_score_threshold)
-    return replace(scores, left_out=[message for _, message in left_out])
+    return replace(scores, left_out=[message for _, message in left_out], changes=index.changes)
 
 
 def _tracks_by_video(annotations: AnnotationSet) -> list[tuple[Video, list[Track]]]:
@@ -295,7 +302,9 @@ def summarise_rows(
     failure_score_threshold: float | None = None,
 ) -> tuple[VideoSummary, list[tuple[int, str]]]:
     """Read one video's rows, then as `summarise_video`; also the rows that were left out, with the reason."""
-    results, problems = read_rows(item.rows, item.video, categories, path=item.path, lenient=lenient)
+    results, problems = read_rows(
+        item.rows, item.video, categories, path=item.path, reading=item.reading, lenient=lenient
+    )
     masks = VideoMasks(item.video, item.tracks, results)
     summary = summarise_video(
         masks,

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
 _BLOCK_BYTES = 1 << 24
 _LONGEST_WORD = 10  # characters of -Infinity, and one more
 _BLANK = " \t\r\n"
+_NAMES = ("results", "annotations", "predictions", "detections", "tracks")  # of a list in an object
 
 
 class BrokenListError(AvisError):
@@ -48,8 +50,15 @@ class Rows(Sequence[tuple[int, bytes]]):
         return list, (list(self),)
 
 
-def scan(path: Path) -> Iterator[tuple[int, int, Any]]:
+def scan(
+    path: Path, shown: Path | None = None, changes: Changes | None = None
+) -> Iterator[tuple[int, int, Any]]:
     """Go once through a file that is one JSON list, holding a block of it and one row in memory.
+
+    Args:
+        path: of the file.
+        shown: its name in messages, where it is another.
+        changes: where it is said that the list stands in an object; without it such a file is refused.
 
     Yields:
         the row's first byte, the byte after its last, and its value. Its texts are read as Latin-1, so that
@@ -70,7 +79,8 @@ def scan(path: Path) -> Iterator[tuple[int, int, Any]]:
         window = _Window(file.read(_BLOCK_BYTES), file)
         if window.text.startswith("\xef\xbb\xbf"):  # the mark of UTF-8
             window.place = 3
-        _expect_list(window, path)
+        path = shown or path
+        name = _enter_list(window, decoder, path, changes)
         number = 0
         while True:
             character = window.next_character()
@@ -89,6 +99,8 @@ def scan(path: Path) -> Iterator[tuple[int, int, Any]]:
             window.place += 1
             if character == "]":
                 break
+        if name is not None:
+            _leave_object(window, decoder, path, name, number)
         if window.next_character():
             raise _broken(path, number, "the list has ended, but the file goes on")
 
@@ -136,18 +148,74 @@ class _Window:
         return bool(block)
 
 
-def _expect_list(window: _Window, path: Path) -> None:
+def _enter_list(
+    window: _Window, decoder: json.JSONDecoder, path: Path, changes: Changes | None
+) -> str | None:
+    """Move behind the [ of the list; return its name, if it stands in an object."""
     first = window.next_character()
-    if first == "[":
-        window.place += 1
-    elif first == "{":
-        raise AvisError("results must be a JSON list of predicted tracks", where=str(path))
-    else:
+    if first not in ("[", "{"):
         raise AvisError(
             "not valid JSON: it does not begin with [" if first else "not valid JSON: the file is empty",
             where=str(path),
             fix="Results are a UTF-8 file with a JSON list of predicted tracks.",
         )
+    window.place += 1
+    if first == "[":
+        return None
+    for name in _names(window, decoder, path, 0) if changes is not None else ():
+        if name in _NAMES and window.next_character() == "[":
+            window.place += 1
+            why = f"the tracks are the list under {name!r} in an object"
+            assert changes is not None  # noqa: S101 - else no name is read
+            changes.add(Kind.GUESSED, "file", why)
+            return name
+        _skip(window, decoder, path, 0)
+    raise AvisError(
+        f"results must be a JSON list of predicted tracks, or an object with one under {', '.join(_NAMES)}",
+        where=str(path),
+    )
+
+
+def _leave_object(window: _Window, decoder: json.JSONDecoder, path: Path, taken: str, number: int) -> None:
+    """Read what follows the list in its object."""
+    if window.next_character() == ",":
+        window.place += 1
+        for name in _names(window, decoder, path, number):
+            if name in _NAMES and window.next_character() == "[":
+                raise AvisError(
+                    f"there are lists under {taken!r} and {name!r}",
+                    where=str(path),
+                    fix="Keep the tracks alone.",
+                )
+            _skip(window, decoder, path, number)
+    elif window.next_character() == "}":
+        window.place += 1
+    else:
+        raise _broken(path, number, "the end of the object is missing")
+
+
+def _names(window: _Window, decoder: json.JSONDecoder, path: Path, number: int) -> Iterator[str]:
+    """The names of an object, one after another, and move behind its }; the value is read in between."""
+    while window.next_character() != "}":
+        name = _skip(window, decoder, path, number)
+        if not isinstance(name, str) or window.next_character() != ":":
+            raise _broken(path, number, "a name and its value are missing")
+        window.place += 1
+        yield name
+        character = window.next_character()
+        if character == ",":
+            window.place += 1
+        elif character != "}":
+            raise _broken(path, number, "a comma or the end of the object is missing")
+    window.place += 1
+
+
+def _skip(window: _Window, decoder: json.JSONDecoder, path: Path, number: int) -> Any:
+    window.next_character()
+    try:
+        return window.next_value(decoder)[2]
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, number, error) from None
 
 
 def _broken(path: Path, number: int, error: Exception | str) -> BrokenListError:

@@ -39,6 +39,9 @@ def evaluate(
         Path | None, typer.Option(help="Folder with JPEGImages and WAVAudios, for the report's films.")
     ] = None,
     lenient: Annotated[bool, typer.Option(help="Leave wrong rows out and count them.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if results are read otherwise than they stand there.")
+    ] = False,
 ) -> None:
     """Score a results file against annotations."""
     from rich.console import Console
@@ -68,6 +71,9 @@ def evaluate(
 
     def scored(path: Path, *, with_failures: bool) -> "tuple[Scores, ResultsIndex]":
         index = index_results(path, annotations, lenient=lenient)
+        index.changes.refuse({}, strict=strict, max_share=0, where=str(path), setting="")
+        for line in index.report():
+            print(line)
         scores = score_indexed(
             annotations,
             index,
@@ -91,6 +97,7 @@ def evaluate(
             "resamples": params.resamples,
         },
         "left_out": scores.left_out,
+        **({"changes": scores.changes.rows()} if scores.changes else {}),
     }
     differences: dict[str, dict[str, Difference | None]] = {}  # by protocol and name
     if against is not None:
@@ -102,6 +109,7 @@ def evaluate(
             for name, part in other.protocols.items()
         }
         document["against"] = {
+            **({"changes": other.changes.rows()} if other.changes else {}),
             "file": str(against),
             **{name: differences_document(found) for name, found in differences.items()},
             "left_out": other.left_out,

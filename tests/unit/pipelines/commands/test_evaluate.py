@@ -84,6 +84,23 @@ def test_wrong_rows(monkeypatch, capsys, tmp_path, files):
         assert all(part in message for part in parts)
 
 
+def test_results_of_another_program_are_read_and_said_unless_strict(monkeypatch, capsys, tmp_path, files):
+    truth, results, _ = files
+    rows = json.loads(results.read_text())
+    for row in rows:
+        row["score"] *= 100
+    (tmp_path / "percent.json").write_text(json.dumps({"results": rows}))
+    arguments = ["--ground-truth", truth, "--results", "percent.json", "--json", "out.json"]
+    code, text, _ = run(monkeypatch, capsys, *arguments)
+    said = f"changed on reading: 1 file guessed, {len(rows)} scores guessed"
+    assert code == 0 and text.count(said) == 1 and "read as percent" in text
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert [change["kind"] for change in document["changes"]] == ["guessed", "guessed"]
+    assert document["official"]["HOTA"] == json.loads((EXAMPLE / "expected.json").read_text())["HOTA"]
+    code, _, message = run(monkeypatch, capsys, *arguments, "--strict")
+    assert code == 1 and message.count("\n") == 1 and "strict reading was asked for" in message
+
+
 def test_a_report_of_what_goes_wrong(monkeypatch, capsys, tmp_path, files):
     truth, results, _ = files
     arguments = ["--ground-truth", truth, "--results", results, "--report", "report"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.annotate.exports import read_sources
-from components.annotate.parsing import archives
+from components.core.records import archives
 from components.core.records.annotations import (
     AnnotationSet,
     Track,

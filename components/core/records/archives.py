@@ -1,4 +1,4 @@
-"""Zip archives of annotations, unpacked so that nothing lands outside, and no more than fits."""
+"""Zip archives of annotations or results, unpacked so that nothing lands outside, and no more than fits."""
 
 import stat
 import tempfile
