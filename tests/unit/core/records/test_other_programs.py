@@ -67,7 +67,7 @@ def scored(truth: Path, document: Any, **options: bool) -> Scores:
             "with the ending of a file ('clip.mp4'",
         ),
         (perfect(video_id=float), "3 tracks guessed: its video id is written with a decimal point"),
-        (perfect(category_id=lambda key: ["violin", "Bär"][key - 1]), "3 tracks renamed: its category is named"),
+        (perfect(category_id=lambda key: ["violin", "Bär"][key - 1]), "3 tracks renamed: its category is"),
         (perfect(score=lambda score: 100 * score), "3 scores guessed: the scores go from 87 to 89, so"),
         (perfect(score=1.0000001), "3 scores clipped: it lies less than 0.0001 outside 0 to 1 (1.0000001)"),
         ({"info": {"a": [1]}, "results": perfect(), "more": []}, "under 'results' in an object"),
