@@ -26,11 +26,12 @@ def make_part(
     codecs: tuple[str, str] = ("libx264", "aac"),
     container: str | None = None,
     size: tuple[int, int] = (96, 64),
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write pictures of one grey, ten a second, and a tone. The file's time begins at `from_s`, that of the
     sound perhaps elsewhere; within the spans `no_…_s`, counted from the part's begin, packets are missing."""
     packets = []
-    options = {"avoid_negative_ts": "disabled"}
+    options = {"avoid_negative_ts": "disabled", **(options or {})}
     with av.open(str(path), "w", format=container, options=options) as output:
         video, audio = output.add_stream(codecs[0], rate=10), output.add_stream(codecs[1], rate=RATE_HZ)
         video.width, video.height, video.pix_fmt = *size, "yuv420p"

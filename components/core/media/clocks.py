@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from av.format import Flags
 
 from components.core.media.container import (
+    DAMAGED_SHARE,
     MediaError,
     best_streams,
     clip_start_s,
@@ -118,6 +119,11 @@ class Clock:
             for stream in streams
         }
         self._shifts_s = [0.0]  # of each part
+        # Of a part with other tracks than the first one's: where another one begins, and how long it is.
+        self._others = _others(container, streams) if self._sets_anew else []
+        self._spans: dict[int, list[float]] = {}  # first position in the file, first and last time
+        self._positions = dict.fromkeys(self._tracks, 0)  # of the last packets
+        self._has_unnamed = self._has_mended = False
         self._jump: _Jump | None = None
         self._begin_s: float | None = None  # where the first packet is shown
         self._holes: list[tuple[float, float]] = []
@@ -126,6 +132,11 @@ class Clock:
     def parts(self) -> int:
         """How many parts with a time of their own there were so far."""
         return len(self._shifts_s)
+
+    @property
+    def runs_through(self) -> bool:
+        """Whether the packets' times were taken as they are."""
+        return self.parts == 1 and not self._has_mended
 
     @property
     def end_s(self) -> float:
@@ -143,10 +154,43 @@ class Clock:
         Raises (while iterating):
             MediaError: the time of one track jumps, and that of the other goes on.
         """
-        for packet in read_packets(self._container, self._streams):
+        streams = self._streams + self._others
+        for packet in read_packets(self._container, streams, self._note_unnamed):
+            if packet is not None and packet.stream.index not in self._tracks:
+                self._note_other(packet)
+                continue
+            if packet is not None and packet.size and packet.pos is not None:
+                self._positions[packet.stream.index] = packet.pos
             yield from self._take(packet)
         if self._jump is not None:
             yield from self._resolve(self._jump)
+        self._refuse_other_tracks()
+
+    def _note_unnamed(self) -> None:
+        self._has_unnamed = True
+
+    def _note_other(self, packet: Packet) -> None:
+        times = _times_of(packet)
+        if packet.size and packet.pos is not None and times is not None:
+            span = self._spans.setdefault(packet.stream.index, [packet.pos, times[0], times[0]])
+            span[2] = times[0]
+
+    def _refuse_other_tracks(self) -> None:
+        """Tracks that follow those that are read, and would be lost without a word."""
+        follow = False
+        for stream in self._others:
+            chosen = next((each for each in self._streams if each.type == stream.type), None)
+            span = self._spans.get(stream.index)
+            if chosen is not None and span is not None:
+                follow |= span[0] > self._positions[chosen.index] and span[2] - span[1] > HOLE_S
+        rest = self._container.size - max(self._positions.values(), default=0)
+        if follow or (self._has_unnamed and rest > DAMAGED_SHARE * self._container.size):
+            raise MediaError(
+                f"at {self._at(self.end_s)} the tracks end and others follow: parts with different tracks"
+                " were put together",
+                where=str(self._path),
+                fix="Cut the file there, or make it anew of parts with the same tracks.",
+            )
 
     def _take(self, packet: Packet | None) -> Iterator[Packet | None]:
         jump = self._jump
@@ -196,6 +240,12 @@ class Clock:
 
     def _follows(self, track: _Track, time_s: float) -> bool:
         """Whether a packet belongs where its time says; a gap of this track alone is noted."""
+        present = [other for other in self._present() if other is not track]
+        if track.last_s is None and self._sets_anew and present:  # its first one: another part's?
+            leader = max(present, key=lambda other: other.next_s)
+            track.next_s = leader.next_s
+            if abs(time_s - track.next_s) > _JUMP_S:
+                return False
         if track.last_s is None or track.part < self.parts - 1:  # its first one, of the file or of this part
             self._note_late(track, time_s + self._shifts_s[-1])
             track.part = self.parts - 1
@@ -203,7 +253,6 @@ class Clock:
         step_s = time_s - track.next_s
         if time_s >= track.last_s - self._back_s and step_s <= HOLE_S:
             return True
-        present = [other for other in self._present() if other is not track]
         ran_on_s = [self._ran_on_s(track, other) for other in present]
         if step_s > HOLE_S and max(ran_on_s, default=0.0) >= step_s / 2:
             self._gap(track, time_s, alone=True)
@@ -231,7 +280,7 @@ class Clock:
     def _is_clear(self, jump: _Jump) -> bool:
         waiting = [track for track in jump.marks_s if track not in jump.firsts]
         return (
-            not waiting
+            (not waiting and len(jump.firsts) > 1)
             or jump.latest_s[jump.opener] - jump.firsts[jump.opener][0] >= _LOOK_S
             or any((track.last_s or 0.0) - jump.marks_s[track] >= 2 * _LOOK_S for track in waiting)
             or len(jump.held) >= _MOST_HELD
@@ -263,7 +312,7 @@ class Clock:
 
     def _let_go(self, jump: _Jump) -> Iterator[Packet]:
         """Let go of a few packets whose times are damaged: they follow the one before them."""
-        self._jump = None
+        self._jump, self._has_mended = None, True
         track = jump.opener
         for packet, held_track in jump.held:
             times = _times_of(packet)
@@ -356,6 +405,15 @@ def _move(packet: Packet, by_s: float) -> None:
         packet.pts += ticks
     if packet.dts is not None:
         packet.dts += ticks
+
+
+def _others(
+    container: InputContainer, streams: list[AudioStream | VideoStream]
+) -> list[AudioStream | VideoStream]:
+    """The tracks of the same kinds."""
+    kinds = {stream.type for stream in streams}
+    tracks = [*container.streams.video, *container.streams.audio]
+    return [other for other in tracks if other.type in kinds and other not in streams]
 
 
 def has_clock_of_its_own(container: InputContainer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -113,15 +113,20 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
 
 def read_packets(
-    container: InputContainer, streams: list[AudioStream | VideoStream]
+    container: InputContainer,
+    streams: list[AudioStream | VideoStream],
+    on_unnamed: Callable[[], None] = lambda: None,
 ) -> Iterator[Packet | None]:
-    """The packets of the streams; None and the end where the file cannot be read on."""
+    """The packets of the streams; None and the end where the file cannot be read on.
+
+    on_unnamed: called where a stream begins that the header does not name; its packets are left out.
+    """
     while True:
         try:
             yield from container.demux(streams)
             return
         except IndexError:  # PyAV, at the first packet of a stream that the header did not name: on behind it
-            continue
+            on_unnamed()
         except av.error.FFmpegError:
             yield None
             return

@@ -126,7 +126,7 @@ def decode(
             except av.error.FFmpegError as error:
                 raise MediaError(f"the file cannot be searched: {error.strerror}", where=str(path)) from None
         usual_s = 1.0 / usual_rate_hz(video)
-        picture_end_s = before_s = 0.0
+        picture_end_s = before_s = damage_s = 0.0
         packets = damaged = pictures = 0
         done = {stream.index: False for stream in (video, audio) if stream is not None}
         streams = [stream for stream in (video, audio) if stream is not None]
@@ -139,6 +139,7 @@ def decode(
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
+                damage_s = damage_s if damaged else picture_end_s
                 damaged += 1
                 continue
             for frame in frames:
@@ -173,10 +174,18 @@ def decode(
             raise MediaError("the sound track is empty", problem=MediaProblem.NO_AUDIO, where=str(path))
         if damaged > max(1, packets * DAMAGED_SHARE):
             raise MediaError(
-                f"{damaged} of {packets} packets are damaged", where=str(path), fix="Get the file again."
+                f"{damaged} of {packets} packets are damaged"
+                + (
+                    f", the first at {damage_s:.1f} s: its parts may differ in their codecs"
+                    * (clock.parts > 1)
+                ),
+                where=str(path),
+                fix="Get the file again.",
             )
+        if not sound.is_empty and changes is not None and not all(done.values()):
+            _note_ends(picture_end_s, sound.end_s, changes)
         # Of several parts the header, or FFmpeg's guess, tells only one.
-        if container.duration is not None and not all(done.values()) and clock.parts == 1:
+        if container.duration is not None and not all(done.values()) and clock.runs_through:
             expected_s = container.duration / 1e6
             # Some containers (Matroska) count the duration from time 0, not from their first packet.
             missing_s = expected_s - max(picture_end_s, sound.end_s) - max(origin_s, 0.0)
@@ -193,6 +202,18 @@ def _black(after: Picture, time_s: float) -> Picture:
     width, height = after.size_px
     frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
     return Picture(frame, time_s, after.time_s - time_s, None)
+
+
+def _note_ends(pictures_s: float, sound_s: float, changes: Changes) -> None:
+    """Tell where one of the two ends well before the other."""
+    if pictures_s - sound_s > HOLE_S:
+        span = f"{sound_s:.2f} s to {pictures_s:.2f} s"
+        changes.add(
+            Kind.FILLED, "end of the sound", "it ends before the pictures; it is silent", example=span
+        )
+    elif sound_s - pictures_s > HOLE_S:
+        span = f"{pictures_s:.2f} s to {sound_s:.2f} s"
+        changes.add(Kind.DROPPED, "end of the sound", "it goes on after the last picture", example=span)
 
 
 def _refuse_huge(width: int, height: int, path: Path) -> None:

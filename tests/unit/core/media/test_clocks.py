@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from components.core.media.clocks import measure
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.pictures_by_timestamp import ClipReader
-from components.core.media.sound import read_sound, stream_sound
+from components.core.media.sound import Soundtrack, read_sound, stream_sound
 from tests.support.parts import make_part, put_together, tones_hz
 
 ONE, TWO = {"grey": 60, "tone_hz": 440}, {"grey": 160, "tone_hz": 880}
@@ -137,3 +138,102 @@ def test_where_one_clock_jumps_and_the_other_does_not_the_file_is_set_aside(tmp_
         ) as error:
             list(read)
         assert error.value.problem is MediaProblem.CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("longer", "said"),
+    [
+        ("pictures", "1 end of the sound filled: it ends before"),
+        ("sound", "1 end of the sound dropped: it goes on"),
+    ],
+)
+def test_an_end_that_one_track_has_alone_is_told(tmp_path: Path, longer: str, said: str) -> None:
+    other = "sound" if longer == "pictures" else "pictures"
+    path = make_part(tmp_path / "a.mp4", 6, **ONE, **{f"no_{other}_s": (3.0, 6.0)})
+    greys, tones, changes = seen_and_heard(path)
+    seconds = 6 if longer == "pictures" else 3
+    assert (greys, tones[:3], tones[4:]) == ([60] * seconds, [440] * 3, [0] * (seconds - 4))
+    assert len(changes) == 1 and changes[0].startswith(said)
+
+
+@pytest.mark.parametrize("options", [{"mpegts_start_pid": "600"}, {"mpegts_pmt_start_pid": "4100"}])
+def test_a_part_with_tracks_of_its_own_is_not_lost(tmp_path: Path, options: dict[str, str]) -> None:
+    """The file's beginning names the tracks of the second part, too; in the other case it does not."""
+    options = options | {"mpegts_start_pid": "600"}
+    parts = make_part(tmp_path / "a.ts", 3, **ONE), make_part(tmp_path / "b.ts", 6, **TWO, options=options)
+    path = put_together(tmp_path / "both.ts", *parts)
+    for read in (ClipReader(path), stream_sound(path, rate_hz=16_000)):
+        with pytest.raises(MediaError, match=r"at 3\.01 s the tracks end and others follow"):
+            list(read)
+
+
+def test_parts_of_different_codecs_are_set_aside(tmp_path: Path) -> None:
+    parts = make_part(tmp_path / "a.ts", 3, **ONE), make_part(tmp_path / "b.ts", 6, **TWO, codecs=MPEG2)
+    with pytest.raises(
+        MediaError, match=r"damaged, the first at [23]\.\d s: its parts may differ in their codecs"
+    ):
+        list(ClipReader(put_together(tmp_path / "both.ts", *parts)))
+
+
+def test_a_packet_with_a_damaged_time_goes_where_its_neighbours_are(tmp_path: Path) -> None:
+    """One of the pictures' and one of the sound's say that they are shown 50 s later."""
+    whole, path = make_part(tmp_path / "whole.ts", 6, **ONE), tmp_path / "damaged.ts"
+    data, late = bytearray(whole.read_bytes()), 50 * 90_000
+    for stream, number in ((0xE0, 25), (0xC0, 4)):
+        at = -1
+        for _ in range(number):
+            at = data.index(bytes((0, 0, 1, stream)), at + 1)
+        marks = (9, 14) if data[at + 7] & 0x40 else (9,)  # a PES packet's times: shown, and perhaps decoded
+        for place in marks:
+            field = data[at + place : at + place + 5]
+            time = (
+                (field[0] >> 1 & 7) << 30
+                | field[1] << 22
+                | field[2] >> 1 << 15
+                | field[3] << 7
+                | field[4] >> 1
+            )
+            time += late
+            data[at + place : at + place + 5] = bytes(
+                (
+                    field[0] & 0xF1 | time >> 29 & 0x0E,
+                    time >> 22 & 0xFF,
+                    time >> 14 & 0xFE | 1,
+                    time >> 7 & 0xFF,
+                    time << 1 & 0xFE | 1,
+                )
+            )
+    path.write_bytes(data)
+    assert data != whole.read_bytes()
+    greys, tones, changes = seen_and_heard(path)
+    assert (greys, tones) == ([60] * 6, [440] * 6)
+    assert "packets moved: its time lies far from those before and after it" in changes[0]
+
+
+@pytest.mark.parametrize("pace", [1.0, 1.00005], ids=["steady", "slow_crystal"])
+def test_sound_does_not_drift_within_an_hour(pace: float) -> None:
+    """44.1 kHz by times that are rounded to 1 ms, as Matroska has them; a crystal may be 0.15 s off by then.
+
+    A click every ten minutes, 20 ms long, where no piece begins.
+    """
+    rate_hz, piece = 44_100, 44_100 // 2
+    clicks = [round((600 * k + 0.337) * rate_hz) for k in range(6)]
+    sound, heard, begin = Soundtrack(rate_hz=16_000), [], 0
+    for first in range(0, 3_060 * rate_hz, piece):
+        samples = np.zeros((1, piece), np.int16)
+        for click in clicks:
+            if first <= click < first + piece:
+                samples[0, click - first : click - first + rate_hz // 50] = 25_000
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        sound.add(frame, round(first / rate_hz * pace, 3))
+        if first + piece >= 3_060 * rate_hz:
+            sound.finish()
+        for part in sound.take():
+            loud = np.flatnonzero(np.abs(part[:, 0].astype(int)) > 8_000)
+            heard += [(begin + int(place)) / 16_000 for place in loud]
+            begin += len(part)
+    onsets = [
+        time_s for time_s, before_s in zip(heard, [-1.0, *heard], strict=False) if time_s - before_s > 1
+    ]
+    assert onsets == pytest.approx([click / rate_hz * pace for click in clicks], abs=0.01)
