@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,16 +11,23 @@ from urllib.parse import urlsplit
 
 from components.core.raw.clip_names import clip_name, video_id_of, youtube_id_of
 from components.core.raw.manifest import ManifestEntry
-from components.core.records.changes import Changes
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.tools.manifests.published_lists import UNDERSTOOD, PublishedList, Row
 
+_SAVE = "Save it as CSV UTF-8, in Excel under Save as."
+_NO_TEXTS = {
+    b"PK\x03\x04": "a workbook of Excel (.xlsx) or LibreOffice (.ods), or a zip archive",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel (.xls)",
+    b"\x1f\x8b": "packed with gzip",
+    b"PAR1": "a Parquet file",
+}
 _SCHEMES = ("http", "https", "s3", "file")
 
 
 @dataclass(frozen=True, slots=True)
 class MadeOfList:
-    """The entries of a list; name: which list it was recognised as; changes: what was filled in."""
+    """The entries of a list; name: which list it was recognised as; changes: what was filled in or merged."""
 
     entries: list[ManifestEntry]
     name: str
@@ -42,26 +50,52 @@ def read_list(lines: Iterable[str], where: str) -> MadeOfList:
         where: its name, for messages; ACAV's lists are known by it.
 
     Raises:
-        AvisError: a line is not understood, or two lines are the same clip; it names the line.
+        AvisError: a line is not understood, or two lines give one clip different splits; it names the line.
     """
     entries: list[ManifestEntry] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, tuple[int, ManifestEntry]] = {}
     rows = PublishedList(lines, where)
     for row in rows:
         entry = _entry(row, f"{where}, line {row.line}")
-        if entry.video_id in seen:
+        line, first = seen.setdefault(entry.video_id, (row.line, entry))
+        if entry != first:
             raise AvisError(
-                f"{entry.video_id!r} stands twice",
-                where=f"{where}, lines {seen[entry.video_id]} and {row.line}",
+                f"{entry.video_id!r} stands twice, and differently: {_difference(first, entry)}",
+                where=f"{where}, lines {line} and {row.line}",
                 fix="Name each clip once.",
             )
-        seen[entry.video_id] = row.line
+        if line != row.line:
+            why = "the same clip stands in another line"
+            rows.changes.add(Kind.MERGED, "row", why, example=f"lines {line} and {row.line}")
+            continue
         entries.append(entry)
     if not entries:
         raise AvisError(
             "the list is empty", where=where, fix="Write a YouTube id or an address on each line."
         )
     return MadeOfList(entries, rows.name, rows.changes)
+
+
+def _difference(first: ManifestEntry, second: ManifestEntry) -> str:
+    if first.split != second.split:
+        return f"split {first.split or 'none'} and {second.split or 'none'}"
+    return f"{first.source} and {second.source}, from {first.start_s} and {second.start_s} s"
+
+
+def list_text(content: bytes, where: str) -> str:
+    """The text of a list's file: UTF-8, or UTF-16 as Excel's "Unicode text" is.
+
+    Raises:
+        AvisError: it is no such text; workbooks are named.
+    """
+    for head, name in _NO_TEXTS.items():
+        if content.startswith(head):
+            raise AvisError(f"the list is {name}, not a text", where=where, fix=_SAVE)
+    try:
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise AvisError(f"the list is not UTF-8 text: {error.reason}", where=where, fix=_SAVE) from None
 
 
 def address_of(youtube_id: str) -> str:

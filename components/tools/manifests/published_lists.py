@@ -17,14 +17,25 @@ from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
 UNDERSTOOD = (
-    "Understood are: an id or address, alone or with start and end; AudioSet (id, start, end, labels); "
+    "Understood are: an id or address, alone or with start and end; AudioSet (id, start, end, labels), "
+    "AudioSet-strong (segment, start, end, label); "
     "VGGSound (id, start, label, split); AVSpeech (id, start, end, x, y); Kinetics (label, id, start, end, "
     "split); ACAV (id, start; the file's name holds 'acav'); and any table whose first line names its "
     "columns, such as: youtube_id,start_s,end_s,split."
 )
 _PLAIN, _TABLE = "ids and addresses", "a table with a header"
 _LENGTHS_S = {"acav": ("ACAV", 10.0), "vggsound": ("VGGSound", 10.0)}  # by what the file's name holds
-_SPLIT_NAMES = {name: name for name in SPLITS} | {"validate": "val", "validation": "val", "valid": "val"}
+_SPLIT_NAMES = {name: name for name in SPLITS} | {
+    "training": "train",
+    "validate": "val",
+    "validation": "val",
+    "valid": "val",
+    "testing": "test",
+    "holdout_test": "test",  # of Kinetics
+}
+_STRONG = "AudioSet-strong"
+_SEGMENT = re.compile(r"(?P<id>[\w-]{11})_(?P<start_ms>\d{1,9})")  # where AudioSet's 10 s begin
+_DECIMAL_COMMA = re.compile(r"([\d:]+),(\d{1,9})")
 _TIME = re.compile(r"(\d{1,6}:){0,2}\d{1,6}(\.\d{1,9})?")
 _IDS = re.compile(r"ytid|(youtube|video|yt)?_?(id|url|address)|source")
 _STARTS, _ENDS = (
@@ -69,13 +80,15 @@ class _Layout:
 class PublishedList:
     """The rows of a list, one after another.
 
-    name: of the recognised list, once its first row was read; changes: what was filled in, of clips.
+    name: of the recognised list, once its first row was read; changes: what is read otherwise than it stands
+    there, and what was filled in.
     """
 
     def __init__(self, lines: Iterable[str], where: str) -> None:
         self.name = _PLAIN
         self.changes = Changes()
         self._lines, self._where = lines, where
+        self._segments: set[str] = set()
 
     def __iter__(self) -> Iterator[Row]:
         """Read the rows.
@@ -89,6 +102,9 @@ class PublishedList:
         for number, line in enumerate(self._lines, start=1):
             text = line.removeprefix("\ufeff").strip(" \r\n\v\f")
             place = f"{self._where}, line {number}"
+            _refuse_lost_ids(text, place)
+            if is_first and re.fullmatch(r"sep=.?", text):  # Excel's word for its delimiter
+                continue
             if text.lstrip('"').startswith("#"):
                 commented = _audioset_header(text) or commented
                 continue
@@ -107,14 +123,15 @@ class PublishedList:
                     continue
                 layout = _of_header(commented, self._where, place) or _of_row(cells, self._where)
                 self.name = layout.name if layout else _PLAIN
-            yield (
-                self._plain(cells, number, place)
-                if layout is None
-                else self._row(layout, cells, number, place)
-            )
+            if layout is None:
+                yield self._plain(cells, number, place)
+            elif layout.name != _STRONG:
+                yield self._row(layout, cells, number, place)
+            elif (segment := self._segment(layout, cells, number, place)) is not None:
+                yield segment
 
     def _plain(self, cells: list[str], number: int, place: str) -> Row:
-        words = [word for cell in cells for word in re.split(r"[\s,;]+", cell) if word]
+        words = [word for cell in cells for word in self._words(cell) if word]
         source, *times = words or [""]
         if youtube_id_of(source) is None and "/" not in source:
             return Row(number, source)  # who takes the row says what is wrong with its source
@@ -128,7 +145,45 @@ class PublishedList:
             raise AvisError(f"these {len(words)} columns are not understood", where=place, fix=UNDERSTOOD)
         if not times:
             return Row(number, source)
-        return Row(number, source, seconds(times[0], place), seconds(times[1], place))
+        return Row(number, source, self._seconds(times[0], place), self._seconds(times[1], place))
+
+    def _words(self, cell: str) -> list[str]:
+        return [cell] if _DECIMAL_COMMA.fullmatch(cell) else re.split(r"[\s,;]+", cell)
+
+    def _seconds(self, text: str, place: str, *, milliseconds: bool = False) -> float:
+        """As `seconds`; a comma is a point where it cannot part thousands."""
+        match = _DECIMAL_COMMA.fullmatch(text)
+        if match and len(match[2]) == 3 and ":" not in text:
+            point, none = f"{match[1]}.{match[2]}", match[1] + match[2]
+            raise AvisError(
+                f"{text!r} may mean {point} or {none}", where=place, fix="Write points for decimals."
+            )
+        if match:
+            why = "its comma is read as a decimal point"
+            self.changes.add(Kind.GUESSED, "time", why, example=f"{text} in {place}")
+            text = f"{match[1]}.{match[2]}"
+        return seconds(text, place, milliseconds=milliseconds)
+
+    def _segment(self, layout: _Layout, cells: list[str], number: int, place: str) -> Row | None:
+        """The clip of an event, at its first event; the event's own times count from the clip's start."""
+        match = _SEGMENT.fullmatch(cells[layout.source])
+        if match is None or not 3 <= len(cells) <= 5:
+            raise AvisError(
+                f"{cells[layout.source][:40]!r} with {len(cells)} columns is no row of AudioSet-strong",
+                where=place,
+                fix="Its rows begin with an id and where the clip starts in milliseconds: b0RFKhbpFJA_30000.",
+            )
+        if match[0] in self._segments:
+            why = "it is another event of the same clip"
+            self.changes.add(Kind.MERGED, "row", why, example=match[0])
+            return None
+        self._segments.add(match[0])
+        why = (
+            "the list gives only where it starts, and a clip of AudioSet lasts 10 s, so its end is put there"
+        )
+        self.changes.add(Kind.FILLED, "clip", why, example=match[0])
+        start_s = int(match["start_ms"]) / 1000
+        return Row(number, match["id"], start_s, start_s + 10.0)
 
     def _row(self, layout: _Layout, cells: list[str], number: int, place: str) -> Row:
         if len(cells) < layout.fewest or (layout.most is not None and len(cells) > layout.most):
@@ -146,9 +201,9 @@ class PublishedList:
             raise AvisError(
                 "a part needs its start and its end", where=place, fix=f"The list is read as {layout.name}."
             )
-        start_s = seconds(start, place, milliseconds=layout.milliseconds[0])
+        start_s = self._seconds(start, place, milliseconds=layout.milliseconds[0])
         if end or length_s is None:
-            end_s = seconds(end, place, milliseconds=layout.milliseconds[1])
+            end_s = self._seconds(end, place, milliseconds=layout.milliseconds[1])
         else:
             end_s = start_s + length_s
             why = f"the list gives only its start, and a clip of {layout.name} lasts {length_s:g} s"
@@ -161,7 +216,11 @@ class PublishedList:
         found = _SPLIT_NAMES.get(name.lower())
         if found is None:
             known = ", ".join(SPLITS)
-            raise AvisError(f"{name[:40]!r} is no split", where=place, fix=f"The splits are {known}.")
+            raise AvisError(
+                f"{name[:40]!r} is no split",
+                where=place,
+                fix=f"The splits are {known}: write one of them, or take the column out and give --split.",
+            )
         if found != name.lower():
             self.changes.add(Kind.RENAMED, "split", f"{name.lower()!r} is {found!r} here", example=place)
         return found
@@ -209,6 +268,20 @@ def _cell(cells: list[str], index: int | None) -> str:
     return cells[index] if index is not None and index < len(cells) else ""
 
 
+def _refuse_lost_ids(text: str, place: str) -> None:
+    """Excel takes an id that begins with - or = for a formula; behind a # it would pass for a comment.
+
+    Raises:
+        AvisError: the line has such a cell.
+    """
+    if re.search(r"#(NAME\?|VALUE!|REF!|NUM!|N/A)", text):
+        raise AvisError(
+            "a spreadsheet has put an error in place of a cell",
+            where=place,
+            fix="Take the list as it was published, or import its columns as text.",
+        )
+
+
 def _audioset_header(text: str) -> list[str]:
     """The columns that AudioSet's comment names: "# YTID, start_seconds, end_seconds, positive_labels"."""
     names = [name.strip() for name in re.split(r"[\t;,]", text.strip('"').lstrip("# "))]
@@ -218,6 +291,8 @@ def _audioset_header(text: str) -> list[str]:
 def _of_header(cells: list[str], where: str, place: str) -> _Layout | None:
     """The layout of a table whose columns are named; None if these are no names."""
     names = [re.sub(r"[\s-]+", "_", cell.lower()) for cell in cells]
+    if names[:1] == ["segment_id"] and _index(names, _STARTS) is not None:
+        return _Layout(_STRONG)
     source = _index(names, _IDS)
     if source is None:
         return None
@@ -249,6 +324,9 @@ def _of_header(cells: list[str], where: str, place: str) -> _Layout | None:
 def _of_row(cells: list[str], where: str) -> _Layout | None:
     """The published list that has such rows; None if it is none of them."""
     count = len(cells)
+    cells = [f"{match[1]}.{match[2]}" if (match := _DECIMAL_COMMA.fullmatch(x)) else x for x in cells]
+    if count in (4, 5) and _SEGMENT.fullmatch(cells[0]) and cells[3].startswith("/"):
+        return _Layout(_STRONG)
     is_clip = youtube_id_of(cells[0]) is not None and count > 1 and bool(_TIME.fullmatch(cells[1]))
     if is_clip and count == 2:
         known = _by_file_name(where)

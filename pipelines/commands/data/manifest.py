@@ -36,16 +36,14 @@ def from_ids(
     add: _Add = False,
 ) -> None:
     """Write the manifest of a list; `-` reads it from standard input."""
-    from components.tools.manifests.from_ids import read_list
+    from components.tools.manifests.from_ids import list_text, read_list
     from components.tools.manifests.writing import add_entries
 
     try:
-        lines = sys.stdin.readlines() if str(file) == "-" else file.read_text(encoding="utf-8").splitlines()
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except FileNotFoundError:
         raise AvisError("the list does not exist", where=str(file)) from None
-    except UnicodeDecodeError as error:
-        raise AvisError(f"the list is not UTF-8 text: {error.reason}", where=str(file)) from None
-    made = read_list(lines, str(file))
+    made = read_list(list_text(content, str(file)).splitlines(), str(file))
     add_entries(_with_split(made.entries, split), out, add=add)
     print(f"The list was read as {made.name}.")
     for sentence in made.changes.sentences():

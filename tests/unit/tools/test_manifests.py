@@ -110,7 +110,6 @@ def test_lists_of_ids_and_addresses() -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["dQw4w9WgXcQ", "", "dQw4w9WgXcQ"], r"stands twice \(ids.txt, lines 1 and 3\)"),
         (["too-short"], r"neither a YouTube id.*\(ids.txt, line 1\)"),
         (["../../etc/passwd"], "neither a YouTube id"),
         (["gopher://example.org/a"], "neither a YouTube id"),

@@ -22,6 +22,11 @@ KINETICS = """label,youtube_id,time_start,time_end,split,is_cc
 abseiling,aBcDeFgHiJk,30,40,train,0
 """
 ID = "aBcDeFgHiJk"
+STRONG = f"""segment_id\tstart_time_seconds\tend_time_seconds\tlabel\tpresent
+{ID}_30000\t0.000\t10.000\t/m/03m9d0z\tPRESENT
+{ID}_30000\t2.100\t2.500\t/m/09x0r\tPRESENT
+--aAbBcCdD0_1500\t0.000\t1.000\t/m/09x0r\tNOT_PRESENT
+"""
 
 
 def read(text: str, name: str = "list.csv") -> MadeOfList:
@@ -49,6 +54,12 @@ def read(text: str, name: str = "list.csv") -> MadeOfList:
             "a table with a header",
             [(1.5, 123456.789, None)],
         ),
+        (STRONG, "AudioSet-strong", [(30, 40, None), (1.5, 11.5, None)]),
+        (STRONG.split("\n", 1)[1], "AudioSet-strong", [(30, 40, None), (1.5, 11.5, None)]),
+        (f"sep=;\n{ID};1,5;1:05,25\n", "ids and addresses", [(1.5, 65.25, None)]),
+        (f"{ID};1,5;dog;train\n", "VGGSound", [(1.5, 11.5, "train")]),
+        (f"{ID};15,000000;18,500000;0,531250;0,411111\n", "AVSpeech", [(15, 18.5, None)]),
+        (KINETICS.replace("validate", "holdout_test"), "Kinetics", [(15, 25, "test"), (30, 40, "train")]),
         (f"split,start_s,end_s,id\ntest,,,{ID}\ntrain,1,2,{ID}\n", "a table with a header", None),
         (f"youtube_id\n{ID}\n", "a table with a header", [(None, None, None)]),
     ],
@@ -85,7 +96,12 @@ def test_acav_is_known_by_the_name_of_its_file(text: str) -> None:
         (f"{ID},dog\n", "needs its start and its end"),
         (f"{ID},30,dog\n", r"'dog' is no time \(list.csv, line 1\).*Understood are"),
         ("name,begin\n", r"neither a YouTube id.*line 1\).*Understood are"),
-        (f"segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n{ID}_30000\t0\t1\t/m/1\n", "neither"),
+        (STRONG + f"{ID}\t0\t1\t/m/1\n", r"with 4 columns is no row of AudioSet-strong \(list.csv, line 5\)"),
+        (STRONG + f"{ID}_3000\t0\n", "with 2 columns is no row of AudioSet-strong"),
+        (f"{ID};15,000;18,000\n", r"'15,000' may mean 15\.000 or 15000 \(list.csv, line 1\)"),
+        (f"{ID};15,5\n", "needs its start and its end"),
+        ("#NAME?,30,40\n", r"a spreadsheet has put an error in place of a cell \(list.csv, line 1\)"),
+        (AUDIOSET + "#NAME?, 1, 2, a\n", r"spreadsheet .*line 6"),
         (VGGSOUND + f"{ID},3\n", r"has 2 columns, the list began as VGGSound \(list.csv, line 3\)"),
         (VGGSOUND + f"{ID},3,dog,holdout\n", r"'holdout' is no split \(list.csv, line 3\)"),
         (AUDIOSET + f"{ID}, 3\n", r"needs its start and its end \(list.csv, line 6\)"),
@@ -93,7 +109,10 @@ def test_acav_is_known_by_the_name_of_its_file(text: str) -> None:
         (f"id,end\n{ID},3\n", "no column of the table is a start"),
         (f"youtube_id\n{ID},3,5\n", "has 3 columns"),
         (f'{ID},1,2\n"{ID},3,4\n', r"no CSV.*line 2"),
-        (VGGSOUND + VGGSOUND, r"stands twice \(list.csv, lines 1 and 3\)"),
+        (
+            VGGSOUND + VGGSOUND.replace(",test", ",train"),
+            r"stands twice, and differently: split test and train \(list.csv, lines 1 and 3\)",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_line(text: str, said: str) -> None:
@@ -112,3 +131,40 @@ def test_the_command_says_what_it_recognised_and_filled(
     assert "read as VGGSound." in said and "2 clips filled" in said and "lasts 10 s" in said
     from_ids(source, tmp_path / "n.csv", split=Split.val, add=False)
     assert {entry.split for entry in read_manifest(tmp_path / "n.csv")} == {"val"}
+
+
+def test_what_is_read_otherwise_or_twice_is_said() -> None:
+    said = " ".join(read(STRONG).changes.sentences())
+    assert f"1 row merged: it is another event of the same clip ({ID}_30000)" in said
+    assert "2 clips filled" in said and "a clip of AudioSet lasts 10 s" in said
+    said = " ".join(read(f"{ID};1,5;3\n").changes.sentences())
+    assert "1 time guessed: its comma is read as a decimal point (1,5 in list.csv, line 1)" in said
+    twice = read(VGGSOUND + VGGSOUND)
+    assert len(twice.entries) == 2
+    said = " ".join(twice.changes.sentences())
+    assert "2 rows merged: the same clip stands in another line (lines 1 and 3, lines 2 and 4)" in said
+    two_classes = KINETICS.replace("30,40,train", "15,25,validate")
+    assert len(read(two_classes).entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04 and more", r"workbook of Excel \(.xlsx\).*Save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "workbook of an old Excel"),
+        (b"PAR1 and more", "a Parquet file"),
+        (b"\x1f\x8b\x08", "packed with gzip"),
+        ("Bär".encode("cp1252"), "not UTF-8 text.*Save it as CSV UTF-8"),
+    ],
+)
+def test_files_that_are_no_text_are_refused_by_name(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "list.xlsx").write_bytes(content)
+    with pytest.raises(AvisError, match=said):
+        from_ids(tmp_path / "list.xlsx", tmp_path / "m.csv", split=None, add=False)
+
+
+def test_excels_unicode_text_is_read(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"youtube_id\tstart_s\tend_s\r\n{ID}\t1,5\t3\r\n", encoding="utf-16")
+    from_ids(tmp_path / "list.txt", tmp_path / "m.csv", split=None, add=False)
+    (entry,) = read_manifest(tmp_path / "m.csv")
+    assert (entry.start_s, entry.end_s) == (1.5, 3)
