@@ -57,7 +57,13 @@ class Gathering:
         self._tracks: dict[tuple[str, object], _Seen] = {}
 
     def category(self, name: str, identity: int | None = None) -> int:
-        """The id of a category, which is known from now on; ids are numbered from 1 where none is given."""
+        """The id of a category, which is known from now on; ids are numbered from 1 where none is given.
+
+        Raises:
+            AvisError: the name is empty; who reads the source adds its name.
+        """
+        if not name:
+            raise AvisError("A category has no name", fix="Give it one, or delete what is of it.")
         if name not in self._category_ids:
             number = max(self.categories, default=0) + 1 if identity is None else identity
             self._category_ids[name] = number

@@ -13,6 +13,7 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
 from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
 from components.annotate.track_builder import MOST_FRAMES, video_name
+from components.core.records import masks
 from components.core.records.annotations import (
     AnnotationSet,
     TrackRow,
@@ -53,6 +54,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for where, row in rows:
         _mend(row, where, changes)
         track = checked_track(row, where, path, videos, annotations.categories)
+        video = videos[track.video_id]
+        codes = [mask if isinstance(mask, dict) else None for mask in track.segmentations]
+        _, problems = masks.compress_all(codes, video.height, video.width)
+        for frame, problem in problems.items():
+            at = f"{path}, annotation {track.id}, video {video.name!r}, frame {frame}"
+            raise AvisError(problem, where=at)
         if track.id in seen:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
         seen.add(track.id)

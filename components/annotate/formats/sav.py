@@ -101,7 +101,7 @@ def _read_folder(path: Path, hints: Hints) -> Reading:
         if len(parts) == 1 and name not in objects:
             why = "its folders are numbers, taken for the objects of one video"
             gathering.changes.add(Kind.GUESSED, "video", why, example=f"{path}, {parts[-1]}/")
-        shown = {frame_number(Path(picture)): picture for picture in pictures}
+        shown = {frame_number(path / picture): picture for picture in pictures}
         if len(shown) < len(pictures) or number in objects.get(name, {}):
             raise AvisError("A frame or an object is there twice", where=f"{path}/{folder}")
         objects.setdefault(name, {})[number] = shown

@@ -116,7 +116,7 @@ def read_pictures(
     where = f"{root}/{folder}" if folder else str(root)
     frames: dict[int, str] = {}
     for picture in pictures:
-        number = frame_number(Path(picture))
+        number = frame_number(root / picture)
         if number in frames:
             raise AvisError(f"Frame {number} is there twice", where=where)
         frames[number] = picture

@@ -113,10 +113,26 @@ def compress(segmentation: Segmentation, height: int | None, width: int | None) 
     return code
 
 
+# A float takes 24 bytes beside the 8 of its place in a list, and tools round coordinates to few decimals.
+_coordinates: dict[float, float] = {}
+_MOST_COORDINATES = 250_000
+
+
+def _shared(coordinate: float) -> float:
+    """The same number, as one object wherever it is."""
+    if type(coordinate) is not float or not coordinate:  # 1 equals 1.0, and 0.0 equals -0.0
+        return coordinate
+    if len(_coordinates) < _MOST_COORDINATES:
+        return _coordinates.setdefault(coordinate, coordinate)
+    return _coordinates.get(coordinate, coordinate)
+
+
 def compact(segmentation: Any, height: int, width: int) -> Any:
-    """Return a checked segmentation with run lengths as a string instead of a list, a tenth of the memory."""
+    """Return a checked segmentation in less memory: run lengths as a string, equal numbers as one object."""
     from pycocotools import mask as coco
 
+    if isinstance(segmentation, list):
+        return [[_shared(x) for x in polygon] for polygon in segmentation]
     if not isinstance(segmentation, dict) or not isinstance(segmentation["counts"], list):
         return segmentation
     size = [height, width]
