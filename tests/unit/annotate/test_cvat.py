@@ -169,7 +169,7 @@ def test_a_project_has_a_video_per_task_and_masks_of_a_group_are_one_track(tmp_p
         ("<name>clip_a</name>", "<name>../clip_a</name>", "leads to another folder"),
         ("<width>8</width>", "<width>8000000000</width>", "8000000000x5 pixels"),
         ("<size>3</size>", "<size>" + "9" * 10_000 + "</size>", "frames"),
-        ("<track id", '<image id="0"/><track id', "'CVAT for images', which forgets the tracks"),
+        ("<track id", '<image id="0"/><track id', "images and tracks, which no export of CVAT has"),
         (
             "<original_size><width>8</width><height>5</height></original_size>",
             "",
