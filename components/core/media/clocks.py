@@ -391,9 +391,13 @@ class Clock:
 
 
 def _times_of(packet: Packet) -> tuple[float, float] | None:
-    """When a packet is decoded and when it is shown; None where it does not tell."""
+    """When a packet is decoded and when it is shown; None where it does not tell, or never is.
+
+    An edit list of an MP4 makes such packets: before each of its parts some sound, and pictures from the
+    key picture on. Their times go back.
+    """
     decoded = packet.pts if packet.dts is None else packet.dts
-    if decoded is None:
+    if decoded is None or packet.is_discard:
         return None
     shown = decoded if packet.pts is None else packet.pts
     return float(decoded * packet.time_base), float(shown * packet.time_base)

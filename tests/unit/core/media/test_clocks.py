@@ -1,5 +1,6 @@
 """Pictures and sound of one moment stay together, whatever the clocks of a file do."""
 
+import struct
 from pathlib import Path
 
 import av
@@ -8,8 +9,9 @@ import pytest
 
 from components.core.media.clocks import measure
 from components.core.media.container import MediaError, MediaProblem
-from components.core.media.pictures_by_timestamp import ClipReader
+from components.core.media.pictures_by_timestamp import ClipReader, read_clip
 from components.core.media.sound import Soundtrack, read_sound, stream_sound
+from tests.support.clips import grey, make_clip, onset_s
 from tests.support.parts import make_part, put_together, tones_hz
 
 ONE, TWO = {"grey": 60, "tone_hz": 440}, {"grey": 160, "tone_hz": 880}
@@ -208,6 +210,35 @@ def test_a_packet_with_a_damaged_time_goes_where_its_neighbours_are(tmp_path: Pa
     greys, tones, changes = seen_and_heard(path)
     assert (greys, tones) == ([60] * 6, [440] * 6)
     assert "packets moved: its time lies far from those before and after it" in changes[0]
+
+
+def leave_out(path: Path, from_s: float, to_s: float) -> Path:
+    """Give an MP4 file an edit list of two parts, as phones write it when they shorten a video."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mvhd")
+    ticks_hz, whole = struct.unpack(">II", data[at + 16 : at + 24])
+    at = len(data)
+    while (at := data.rfind(b"elst", 0, at)) > 0:
+        media_hz = struct.unpack(">I", data[(clock := data.index(b"mdhd", at) + 16) : clock + 4])[0]
+        first = struct.unpack(">i", data[at + 16 : at + 20])[0]
+        parts = [round(from_s * ticks_hz), first, 1 << 16]
+        parts += [whole - round(to_s * ticks_hz), first + round(to_s * media_hz), 1 << 16]
+        data[at + 8 : at + 24] = struct.pack(">IIiIIiI", 2, *parts)
+        for box in (at, at - 8, data.rfind(b"trak", 0, at), data.rfind(b"moov", 0, at)):
+            data[box - 4 : box] = struct.pack(">I", struct.unpack(">I", data[box - 4 : box])[0] + 12)
+    path.write_bytes(data)
+    return path
+
+
+def test_an_edit_list_that_leaves_out_the_middle(tmp_path: Path) -> None:
+    """What is decoded only for what follows has times that go back; it is no new part."""
+    path = make_clip(tmp_path / "a.mp4", seconds=8, flashes_s=(1.5, 3.5, 6.5))
+    clip = read_clip(leave_out(path, 2.0, 5.0), frame_rate_hz=10.0)
+    assert len(clip.frames) == 50
+    white = [k for k, frame in enumerate(clip.frames) if grey(frame) > 240]
+    assert white == [15, 35]
+    assert onset_s(clip.audio) == pytest.approx(1.5, abs=0.02)
+    assert onset_s(clip.audio[32_000:]) == pytest.approx(1.5, abs=0.02)
 
 
 @pytest.mark.parametrize("pace", [1.0, 1.00005], ids=["steady", "slow_crystal"])
