@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
+from components.annotate.jobs import unite_jobs
 from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
@@ -60,7 +61,26 @@ def read_sources(
     if not path.exists():
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
     hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost)
-    return [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
+    sources = [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
+    return _with_jobs_united(sources)
+
+
+def _with_jobs_united(sources: list[Source]) -> list[Source]:
+    """The sources; those that have parts of one video became one, in the place of the first."""
+    jobs: dict[str, list[Source]] = {}
+    for source in sources:
+        for name in source.reading.parts:
+            jobs.setdefault(name, []).append(source)
+    united: list[Source] = []
+    for source in sources:
+        video = next(iter(source.reading.parts), None)
+        if video is None:
+            united.append(source)
+        elif jobs[video][0] is source:
+            reading = unite_jobs(video, [(job.name, job.reading) for job in jobs[video]])
+            called = " and ".join(job.name for job in jobs[video])
+            united.append(replace(source, name=called, reading=reading))
+    return united
 
 
 def changes_of(sources: Sequence[Source]) -> Changes:

@@ -47,10 +47,12 @@ class Gathering:
     """Collects videos, categories and segmentations; `finish` makes an AnnotationSet of them.
 
     changes: what was changed on the way; readers add to it.
+    keys: what the source calls the tracks, by their ids; after `finish`.
     """
 
     def __init__(self) -> None:
         self.categories: dict[int, str] = {}
+        self.keys: dict[int, object] = {}
         self.changes = Changes()
         self._category_ids: dict[str, int] = {}
         self._videos: dict[str, Video] = {}
@@ -175,6 +177,7 @@ class Gathering:
                     problem, where=f"{where}, video {video.name!r}, track {seen.key}, frame {frame}"
                 )
             identity = seen.key if keep and isinstance(seen.key, int) else number
+            self.keys[identity] = seen.key
             tracks.append(
                 Track(
                     identity,

@@ -60,12 +60,24 @@ class Clock:
     rate_hz: float | None = None
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a source has of a video of which other sources have other frames: a job of a task.
+
+    keys: by track id, what the track is called in all parts; only of tracks that tell.
+    """
+
+    frames: range
+    keys: dict[int, object]
+
+
 @dataclass
 class Reading:
     """What was read.
 
     changes: what differs from what the source says: frames filled in, shapes left out, objects united.
     clocks: by video name, where the source numbers the frames of the video itself.
+    parts: by video name, where this is not all of it.
     lost: videos that are left out because they have no media: the reason by name.
     """
 
@@ -73,6 +85,7 @@ class Reading:
     changes: Changes = field(default_factory=Changes)
     clocks: dict[str, Clock] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
 
 
 class Reader(Protocol):

@@ -23,8 +23,9 @@ column over the whole frame.
 
 from pathlib import Path
 
-from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
+from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Part, Reading
 from components.annotate.formats.cvat.images import add_images
+from components.annotate.formats.cvat.shapes import told_keys
 from components.annotate.formats.cvat.tasks import tasks_of, video_of
 from components.annotate.formats.cvat.tracks import add_tracks
 from components.annotate.formats.cvat.writer import write
@@ -65,7 +66,14 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         )
     if lost and not clocks:
         return Reading(AnnotationSet(dict(gathering.categories), [], []), gathering.changes, lost=lost)
-    return Reading(gathering.finish(str(path)), gathering.changes, clocks, lost)
+    annotations = gathering.finish(str(path))
+    parts = {
+        name: Part(range(task.job_start, task.length), told_keys(gathering.keys))
+        for task in tasks.values()
+        if task.job_start is not None
+        for name in clocks
+    }
+    return Reading(annotations, gathering.changes, clocks, lost, parts)
 
 
 FORMAT = Format(

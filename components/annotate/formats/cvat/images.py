@@ -93,7 +93,8 @@ def _add_video(
             else:
                 raise AvisError(f"The image has a <{shape.tag}>", where=where, fix="Export it again.")
     refuse_without_masks(name, masks, others, path)
-    note_missing_frames(gathering.changes, video.name, {k for k in places.values() if k is not None}, length)
+    present = {frame for frame in places.values() if frame is not None} | set(range(task.job_start or 0))
+    note_missing_frames(gathering.changes, video.name, present, length)
     return video
 
 

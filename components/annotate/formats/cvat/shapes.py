@@ -44,6 +44,15 @@ def own_key(attributes: dict[str, str]) -> int | str | None:
     return int(own) if re.fullmatch(r"[1-9]\d{0,14}", own) else f"track_id {own}"
 
 
+def told_keys(keys: dict[int, object]) -> dict[int, object]:
+    """Of tracks' keys by id those that track_id told: the others mean nothing in another file."""
+    return {
+        identity: key
+        for identity, key in keys.items()
+        if isinstance(key, int) or str(key).startswith("track_id ")
+    }
+
+
 def group_of(element: Element, label: str) -> str | None:
     """What shapes or tracks of one group and label have in common; None for those without a group."""
     group = element.get("group_id", "0")
