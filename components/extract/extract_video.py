@@ -15,6 +15,7 @@ from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
 from components.core.media import downmix
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.pictures_by_timestamp import ClipReader
+from components.core.media.published_sound import soundtrack_for
 from components.core.media.sound import read_sound
 from components.core.raw.frame_folder import (
     AUDIO_NAME,
@@ -61,6 +62,8 @@ def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
         params.jpeg_quality,
         f"downmix {downmix.VERSION}",  # a sound of cancelling channels that an older version took for silence
     ]
+    if params.resampling != "ffmpeg":
+        decisive.append(params.resampling)
     if is_frames(entry) and not params.keeps_features:
         decisive.append("without its features")
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
@@ -127,7 +130,13 @@ def is_frames(entry: RawEntry) -> bool:
 
 def _decode(task: Task, source: Path, media: Path) -> MediaEntry:
     params, video_id = task.params, task.entry.video_id
-    reader = ClipReader(source, frame_rate_hz=params.frame_rate_hz, sample_rate_hz=SAMPLE_RATE_HZ, threads=1)
+    reader = ClipReader(
+        source,
+        frame_rate_hz=params.frame_rate_hz,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        threads=1,
+        resampling=params.resampling,
+    )
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         for _, picture in reader:
@@ -162,7 +171,8 @@ def _take_frames(task: Task, source: Path, media: Path) -> MediaEntry:
     if not frames:
         raise MediaError("the folder holds no frames", problem=MediaProblem.NO_VIDEO)
     changes = Changes()
-    sound = read_sound(source / AUDIO_NAME, rate_hz=SAMPLE_RATE_HZ, changes=changes)[:, 0]
+    collected = soundtrack_for(source / AUDIO_NAME, params.resampling, rate_hz=SAMPLE_RATE_HZ)
+    sound = read_sound(source / AUDIO_NAME, rate_hz=SAMPLE_RATE_HZ, changes=changes, sound=collected)[:, 0]
     count = len(frames) * SAMPLE_RATE_HZ
     samples = np.zeros(count, dtype=np.int16)
     samples[: min(len(sound), count)] = sound[:count]

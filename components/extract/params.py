@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from components.core.media.published_sound import Resampling
 from components.core.run.params import Block
 
 
@@ -10,6 +11,7 @@ class ExtractParams(Block):
 
     frame_rate_hz: frames per second; AVISeg has 1.
     jpeg_quality: 1 to 95.
+    resampling: of the sound to 16 kHz; "resampy" as before the published VGGish, in the published profiles.
     audio_weights: a file of PyTorch VGGish weights (.pth, .safetensors); makes every video's audio features.
     replace_features: audio_weights makes them also for videos that came with features of their own.
     item_timeout_s: longest time for one video.
@@ -18,6 +20,7 @@ class ExtractParams(Block):
 
     frame_rate_hz: float = Field(default=1.0, gt=0, le=60)
     jpeg_quality: int = Field(default=92, ge=1, le=95)
+    resampling: Resampling = "ffmpeg"
     audio_weights: str | None = None
     replace_features: bool = False
     item_timeout_s: float = Field(default=600.0, gt=0)

@@ -14,6 +14,7 @@ from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
 from components.core.media.container import probe, tracks_taken
 from components.core.media.pictures_by_timestamp import ClipReader
+from components.core.media.published_sound import Resampling, soundtrack_for
 from components.core.media.sound import stream_sound
 from components.core.records.changes import Changes
 from components.core.records.masks import is_empty
@@ -51,7 +52,13 @@ class VideoPrediction:
 
 
 def predict_video(
-    video: Path, out: Path, model_folder: Path, params: PredictParams, *, audio_weights: Path | None = None
+    video: Path,
+    out: Path,
+    model_folder: Path,
+    params: PredictParams,
+    *,
+    audio_weights: Path | None = None,
+    resampling: Resampling = "ffmpeg",
 ) -> VideoPrediction:
     """Find the sounding objects of a video file; write ``<name>.overlay.mp4`` and ``<name>.json`` to ``out``.
 
@@ -61,6 +68,7 @@ def predict_video(
         model_folder: what training wrote.
         params: the `predict` block.
         audio_weights: `extract.audio_weights`, needed by a model that hears audio features.
+        resampling: `extract.resampling`, so that it hears as it learned.
 
     Raises:
         AvisError: the file cannot be read, has no sound that the model could hear, there is no model, or no
@@ -80,6 +88,7 @@ def predict_video(
         predictor.card.short_side_px,
         hears=audio != "none",
         encoder=audio_weights if audio == "features" else None,
+        resampling=resampling,
     )
     try:
         candidates = predictor.predict(1, clip, height=clip.height, width=clip.width, least=1)
@@ -149,9 +158,17 @@ class _VideoClip:
     """
 
     def __init__(
-        self, video: Path, rate_hz: float, short_side_px: int, *, hears: bool, encoder: Path | None = None
+        self,
+        video: Path,
+        rate_hz: float,
+        short_side_px: int,
+        *,
+        hears: bool,
+        encoder: Path | None = None,
+        resampling: Resampling = "ffmpeg",
     ) -> None:
         self._video, self._rate_hz, self._short_side_px, self._hears = video, rate_hz, short_side_px, hears
+        self._resampling: Resampling = resampling
         self._encoder = encoder  # weights that make features of the sound
         self._calls = 0
         self.frames = 0  # known after the first pass
@@ -165,16 +182,17 @@ class _VideoClip:
         total = self.frames or round((probe(self._video).duration_s or 0) * self._rate_hz) or None
         sounds: Iterator[NDArray[np.float32] | None] = repeat(None)
         if self._hears:
-            pieces = stream_sound(self._video, rate_hz=SAMPLE_RATE_HZ)
+            sound = soundtrack_for(self._video, self._resampling, rate_hz=SAMPLE_RATE_HZ)
+            pieces = stream_sound(self._video, rate_hz=SAMPLE_RATE_HZ, sound=sound)
             sounds = cut_seconds((_floats(piece)[:, 0] for piece in pieces), self._rate_hz)
             if self._encoder is not None:
                 sounds = embed_seconds(sounds, weights=self._encoder)
         reader = self._reader()
         pictures = tqdm(reader, total=total, desc=what, unit="frame", mininterval=1.0)
         frames = 0
-        for (_, picture), sound in zip(pictures, sounds, strict=False):
+        for (_, picture), heard in zip(pictures, sounds, strict=False):
             frames += 1
-            yield resize(picture, self._short_side_px), sound
+            yield resize(picture, self._short_side_px), heard
         self.frames, self.changes = frames, reader.changes
 
     def _reader(self) -> ClipReader:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from scipy.io import wavfile
 from torch import Tensor
-from torchaudio.functional import resample
 
 from models.audio.log_mel import SAMPLE_RATE_HZ
+from models.audio.resampling import resample
 from models.audio.vggish import EMBEDDING_CHANNELS
 from models.detectron2.augmentations import clip_augmentations
 from models.detectron2.config import audio_kind
@@ -169,7 +169,7 @@ def read_seconds(path: str, frames: int) -> Tensor:
         values = samples.astype(np.float32)
     sound = torch.from_numpy(values if values.ndim == 1 else values.mean(1))
     if rate != SAMPLE_RATE_HZ:
-        sound = resample(sound, rate, SAMPLE_RATE_HZ)
+        sound = torch.from_numpy(resample(sound.double().numpy(), rate, SAMPLE_RATE_HZ)).float()
     seconds = torch.zeros(frames * SAMPLE_RATE_HZ)
     count = min(len(sound), len(seconds))
     seconds[:count] = sound[:count]

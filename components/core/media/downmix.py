@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import av
 import numpy as np
@@ -40,6 +40,8 @@ from components.core.records.changes import Changes, Kind
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioLayout
+
+Sample = TypeVar("Sample", np.int16, np.float64)
 
 VERSION = 2  # what was mixed by other rules is to be mixed again
 _WINDOW_S = 0.5
@@ -60,11 +62,13 @@ class Converter:
     """Decoded frames of one layout -> int16 [n, 2] at a rate.
 
     The two are left and right, or, for mono, (left + right) / 2 as FFmpeg mixes it and (left - right) / 2.
+    own_level: one channel becomes both sides as it is; FFmpeg takes 3 dB from it.
     """
 
-    def __init__(self, layout: AudioLayout, *, rate_hz: int, mono: bool) -> None:
+    def __init__(self, layout: AudioLayout, *, rate_hz: int, mono: bool, own_level: bool = False) -> None:
         # which two of its channels become stereo; None: FFmpeg mixes them
-        self._pair = (0, 0) if first_alone(layout) else None if _has_weights(layout.name) else (0, 1)
+        alone = first_alone(layout) is not None or (own_level and layout.nb_channels == 1)
+        self._pair = (0, 0) if alone else None if _has_weights(layout.name) else (0, 1)
         self._stereo = av.AudioResampler(format="s16", layout="stereo", rate=rate_hz)
         self._mono = av.AudioResampler(format="s16", layout="mono", rate=rate_hz) if mono else None
         self._sides = not mono or (layout.nb_channels > 1 and self._pair != (0, 0))
@@ -88,7 +92,7 @@ class Converter:
 
 
 class MonoChoice:
-    """Of (left + right) / 2 and (left - right) / 2 the one that is heard, for each half of a second.
+    """Of (left + right) / 2 and (left - right) / 2, full scale 32768, what is heard, for each half second.
 
     The sum, unless it has less than an eighth of the energy of both (-9 dB: opposites, more or less; channels
     that have nothing in common have half of it); then the difference, until the sum has a quarter again. The
@@ -99,13 +103,13 @@ class MonoChoice:
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._window = max(1, round(rate_hz * _WINDOW_S))
-        self._waiting = np.zeros((0, 2), np.int16)
+        self._waiting: NDArray[Any] = np.zeros((0, 2), np.int16)
         self._turned = False
         self._samples = 0  # given
         self._spans: list[list[int]] = []  # of samples with the sign turned, end to end
         self._left = self._right = 0.0  # energy
 
-    def add(self, piece: NDArray[np.int16]) -> Iterator[NDArray[np.int16]]:
+    def add(self, piece: NDArray[Sample]) -> Iterator[NDArray[Sample]]:
         """Add sums and differences [n, 2], end to end; yields what is decided, [n, 1] each."""
         self._waiting = np.concatenate((self._waiting, piece))
         whole = len(self._waiting) // self._window * self._window
@@ -113,7 +117,7 @@ class MonoChoice:
         for window in ready.reshape(-1, self._window, 2):
             yield self._choose(window)
 
-    def finish(self) -> Iterator[NDArray[np.int16]]:
+    def finish(self) -> Iterator[NDArray[Any]]:
         """No more is to come: yields the rest."""
         if len(self._waiting):
             rest, self._waiting = self._waiting, self._waiting[:0]
@@ -132,7 +136,7 @@ class MonoChoice:
             changes.add(Kind.GUESSED, _UNIT, _ONE_SIDE, example=which)
         return changes
 
-    def _choose(self, window: NDArray[np.int16]) -> NDArray[np.int16]:
+    def _choose(self, window: NDArray[Sample]) -> NDArray[Sample]:
         both = window.astype(np.float64)
         total, difference = (float(x) for x in np.einsum("nc,nc->c", both, both))
         product = float(both[:, 0] @ both[:, 1])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from components.core.media.container import ROUNDING_S, MediaError, MediaProblem
 from components.core.media.decode import Picture, decode
-from components.core.media.sound import Soundtrack
+from components.core.media.published_sound import Resampling, soundtrack_for
 from components.core.records.changes import Changes, Kind
 
 _LONGEST_TOLERANCE_S = 0.05  # at the end of a clip
@@ -99,6 +99,7 @@ class ClipReader:
         require_audio: if False, a file without sound gives silence instead of an error.
         keep_audio: if False, the sound is only checked, and `audio` stays empty: for a video of any length.
         threads: of the video decoder; 0 = one per core. Use 1 where processes share the cores.
+        resampling: of the sound; "resampy" as before the published VGGish.
 
     Raises (while iterating):
         MediaError: the file is damaged, truncated, too short, or has no video or no sound.
@@ -114,8 +115,10 @@ class ClipReader:
         require_audio: bool = True,
         keep_audio: bool = True,
         threads: int = 0,
+        resampling: Resampling = "ffmpeg",
     ) -> None:
         self.path = path
+        self.resampling: Resampling = resampling
         self.frame_rate_hz = frame_rate_hz
         self.sample_rate_hz = sample_rate_hz
         self.max_height_px = max_height_px
@@ -128,7 +131,7 @@ class ClipReader:
         self._size_px = self._last_size_px = (0, 0)
 
     def __iter__(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        sound = Soundtrack(rate_hz=self.sample_rate_hz)
+        sound = soundtrack_for(self.path, self.resampling, rate_hz=self.sample_rate_hz)
         chosen: list[Picture] = []  # their second has not ended yet: it may be cut off
         count = given = 0  # pictures chosen, yielded
         shown: Picture | None = None

@@ -40,8 +40,11 @@ class Soundtrack:
     How channels are mixed is `downmix`'s; `changes` tells what was odd about it.
     """
 
-    def __init__(self, *, rate_hz: int, channels: int = 1, start_s: float = 0.0) -> None:
+    def __init__(
+        self, *, rate_hz: int, channels: int = 1, start_s: float = 0.0, own_level: bool = False
+    ) -> None:
         self.rate_hz = rate_hz
+        self._own_level = own_level  # of downmix.Converter
         self.channels = channels
         self.start_s = start_s
         self._pieces: list[
@@ -72,7 +75,9 @@ class Soundtrack:
         time_s = self.end_s if time_s is None else time_s
         if self._converter is None or kind != self._format or abs(time_s - self.end_s) > _STEP_S:
             self._close_run()
-            self._converter = Converter(frame.layout, rate_hz=self.rate_hz, mono=self.channels == 1)
+            self._converter = Converter(
+                frame.layout, rate_hz=self.rate_hz, mono=self.channels == 1, own_level=self._own_level
+            )
             if not self._format or kind[1] != self._format[1]:
                 note_layout(frame.layout, self._layouts)
             self._format, self._start_s, self._samples_in, self._samples_out = kind, time_s, 0, 0
@@ -174,16 +179,21 @@ def add_frame(frame: AudioFrame, sound: Soundtrack, origin_s: float) -> bool:
 
 
 def read_sound(
-    path: Path, *, rate_hz: int, channels: int = 1, changes: Changes | None = None
+    path: Path,
+    *,
+    rate_hz: int,
+    channels: int = 1,
+    changes: Changes | None = None,
+    sound: Soundtrack | None = None,
 ) -> NDArray[np.int16]:
     """Decode the whole sound of a file (any WAV, a video) from its start on: int16 [n, channels].
 
-    changes: told what was odd about the channels.
+    changes: told what was odd about the channels. sound: what collects it, instead of an ordinary Soundtrack.
 
     Raises:
         MediaError: it has no sound, or it does not decode.
     """
-    sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    sound = sound or Soundtrack(rate_hz=rate_hz, channels=channels)
     for _ in _decode_sound(path, sound):
         pass
     samples = sound.samples(round(sound.end_s * rate_hz))
@@ -192,13 +202,15 @@ def read_sound(
     return samples
 
 
-def stream_sound(path: Path, *, rate_hz: int, channels: int = 1) -> Iterator[NDArray[np.int16]]:
+def stream_sound(
+    path: Path, *, rate_hz: int, channels: int = 1, sound: Soundtrack | None = None
+) -> Iterator[NDArray[np.int16]]:
     """Decode the sound of a file piece after piece, int16 [n, channels]: end to end what `read_sound` gives.
 
     Raises (while iterating):
         MediaError: it has no sound, or, at the end, it does not decode.
     """
-    sound = Soundtrack(rate_hz=rate_hz, channels=channels)
+    sound = sound or Soundtrack(rate_hz=rate_hz, channels=channels)
     for _ in _decode_sound(path, sound):
         yield from sound.take()
     sound.finish()

@@ -40,8 +40,9 @@ def score_model(
     names = read_class_names(folder) if layout == "avss" else []
     mapping = {} if categories is None else read_category_map(categories, "--categories")
     params = read_block("predict", PredictParams)
-    encoder = read_block("extract", ExtractParams, optional=True).audio_weights
-    masks = FoundMasks(model, params, Path(encoder) if encoder else None)
+    extract = read_block("extract", ExtractParams, optional=True)
+    encoder = Path(extract.audio_weights) if extract.audio_weights else None
+    masks = FoundMasks(model, params, encoder, extract.resampling)
     about: dict[str, Any] = {"model": str(model), "score_threshold": params.score_threshold}
     if layout == "avss":
         masks.class_of, without = classes_of_categories(masks.categories, names, mapping)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
 from components.core.media.audio_features import embed_seconds
+from components.core.media.published_sound import Resampling, soundtrack_for
 from components.core.media.sound import stream_sound
 from components.core.records.masks import decode
 from components.core.records.results import Result
@@ -28,12 +29,20 @@ class FoundMasks:
         model_folder: what training wrote.
         params: the `predict` block: its threshold and number of tracks are those of `avis predict`.
         audio_weights: `extract.audio_weights`, needed by a model that hears audio features.
+        resampling: `extract.resampling`, so that it hears as it learned.
 
     Raises:
         AvisError: there is no model, or no encoder for what it hears.
     """
 
-    def __init__(self, model_folder: Path, params: PredictParams, audio_weights: Path | None) -> None:
+    def __init__(
+        self,
+        model_folder: Path,
+        params: PredictParams,
+        audio_weights: Path | None,
+        resampling: Resampling = "ffmpeg",
+    ) -> None:
+        self._resampling: Resampling = resampling
         self._predictor = Predictor.load(model_folder, params)
         self._audio = self._predictor.model.config.audio
         self._audio_weights = audio_weights
@@ -93,7 +102,8 @@ class FoundMasks:
 
     def _seconds(self, video: AvsVideo) -> Iterator[NDArray[np.float32]]:
         """What the model hears with each frame; sound that is too short is silent after its end."""
-        pieces = stream_sound(video.sound, rate_hz=SAMPLE_RATE_HZ)
+        sound = soundtrack_for(video.sound, self._resampling, rate_hz=SAMPLE_RATE_HZ)
+        pieces = stream_sound(video.sound, rate_hz=SAMPLE_RATE_HZ, sound=sound)
         endless = cut_seconds(piece[:, 0].astype(np.float32) / np.float32(32768) for piece in pieces)
         seconds = islice(endless, len(video.frames))
         if self._audio == "features" and self._audio_weights is not None:

@@ -24,9 +24,14 @@ def predict(
 
     override = {} if threshold is None else {"score_threshold": threshold}
     params = read_block("predict", PredictParams, override=override)
-    encoder = read_block("extract", ExtractParams, optional=True).audio_weights
+    extract = read_block("extract", ExtractParams, optional=True)
     found = predict_video(
-        video, out, model_folder(model), params, audio_weights=Path(encoder) if encoder else None
+        video,
+        out,
+        model_folder(model),
+        params,
+        audio_weights=Path(extract.audio_weights) if extract.audio_weights else None,
+        resampling=extract.resampling,
     )
     for thing in found.objects:
         when = ", ".join(f"{start:g}-{end:g} s" for start, end in thing.intervals_s) or "never visible"
