@@ -93,7 +93,7 @@ def test_malformed_polygons_without_a_size_are_one_error(segmentation: object) -
 
 
 def test_equal_coordinates_are_one_object_and_no_number_changes() -> None:
-    polygons = [[float(f"{k}.25") for k in range(6)], [0.25, -0.0, 1, 1.0, 2.5, 3.5]]
+    polygons = [[float(f"{k}.25") for k in range(6)], [0.25, 0.0, -0.0, 1, 1.0, 2.5]]
     first, second = (masks.compact(copy.deepcopy(polygons), 9, 9) for _ in range(2))
     assert json.dumps(first) == json.dumps(polygons)
     assert first[0][3] is second[0][3] and first[0][0] is second[1][0]
