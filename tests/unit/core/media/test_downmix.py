@@ -163,6 +163,14 @@ def test_between_the_limits_it_stays_as_it_was() -> None:
     assert told == [f"1 sound track guessed: {TURNED} (0 to 2 s)"]
 
 
+def test_a_reader_that_keeps_no_sound_hears_the_last_part_of_a_second(tmp_path: Path) -> None:
+    sign = np.concatenate((np.ones(2 * RATE_HZ), -np.ones(RATE_HZ // 4)))
+    path = write_clip(tmp_path / "a.mov", np.stack((tone(2.25), sign * tone(2.25)), 1), "stereo")
+    reader = ClipReader(path, keep_audio=False)
+    assert len(list(reader)) == 2
+    assert len(reader.changes.sentences()) == 1 and "(2 to 2.25" in reader.changes.sentences()[0]
+
+
 def test_noise_of_rounding_cancels_nothing() -> None:
     noise = np.random.default_rng(0).integers(-1, 2, RATE_HZ) / 32767
     assert mono_of(np.stack((noise, -noise), 1), "stereo", "s16")[1] == []

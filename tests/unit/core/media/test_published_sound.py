@@ -10,6 +10,9 @@ import torch
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.published_sound import soundtrack_for
 from components.core.media.sound import read_sound, stream_sound
+from components.core.raw.index import RawEntry, Status
+from components.extract.extract_video import fingerprint
+from components.extract.params import ExtractParams
 from models.audio.log_mel import LogMel
 from tests.support.clips import make_clip, onset_s
 
@@ -49,6 +52,12 @@ def test_every_way_of_reading_gives_the_same(tmp_path: Path, channels: int, rate
     assert onset_s(published.audio) == pytest.approx(0.5, abs=0.005)
     assert np.abs(published.audio.astype(int) - ordinary.audio).max() < 800  # of 32768: the edges of beeps
     assert not published.changes
+
+
+def test_other_resampling_extracts_anew() -> None:
+    entry = RawEntry("a", Status.OK, "", 1, "a.mp4", None, None, fingerprint="1", path="a.mp4", sha256="0")
+    made = {fingerprint(entry, ExtractParams(resampling=kind)) for kind in ("ffmpeg", "resampy")}
+    assert len(made) == 2 and fingerprint(entry, ExtractParams()) in made
 
 
 def test_channels_that_cancel_are_heard_here_too(tmp_path: Path) -> None:
