@@ -43,6 +43,7 @@ class Imported:
     tracks: dict[str, int]  # by split
     categories: list[str]
     formats: dict[str, str]  # by source file: the format and why it was taken for that
+    sources: list[dict[str, Any]]  # where labels come from: name, format, clips that are kept
     changes: list[dict[str, Any]]  # what reading changed: kind, unit, count, why, examples
     notes: list[str]  # what was done because params.yaml says so
     dropped: dict[str, str] = field(default_factory=dict)  # annotated clips left out: reason by name
@@ -140,6 +141,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         tracks=tracks,
         categories=list(categories.values()),
         formats={source.name: f"{source.format.name} ({source.reason})" for source in sources},
+        sources=_origins(sources, sets, splits, Path(params.source)),
         changes=changes.rows(),
         notes=[*placed.notes(), *(f"{params.sound}: {note}" for note in sound_notes)],
         dropped=dropped,
@@ -277,6 +279,23 @@ def _split(name: str, source: str, manifest: dict[str, ManifestEntry], params: A
     return split_by_hash(
         source_of(name, entry.source if entry else None), params.splits.shares, params.splits.seed
     )
+
+
+def _origins(
+    sources: list[Source], sets: list[AnnotationSet], kept: Collection[str], root: Path
+) -> list[dict[str, Any]]:
+    """The kept clips by data set and format: what lies in one folder in one format is one data set."""
+    clips: dict[tuple[str, str], list[str]] = {}
+    for source, annotations in zip(sources, sets, strict=True):
+        path = Path(source.name)
+        archives = [part for part in (*reversed(path.parents), path) if part.suffix.lower() == ".zip"]
+        file = archives[0] if archives else path
+        origin = file if file == root or file.is_dir() else file.parent
+        names = [video.name for video in annotations.videos if video.name in kept]
+        clips.setdefault((origin.as_posix(), source.format.name), []).extend(names)
+    return [
+        {"name": name, "format": format_name, "clips": names} for (name, format_name), names in clips.items()
+    ]
 
 
 def _part(sets: list[AnnotationSet], categories: dict[int, str], names: set[str]) -> AnnotationSet:

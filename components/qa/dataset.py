@@ -7,6 +7,7 @@ from components.core.clips.index import MediaEntry
 from components.core.records.annotations import SPLITS
 from components.qa.checked_clip import Clip
 from components.qa.label_files import SplitDocument
+from components.qa.label_summary import LabelSummary
 from components.qa.tables.agreements import Agreement
 from components.qa.tables.suspicions import Suspicion
 
@@ -53,6 +54,7 @@ class Dataset:
 
     agreements: of clips that were annotated twice, and of all of them together.
     suspicions: what a trained model doubts.
+    labels: what the annotate stage says of where the labels come from.
     """
 
     documents: dict[str, SplitDocument]
@@ -61,6 +63,11 @@ class Dataset:
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     agreements: list[Agreement] = field(default_factory=list)
     suspicions: list[Suspicion] = field(default_factory=list)
+    labels: LabelSummary = field(default_factory=LabelSummary)
+
+    def origin_of(self, clip: str) -> str:
+        """Where a clip's labels come from, and in which format; "" where that is not known."""
+        return self.labels.origins.get(clip, "")
 
     def tracks_of(self, split: str) -> dict[str, int]:
         """Number of tracks by category, of the categories that have any."""

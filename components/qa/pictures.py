@@ -1,6 +1,6 @@
 """Pictures for the report: frames with their masks, and time lines of sound and labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ _WIDTH_PX = 288
 _JPEG_QUALITY = 72
 _AROUND = 4  # frames shown on either side of a finding in the time line
 _PREVIEW_FRAMES = 6
+_SHEET_FRAMES, _SHEET_WIDTH_PX, _SHEET_JPEG_QUALITY = 5, 208, 62
 _TICKS = 16  # frames numbered below a time line
 
 
@@ -49,6 +50,7 @@ class Timeline:
     """The sound of `length` frames from `first` on, a lane for each track, and numbered frames.
 
     marked: the frames [start, end) that a finding is about.
+    onsets: the frames at whose beginning a label begins.
     """
 
     first: int
@@ -57,6 +59,7 @@ class Timeline:
     lanes: list[Lane]
     ticks: list[tuple[float, int]]
     marked: Span | None = None
+    onsets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +72,31 @@ class Drawing:
 
 @dataclass(slots=True)
 class Request:
-    """What to draw of one clip: its findings by number, and whether the clip as a whole."""
+    """What to draw of one clip: its findings by number, whether the clip as a whole, and for the sheet."""
 
     item: ClipItem
-    findings: dict[int, Finding]
-    preview: bool
+    findings: dict[int, Finding] = field(default_factory=dict)
+    preview: bool = False
+    on_sheet: bool = False
 
 
-def draw(request: Request) -> tuple[dict[int, Drawing], Drawing | None]:
-    """The drawings of findings by number, and the clip's preview. Runs in a worker."""
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The drawings that were asked for of one clip; those of findings by their numbers."""
+
+    findings: dict[int, Drawing]
+    preview: Drawing | None
+    on_sheet: Drawing | None
+
+
+def draw(request: Request) -> Drawn:
+    """Draw one clip. Runs in a worker."""
     clip = Clip(request.item)
-    drawings = {number: _draw_finding(clip, finding) for number, finding in request.findings.items()}
-    return drawings, _draw_preview(clip) if request.preview else None
+    return Drawn(
+        {number: _draw_finding(clip, finding) for number, finding in request.findings.items()},
+        _draw_preview(clip) if request.preview else None,
+        _draw_for_sheet(clip) if request.on_sheet else None,
+    )
 
 
 def _draw_finding(clip: Clip, finding: Finding) -> Drawing:
@@ -109,9 +125,32 @@ def _draw_preview(clip: Clip) -> Drawing:
     return Drawing(stills, timeline(clip, 0, clip.length - 1))
 
 
-def _still(clip: Clip, k: int, *, focus: int | None = None, tracks: bool = False) -> str | None:
+def _draw_for_sheet(clip: Clip) -> Drawing:
+    """Frames with masks spread over the clip, small; over the sound a line where each label begins."""
+    labelled = np.flatnonzero(clip.labelled).tolist() or list(range(clip.length))
+    count = min(_SHEET_FRAMES, len(labelled))
+    frames = [labelled[round((n + 0.5) * len(labelled) / count - 0.5)] for n in range(count)]
+    stills = [
+        Still(k, jpeg)
+        for k in dict.fromkeys(frames)
+        if (jpeg := _still(clip, k, width_px=_SHEET_WIDTH_PX, quality=_SHEET_JPEG_QUALITY)) is not None
+    ]
+    begins = {k for track in clip.tracks for k in track.present if k > 0 and track.crops[k - 1] is None}
+    line = timeline(clip, 0, clip.length - 1)
+    return Drawing(stills, replace(line, onsets=tuple(sorted(begins))))
+
+
+def _still(
+    clip: Clip,
+    k: int,
+    *,
+    focus: int | None = None,
+    tracks: bool = False,
+    width_px: int = _WIDTH_PX,
+    quality: int = _JPEG_QUALITY,
+) -> str | None:
     """Frame k as a JPEG data URI with its masks: in the tracks' colours, or (`tracks`) one in the focus."""
-    picture = read_picture(clip.frame_path(k), width_px=_WIDTH_PX)
+    picture = read_picture(clip.frame_path(k), width_px=width_px)
     if picture is None:
         return None
     for number, track in enumerate(clip.tracks):
@@ -123,7 +162,7 @@ def _still(clip: Clip, k: int, *, focus: int | None = None, tracks: bool = False
         else:
             colour, strong = TRACK_COLOURS[number % len(TRACK_COLOURS)], True
         _draw_mask(picture, _whole(crop, clip), colour, strong=strong)
-    return jpeg_uri(picture, quality=_JPEG_QUALITY)
+    return jpeg_uri(picture, quality=quality)
 
 
 def _whole(crop: Crop, clip: Clip) -> NDArray[np.uint8]:

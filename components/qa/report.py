@@ -21,6 +21,8 @@ from components.qa.waivers import Waiver
 
 _GROUPS_SHOWN = 12  # annotators, categories or sources in a table of the report
 _SHOWN_PER_CHECK = 24  # so that one noisy check does not push out the others
+_SOURCES_ON_SHEET, _CLIPS_OF_SOURCE = 12, 5  # so that the page stays small
+Place = tuple[str, str]  # split and name of a clip
 
 
 def write_report(
@@ -39,7 +41,9 @@ def write_report(
     }
     shown = _choose(findings, params.findings_shown)
     previews = _choose_previews(dataset, findings, params.previews)
-    drawings, preview_drawings = _draw(clips, dict(shown), previews, params, engine)
+    sheet, all_sources = _choose_sheet(dataset)
+    on_sheet = [place for places in sheet.values() for place in places]
+    drawings, preview_drawings, sheet_drawings = _draw(clips, dict(shown), previews, on_sheet, params, engine)
     open_findings = [finding for finding in findings if not finding.waived]
     facts = {(clip.split, clip.name): clip for clip in dataset.clips}
     page = render_page(
@@ -58,6 +62,13 @@ def write_report(
         dropped=dataset.failed,
         unused_waivers=unused_waivers,
         previews=[(facts[place], preview_drawings[place]) for place in previews if place in preview_drawings],
+        sheet={
+            origin: [(facts[place], sheet_drawings[place]) for place in places if place in sheet_drawings]
+            for origin, places in sheet.items()
+        },
+        all_sources=all_sources,
+        changes=dataset.labels.changes.rows(),
+        changed=dataset.labels.changes.line(),
         links={name: _link(paths, name) for _, name in clips},
         start_s={finding: _start_s(clips, finding) for _, finding in shown},
         groups_of={kind: _counts(open_findings, kind) for kind in ("annotator", "category", "source")},
@@ -93,32 +104,54 @@ def _choose_previews(dataset: Dataset, findings: Sequence[Finding], most: int) -
     ]
 
 
+def _choose_sheet(dataset: Dataset) -> tuple[dict[str, list[Place]], int]:
+    """Some labelled clips, spread evenly, of each source; and how many sources there are."""
+    of_source: dict[str, list[Place]] = {}
+    for clip in dataset.clips:
+        if clip.masks:
+            of_source.setdefault(dataset.origin_of(clip.name), []).append((clip.split, clip.name))
+    chosen = {}
+    for origin, places in list(of_source.items())[:_SOURCES_ON_SHEET]:
+        count = min(_CLIPS_OF_SOURCE, len(places))
+        chosen[origin] = [places[int((n + 0.5) * len(places) / count)] for n in range(count)]
+    return chosen, len(of_source)
+
+
 def _draw(
-    clips: Mapping[tuple[str, str], ClipItem],
+    clips: Mapping[Place, ClipItem],
     shown: Mapping[int, Finding],
-    previews: Sequence[tuple[str, str]],
+    previews: Sequence[Place],
+    on_sheet: Sequence[Place],
     params: QaParams,
     engine: EngineParams,
-) -> tuple[dict[int, Drawing], dict[tuple[str, str], Drawing]]:
-    """Drawings of findings by number, and of previews by place; what cannot be drawn is left out."""
-    requests = {place: Request(clips[place], {}, preview=True) for place in previews}
+) -> tuple[dict[int, Drawing], dict[Place, Drawing], dict[Place, Drawing]]:
+    """Drawings of findings by number, of previews and of the sheet by place; what fails is left out."""
+    requests: dict[Place, Request] = {}
+    for place in previews:
+        requests.setdefault(place, Request(clips[place])).preview = True
+    for place in on_sheet:
+        requests.setdefault(place, Request(clips[place])).on_sheet = True
     for number, finding in shown.items():
         place = finding.split, finding.video
         if place in clips:
-            requests.setdefault(place, Request(clips[place], {}, preview=False)).findings[number] = finding
+            requests.setdefault(place, Request(clips[place])).findings[number] = finding
     items = [("/".join(place), request) for place, request in requests.items()]
     places = {"/".join(place): place for place in requests}
     drawings: dict[int, Drawing] = {}
-    preview_drawings: dict[tuple[str, str], Drawing] = {}
+    preview_drawings: dict[Place, Drawing] = {}
+    sheet_drawings: dict[Place, Drawing] = {}
     for outcome in run_items(
         draw, items, engine=engine, timeout_s=params.clip_timeout_s, label="qa pictures"
     ):
         if outcome.value is None:
             continue
-        drawings |= outcome.value[0]
-        if outcome.value[1] is not None:
-            preview_drawings[places[outcome.key]] = outcome.value[1]
-    return drawings, preview_drawings
+        drawn, place = outcome.value, places[outcome.key]
+        drawings |= drawn.findings
+        if drawn.preview is not None:
+            preview_drawings[place] = drawn.preview
+        if drawn.on_sheet is not None:
+            sheet_drawings[place] = drawn.on_sheet
+    return drawings, preview_drawings, sheet_drawings
 
 
 def _categories(dataset: Dataset) -> list[tuple[str, dict[str, int], int]]:

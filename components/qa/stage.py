@@ -23,6 +23,7 @@ from components.qa.checks import Check, all_checks, chosen_checks
 from components.qa.dataset import ClipFacts, Dataset, facts_of
 from components.qa.findings import SEVERITIES, Finding
 from components.qa.label_files import ClipItem, read_split, shown
+from components.qa.label_summary import read_label_summary
 from components.qa.params import QaParams
 from components.qa.report import write_report
 from components.qa.tables.agreements import read_agreements
@@ -110,7 +111,7 @@ def qa(params: QaParams, engine: EngineParams, paths: Paths, run: Run) -> Outcom
     documents = {
         split: read_split(paths.annotations / f"{split}.json", split, paths.media, media) for split in SPLITS
     }
-    dataset = Dataset(documents, media)
+    dataset = Dataset(documents, media, labels=read_label_summary(paths.annotations / "summary.json"))
     if params.agreements is not None:
         dataset.agreements = read_agreements(Path(params.agreements))
     if params.suspicions is not None:

@@ -197,7 +197,8 @@ class _Comparison:
         for *_, track, came in sorted(likely, key=lambda entry: entry[:5]):
             if any(track is one for one in ours) and any(came is one for one in theirs):
                 take(track, came)
-        return pairs, ours, theirs
+        places = {track.id: place for place, track in enumerate(tracks)}
+        return sorted(pairs, key=lambda pair: places[pair[0].id]), ours, theirs
 
     @staticmethod
     def _category(track: Track, annotations: AnnotationSet) -> str:

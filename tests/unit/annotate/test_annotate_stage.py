@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,26 @@ def test_files_that_number_categories_and_videos_differently_become_one_set(tmp_
         (1, 1, "dog"), (2, 2, "cow"),
     ]  # fmt: skip
     assert read_annotations(paths.annotations / "test.json").tracks == []
+    (source,) = json.loads((paths.annotations / "summary.json").read_text())["sources"]
+    assert source["name"] == str(exports) and source["format"] == "aviseg"  # one folder is one data set
+    assert sorted(source["clips"]) == ["a", "b", "c"]
+
+
+def test_data_sets_are_told_apart_by_folder_archive_and_format(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    for name in ("one/a.json", "two/b.json"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        write_source(tmp_path / "in" / name, [Path(name).stem], {1: "dog"})
+    write_media(paths, dict.fromkeys("ab", FRAMES))
+    manifest = write_manifest(tmp_path / "m.csv", {"a": "train", "b": "test"})
+    run(paths, source=str(tmp_path / "in"), splits={"manifest": manifest})
+    two = json.loads((paths.annotations / "summary.json").read_text())["sources"]
+    assert [(Path(one["name"]).name, one["clips"]) for one in two] == [("one", ["a"]), ("two", ["b"])]
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(tmp_path / "in/one/a.json", "deep/a.json")
+    run(paths, source=str(tmp_path / "in.zip"), splits={"manifest": manifest})
+    (one,) = json.loads((paths.annotations / "summary.json").read_text())["sources"]
+    assert one == {"name": str(tmp_path / "in.zip"), "format": "aviseg", "clips": ["a"]}
 
 
 def test_hash_splits_keep_the_clips_of_a_source_together(tmp_path: Path) -> None:

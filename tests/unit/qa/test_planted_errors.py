@@ -378,6 +378,14 @@ def late_sound(s: Any) -> None:
         s.edit_sound(name, mute_and_shift)
 
 
+@plant("constant_shift", ("t1", None, None))
+def masks_two_frames_late(s: Any) -> None:
+    for track_id in (3, 4):
+        s.edit_track(
+            track_id, lambda track: track.update(segmentations=[None, None, *track["segmentations"][:-2]])
+        )
+
+
 @plant("sounding_mismatch", ("t1", 3, 0), ("t1", 4, 3))
 def intervals_that_deny_the_masks(s: Any) -> None:
     s.edit_track(3, lambda track: track.update(sounding=[[2.2, 6.5]]))

@@ -19,6 +19,7 @@ from components.qa.checks import Check, chosen_checks
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding
 from components.qa.label_files import read_split
+from components.qa.label_summary import read_label_summary
 from components.qa.params import QaParams
 from components.qa.stage import Outcome, _check_clips, qa
 from components.qa.waivers import apply_waivers, read_waivers
@@ -41,7 +42,7 @@ def test_a_clean_set_passes_with_a_page_that_needs_nothing_else(labelled_set: An
     page = (folder / "report.html").read_text()
     assert "Passed: nothing blocks training" in page
     assert len(re.findall(r"data:image/jpeg;base64,[A-Za-z0-9+/]{500,}", page)) >= 6
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 2 + 5  # previews, and the contact sheet
     assert not re.findall(r'(?:src|href)="(?!data:)|https?://|@import|url\(', page)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["clips"] == 8 and metrics["clips_train"] == 5
@@ -50,6 +51,41 @@ def test_a_clean_set_passes_with_a_page_that_needs_nothing_else(labelled_set: An
     assert metrics["findings_blocking"] == metrics["findings_warning"] == metrics["findings_info"] == 0
     assert all(isinstance(value, int | float) for value in metrics.values())
     assert pyarrow.parquet.read_table(folder / "findings.parquet").num_rows == 0
+
+
+def test_the_page_has_a_contact_sheet_of_each_source_and_what_reading_changed(labelled_set: Any) -> None:
+    summary = labelled_set.paths.annotations / "summary.json"
+    sources = [
+        {"name": "labels/one", "format": "cvat", "clips": [f"t{n}" for n in range(5)] + ["v0"]},
+        {"name": "labels/<two>", "format": "davis", "clips": ["e0", "e1"]},
+    ]
+    change = {"kind": "dropped", "unit": "mask", "count": 7, "why": "it is void", "examples": ["e0, frame 3"]}
+    summary.write_text(json.dumps({"sources": sources, "changes": [change]}))
+    run_qa(labelled_set, previews=0)
+    page = (labelled_set.paths.qa / "report.html").read_bytes()
+    text = page.decode()
+    sheet = text[text.index("Contact sheet") : text.index("<h2>Findings</h2>")]
+    assert sheet.index("labels/one (cvat)") < sheet.index("labels/&lt;two&gt; (davis)")
+    assert [sheet.count(f"<b>{clip}</b>") for clip in ("t0", "e0", "e1")] == [1, 1, 1]
+    assert sheet.count('<div class="timeline"') == 5 + 2  # six clips of the first source, five are shown
+    assert sheet.count("data:image/jpeg") == 7 * 5 and len(page) < 900_000
+    # the second object begins at second 3 of 12, the first at the clip's beginning, which is no onset
+    assert sheet.count('class="onset" style="left:25.0%"') == sheet.count('class="onset"') == 7
+    assert "7 masks dropped" in text and '<td class="text">it is void</td>' in text and "e0, frame 3" in text
+    run_qa(labelled_set, previews=0)
+    assert (labelled_set.paths.qa / "report.html").read_bytes() == page
+
+
+def test_a_summary_of_an_older_version_or_none_gives_one_sheet_and_a_broken_one_is_refused(
+    labelled_set: Any,
+) -> None:
+    summary = labelled_set.paths.annotations / "summary.json"
+    summary.write_text(json.dumps({"clips_train": 5.0, "changes": ["3 masks were moved"]}))
+    labels = read_label_summary(summary)
+    assert labels.origins == {} and not labels.changes
+    summary.write_text('{"sources": [{"name": "a"}]}')
+    with pytest.raises(AvisError, match="summary of the annotations cannot be read"):
+        run_qa(labelled_set)
 
 
 def test_a_blocking_finding_fails_the_stage_after_the_report_is_written(labelled_set: Any) -> None:

@@ -153,10 +153,10 @@ def test_a_planted_loss_is_named(what: str, tmp_path: Path) -> None:
 def test_a_lost_file_of_label_pictures_is_named(tmp_path: Path) -> None:
     annotations = two_dogs()
     target = written("davis", annotations, tmp_path)
-    (target / "clip" / "00000.png").unlink()
+    (target / "clip" / "00001.png").unlink()
     checked = read_back(annotations, target, find_format("davis"))
     assert checked.differences.sentences() == [
-        "2 masks dropped: it does not come back (clip, track 1, frame 0, clip, track 3, frame 0)"
+        "2 masks dropped: it does not come back (clip, track 1, frame 1, clip, track 2, frame 1)"
     ]
     assert checked.reading  # a frame without a picture is said, too
 
