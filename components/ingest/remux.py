@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.media.clocks import Clock, has_clock_of_its_own, measure
+from components.core.media.clocks import HOLE_S, Clock, has_clock_of_its_own, measure
 from components.core.media.container import (
     ROUNDING_S,
     MediaError,
@@ -22,11 +22,14 @@ from components.core.media.container import (
     open_media,
     probe,
 )
-from components.core.media.decode import Picture, decode
+from components.core.media.decode import decode
 from components.core.media.encode import VideoWriter
+from components.core.media.picture import Picture
 from components.core.media.sound import Soundtrack
-from components.core.records.changes import Changes
+from components.core.records.changes import Changes, Kind
 
+_ODD = "it is odd, and H.264 wants it even: the last line was repeated"
+_LAST_S = 0.04  # how long the last repetition of a still picture is shown
 _HEADER_S = 1.0  # a header that is less wrong than this is right
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
@@ -196,25 +199,47 @@ def _cut_from(
     )
     with ExitStack() as stack:
         writer: VideoWriter | None = None
-        length_s = 0.0
+        length_s = last_s = 0.0
+        rgb = np.zeros((0, 0, 3), np.uint8)
         for picture, time_s in _seen_from(start_s, pictures):
             if writer is None and search and picture.time_s > start_s + picture.length_s / 2:
                 return False
-            if end_s is not None and time_s >= end_s - start_s - min(picture.length_s, usual_s) / 2:
+            if end_s is not None and time_s >= end_s - start_s - min(picture.length_s, usual_s, HOLE_S) / 2:
+                if time_s - length_s > HOLE_S:  # the one before is a still picture, shown until now
+                    length_s = end_s - start_s
                 continue  # decoding stops once the sound has come as far
+            if writer is not None:
+                last_s = _show_on(writer, rgb, last_s, time_s)
             rgb = picture.rgb()
+            for kind, why in picture.oddities:
+                changes.add(kind, "frame", why)
             if writer is None:
+                if rgb.shape[0] % 2 or rgb.shape[1] % 2:
+                    size = f"{rgb.shape[1]}x{rgb.shape[0]}"
+                    changes.add(Kind.FILLED, "picture size", _ODD, example=size)
                 writer = stack.enter_context(_writer(target, rgb, info, sound))
             writer.picture(rgb, time_s)
+            last_s = time_s
             length_s = max(length_s, picture.time_s + picture.length_s - start_s)
         if writer is None:
             return False
         if end_s is not None:
             length_s = min(length_s, end_s - start_s)
+        if length_s - last_s > HOLE_S:
+            _show_on(writer, rgb, last_s, length_s)
+            writer.picture(rgb, length_s - _LAST_S)
         samples = sound.samples(round(length_s * sound.rate_hz))
         writer.sound(samples.astype(np.float32) / 32768.0)
     changes.extend(sound.changes)
     return True
+
+
+def _show_on(writer: VideoWriter, rgb: NDArray[np.uint8], last_s: float, until_s: float) -> float:
+    """Repeat a still picture, so that in the cut nothing looks like a gap; when it was written last."""
+    while until_s - last_s > HOLE_S:
+        last_s += HOLE_S / 2
+        writer.picture(rgb, last_s)
+    return last_s
 
 
 def _seen_from(start_s: float, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, float]]:

@@ -28,6 +28,7 @@ _SAFE = {
     "format_whitelist": "mov,matroska,flv,avi,mpegts,mpeg,mpegvideo,ogg,asf,wav,w64,mp3,aac,flac,h264,hevc",
 }
 PRIMING_S = 0.1  # sound that begins less than this before the first picture is the encoder's priming
+_LOWEST_RATE_HZ = 0.1  # of pictures; fewer are stills
 ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
 DAMAGED_SHARE = 0.01  # of the packets: a scratch in a long video is no reason to lose it
 LONGEST_S = 12 * 3600.0  # what damage or malice may promise, and a machine would have to hold
@@ -235,7 +236,9 @@ def clip_start_s(video: VideoStream | AudioStream, audio: AudioStream | None) ->
 
 
 def usual_rate_hz(video: VideoStream) -> float:
-    return float(video.average_rate or video.guessed_rate or 25)
+    """Pictures per second; of stills, which have no rate, 25."""
+    rate_hz = float(video.average_rate or video.guessed_rate or 0)
+    return rate_hz if rate_hz >= _LOWEST_RATE_HZ else 25.0
 
 
 def pixel_aspect_of(video: VideoStream) -> Fraction | None:

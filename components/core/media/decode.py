@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from components.core.media.clocks import HOLE_S, Clock
 from components.core.media.container import (
@@ -25,60 +21,20 @@ from components.core.media.container import (
     no_sound,
     open_media,
     pixel_aspect_of,
-    square_width,
     usual_rate_hz,
 )
+from components.core.media.picture import Picture
 from components.core.media.sound import Soundtrack, add_frame
 from components.core.records.changes import Changes, Kind
-
-if TYPE_CHECKING:
-    from av import VideoFrame
 
 _MISSING_S = 1.0  # an end that comes this much earlier than the header says is a truncated file
 _MISSING_SHARE = 0.05
 # What damage or malice may promise in a few bytes, and a machine would have to hold.
 _LARGEST_PX = 8192 * 8192  # of a picture; 8K video has half of it
-LONGEST_STILL_S = 600.0  # one picture without a next one
+LONGEST_STILL_S = 600.0  # one picture without a next one, and without sound
+_BROKEN = "the picture before it was shown on, or FFmpeg mended it; of sound it is silent"
+_ONLY = "it is the only one; it is shown as long as the sound lasts"
 _LATE = "the pictures begin after the sound; it is black before"
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture, not yet converted: shown from `time_s` (of the clip) for `length_s`."""
-
-    frame: VideoFrame
-    time_s: float
-    length_s: float
-    pixel_aspect: Fraction | None
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        """Width and height as seen, turned and with square pixels."""
-        width, height = square_width(self.frame.width, self.pixel_aspect), self.frame.height
-        return (height, width) if self._quarter_turns % 2 else (width, height)
-
-    @property
-    def _quarter_turns(self) -> int:
-        return round(float(self.frame.rotation) / 90) % 4  # counterclockwise, as np.rot90 counts
-
-    def rgb(
-        self, *, size_px: tuple[int, int] | None = None, max_height_px: int | None = None
-    ) -> NDArray[np.uint8]:
-        """The picture as it is seen, turned and with square pixels: uint8 [height, width, 3].
-
-        Args:
-            size_px: width and height to scale it to; None for its own.
-            max_height_px: a picture that would be higher is made smaller.
-        """
-        width, height = size_px or self.size_px
-        if max_height_px is not None and height > max_height_px:
-            scale = max_height_px / height
-            width, height = max(1, round(width * scale)), max(1, round(height * scale))
-        quarter_turns = self._quarter_turns
-        if quarter_turns % 2:
-            width, height = height, width
-        array = np.asarray(self.frame.to_ndarray(format="rgb24", width=width, height=height), dtype=np.uint8)
-        return np.ascontiguousarray(np.rot90(array, quarter_turns)) if quarter_turns else array
 
 
 def decode(
@@ -126,35 +82,39 @@ def decode(
             except av.error.FFmpegError as error:
                 raise MediaError(f"the file cannot be searched: {error.strerror}", where=str(path)) from None
         usual_s = 1.0 / usual_rate_hz(video)
-        picture_end_s = before_s = damage_s = 0.0
-        packets = damaged = pictures = 0
+        picture_end_s = before_s = told_end_s = 0.0
+        packets = pictures = 0
+        broken_s: list[float] = []  # where each damaged packet is
         done = {stream.index: False for stream in (video, audio) if stream is not None}
         streams = [stream for stream in (video, audio) if stream is not None]
         clock = Clock(container, streams, origin_s=origin_s, path=path, changes=changes)
         for packet in clock.packets():
             packets += 1
             if packet is None:
-                damaged += 1
+                broken_s.append(picture_end_s)
                 continue
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                damage_s = damage_s if damaged else picture_end_s
-                damaged += 1
+                broken_s.append(picture_end_s)
                 continue
             for frame in frames:
                 if isinstance(frame, av.AudioFrame):
-                    damaged += not add_frame(frame, sound, origin_s)
+                    if not add_frame(frame, sound, origin_s):
+                        broken_s.append(sound.end_s)
                     done[packet.stream.index] = end_s is not None and sound.end_s >= end_s
                     continue
-                damaged += frame.is_corrupt
                 time_s = picture_end_s if frame.time is None else frame.time - origin_s
-                _refuse_endless(max(picture_end_s, start_s), time_s, path)
+                if frame.is_corrupt:
+                    broken_s.append(time_s)
+                hole_s = clock.hole_s(before_s + origin_s, time_s + origin_s) if pictures else None
+                heard_s = sound.end_s if hole_s is None else 0.0  # a still picture, while the sound goes on
+                _refuse_endless(max(picture_end_s, start_s, heard_s), time_s, path)
                 length_s = float(frame.duration * frame.time_base) if frame.duration else usual_s
+                told_end_s = time_s + length_s
                 length_s = length_s if length_s <= LONGEST_STILL_S else usual_s
                 picture = Picture(frame, time_s, length_s, pixel_aspect)
                 if pictures:
-                    hole_s = clock.hole_s(before_s + origin_s, time_s + origin_s)
                     if hole_s is not None:
                         yield _black(picture, hole_s - origin_s)
                 elif time_s > HOLE_S and not start_s:
@@ -172,16 +132,24 @@ def decode(
             raise MediaError("no picture could be decoded", where=str(path))
         if require_audio and sound.is_empty:
             raise MediaError("the sound track is empty", problem=MediaProblem.NO_AUDIO, where=str(path))
-        if damaged > max(1, packets * DAMAGED_SHARE):
+        if len(broken_s) > max(1, packets * DAMAGED_SHARE):
             raise MediaError(
-                f"{damaged} of {packets} packets are damaged"
-                + (
-                    f", the first at {damage_s:.1f} s: its parts may differ in their codecs"
-                    * (clock.parts > 1)
-                ),
+                f"{len(broken_s)} of {packets} packets are damaged, the first at {broken_s[0]:.1f} s"
+                + ": its parts may differ in their codecs" * (clock.parts > 1),
                 where=str(path),
                 fix="Get the file again.",
             )
+        if changes is not None:
+            for at_s in broken_s:
+                changes.add(Kind.FILLED, "damaged packet", _BROKEN, example=f"at {at_s:.2f} s")
+        if not sound.is_empty and not all(done.values()):
+            # The last picture is longer than a time is trusted, or the only one, whose length nothing tells.
+            until_s = sound.end_s if pictures == 1 else min(told_end_s, sound.end_s)
+            if until_s - picture_end_s > HOLE_S:
+                if pictures == 1 and until_s > told_end_s + HOLE_S and changes is not None:
+                    changes.add(Kind.FILLED, "picture", _ONLY, example=f"{until_s:.2f} s")
+                yield Picture(picture.frame, picture_end_s, until_s - picture_end_s, pixel_aspect)
+                picture_end_s = until_s
         if not sound.is_empty and changes is not None and not all(done.values()):
             _note_ends(picture_end_s, sound.end_s, changes)
         # Of several parts the header, or FFmpeg's guess, tells only one.

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.media.container import ROUNDING_S, MediaError, MediaProblem
-from components.core.media.decode import Picture, decode
+from components.core.media.decode import decode
+from components.core.media.picture import Picture
 from components.core.media.published_sound import Resampling, soundtrack_for
 from components.core.records.changes import Changes, Kind
 
@@ -129,13 +130,14 @@ class ClipReader:
         self.duration_s = 0.0
         self.changes = Changes()
         self._size_px = self._last_size_px = (0, 0)
+        self._odd: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         sound = soundtrack_for(self.path, self.resampling, rate_hz=self.sample_rate_hz)
         chosen: list[Picture] = []  # their second has not ended yet: it may be cut off
         count = given = 0  # pictures chosen, yielded
         shown: Picture | None = None
-        self.changes = Changes()
+        self.changes, self._odd = Changes(), set()
         pictures = decode(
             self.path, sound, require_audio=self.require_audio, threads=self.threads, changes=self.changes
         )
@@ -181,7 +183,14 @@ class ClipReader:
             change = f"{last[0]}x{last[1]} to {size_px[0]}x{size_px[1]} at {middle_s:g} s"
             self.changes.add(Kind.GUESSED, "frame", _SCALED, example="" if size_px == last else change)
         self._last_size_px = size_px
-        return picture.rgb(size_px=self._size_px, max_height_px=self.max_height_px)
+        for kind, why in picture.oddities:
+            self.changes.add(kind, "frame", why, example=f"from {middle_s:g} s on" * (why not in self._odd))
+            self._odd.add(why)
+        try:
+            return picture.rgb(size_px=self._size_px, max_height_px=self.max_height_px)
+        except MediaError as error:
+            error.where = str(self.path)
+            raise
 
     def _middle_s(self, index: int) -> float:
         return (index + 0.5) / self.frame_rate_hz

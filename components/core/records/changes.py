@@ -174,6 +174,10 @@ def changes_of_text(text: str) -> Changes:
 
 
 def _plural(unit: str) -> str:
+    for link in (" in ", " of "):  # gap in the pictures
+        if link in unit:
+            thing, rest = unit.split(link, 1)
+            return f"{_plural(thing)}{link}{rest}"
     if unit.endswith(("s", "x")):
         return f"{unit}es"
     return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"
