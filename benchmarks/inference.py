@@ -173,7 +173,7 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
 
 def file_case(frames: int) -> dict[str, float]:
     """`avis predict` of a film of so many seconds, made beforehand by ``write_film`` in another process."""
-    from components.predict.params import PredictParams
+    from components.core.inference.params import PredictParams
     from components.tools.predict_video import predict_video
 
     folder = Path(os.environ["BENCHMARK_FOLDER"])

@@ -12,12 +12,12 @@ from functools import partial
 
 from tqdm import tqdm
 
+from components.core.inference.extracted_clips import clip_moments
+from components.core.inference.params import PredictParams
+from components.core.inference.predictor import Predictor
 from components.core.records.annotations import Track, read_annotations
 from components.core.records.results import Result
 from components.core.run.paths import Paths
-from components.predict.extracted_clips import clip_moments
-from components.predict.params import PredictParams
-from components.predict.tracks import Predictor
 from components.qa.tables.suspicions import Suspicion
 from components.tools.suspicion import CANDIDATES, suspect
 

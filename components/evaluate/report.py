@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.core.metrics.accumulate import HEADLINES, Row
 from components.core.metrics.failures import tables as failure_tables
@@ -74,6 +75,7 @@ def write_report(
     missing: Sequence[str],
     silent: bool,
     params: EvaluateParams,
+    calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page.
 
@@ -86,6 +88,7 @@ def write_report(
         missing: overlay videos that could not be made, and why.
         silent: whether the films have no sound.
         params: the stage's.
+        calibration: the model's, as training wrote it.
 
     Raises:
         AvisError: the scores have no failures.
@@ -131,6 +134,8 @@ def write_report(
         missing=missing,
         silent=silent,
         left_out=scores.left_out,
+        calibration=calibration,
+        reliability=_reliability(calibration),
         resamples=params.resamples,
         frames={kind: corrected.values[f"FSLA{kind}_frames"] for kind in ("", "n", "s", "m")},
     )
@@ -236,6 +241,24 @@ def _charts(protocol: str, part: ProtocolScores) -> dict[str, str]:
         )
         for curve in curves(part.added)
     }
+
+
+def _reliability(calibration: Mapping[str, Any] | None) -> str:
+    """The share of tracks that is right over their score; nothing without candidates."""
+    bins = calibration["reliability"]["bins"] if calibration else []
+    if not bins:
+        return ""
+    scores = [one["mean_score"] for one in bins]
+    return line_chart(
+        {
+            "right": (scores, [100 * one["right_share"] for one in bins]),
+            "if scores meant what they say": ([0.0, 1.0], [0.0, 100.0]),
+        },
+        title="reliability",
+        x_label="score of a track",
+        percent=True,
+        size_in=(4.6, 3.0),
+    )
 
 
 def _films(films: Sequence[tuple[str, str]], clips: Sequence[Row]) -> list[dict[str, object]]:

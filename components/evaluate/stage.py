@@ -4,9 +4,11 @@ From top to bottom: read and score (core/metrics/score.py), how sure that is, nu
 page that explains them, then the variant's run in MLflow.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from components.core.metrics.accumulate import NO_TRACKS, Value
 from components.core.metrics.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
@@ -76,12 +78,22 @@ def evaluate(
         params=params,
         engine=engine,
         source=source,
+        calibration=read_calibration(paths.model(variant)),
     )
     with TemporaryDirectory() as temporary:
         stills = write_stills(Path(temporary), source, score_threshold=params.failure_score_threshold)
         _log(variant, folder, metrics, scores.failures, stills, params, paths)
     _say(variant, metrics, intervals["corrected"], folder)
     return scores
+
+
+def read_calibration(model: Path) -> dict[str, Any] | None:
+    """What training found out about the model's thresholds on val; None if it had no clips for that."""
+    file = model / "calibration.json"
+    if not file.is_file():  # of an older training
+        return None
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def write_evaluation(
@@ -93,6 +105,7 @@ def write_evaluation(
     params: EvaluateParams,
     engine: EngineParams,
     source: FilmSource | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Metrics:
     """Write numbers (metrics, intervals, failures as JSON; counts), tables, plots, films and report.html.
 
@@ -104,6 +117,7 @@ def write_evaluation(
         params: what the page shows.
         engine: how films are spread.
         source: what films are made of; None makes none, and the page says so.
+        calibration: of the model, as training wrote it.
 
     Returns:
         the numbers of metrics.json by protocol.
@@ -155,6 +169,7 @@ def write_evaluation(
         missing=missing,
         silent=source is not None and source.media.sounds is None,
         params=params,
+        calibration=calibration,
     )
     return metrics
 

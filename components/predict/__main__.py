@@ -11,8 +11,8 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
     """Find the sounding objects of the test clips with a trained variant."""
 
     def work() -> None:
+        from components.core.inference.params import PredictParams
         from components.core.run.params import read_block
-        from components.predict.params import PredictParams
 
         params = read_block("predict", PredictParams)
         from components.predict.stage import predict

@@ -6,6 +6,9 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
+from components.core.inference.extracted_clips import clip_moments
+from components.core.inference.params import PredictParams
+from components.core.inference.predictor import Predictor
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
@@ -13,9 +16,6 @@ from components.core.run.files import write_json
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run
-from components.predict.extracted_clips import clip_moments
-from components.predict.params import PredictParams
-from components.predict.tracks import Predictor
 from models.inference.moments import ClipError
 
 

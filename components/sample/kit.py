@@ -9,7 +9,8 @@ Folder layout (any category names, several files each):
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -78,6 +79,29 @@ class Kit:
 
     def category_id(self, category: str) -> int:
         return self.categories.index(category) + 1
+
+    def without(self, categories: Collection[str]) -> Kit:
+        """The kit as if it lacked these categories; the ids of the others close up.
+
+        Raises:
+            AvisError: it has no such category, or no other.
+        """
+        unknown = sorted(set(categories) - set(self.categories))
+        if unknown:
+            raise AvisError(
+                f"the sample kit has no category {unknown[0]!r}",
+                where=str(self.folder),
+                fix=f"It has {', '.join(self.categories)}.",
+            )
+        kept = tuple(name for name in self.categories if name not in categories)
+        if not kept:
+            raise AvisError("no category of the sample kit is left", where=str(self.folder))
+        return replace(
+            self,
+            categories=kept,
+            sprites={name: self.sprites[name] for name in kept},
+            sounds={name: self.sounds[name] for name in kept},
+        )
 
 
 def load_kit(folder: Path) -> Kit:

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from components.core.clips.index import FEATURES_OF_SOURCE
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
+from components.core.inference.params import PredictParams
+from components.core.inference.predictor import Predictor
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
 from components.core.media.container import probe, tracks_taken
 from components.core.media.pictures_by_timestamp import ClipReader
@@ -22,8 +24,6 @@ from components.core.records.results import Result
 from components.core.reports.overlay import Lane, OverlayTrack, Panel, render_overlay, track_colours
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
-from components.predict.params import PredictParams
-from components.predict.tracks import Predictor
 from models.checkpoints.saved import CONFIG, ModelCard
 from models.inference.moments import ClipError, Moment
 
@@ -48,6 +48,7 @@ class VideoPrediction:
     overlay: Path
     results: Path
     best_score: float  # of the tracks, or of the likeliest candidate below the threshold; 0: it has no mask
+    score_threshold: float
     changes: Changes  # on reading: the tracks that were taken, frames that were scaled
 
 
@@ -94,7 +95,7 @@ def predict_video(
         candidates = predictor.predict(1, clip, height=clip.height, width=clip.width, least=1)
     except ClipError as error:
         raise AvisError(f"the video cannot be predicted: {error}", where=str(video)) from error
-    found = [track for track in candidates if track.score >= params.score_threshold]
+    found = [track for track in candidates if track.score >= predictor.score_threshold]
     names = predictor.card.categories
     overlay, results = out / f"{video.stem}.overlay.mp4", out / f"{video.stem}.json"
     out.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def predict_video(
             "frames": clip.frames,
             "width": clip.width,
             "height": clip.height,
-            "score_threshold": params.score_threshold,
+            "score_threshold": predictor.score_threshold,
             "objects": [
                 {
                     "category": thing.category,
@@ -124,7 +125,7 @@ def predict_video(
     )
     best = max((track.score for track in candidates), default=0.0)
     changes.extend(clip.changes)
-    return VideoPrediction(objects, overlay, results, best, changes)
+    return VideoPrediction(objects, overlay, results, best, predictor.score_threshold, changes)
 
 
 def check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 from components.core.clips.index import common_features
@@ -21,7 +22,7 @@ from components.train.loop import Fitted, write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
 from components.train.processes.distributed import join
-from components.train.validation import validation_loss
+from components.train.validation import Calibration, calibrate, validation_loss
 from models.checkpoints.saved import WEIGHTS, ModelCard, save_model
 
 
@@ -63,19 +64,31 @@ def recorded(plan: Plan) -> Iterator[Run]:
 
 def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
     """Measure the trained model, write its folder and forget the checkpoint."""
-    metrics = _measure(plan, fitted)
-    run.metrics({f"train/{name}": value for name, value in metrics.items()})
     card = _card(plan)
+    calibration = calibrate(plan.model, card, plan.paths)
+    if calibration is None:
+        print("no validation clip has a mask: thresholds stay as published")
+    else:
+        chosen = calibration.thresholds
+        card = replace(card, score_threshold=chosen.score, presence_threshold=chosen.presence)
+        print(
+            f"thresholds chosen on {calibration.clips} validation clips: score {chosen.score:g}, presence "
+            f"{chosen.presence:g} (FSLA there {chosen.fsla:.1f}, with the published ones "
+            f"{chosen.published_fsla:.1f})"
+        )
+    metrics = _measure(plan, fitted, calibration)
+    run.metrics({f"train/{name}": value for name, value in metrics.items()})
     folder = plan.paths.model(plan.variant)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
         save_model(temporary, plan.model, card)
         write_history(temporary / "history.csv", fitted.history)
         write_json(temporary / "metrics.json", metrics)
+        write_json(temporary / "calibration.json", None if calibration is None else asdict(calibration))
         clips = sorted(video.name for video in plan.annotations.videos)
         write_json(temporary / "clips.json", clips)  # so that it can be told which models saw a video
         write_json(temporary / "run.json", {"run_id": run.run_id, "trained": time.strftime("%Y-%m-%d")})
-    for name in ("history.csv", "config.json", "clips.json"):
+    for name in ("history.csv", "config.json", "clips.json", "calibration.json"):
         run.artifact(folder / name, "training")
     validated = {name: value for name, value in metrics.items() if name == "validation_loss"}
     run.logged_model(card.name, folder / WEIGHTS, validated)
@@ -84,8 +97,8 @@ def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
     plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
 
 
-def _measure(plan: Plan, fitted: Fitted) -> dict[str, float]:
-    """Numbers of the training: size, speed, and the loss on clips it has not seen."""
+def _measure(plan: Plan, fitted: Fitted, calibration: Calibration | None) -> dict[str, float]:
+    """Numbers of the training: size, speed; and the loss and FSLA on clips it has not seen."""
     metrics = {
         "steps": float(fitted.steps),
         "seconds": round(fitted.seconds, 2),
@@ -96,6 +109,15 @@ def _measure(plan: Plan, fitted: Fitted) -> dict[str, float]:
     validated = validation_loss(plan.model, plan.params, plan.paths)
     if validated is not None:
         metrics["validation_loss"] = round(validated, 4)
+    if calibration is not None:
+        chosen = calibration.thresholds
+        metrics |= {
+            "validation_FSLA": round(chosen.fsla, 2),
+            "validation_FSLA_published_thresholds": round(chosen.published_fsla, 2),
+            "score_threshold": chosen.score,
+            "presence_threshold": chosen.presence,
+            "calibration_error": round(calibration.reliability.expected_error, 4),
+        }
     return metrics
 
 

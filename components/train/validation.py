@@ -1,19 +1,64 @@
-"""The loss on clips that training has not seen."""
+"""On clips that training has not seen: the loss, and the thresholds under which FSLA is highest."""
+
+from dataclasses import dataclass
 
 import torch
 
-from components.core.records.annotations import read_annotations
+from components.core.calibration.candidates import find_candidates
+from components.core.calibration.reliability import Reliability, Silence, reliability, silence
+from components.core.calibration.thresholds import ChosenThresholds, choose_thresholds
+from components.core.inference.params import PredictParams
+from components.core.inference.predictor import Predictor
+from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.masks import is_empty
 from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.train.examples.batch import collate
 from components.train.loop import seed_everything
 from components.train.params import TrainParams
 from components.train.plan import clips_of
 from components.train.processes.distributed import choose_device
+from models.checkpoints.saved import ModelCard
 from models.networks.losses.criterion import LossWeights
 from models.networks.registry import Network
 
 _ROUNDS = 2  # each clip is seen so often, at other frames
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Chosen on `clips` validation clips.
+
+    reliability: of all candidates under the chosen presence threshold; silence: under both thresholds.
+    """
+
+    thresholds: ChosenThresholds
+    reliability: Reliability
+    silence: Silence
+    clips: int
+
+
+def validation_clips(paths: Paths) -> AnnotationSet | None:
+    """The val split; None if it has no clips, or none of them has a mask."""
+    file = paths.annotations / "val.json"
+    annotations = read_annotations(file) if file.is_file() else None
+    if annotations is None or all(is_empty(mask) for x in annotations.tracks for mask in x.segmentations):
+        return None
+    return annotations
+
+
+def calibrate(model: Network, card: ModelCard, paths: Paths) -> Calibration | None:
+    """Choose the thresholds of a trained model; None without validation clips."""
+    annotations = validation_clips(paths)
+    if annotations is None:
+        return None
+    names = [video.name for video in annotations.videos]
+    predictor = Predictor(model.eval(), card, PredictParams())
+    clips = find_candidates(predictor, annotations, with_local_media(paths, names).media, label="thresholds")
+    chosen = choose_thresholds(clips)
+    kept = [clip.under(chosen.score, chosen.presence) for clip in clips]
+    every = [clip.under(0.0, chosen.presence) for clip in clips]
+    return Calibration(chosen, reliability(every), silence(kept), len(clips))
 
 
 def validation_loss(model: Network, params: TrainParams, paths: Paths) -> float | None:
@@ -22,9 +67,8 @@ def validation_loss(model: Network, params: TrainParams, paths: Paths) -> float 
     Returns:
         None if there are no validation clips, or none of them has a mask.
     """
-    file = paths.annotations / "val.json"
-    annotations = read_annotations(file) if file.is_file() else None
-    if annotations is None or all(is_empty(mask) for x in annotations.tracks for mask in x.segmentations):
+    annotations = validation_clips(paths)
+    if annotations is None:
         return None
     still = params.model_copy(
         update={
@@ -35,7 +79,7 @@ def validation_loss(model: Network, params: TrainParams, paths: Paths) -> float 
             "seed": 0,
         }
     )
-    clips = clips_of(annotations, still, file, paths)
+    clips = clips_of(annotations, still, paths.annotations / "val.json", paths)
     device = choose_device(params.device)
     weights = LossWeights(**params.loss.model_dump())
     model.to(device).eval()

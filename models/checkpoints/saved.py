@@ -28,6 +28,8 @@ class ModelCard:
     short_side_px: int  # frames are resized to this short side
     frame_rate_hz: float
     features_from: str = ""  # what made the audio features that it learned from; nothing if it is not known
+    score_threshold: float | None = None  # of a track; chosen on clips that it has not seen
+    presence_threshold: float | None = None  # of sounding in a frame; chosen alike
 
     def __post_init__(self) -> None:
         if len(self.categories) != self.config.get("categories"):

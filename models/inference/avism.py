@@ -33,12 +33,10 @@ class AvismPredictor:
         self._embeds = output.mask_embeds
         return output.logits.softmax(-1)[:, :-1]  # [V, K]: the last class is "no object"
 
-    def sounding(self, queries: Tensor) -> Tensor:
+    def presence(self, queries: Tensor) -> Tensor:
         """See ClipPredictor. Without a presence head a query sounds in every frame."""
         presence = self._stream.presence(queries)
-        if presence is None:
-            return torch.ones(len(queries), self._frames, dtype=torch.bool)
-        return presence > 0
+        return torch.full((len(queries), self._frames), torch.inf) if presence is None else presence
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """See ClipPredictor. They do not depend on the sound."""

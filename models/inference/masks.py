@@ -50,9 +50,10 @@ class MaskMaker(Generic[R]):
         self._logits, self._sounds, self._encode = logits, sounds, encode
         self._shape, self._size = shape, size
         self._silence = encode(np.zeros(size, bool))
-        self._chance = np.zeros(len(sounds))  # sum of foreground probabilities, number of pixels
-        self._pixels = np.zeros(len(sounds), np.int64)
         self.masks: list[list[R]] = [[] for _ in sounds]
+        # of each query and frame: the sum of its foreground probabilities, and over how many pixels
+        self.foreground: list[list[float]] = [[] for _ in sounds]
+        self.pixels: list[list[int]] = [[] for _ in sounds]
 
     def is_silent(self, frames: int) -> bool:
         """Does no query sound in the next frames?"""
@@ -61,8 +62,10 @@ class MaskMaker(Generic[R]):
 
     def skip(self, frames: int) -> None:
         """The next frames have only empty masks."""
-        for packed in self.masks:
+        for packed, foreground, pixels in zip(self.masks, self.foreground, self.pixels, strict=True):
             packed += [self._silence] * frames
+            foreground += [0.0] * frames
+            pixels += [0] * frames
 
     def add(self, features: Tensor) -> None:
         """The next frames' features [t, C, h, w]; products are in fp32."""
@@ -74,7 +77,8 @@ class MaskMaker(Generic[R]):
 
     def mean_foreground(self, place: int) -> float:
         """Mean probability over all pixels of a track that are more likely object than not."""
-        return float(self._chance[place] / self._pixels[place]) if self._pixels[place] else 0.0
+        pixels = sum(self.pixels[place])
+        return sum(self.foreground[place]) / pixels if pixels else 0.0
 
     def _add(self, features: Tensor) -> None:
         frame = len(self.masks[0])
@@ -84,13 +88,15 @@ class MaskMaker(Generic[R]):
             logits = self._to_frame(self._logits(features.float(), frame=frame)[sounding])  # [m, H, W]
         chance = logits.sigmoid()
         inside = chance > 0.5  # foreground, as published
-        self._chance[sounds] += (chance * inside).sum((1, 2)).double().cpu().numpy()
-        self._pixels[sounds] += inside.sum((1, 2)).cpu().numpy()
+        foreground = iter((chance * inside).sum((1, 2)).double().tolist())
+        pixels = iter(inside.sum((1, 2)).tolist())
         # [m, I, J]
         logits = F.interpolate(logits[None], size=self._size, mode="bilinear", align_corners=False)[0]
         masks: Iterator[NDArray[np.bool_]] = iter((logits > 0).cpu().numpy())
-        for packed, sounding in zip(self.masks, sounds, strict=True):
-            packed.append(self._encode(next(masks)) if sounding else self._silence)
+        for place, sound in enumerate(sounds):
+            self.masks[place].append(self._encode(next(masks)) if sound else self._silence)
+            self.foreground[place].append(next(foreground) if sound else 0.0)
+            self.pixels[place].append(next(pixels) if sound else 0)
 
     def _to_frame(self, logits: Tensor) -> Tensor:
         """Logits [n, h, w] at the padded frame's size, cut to the frame."""

@@ -11,6 +11,7 @@ and frame, and on disk the frame queries (1 hour at 1 frame per second and 100 q
 Letters: T frames (t of a chunk), V video queries, n candidates, C channels, K categories, h w size of a map.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,6 +39,20 @@ KEPT_BYTES = 200_000_000
 R = TypeVar("R")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a track's score and its silences were made of, so that other thresholds can be judged afterwards.
+
+    probability: of its category. presence [T]: logits. foreground [T]: sums of the foreground probabilities;
+    pixels [T]: over how many pixels. Both are 0 where it is silent.
+    """
+
+    probability: float
+    presence: NDArray[np.float32]
+    foreground: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class FoundTrack(Generic[R]):
     """One sounding object with a mask for every frame, empty ones where it is silent.
@@ -48,6 +63,7 @@ class FoundTrack(Generic[R]):
     label: int  # category index 0..K-1
     score: float
     masks: list[R]  # T, as ``encode`` made them
+    evidence: Evidence
 
 
 class ClipPredictor(Protocol):
@@ -59,8 +75,8 @@ class ClipPredictor(Protocol):
     def class_probabilities(self) -> Tensor:
         """After the last frame: class probabilities [V, K] of the video queries, "no object" left out."""
 
-    def sounding(self, queries: Tensor) -> Tensor:
-        """Does a query [n] sound in a frame? Bool [n, T]."""
+    def presence(self, queries: Tensor) -> Tensor:
+        """How sure is it that a query [n] sounds in a frame? Logits [n, T]."""
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """A second pass: what ``add`` returned for these frames."""
@@ -92,6 +108,7 @@ def find_sounding(
     size: tuple[int, int],
     encode: Callable[[NDArray[np.bool_]], R],
     threshold: float,
+    presence_threshold: float = 0.5,
     most: int = 10,
     least: int = 0,
     precision: torch.dtype | None = None,
@@ -105,6 +122,7 @@ def find_sounding(
         size: height and width of the masks.
         encode: packs a mask, bool ``size``, as soon as it is made; never are many of them in memory.
         threshold: tracks below this score are dropped.
+        presence_threshold: in a frame where a query sounds with no higher probability its mask is empty.
         most: (query, category) pairs looked at, the most probable.
         least: so many of them are returned whatever their score.
         precision: of the networks, as ``precision.autocast_type`` names it; None: fp32. Masks are
@@ -148,9 +166,10 @@ def find_sounding(
             return []
         queries = sorted({query for query, *_ in pairs})
         chosen = torch.tensor(queries, device=device)
+        presence = predictor.presence(chosen).float().cpu().numpy()  # [n, T]
         maker = MaskMaker(
             partial(predictor.mask_logits, queries=chosen),
-            predictor.sounding(chosen).cpu().numpy(),
+            presence > _logit(presence_threshold),
             shape=shape,
             size=size,
             encode=encode,
@@ -165,8 +184,20 @@ def find_sounding(
         place = queries.index(query)
         sure = score * maker.mean_foreground(place)
         if sure >= threshold or sought:
-            found.append(FoundTrack(label, sure, maker.masks[place]))
+            evidence = Evidence(
+                probability=score,
+                presence=presence[place],
+                foreground=np.array(maker.foreground[place]),
+                pixels=np.array(maker.pixels[place]),
+            )
+            found.append(FoundTrack(label, sure, maker.masks[place], evidence))
     return sorted(found, key=lambda track: -track.score)
+
+
+def _logit(probability: float) -> float:
+    if 0 < probability < 1:
+        return math.log(probability / (1 - probability))
+    return math.inf if probability else -math.inf
 
 
 def _second_pass(

@@ -58,9 +58,10 @@ class TpaviPredictor:
         frames = (torch.stack(self._sounds, 1) * lengths).sum(1)[:, None]  # [V, 1] in which it sounds
         return torch.where(frames > 0, self._sounding / frames.clamp(min=1), self._every / len(self._clips))
 
-    def sounding(self, queries: Tensor) -> Tensor:
-        """Does a track [n] sound in a frame? Bool [n, T], the same for all frames of a clip."""
-        return torch.stack(self._sounds, 1)[queries][:, self._clips]
+    def presence(self, queries: Tensor) -> Tensor:
+        """Does a track [n] sound in a frame? inf or -inf [n, T], the same for all frames of a clip."""
+        sounds = torch.stack(self._sounds, 1)[queries][:, self._clips]
+        return torch.where(sounds, torch.inf, -torch.inf)
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """A second pass: what ``add`` returned for these frames."""

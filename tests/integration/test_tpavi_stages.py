@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from components.core.inference.params import PredictParams
 from components.core.records.annotations import read_annotations
 from components.core.records.masks import decode
 from components.core.records.results import read_results
@@ -18,7 +19,6 @@ from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate
-from components.predict.params import PredictParams
 from components.predict.stage import predict
 from components.tools.predict_video import predict_video
 from components.train.params import TrainParams

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from components.annotate.categories import read_category_map
+from components.core.inference.params import PredictParams
 from components.core.run.params import read_block
 from components.evaluate.params import EvaluateParams
 from components.extract.params import ExtractParams
-from components.predict.params import PredictParams
 from components.tools.avsbench.categories import classes_of_categories
 from components.tools.avsbench.evaluate import Masks, evaluate_binary, evaluate_semantic
 from components.tools.avsbench.given_masks import GivenMasks
@@ -43,7 +43,7 @@ def score_model(
     extract = read_block("extract", ExtractParams, optional=True)
     encoder = Path(extract.audio_weights) if extract.audio_weights else None
     masks = FoundMasks(model, params, encoder, extract.resampling)
-    about: dict[str, Any] = {"model": str(model), "score_threshold": params.score_threshold}
+    about: dict[str, Any] = {"model": str(model), "score_threshold": masks.score_threshold}
     if layout == "avss":
         masks.class_of, without = classes_of_categories(masks.categories, names, mapping)
         about["classes_of_categories"] = {

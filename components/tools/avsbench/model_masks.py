@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
+from components.core.inference.params import PredictParams
+from components.core.inference.predictor import Predictor
 from components.core.media.audio_features import embed_seconds
 from components.core.media.published_sound import Resampling, soundtrack_for
 from components.core.media.sound import stream_sound
 from components.core.records.masks import decode
 from components.core.records.results import Result
 from components.core.run.errors import AvisError
-from components.predict.params import PredictParams
-from components.predict.tracks import Predictor
 from components.tools.avsbench.layouts import AvsVideo
 from components.tools.avsbench.pictures import read_frame
 from components.tools.predict_video import check_encoder
@@ -54,6 +54,11 @@ class FoundMasks:
     def categories(self) -> dict[int, str]:
         """What the model tells apart: names by id."""
         return self._predictor.card.categories
+
+    @property
+    def score_threshold(self) -> float:
+        """Tracks below are no masks."""
+        return self._predictor.score_threshold
 
     @property
     def hears(self) -> bool:

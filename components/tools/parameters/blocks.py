@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from components.annotate.params import AnnotateParams
 from components.compare.params import CompareParams
+from components.core.inference.params import PredictParams
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams, ParamsError, ParamsFile
 from components.core.storage.choice import StorageParams
@@ -16,7 +17,6 @@ from components.evaluate.params import EvaluateParams
 from components.extract.params import ExtractParams
 from components.ingest.params import IngestParams
 from components.mllm.params import MllmParams
-from components.predict.params import PredictParams
 from components.qa.params import QaParams
 from components.sample.params import SampleParams
 from components.tools.promotion.params import PromotionParams

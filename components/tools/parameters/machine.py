@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from components.core.inference.params import PredictParams
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.tracking.address import TrackingParams, why_no_address
-from components.predict.params import PredictParams
 from components.tools.parameters.rules import Facts, rule
 from components.train.params import TrainParams
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from components.core.inference.extracted_clips import clip_moments
+from components.core.inference.predictor import Predictor
 from components.core.records.annotations import Video
 from components.core.run.errors import AvisError
-from components.predict.extracted_clips import clip_moments
-from components.predict.tracks import Predictor
 from components.tools.preannotate.drafts import (
     DraftTrack,
     Follow,

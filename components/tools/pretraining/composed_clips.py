@@ -19,16 +19,20 @@ SAMPLE_RATE_HZ = 16_000
 
 
 class ComposedClips:
-    """Example i is composed from its own seed; held-out sprites never appear.
+    """Example i is composed from its own seed; held-out sprites never appear, nor do `unseen` categories.
 
     Frames and sound come straight from the composer, without the detour over a video file.
 
     Raises:
-        AvisError: clips may be too short for so many frames, or a held-out sprite is not in the kit.
+        AvisError: clips may be too short for so many frames, or a held-out sprite or an unseen category is
+            not in the kit.
     """
 
-    def __init__(self, *, count: int, frames_per_clip: int, short_side_px: int) -> None:
+    def __init__(
+        self, *, count: int, frames_per_clip: int, short_side_px: int, unseen: tuple[str, ...] = ()
+    ) -> None:
         self.count = count
+        self.unseen = unseen
         self.frames_per_clip = frames_per_clip
         self.height = short_side_px
         self.params = read_block("sample", SampleParams)
@@ -52,7 +56,7 @@ class ComposedClips:
     def kit(self) -> Kit:
         kit = load_kit(Path(self.params.kit))
         check_held_out(kit, self.params.held_out_sprites)
-        return kit
+        return kit.without(self.unseen)
 
     @property
     def categories(self) -> dict[int, str]:

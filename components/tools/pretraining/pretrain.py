@@ -18,6 +18,12 @@ SETTINGS = Path(__file__).with_suffix(".yaml")
 CHECKPOINT = Path("data/.checkpoints/pretrain.pt")
 
 
+class PretrainParams(TrainParams):
+    """The `train` block, and what of the kit these weights shall not know: what trainings then teach."""
+
+    unseen_categories: tuple[str, ...] = ()
+
+
 def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) -> None:
     """Train on clips composed in memory and write the weights, in half precision, to ``out``.
 
@@ -35,7 +41,7 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
         ) from None
     if steps is not None:
         override["steps"] = steps
-    params = read_block("train", TrainParams, override=override)
+    params = read_block("train", PretrainParams, override=override)
     if params.model.audio == "features":
         raise AvisError(
             "composed clips have no precomputed audio features",
@@ -54,6 +60,7 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
         count=params.steps * params.clips_per_step,
         frames_per_clip=params.frames_per_clip,
         short_side_px=params.short_sides_px[0],
+        unseen=params.unseen_categories,
     )
     architecture = params.model.model_dump(exclude={"name"})
     try:

@@ -22,15 +22,15 @@ def measure_model(model: Path, out: Path) -> None:
     Raises:
         AvisError: the model cannot be loaded by this code, knows other categories, or media are missing.
     """
+    from components.core.inference.params import PredictParams
+    from components.core.inference.predictor import Predictor
     from components.core.metrics.counts_file import write_counts
     from components.core.metrics.score import score_files
     from components.core.records.annotations import read_annotations
     from components.core.records.results import write_results
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths
-    from components.predict.params import PredictParams
     from components.predict.stage import predict_clips
-    from components.predict.tracks import Predictor
 
     paths = Paths()
     file = paths.annotations / "test.json"

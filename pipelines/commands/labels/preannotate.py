@@ -32,10 +32,10 @@ def preannotate(
 ) -> None:
     """Write drafts of masks, so that people correct instead of draw."""
     from components.annotate.formats import find_format
+    from components.core.inference.params import PredictParams
     from components.core.run.params import read_block
     from components.core.run.paths import Paths
     from components.core.storage.mirror import with_local_media
-    from components.predict.params import PredictParams
     from components.tools.preannotate.draft_files import DRAFT, choose_clips, draft_file, write_drafts
     from components.tools.preannotate.drafts import annotation_set, video_of
     from components.tools.preannotate.prompts import read_prompts
@@ -64,7 +64,7 @@ def preannotate(
     params = read_block("predict", PredictParams, override=override)
 
     # torch, and transformers: after all that can be refused without them
-    from components.predict.tracks import Predictor
+    from components.core.inference.predictor import Predictor
     from components.tools.preannotate.draft_clips import find_tracks, follow_prompts
 
     follow = None

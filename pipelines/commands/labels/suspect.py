@@ -26,13 +26,13 @@ def suspect(
 
     from tqdm import tqdm
 
+    from components.core.inference.extracted_clips import clip_moments
+    from components.core.inference.params import PredictParams
+    from components.core.inference.predictor import Predictor
     from components.core.records.annotations import read_annotations
     from components.core.run.params import read_block
     from components.core.run.paths import Paths
     from components.core.storage.mirror import with_local_media
-    from components.predict.extracted_clips import clip_moments
-    from components.predict.params import PredictParams
-    from components.predict.tracks import Predictor
     from components.qa.tables.suspicions import write_suspicions
     from components.tools.suspicion import CANDIDATES
     from components.tools.suspicion import suspect as suspicions_of

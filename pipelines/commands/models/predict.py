@@ -17,9 +17,9 @@ def predict(
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score shown.")] = None,
 ) -> None:
     """Find what sounds in a video, when and where."""
+    from components.core.inference.params import PredictParams
     from components.core.run.params import read_block
     from components.extract.params import ExtractParams
-    from components.predict.params import PredictParams
     from components.tools.predict_video import predict_video
 
     override = {} if threshold is None else {"score_threshold": threshold}
@@ -39,7 +39,7 @@ def predict(
     if not found.objects:
         print(
             f"Nothing that sounds was found: the best candidate scores {found.best_score:.2f}, "
-            f"the threshold is {params.score_threshold:g}; --threshold sets another."
+            f"the threshold is {found.score_threshold:g}; --threshold sets another."
         )
     if found.changes:
         print(*found.changes.report(), sep="\n")

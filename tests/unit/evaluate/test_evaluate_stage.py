@@ -89,6 +89,19 @@ def make(root: Path) -> Paths:
         [Result(1, 1, 0.9, [mask(10), None, mask(20)]), Result(2, 1, 0.4, [mask(90), mask(90), None])],
     )
     paths.model("small").mkdir(parents=True)
+    calibration = {
+        "thresholds": {"score": 0.7, "presence": 0.6, "fsla": 62.1, "published_fsla": 53.1},
+        "reliability": {
+            "bins": [
+                {"low": 0.3, "tracks": 4, "mean_score": 0.35, "right_share": 0.25},
+                {"low": 0.9, "tracks": 8, "mean_score": 0.95, "right_share": 1.0},
+            ],
+            "expected_error": 0.0667,
+        },
+        "silence": {"true_frames": 20, "predicted_frames": 16, "precision": 0.75, "recall": 0.6},
+        "clips": 24,
+    }
+    (paths.model("small") / "calibration.json").write_text(json.dumps(calibration))
     (paths.model("small") / "run.json").write_text('{"run_id": "0123456789abcdef0123456789abcdef"}')
     return paths
 
@@ -121,6 +134,21 @@ def test_metrics_and_tables(done):
         rows = list(csv.DictReader(file))
     assert len(rows) == 19
     assert {float(row["FSLA"]) for row in rows} == {50.0}
+
+
+def test_the_page_says_how_sure_it_must_be(done):
+    page = " ".join((done.evaluation("small") / "report.html").read_text().split())
+    assert "a track's score 0.7, its presence in a frame 0.6" in page.replace("&#39;", "'")
+    assert "Of the 20 frames in which nothing sounds 60.0 % were known" in page
+    assert "16 in which nothing was found 75.0 % were silent" in page
+    assert "Expected calibration error: 6.67 points" in page
+
+
+def test_a_model_without_validation_clips_is_said_to_have_none(tmp_path):
+    paths = make(tmp_path)
+    (paths.model("small") / "calibration.json").write_text("null")
+    evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
+    assert "No thresholds were chosen" in (paths.evaluation("small") / "report.html").read_text()
 
 
 def test_overlay_videos_carry_sound(done):

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.core.inference.params import PredictParams
+from components.core.inference.predictor import Predictor
 from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
 from components.core.records.masks import decode
 from components.core.records.results import read_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.predict.params import PredictParams
 from components.predict.stage import predict
-from components.predict.tracks import Predictor
 from models.inference import offline
 from tests.support.tiny_model import CATEGORIES, write_finder, write_square_set
 
@@ -138,7 +138,7 @@ def test_precision_by_name(paths: Paths) -> None:
         predict("tiny", PredictParams(score_threshold=0.0, precision=precision), paths)  # type: ignore[arg-type]
         scores[precision] = [x.score for x in read_results(paths.predictions("tiny") / "results.json")]
     assert scores["bf16"] != scores["fp32"]
-    assert scores["bf16"] == pytest.approx(scores["fp32"], abs=0.02)
+    assert scores["bf16"] == pytest.approx(scores["fp32"], abs=0.03)
     assert scores["auto"] in (scores["fp32"], scores["bf16"])
 
 

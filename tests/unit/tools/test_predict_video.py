@@ -10,6 +10,7 @@ import pytest
 
 from components.core.clips.index import MediaEntry
 from components.core.clips.reader import seconds_of_sound
+from components.core.inference.params import PredictParams
 from components.core.media.audio_features import encoder_fingerprint
 from components.core.media.container import probe
 from components.core.media.pictures_by_timestamp import read_clip
@@ -21,7 +22,6 @@ from components.core.run.paths import Paths
 from components.core.storage.folder import FolderStore
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.write_media import audio_file, write_wav
-from components.predict.params import PredictParams
 from components.tools.predict_video import VideoPrediction, _intervals, _VideoClip, predict_video
 from models.inference import offline
 from tests.support.clips import make_clip, make_clip_of_two_sizes

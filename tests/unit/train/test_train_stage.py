@@ -44,7 +44,8 @@ def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
     train("tiny", params, paths)
     folder = paths.model("tiny")
     assert sorted(file.name for file in folder.iterdir()) == [
-        *("clips.json", "config.json", "history.csv", "metrics.json", "model.safetensors", "run.json")
+        *("calibration.json", "clips.json", "config.json", "history.csv", "metrics.json"),
+        *("model.safetensors", "run.json"),
     ]
     model, card = load_model(folder)
     assert card.categories == CATEGORIES
@@ -53,6 +54,13 @@ def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["steps"] == 3 and metrics["seconds"] > 0
     assert 0 < metrics["validation_loss"] < 100
+    calibration = json.loads((folder / "calibration.json").read_text())
+    assert calibration["clips"] == 3
+    assert calibration["thresholds"]["fsla"] >= calibration["thresholds"]["published_fsla"]
+    assert (card.score_threshold, card.presence_threshold) == (
+        calibration["thresholds"]["score"],
+        calibration["thresholds"]["presence"],
+    )
     with (folder / "history.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "3"]
     assert json.loads((folder / "run.json").read_text())["run_id"]

@@ -194,8 +194,8 @@ class Plane:
     def class_probabilities(self) -> Tensor:
         return torch.tensor([[0.9]])
 
-    def sounding(self, queries: Tensor) -> Tensor:
-        return torch.arange(self.frames)[None] == 0
+    def presence(self, queries: Tensor) -> Tensor:
+        return torch.where(torch.arange(self.frames)[None] == 0, torch.inf, -torch.inf)
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         self.again += len(frames)

@@ -151,7 +151,7 @@ def test_queries_are_linked_to_tracks_whatever_their_order() -> None:
     predictor, features = watch(model, 7)  # the last clip has one frame
     probability = predictor.class_probabilities()
     torch.testing.assert_close(probability, torch.tensor([LOUD, OTHER, QUIET])[:, :2])
-    assert predictor.sounding(torch.arange(3)).tolist() == [[True] * 7, [True] * 7, [False] * 7]
+    assert (predictor.presence(torch.arange(3)) > 0).tolist() == [[True] * 7, [True] * 7, [False] * 7]
     for frame in range(7):
         logits = predictor.mask_logits(features[frame], torch.tensor([1, 0]), frame)
         wanted = torch.einsum("nc,chw->nhw", embeds[[1, 0]], features[frame])
@@ -163,7 +163,10 @@ def test_a_track_falls_silent_clip_by_clip_and_its_class_is_that_of_its_sounding
     steps = [[LOUD, OTHER, QUIET], [QUIET, OTHER, QUIET], [LOUD, [0.3, 0.6, 0.1], QUIET]]
     model, _ = scripted([[0, 1, 2]] * 3, steps)
     predictor, _ = watch(model, 5)
-    assert predictor.sounding(torch.tensor([0, 1])).tolist() == [[True, True, False, False, True], [True] * 5]
+    assert (predictor.presence(torch.tensor([0, 1])) > 0).tolist() == [
+        [True, True, False, False, True],
+        [True] * 5,
+    ]
     # frames count, not clips: the last one is shorter
     wanted = torch.tensor([LOUD, [0.1 * 0.8 + 0.3 * 0.2, 0.8 * 0.8 + 0.6 * 0.2, 0.1], QUIET])[:, :2]
     torch.testing.assert_close(predictor.class_probabilities(), wanted)
@@ -187,5 +190,5 @@ def test_what_is_kept_does_not_grow_with_silence() -> None:
     model = speak(tiny_tpavi(), bias=-9.0)
     predictor, _ = watch(model, 36, chunk=18)
     assert sum(kept.numel() for kept in predictor._embeds) == 0
-    assert not predictor.sounding(torch.arange(5)).any()
+    assert not (predictor.presence(torch.arange(5)) > 0).any()
     assert find(model, RandomVideo(4), threshold=0.01) == []

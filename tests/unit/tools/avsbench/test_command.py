@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from components.predict.params import PredictParams
+from components.core.inference.params import PredictParams
 from components.tools.avsbench.layouts import find_videos
 from components.tools.avsbench.model_masks import FoundMasks
 from components.tools.avsbench.palette import palette

@@ -146,7 +146,10 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
         ({"train": {"steps": "150"}}, r"^train.steps: .*valid integer, not '150'"),
         ({"train": {"seed": -1}}, r"^train.seed: .*greater than or equal to 0, not -1"),
         ({"compare": {"bootstrap_samples": 5}}, r"^compare.bootstrap_samples: .*equal to 100, not 5"),
-        ({"predict": {"score_threshold": 1.5}}, r"^predict.score_threshold: .*equal to 1, not 1.5"),
+        (
+            {"predict": {"score_threshold": 1.5}},
+            r"^predict.score_threshold: .*equal to 1, or input should be 'chosen', not 1.5",
+        ),
         ({"evaluate": {"resamples": -1}}, r"^evaluate.resamples: "),
         ({"sample": {"min_duration_s": -3}}, r"^sample.min_duration_s: .*not -3"),
         ({"sample": {"test_clips": 0}}, r"^sample.test_clips: there must be at least one"),

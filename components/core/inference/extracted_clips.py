@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.reader import read_features, read_frame, read_seconds, resize
+from components.core.inference.predictor import Predictor
 from components.core.records.annotations import Video
-from components.predict.tracks import Predictor
 from models.inference.moments import Moment
 
 

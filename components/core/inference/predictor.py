@@ -1,18 +1,23 @@
-"""From one clip to tracks in the official results format."""
+"""A trained model on one clip: tracks in the official results format, or candidates with their evidence."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from components.core.inference.params import (
+    EVEN_PRESENCE_THRESHOLD,
+    PUBLISHED_SCORE_THRESHOLD,
+    PredictParams,
+)
 from components.core.records.masks import encode, is_empty
 from components.core.records.results import Result
 from components.core.run.errors import AvisError
-from components.predict.params import PredictParams
 from models.checkpoints.saved import ModelCard, load_model
 from models.inference.moments import Moment
-from models.inference.offline import find_sounding
+from models.inference.offline import Evidence, FoundTrack, find_sounding
 from models.networks.precision import autocast_type
 from models.networks.registry import Network
 
@@ -45,6 +50,24 @@ class Predictor:
             raise AvisError(f"the model cannot be loaded: {error}") from None
         return cls(model, card, params)
 
+    @property
+    def score_threshold(self) -> float:
+        """The parameter's, or what training chose, or the published one."""
+        wanted = self.params.score_threshold
+        if wanted != "chosen":
+            return wanted
+        chosen = self.card.score_threshold
+        return PUBLISHED_SCORE_THRESHOLD if chosen is None else chosen
+
+    @property
+    def presence_threshold(self) -> float:
+        """The parameter's, or what training chose, or 0.5."""
+        wanted = self.params.presence_threshold
+        if wanted != "chosen":
+            return wanted
+        chosen = self.card.presence_threshold
+        return EVEN_PRESENCE_THRESHOLD if chosen is None else chosen
+
     def predict(
         self,
         video_id: int,
@@ -66,26 +89,51 @@ class Predictor:
         Raises:
             ClipError: the moments do not fit together; it names the frame.
         """
-        ids = sorted(self.card.categories)
+        tracks = self._find(clip, (height, width), self.score_threshold, self.presence_threshold, least=least)
+        return [
+            self._result(video_id, track)
+            for track in tracks
+            if not all(is_empty(mask) for mask in track.masks)
+        ]
+
+    def candidates(
+        self, video_id: int, clip: Callable[[], Iterable[Moment]], *, height: int, width: int
+    ) -> list[tuple[Result, Evidence]]:
+        """All candidates of one clip as if each sounded all the time, and what tells when it does.
+
+        Raises:
+            ClipError: as `predict`.
+        """
+        tracks = self._find(clip, (height, width), 0.0, 0.0, least=0)
+        return [(self._result(video_id, track), track.evidence) for track in tracks]
+
+    def _find(
+        self,
+        clip: Callable[[], Iterable[Moment]],
+        size: tuple[int, int],
+        score_threshold: float,
+        presence_threshold: float,
+        *,
+        least: int,
+    ) -> list[FoundTrack[dict[str, Any]]]:
         device = next(self.model.parameters()).device
-        tracks = find_sounding(
+        return find_sounding(
             self.model,
             clip,
-            size=(height, width),
+            size=size,
             encode=encode,
-            threshold=self.params.score_threshold,
+            threshold=score_threshold,
+            presence_threshold=presence_threshold,
             most=self.params.most_tracks,
             least=least,
             precision=autocast_type(self.params.precision, device),
         )
-        return [
-            Result(
-                video_id=video_id,
-                category_id=ids[track.label],
-                score=round(track.score, 6),
-                # an empty mask stays an RLE: the published evaluator stops at null
-                segmentations=list(track.masks),
-            )
-            for track in tracks
-            if not all(is_empty(mask) for mask in track.masks)
-        ]
+
+    def _result(self, video_id: int, track: FoundTrack[dict[str, Any]]) -> Result:
+        return Result(
+            video_id=video_id,
+            category_id=sorted(self.card.categories)[track.label],
+            score=round(track.score, 6),
+            # an empty mask stays an RLE: the published evaluator stops at null
+            segmentations=list(track.masks),
+        )
