@@ -34,7 +34,10 @@ def predict_clips(
     Raises:
         AvisError: missing media, or categories that the model does not know.
     """
-    if annotations.categories != predictor.card.categories:
+    known = predictor.card.categories
+    # a released model knows its own categories: what they have in common is scored
+    common = {number: name for number, name in annotations.categories.items() if known.get(number) == name}
+    if annotations.categories != known and not (predictor.card.released and common):
         raise AvisError(
             "the test annotations have other categories than the model was trained on",
             where=where,
@@ -48,7 +51,10 @@ def predict_clips(
             results += predictor.predict(video.id, clip, height=video.height, width=video.width)
         except ClipError as error:
             raise AvisError(f"the clip cannot be predicted: {error}", where=video.name) from error
-    return results
+    kept = [result for result in results if result.category_id in common]
+    if len(kept) < len(results):
+        print(f"{len(results) - len(kept)} tracks are of categories that the annotations lack: left out")
+    return kept
 
 
 def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> None:

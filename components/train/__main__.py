@@ -37,6 +37,11 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
                 let_the_first_speak()
                 raise SystemExit(1) from None  # the first process of this machine says it
             raise
+        if params.checkpoint is not None and not together:
+            from components.train.stage import take_released
+
+            take_released(variant, params)
+            return
         if engine.kind == "ray" and not together:
             from components.train.ray_launch import train_on_ray
 

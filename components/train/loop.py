@@ -257,7 +257,7 @@ def _clip_seed(seed: int, example: int) -> int:
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
     """Write the logged rows as CSV, steps as whole numbers."""
-    names = list(dict.fromkeys(name for row in history for name in row))
+    names = list(dict.fromkeys(name for row in history for name in row)) or ["step", "loss"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()

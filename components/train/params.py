@@ -110,6 +110,7 @@ class TrainParams(Block):
     """The `train` block, with a variant's own values laid over it."""
 
     seed: Seed = 1
+    checkpoint: str | None = None  # a released model, or one trained earlier: nothing is trained
     start_from: str | None = None  # weights of an earlier training; what fits is taken
     model: ModelParams = AvismParams()
     loss: LossParams = LossParams()

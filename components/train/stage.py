@@ -22,8 +22,10 @@ from components.train.loop import Fitted, write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
 from components.train.processes.distributed import join
+from components.train.released import read_released
 from components.train.validation import Calibration, calibrate, validation_loss
 from models.checkpoints.saved import WEIGHTS, ModelCard, save_model
+from models.networks.registry import Network
 
 
 def train(variant: str, params: TrainParams | None = None, paths: Paths | None = None) -> None:
@@ -35,6 +37,9 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
     """
     paths = paths or Paths()
     params = params or read_variant(variant, TrainParams)
+    if params.checkpoint is not None:
+        take_released(variant, params, paths)
+        return
     with join(params) as team:
         plan = plan_together(variant, params, paths, team)
         if not team.leads:
@@ -62,10 +67,45 @@ def recorded(plan: Plan) -> Iterator[Run]:
         yield run
 
 
+def take_released(variant: str, params: TrainParams, paths: Paths | None = None) -> None:
+    """Write data/model/<variant>/ of the variant's `checkpoint`, and its run, without training.
+
+    Raises:
+        AvisError: as released.read_released.
+    """
+    paths = paths or Paths()
+    model, card = read_released(params, paths)
+    shown = {"checkpoint": params.checkpoint, "variant": variant}
+    with training_run(variant=variant, params=shown, paths=paths) as run:
+        _keep(variant, params, paths, model, card, [], None, run)
+
+
 def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
     """Measure the trained model, write its folder and forget the checkpoint."""
-    card = _card(plan)
-    calibration = calibrate(plan.model, card, plan.paths)
+    clips = sorted(video.name for video in plan.annotations.videos)
+    _keep(plan.variant, plan.params, plan.paths, plan.model, _card(plan), clips, fitted, run)
+    # Only now: a kill before this leaves the training's end to be done again, from its last checkpoint.
+    plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
+    plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
+
+
+def _keep(
+    variant: str,
+    params: TrainParams,
+    paths: Paths,
+    model: Network,
+    card: ModelCard,
+    clips: list[str],
+    fitted: Fitted | None,
+    run: Run,
+) -> None:
+    """Choose thresholds, measure, write the model's folder.
+
+    Args:
+        clips: that it learned from.
+        fitted: None of a model that was not trained here.
+    """
+    calibration = calibrate(model, card, paths)
     if calibration is None:
         print("no validation clip has a mask: thresholds stay as published")
     else:
@@ -76,49 +116,47 @@ def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
             f"{chosen.presence:g} (FSLA there {chosen.fsla:.1f}, with the published ones "
             f"{chosen.published_fsla:.1f})"
         )
-    metrics = _measure(plan, fitted, calibration)
+    metrics = {"parameters": float(sum(x.numel() for x in model.parameters()))} | _of_calibration(calibration)
+    if fitted is not None:
+        metrics |= _of_training(fitted, validation_loss(model, params, paths))
     run.metrics({f"train/{name}": value for name, value in metrics.items()})
-    folder = plan.paths.model(plan.variant)
+    folder = paths.model(variant)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
-        save_model(temporary, plan.model, card)
-        write_history(temporary / "history.csv", fitted.history)
+        save_model(temporary, model, card)
+        write_history(temporary / "history.csv", fitted.history if fitted else [])
         write_json(temporary / "metrics.json", metrics)
         write_json(temporary / "calibration.json", None if calibration is None else asdict(calibration))
-        clips = sorted(video.name for video in plan.annotations.videos)
         write_json(temporary / "clips.json", clips)  # so that it can be told which models saw a video
         write_json(temporary / "run.json", {"run_id": run.run_id, "trained": time.strftime("%Y-%m-%d")})
     for name in ("history.csv", "config.json", "clips.json", "calibration.json"):
         run.artifact(folder / name, "training")
     validated = {name: value for name, value in metrics.items() if name == "validation_loss"}
     run.logged_model(card.name, folder / WEIGHTS, validated)
-    # Only now: a kill before this leaves the training's end to be done again, from its last checkpoint.
-    plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
-    plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
 
 
-def _measure(plan: Plan, fitted: Fitted, calibration: Calibration | None) -> dict[str, float]:
-    """Numbers of the training: size, speed; and the loss and FSLA on clips it has not seen."""
+def _of_training(fitted: Fitted, validated: float | None) -> dict[str, float]:
+    """Numbers of the training: length, speed, and the loss on clips it has not seen."""
     metrics = {
         "steps": float(fitted.steps),
         "seconds": round(fitted.seconds, 2),
         "steps_per_s": round(fitted.steps / max(fitted.seconds, 1e-9), 4),
-        "parameters": float(sum(x.numel() for x in plan.model.parameters())),
         "final_loss": round(fitted.history[-1]["loss"], 4),
     }
-    validated = validation_loss(plan.model, plan.params, plan.paths)
-    if validated is not None:
-        metrics["validation_loss"] = round(validated, 4)
-    if calibration is not None:
-        chosen = calibration.thresholds
-        metrics |= {
-            "validation_FSLA": round(chosen.fsla, 2),
-            "validation_FSLA_published_thresholds": round(chosen.published_fsla, 2),
-            "score_threshold": chosen.score,
-            "presence_threshold": chosen.presence,
-            "calibration_error": round(calibration.reliability.expected_error, 4),
-        }
-    return metrics
+    return metrics if validated is None else {**metrics, "validation_loss": round(validated, 4)}
+
+
+def _of_calibration(calibration: Calibration | None) -> dict[str, float]:
+    if calibration is None:
+        return {}
+    chosen = calibration.thresholds
+    return {
+        "validation_FSLA": round(chosen.fsla, 2),
+        "validation_FSLA_published_thresholds": round(chosen.published_fsla, 2),
+        "score_threshold": chosen.score,
+        "presence_threshold": chosen.presence,
+        "calibration_error": round(calibration.reliability.expected_error, 4),
+    }
 
 
 def _card(plan: Plan) -> ModelCard:

@@ -28,6 +28,7 @@ class ModelCard:
     short_side_px: int  # frames are resized to this short side
     frame_rate_hz: float
     features_from: str = ""  # what made the audio features that it learned from; nothing if it is not known
+    released: str = ""  # the checkpoint that it was taken from; nothing if it was trained here
     score_threshold: float | None = None  # of a track; chosen on clips that it has not seen
     presence_threshold: float | None = None  # of sounding in a frame; chosen alike
 

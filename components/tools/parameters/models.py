@@ -35,6 +35,7 @@ def weights(facts: Facts, variants: Variants) -> Iterator[AvisError]:
     """The files of weights are there, and something takes them."""
     for name, params in variants.items():
         files = {
+            ("checkpoint",): params.checkpoint,
             ("start_from",): params.start_from,
             ("model", "backbone_weights"): params.model.backbone_weights,
             ("model", "audio_weights"): params.model.audio_weights,

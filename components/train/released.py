@@ -1,0 +1,132 @@
+"""A variant that is not trained: a checkpoint that somebody released, or that was trained earlier.
+
+It gets the same folder as a trained one, so that predict, evaluate, compare and MLflow treat it alike.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from components.core.clips.index import common_frame_rate_hz
+from components.core.records.annotations import read_annotations
+from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
+from components.train.params import TrainParams
+from models.checkpoints.published import load_published
+from models.checkpoints.saved import CONFIG, WEIGHTS, ModelCard, load_model, start_from
+from models.networks.registry import Network, build
+
+WHERE = "params.yaml, checkpoint"
+
+
+def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard]:
+    """The network of `checkpoint`, and its card with the ids that the annotations give its categories.
+
+    Read are a folder that training wrote, weights with the names of their categories in the header (as
+    `avis pretrain` writes them), and released checkpoints of AVISM and ACVIS. A category that the annotations
+    do not have gets an id behind theirs: predict leaves its tracks out.
+
+    Raises:
+        AvisError: it cannot be read, is of another network than `model`, has no category of the annotations,
+            or does not name its categories and has another number of them.
+    """
+    if params.checkpoint is None:
+        raise AvisError("the variant names no checkpoint")
+    path = Path(params.checkpoint)
+    wanted = read_annotations(paths.annotations / "train.json").categories
+    if not path.exists():
+        raise AvisError(f"there is no checkpoint at {path}", where=WHERE, fix="Correct the path.")
+    try:
+        if (path / CONFIG).is_file():
+            _, earlier = load_model(path)
+            return _named(path / WEIGHTS, earlier.name, earlier.config, earlier, wanted, params, paths)
+        if _named_categories(path):
+            settings = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
+            return _named(path, params.model.name, settings, None, wanted, params, paths)
+        model = load_published(path)
+    except (ValueError, OSError, SafetensorError) as error:
+        raise AvisError(f"{path} is no checkpoint that can be used: {error}", where=WHERE) from error
+    if model.config.categories != len(wanted):
+        raise AvisError(
+            f"{path} has {model.config.categories} categories without names, the annotations {len(wanted)}",
+            where=WHERE,
+            fix="A released checkpoint goes with the categories of its own data set, in the order of ids.",
+        )
+    print(f"{path} does not name its categories: they are taken in the order of the annotations' ids")
+    return model, _card("avism", asdict(model.config), dict(wanted), None, params, paths)
+
+
+def _named(
+    weights: Path,
+    name: str,
+    settings: dict[str, Any],
+    earlier: ModelCard | None,
+    wanted: dict[int, str],
+    params: TrainParams,
+    paths: Paths,
+) -> tuple[Network, ModelCard]:
+    """A network whose weights name their categories: rows of heads go where the ids want them."""
+    named = _named_categories(weights) or []
+    elsewhere = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+    config = {**settings, "categories": len(named)}
+    config |= {setting: value for setting, value in elsewhere.items() if setting in config}
+    model = build(name, **config)
+    categories = _numbered(named, wanted)
+    left = start_from(model, weights, categories)
+    missing = [parameter for parameter in model.state_dict() if parameter in left]
+    if missing:
+        raise ValueError(
+            f"it is of another network than `model` describes: {len(missing)} parameters of that are not "
+            f"there or of another size ({', '.join(missing[:3])}, …)"
+        )
+    return model.eval(), _card(name, config, categories, earlier, params, paths)
+
+
+def _named_categories(path: Path) -> list[str] | None:
+    """The names in the header of a safetensors file; None if there are none."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        found: list[str] = json.loads((file.metadata() or {}).get("categories", "[]"))
+    return found or None
+
+
+def _numbered(names: list[str], wanted: dict[int, str]) -> dict[int, str]:
+    """The categories by the annotations' ids; those that these lack follow. Says what does not meet."""
+    ids = {name: number for number, name in wanted.items()}
+    if not set(names) & set(ids):
+        raise ValueError(
+            f"it knows none of the annotations' categories: it has {', '.join(names[:5])}, they "
+            f"{', '.join(list(ids)[:5])}"
+        )
+    unknown = [name for name in ids if name not in names]
+    foreign = [name for name in names if name not in ids]
+    if unknown:
+        print(f"the checkpoint knows nothing of {', '.join(unknown)}")
+    if foreign:
+        print(f"the annotations have nothing of {', '.join(foreign)}: such tracks are left out")
+    behind = max(ids.values())
+    numbers = {name: ids.get(name, behind + 1 + place) for place, name in enumerate([*foreign])} | ids
+    return {numbers[name]: name for name in names}
+
+
+def _card(
+    name: str,
+    config: dict[str, Any],
+    categories: dict[int, str],
+    earlier: ModelCard | None,
+    params: TrainParams,
+    paths: Paths,
+) -> ModelCard:
+    return ModelCard(
+        name=name,
+        config=config,
+        categories=categories,
+        short_side_px=earlier.short_side_px if earlier else params.test_short_side_px,
+        frame_rate_hz=common_frame_rate_hz(paths.media / "index.parquet"),
+        features_from=earlier.features_from if earlier else "",
+        released=str(params.checkpoint),
+    )
