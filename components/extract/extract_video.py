@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
-from components.core.media import downmix
+from components.core.media import colours, downmix
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.published_sound import soundtrack_for
@@ -60,6 +60,7 @@ def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
         entry.sha256,
         params.frame_rate_hz,
         params.jpeg_quality,
+        f"pictures {colours.VERSION}",  # HDR, interlaced or mirrored pictures that an older version took as they are
         f"downmix {downmix.VERSION}",  # a sound of cancelling channels that an older version took for silence
     ]
     if params.resampling != "ffmpeg":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,7 +30,7 @@ from components.core.media.sound import Soundtrack
 from components.core.records.changes import Changes, Kind
 
 _ODD = "it is odd, and H.264 wants it even: the last line was repeated"
-_LAST_S = 0.04  # how long the last repetition of a still picture is shown
+_STEP_S = 0.5  # in which a still picture is repeated
 _HEADER_S = 1.0  # a header that is less wrong than this is right
 _AAC_RATES_HZ = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000})
 SUFFIXES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".flv", ".avi", ".ts", ".ogv", ".mpg", ".wmv", ".3gp"}
@@ -209,7 +210,7 @@ def _cut_from(
                     length_s = end_s - start_s
                 continue  # decoding stops once the sound has come as far
             if writer is not None:
-                last_s = _show_on(writer, rgb, last_s, time_s)
+                _show_on(writer, rgb, last_s, time_s, usual_s)
             rgb = picture.rgb()
             for kind, why in picture.oddities:
                 changes.add(kind, "frame", why)
@@ -225,21 +226,27 @@ def _cut_from(
             return False
         if end_s is not None:
             length_s = min(length_s, end_s - start_s)
-        if length_s - last_s > HOLE_S:
-            _show_on(writer, rgb, last_s, length_s)
-            writer.picture(rgb, length_s - _LAST_S)
+        _show_on(writer, rgb, last_s, length_s, usual_s)
         samples = sound.samples(round(length_s * sound.rate_hz))
         writer.sound(samples.astype(np.float32) / 32768.0)
     changes.extend(sound.changes)
     return True
 
 
-def _show_on(writer: VideoWriter, rgb: NDArray[np.uint8], last_s: float, until_s: float) -> float:
-    """Repeat a still picture, so that in the cut nothing looks like a gap; when it was written last."""
-    while until_s - last_s > HOLE_S:
-        last_s += HOLE_S / 2
-        writer.picture(rgb, last_s)
-    return last_s
+def _show_on(
+    writer: VideoWriter, rgb: NDArray[np.uint8], last_s: float, until_s: float, usual_s: float
+) -> None:
+    """Repeat a still picture, so that nothing in the cut looks like a gap.
+
+    Its last second is repeated at the usual rate: in MP4 the last pictures last as long as those beside them.
+    """
+    if until_s - last_s > HOLE_S:
+        left_s = until_s - last_s
+        while left_s > HOLE_S + _STEP_S:
+            left_s -= _STEP_S
+            writer.picture(rgb, until_s - left_s)
+        for steps in range(math.floor(HOLE_S / min(usual_s, HOLE_S)), 0, -1):
+            writer.picture(rgb, until_s - steps * min(usual_s, HOLE_S))
 
 
 def _seen_from(start_s: float, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, float]]:
@@ -268,7 +275,7 @@ def _writer(target: Path, rgb: NDArray[np.uint8], info: MediaInfo, sound: Soundt
         target,
         width=rgb.shape[1],
         height=rgb.shape[0],
-        frame_rate_hz=info.frame_rate_hz,
+        frame_rate_hz=max(info.frame_rate_hz, 1 / HOLE_S),
         audio_rate_hz=sound.rate_hz,
         channels=sound.channels,
     )
