@@ -60,7 +60,7 @@ def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
         entry.sha256,
         params.frame_rate_hz,
         params.jpeg_quality,
-        f"pictures {colours.VERSION}",  # HDR, interlaced or mirrored pictures that an older version took as they are
+        f"pictures {colours.VERSION}",  # an older version took HDR and interlaced ones as they are
         f"downmix {downmix.VERSION}",  # a sound of cancelling channels that an older version took for silence
     ]
     if params.resampling != "ffmpeg":
