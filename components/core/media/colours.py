@@ -28,7 +28,7 @@ _HDR = (
 )
 _INTERLACED = (
     Kind.FILLED,
-    "it is interlaced; the lines of the second moment were filled from those of the first",
+    "it is interlaced; of its two moments the upper field's was taken, and the lines between filled from it",
 )
 _NO_MATRIX = (Kind.GUESSED, "how its colours are coded is not told in a way that is known; BT.601 was taken")
 _NO_RANGE = (Kind.GUESSED, "its range of levels is not told in a way that is known; limited was taken")

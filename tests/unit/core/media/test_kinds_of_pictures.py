@@ -151,7 +151,7 @@ def test_hdr_looks_as_ordinary_video(tmp_path: Path, kind: str, transfer: int) -
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
 def test_interlaced_pictures_are_of_one_moment(tmp_path: Path, codec: str) -> None:
-    """The top field is red, the bottom field, a moment later, blue."""
+    """The upper field is red, the lower one, a moment later, blue."""
     frame = av.VideoFrame(*SIZE, "yuv420p")
     for plane, red, blue in zip(frame.planes, (81, 90, 240), (41, 240, 110), strict=True):
         lines = np.full((plane.height, plane.line_size), red, np.uint8)
@@ -168,8 +168,8 @@ def test_interlaced_pictures_are_of_one_moment(tmp_path: Path, codec: str) -> No
     for picture in pictures:
         assert np.abs(picture.astype(int) - [254, 0, 0]).max() < 12
     assert changes == [
-        "2 frames filled: it is interlaced; the lines of the second moment were filled from those of the"
-        " first (from 0.5 s on)"
+        "2 frames filled: it is interlaced; of its two moments the upper field's was taken, and the lines"
+        " between filled from it (from 0.5 s on)"
     ]
 
 
