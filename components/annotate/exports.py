@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
 from components.annotate.jobs import unite_jobs
+from components.annotate.parsing.folders import is_hidden
 from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
@@ -191,7 +192,11 @@ def _annotation_files(folder: Path, deep: bool) -> list[Path]:
     """The files that are meant: those in the folder itself, failing that (or in an archive) at any depth."""
     for pattern in ("**/*",) if deep else ("*", "**/*"):
         files = sorted(
-            file for file in folder.glob(pattern) if file.suffix.lower() in FILE_ENDINGS and file.is_file()
+            file
+            for file in folder.glob(pattern)
+            if file.suffix.lower() in FILE_ENDINGS
+            and not is_hidden(file.relative_to(folder))
+            and file.is_file()
         )
         if files:
             return files
@@ -264,9 +269,9 @@ def look_at(path: Path) -> Look:
 def _names(folder: Path) -> Iterator[str]:
     number = 0
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
         for name in sorted(names):
-            if not name.startswith("."):
+            if not is_hidden(Path(name)):
                 yield (Path(place) / name).relative_to(folder).as_posix()
                 number += 1
                 if number == MOST_NAMES:

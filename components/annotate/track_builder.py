@@ -214,18 +214,30 @@ def same_size(
         )
 
 
-def first_number(files: Mapping[int, str], length: int | None, changes: Changes, video: str) -> int:
+def first_number(
+    files: Mapping[int, str],
+    length: int | None,
+    changes: Changes,
+    video: str,
+    *,
+    pictures: int | None = None,
+    from_0: bool = False,
+) -> int:
     """The number that a video's first frame has: 0, or 1 where its frames are counted from 1.
 
     Args:
         files: names of the frames that are there, by number.
         length: of the video, in frames, where the source tells it; where not, it is said what is taken.
+        pictures: how many were extracted of the video, where that is known.
+        from_0: another video of the source has a frame 0: then this one's was lost.
     """
     if min(files, default=0) != 1 or (length is not None and length != max(files)):
         return 0
     if all(_NAMED_BY_CVAT.fullmatch(name.rpartition("/")[2]) for name in files.values()):
         return 0
-    if length is None:
+    if length is None and (from_0 or pictures == max(files) + 1):
+        return 0
+    if length is None and pictures != max(files):
         why = "its frames begin with number 1, which is taken for the first one"
         changes.add(Kind.GUESSED, "video", why, example=video)
     return 1

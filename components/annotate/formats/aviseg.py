@@ -12,6 +12,7 @@ from components.annotate.capabilities import PARTS
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
 from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
+from components.annotate.parsing.frame_names import refuse_other_order
 from components.annotate.track_builder import MOST_FRAMES, video_name
 from components.core.records import masks
 from components.core.records.annotations import (
@@ -48,6 +49,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         identity = whole(row, "id", where)
         if identity in annotations.categories:
             raise AvisError(f"category id {identity} stands twice", where=where)
+        if row.get("name") in annotations.categories.values():
+            raise AvisError(f"The category {row['name']!r} stands twice", where=where)
         annotations.categories[identity] = text(row, "name", where)
     videos = _videos(document, changes, hints)
     seen: set[int] = set()
@@ -118,6 +121,7 @@ def _file_names(row: Mapping[str, Any], changes: Changes, where: str) -> list[st
     if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
         raise AvisError("file_names must be a list of '<video>/<frame>.jpg'", where=where)
     files = [plain_path(file, changes, where) for file in files]
+    refuse_other_order(files, f"{where}, field file_names", "segmentations")
     if not any("/" in file for file in files) and isinstance(name, str) and name:
         return [f"{name}/{file}" for file in files]
     if not all("/" in file for file in files):

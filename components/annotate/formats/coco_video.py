@@ -7,16 +7,16 @@ theirs is not taken for a crowd, which is said.
 """
 
 import json
-import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, number_or_text, text, whole
 from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
+from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
@@ -65,8 +65,9 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         gathering.category(name, identity)
     images = _images(document, gathering.changes, path, hints)
     videos: dict[object, Video] = {}
+    from_0 = any(0 in frames.files for frames in images.videos.values())
     for key, frames in images.videos.items():
-        videos[key] = _video(gathering, frames, path)
+        videos[key] = _video(gathering, frames, path, hints, from_0)
     _note_tracks(document, gathering, videos)
     crowds: dict[tuple[str, int | str], set[int]] = {}
     for where, row in rows:
@@ -143,6 +144,7 @@ def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) ->
         images.videos[identity] = _Frames(name, identity, length, _size(row, where))
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
     by_folder: dict[str, _Frames] = {}
+    alike = FrameNames()
     for where, row in document.rows("images"):
         row = mapping(row, where)
         file_name = plain_path(str(row.get("file_name") or ""), changes, where)
@@ -156,7 +158,7 @@ def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) ->
             if key not in images.videos:
                 raise AvisError(f"video_id {key!r} is not among the videos", where=where)
             frames = images.videos[key]
-        frame = _frame_number(row, file_name, where)
+        frame = _frame_number(row, frames.name, file_name, alike, where)
         if frame in frames.files:
             raise AvisError(
                 f"Frame {frame} of the video {frames.name!r} stands twice, "
@@ -199,26 +201,29 @@ def _size(row: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     return whole(row, "height", where), whole(row, "width", where)
 
 
-def _frame_number(row: Mapping[str, Any], file_name: str, where: str) -> int:
+def _frame_number(row: Mapping[str, Any], video: str, file_name: str, names: FrameNames, where: str) -> int:
     for key in ("frame_id", "frame_index"):
         if row.get(key) is not None:
             number = whole(row, key, where)
             break
     else:
-        digits = re.search(r"(\d{1,9})\D*$", Path(file_name).stem)
-        if digits is None:
+        found = names.number(video, PurePosixPath(file_name).stem, where)
+        if found is None:
             raise AvisError(
                 f"The image {file_name!r} tells no frame", where=where, fix="It needs frame_id or a number."
             )
-        number = int(digits[1])
+        number = found
     if not 0 <= number <= 10_000_000:
         raise AvisError(f"Frame {number} is none", where=where)
     return number
 
 
-def _video(gathering: Gathering, frames: _Frames, path: Path) -> Video:
+def _video(gathering: Gathering, frames: _Frames, path: Path, hints: Hints, from_0: bool) -> Video:
     where = f"{path}, video {frames.name!r}"
-    frames.first = first_number(frames.files, frames.length, gathering.changes, frames.name)
+    pictures = hints.lengths.get(frames.name.replace("/", "-"))
+    frames.first = first_number(
+        frames.files, frames.length, gathering.changes, frames.name, pictures=pictures, from_0=from_0
+    )
     present = {frame - frames.first: name for frame, name in frames.files.items()}
     length = max([*(frame + 1 for frame in present), frames.length or 0])
     height, width = frames.size or (0, 0)

@@ -8,7 +8,14 @@ from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
-from components.annotate.track_builder import Gathering, note_missing_frames, same_size, video_name
+from components.annotate.parsing.frame_names import FrameNames
+from components.annotate.track_builder import (
+    Gathering,
+    first_number,
+    note_missing_frames,
+    same_size,
+    video_name,
+)
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Kind
@@ -28,10 +35,13 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for label in labels:
         gathering.category(label)
     frames: dict[str, dict[int, str]] = {}
+    named: dict[str, bool] = {}  # videos whose names tell the frames
+    alike = FrameNames()
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
     for where, row in document.rows("items"):
         item = mapping(row, where)
-        name, frame, picture = _place(item, hints, where)
+        name, frame, picture, is_named = _place(item, hints, where, alike)
+        named[name] = named.get(name, True) and is_named
         if frame in frames.setdefault(name, {}):
             raise AvisError(f"Frame {frame} of the video {name!r} stands twice", where=where)
         frames[name][frame] = picture
@@ -39,7 +49,15 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if size is not None:
             same_size(sizes, name, size, f"frame {frame}", where)
     videos = {}
-    for name, pictures in frames.items():
+    first: dict[str, int] = {}
+    from_0 = any(0 in of_video for of_video in frames.values())
+    for name, of_video in frames.items():
+        first[name] = 0
+        if named[name]:
+            first[name] = first_number(
+                of_video, None, gathering.changes, name, pictures=hints.lengths.get(name), from_0=from_0
+            )
+        pictures = {number - first[name]: picture for number, picture in of_video.items()}
         size = sizes[name][0] if name in sizes else hints.sizes.get(name)
         if size is None:
             raise AvisError(
@@ -55,7 +73,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         videos[name] = video
         note_missing_frames(gathering.changes, video.name, set(pictures), video.length)
     for where, row in document.rows("items"):
-        name, frame, _ = _place(mapping(row, where), hints, where)
+        name, frame, *_ = _place(mapping(row, where), hints, where, alike)
         shapes = row.get("annotations")
         for number, shape in enumerate(shapes if isinstance(shapes, list) else ()):
             at = f"{where}, annotations[{number}]"
@@ -84,7 +102,14 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 videos[name], key, gathering.category(labels[label_id]), at,
                 annotator if isinstance(annotator, str) else "",
             )  # fmt: skip
-            gathering.add(videos[name], frame, key, _segmentation(shape, at), at, one_shape_of_several=True)
+            gathering.add(
+                videos[name],
+                frame - first[name],
+                key,
+                _segmentation(shape, at),
+                at,
+                one_shape_of_several=True,
+            )
     return Reading(gathering.finish(str(path)), gathering.changes)
 
 
@@ -100,25 +125,29 @@ def _labels(value: object, path: Path) -> list[str]:
     return names
 
 
-def _place(item: Mapping[str, Any], hints: Hints, where: str) -> tuple[str, int, str]:
-    """The item's video, frame and picture."""
+def _place(
+    item: Mapping[str, Any], hints: Hints, where: str, alike: FrameNames
+) -> tuple[str, int, str, bool]:
+    """The item's video, frame and picture, and whether its name tells the frame."""
     identity = text(item, "id", where)
     folder, _, last = identity.rpartition("/")
     attributes = item.get("attr")
+    video = video_name(folder or hints.name, where)
+    is_named = not (isinstance(attributes, Mapping) and attributes.get("frame") is not None)
     if isinstance(attributes, Mapping) and attributes.get("frame") is not None:
         frame = whole(attributes, "frame", f"{where}, attr")
     else:
-        digits = re.search(r"(\d{1,9})\D*$", last)
-        if digits is None:
+        found = alike.number(video, last, where)
+        if found is None:
             raise AvisError(
                 f"The item {identity[:160]!r} tells no frame", where=where, fix="It needs attr.frame."
             )
-        frame = int(digits[1])
+        frame = found
     if not 0 <= frame < 1_000_000:
         raise AvisError(f"Frame {frame} is none", where=where)
     image = item.get("image")
     picture = image.get("path") if isinstance(image, Mapping) else None
-    return video_name(folder or hints.name, where), frame, picture if isinstance(picture, str) else ""
+    return video, frame, picture if isinstance(picture, str) and picture else f"{last}.jpg", is_named
 
 
 def _size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:

@@ -5,7 +5,6 @@ of the category "object", which a category map renames. 255 is "void": left out,
 else (DAVIS 2016): then it is the object, which is said.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,17 @@ import numpy as np
 from PIL import Image
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
+from components.annotate.parsing.folders import files_below
+from components.annotate.parsing.frame_names import any_is_0
+from components.annotate.parsing.label_pictures import (
+    are_objects,
+    by_video,
+    is_shaded,
+    painted,
+    picture_mode,
+    read_pictures,
+    refuse_shades,
+)
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Kind
@@ -32,16 +41,14 @@ def _recognise(look: Look) -> str | None:
         return None
     if _of_pascal_voc(pictures) is not None:
         return "a folder with Pascal VOC's SegmentationClass or SegmentationObject"
-    if picture_mode(look.path / pictures[0]) not in ("P", "L", "1"):
+    first = look.path / pictures[0]
+    if picture_mode(first) not in ("P", "L", "1") or is_shaded(first):
         return None
     folders = by_video(pictures)
     stems = {name[:-4] for name in pictures}
     if any(name.removesuffix(".json") in stems for name in look.names if name.endswith(".json")):
         return None  # the pictures are the frames
-    # an SA-V folder has one more level, a folder for each object
-    if any(len(Path(folder).parts) > 1 and Path(folder).name.isdigit() for folder in folders):
-        return None
-    if all(re.fullmatch(r"\d{3}", folder) for folder in folders):  # or those of SAM 2's objects of one video
+    if are_objects(folders):  # SA-V
         return None
     return f"a folder with PNG pictures of 8 bits, first {pictures[0]}"
 
@@ -49,7 +56,8 @@ def _recognise(look: Look) -> str | None:
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
     category = gathering.category(CATEGORY)
-    names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    names = files_below(path, [".png"])
+    from_0 = any_is_0(Path(name).stem for name in names)
     voc = _of_pascal_voc(names)
     if voc is not None:
         raise AvisError(
@@ -61,8 +69,13 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for folder, pictures in by_video(names).items():
         voids: list[tuple[int, str, dict[str, Any]]] = []
         objects = 0
-        video, frames = read_pictures(gathering, path, folder, pictures, Path(folder).name or hints.name)
+        name = Path(folder).name or hints.name
+        extracted = hints.lengths.get(name)
+        video, frames = read_pictures(
+            gathering, path, folder, pictures, name, extracted=extracted, from_0=from_0
+        )
         for k, where, pixels in frames:
+            refuse_shades(Path(where), pixels)
             for number in np.unique(pixels).tolist():
                 if number == _VOID:
                     voids.append((k, where, encode(pixels == _VOID)))

@@ -16,7 +16,9 @@ from PIL import Image
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
+from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.foreign_rows import drawn, names_of_folders
+from components.annotate.parsing.frame_names import FrameNames, any_is_0
 from components.annotate.parsing.label_pictures import MOST_PIXELS, frame_number
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.annotations import Video
@@ -47,25 +49,34 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         )
     gathering = Gathering()
     files: dict[str, list[Path]] = {}
-    for file in sorted(path.rglob("*.json")):
-        folder = file.parent.relative_to(path).as_posix()
-        files.setdefault("" if folder == "." else folder, []).append(file)
+    for file in files_below(path, [".json"]):
+        files.setdefault(file.rpartition("/")[0], []).append(path / file)
     names = names_of_folders(files, gathering.changes)
+    from_0 = any_is_0(Path(name).stem for name in files_below(path, {".json", *_PICTURES}))
     for folder, of_video in files.items():
-        _read_video(gathering, path / folder, of_video, names[folder] or hints.name)
+        _read_video(gathering, path / folder, of_video, names[folder] or hints.name, hints, from_0)
     return Reading(gathering.finish(str(path)), gathering.changes)
 
 
-def _read_video(gathering: Gathering, folder: Path, files: list[Path], name: str) -> None:
+def _read_video(
+    gathering: Gathering, folder: Path, files: list[Path], name: str, hints: Hints, from_0: bool
+) -> None:
     frames: dict[int, Path] = {}
+    alike = FrameNames()
     for file in files:
-        number = frame_number(file)
+        number = frame_number(alike, name, file)
         if number in frames:
             raise AvisError(f"Frame {number} is there twice", where=str(folder))
         frames[number] = file
-    pictures = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in _PICTURES]
-    known = {frame_number(file): file.name for file in (*pictures, *files)}
-    first = first_number(known, None, gathering.changes, name)
+    beside = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in _PICTURES and alike.fits(name, file.stem)
+    ]
+    known = {frame_number(alike, name, file): file.name for file in (*beside, *files)}
+    first = first_number(
+        known, None, gathering.changes, name, pictures=hints.lengths.get(name), from_0=from_0
+    )
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
     rows = []
     for number, file in sorted(frames.items()):

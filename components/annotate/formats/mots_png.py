@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.parsing.folders import files_below
+from components.annotate.parsing.frame_names import any_is_0
 from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
 from components.annotate.parsing.mots import (
     LABELS,
@@ -25,6 +27,7 @@ from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Kind
 from components.core.records.masks import encode
+from components.core.run.errors import AvisError
 from components.core.run.files import new_folder
 
 
@@ -37,7 +40,8 @@ def _recognise(look: Look) -> str | None:
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering()
-    names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    names = files_below(path, [".png"])
+    from_0 = any_is_0(Path(name).stem for name in names)
     for folder, pictures in by_video(names).items():
         labels = read_labels(path / folder, path, gathering.changes)
         for number, label in labels.items():
@@ -45,12 +49,20 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 gathering.category(label, None if number in gathering.categories else number)
         plain = [part for part in Path(folder).parts if part != "instances"]
         name = plain[-1] if plain else hints.name
-        video, frames = read_pictures(gathering, path, folder, pictures, name)
+        video, frames = read_pictures(
+            gathering, path, folder, pictures, name, extracted=hints.lengths.get(name), from_0=from_0
+        )
         for k, where, pixels in frames:
             for number in np.unique(pixels).tolist():
                 if number and is_ignored(number // 1000, labels):
                     gathering.changes.add(
                         Kind.DROPPED, "region", f"it is one to ignore ({number})", example=where
+                    )
+                elif 0 < number < 1000:
+                    raise AvisError(
+                        f"A pixel of 16 bits is {number}, and class * 1000 + instance is at least 1000",
+                        where=where,
+                        fix="If pixel n belongs to object n, save the pictures with 8 bits: that is DAVIS.",
                     )
                 elif number:
                     category = gathering.category(class_name(number // 1000, labels, where))

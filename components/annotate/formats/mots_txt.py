@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.mots import (
     LABELS,
     class_name,
@@ -90,7 +91,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*.txt") if file.name != LABELS)
+    files = [path / name for name in files_below(path, [".txt"]) if Path(name).name != LABELS]
     return [file for file in files if file.as_posix().endswith(_GT)] or files
 
 

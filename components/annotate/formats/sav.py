@@ -7,7 +7,6 @@ those of one video, <object>/00000.png. There are no categories.
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,16 @@ import numpy as np
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
-from components.annotate.parsing.label_pictures import by_video, frame_number, picture_mode, read_numbers
+from components.annotate.parsing.folders import files_below
+from components.annotate.parsing.frame_names import FrameNames, any_is_0
+from components.annotate.parsing.label_pictures import (
+    are_objects,
+    by_video,
+    frame_number,
+    is_shaded,
+    picture_mode,
+    read_numbers,
+)
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet
@@ -26,21 +34,18 @@ from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
 
 CATEGORY = "object"
-_OBJECT = re.compile(r"\d{3}")  # SAM 2's folder of an object
 
 
 def _recognise(look: Look) -> str | None:
     if {"masklet", "masklet_id"} <= set(look.keys):
         return "a JSON object with masklet"
     pictures = [name for name in look.names if name.lower().endswith(".png")]
-    if not pictures or picture_mode(look.path / pictures[0]) not in ("P", "L", "1"):
+    if not pictures or not are_objects(by_video(pictures)):
         return None
-    parts = Path(pictures[0]).parts
-    if len(parts) >= 3 and parts[-2].isdigit():
-        return f"a folder with a folder of PNG pictures for each object, first {pictures[0]}"
-    if all(_OBJECT.fullmatch(folder) for folder in by_video(pictures)):
-        return f"a folder of PNG pictures for each object of one video, first {pictures[0]}"
-    return None
+    first = look.path / pictures[0]
+    if picture_mode(first) not in ("P", "L", "1") or is_shaded(first):
+        return None
+    return f"a folder with a folder of PNG pictures for each object, first {pictures[0]}"
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
@@ -91,7 +96,9 @@ def _checked(code: Any, height: int, width: int, where: str) -> Any:
 def _read_folder(path: Path, hints: Hints) -> Reading:
     gathering = Gathering()
     category = gathering.category(CATEGORY)
-    names = [file.relative_to(path).as_posix() for file in sorted(path.rglob("*.png"))]
+    names = files_below(path, [".png"])
+    from_0 = any_is_0(Path(name).stem for name in names)
+    alike = FrameNames()
     objects: dict[str, dict[int, dict[int, str]]] = {}  # pictures by video, object and frame
     for folder, pictures in by_video(names).items():
         parts = Path(folder).parts
@@ -101,14 +108,20 @@ def _read_folder(path: Path, hints: Hints) -> Reading:
         if len(parts) == 1 and name not in objects:
             why = "its folders are numbers, taken for the objects of one video"
             gathering.changes.add(Kind.GUESSED, "video", why, example=f"{path}, {parts[-1]}/")
-        shown = {frame_number(path / picture): picture for picture in pictures}
+        shown = {frame_number(alike, name, path / picture): picture for picture in pictures}
         if len(shown) < len(pictures) or number in objects.get(name, {}):
             raise AvisError("A frame or an object is there twice", where=f"{path}/{folder}")
         objects.setdefault(name, {})[number] = shown
     for name, tracks in objects.items():
         files = {k: picture for pictures in tracks.values() for k, picture in pictures.items()}
         frames, step = sorted(files), _step(files)
-        begin = frames[0] % step if step > 1 else first_number(files, None, gathering.changes, name)
+        begin = (
+            frames[0] % step
+            if step > 1
+            else first_number(
+                files, None, gathering.changes, name, pictures=hints.lengths.get(name), from_0=from_0
+            )
+        )
         length = (frames[-1] - begin) // step + 1
         where = f"{path}/{name}"
         sizes: dict[str, tuple[tuple[int, int], str]] = {}

@@ -1,8 +1,8 @@
 """Label pictures (PNG, a number per pixel), as DAVIS and MOTS have them: one object per pixel."""
 
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.annotate.capabilities import count
+from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
 
+_MOST_SHADES = 64
+_OBJECT = re.compile(r"\d{3}")  # SAM 2's folder of an object
+_SETS = {
+    "train", "training", "val", "valid", "validation", "test", "testing", "masks", "labels", "annotations",
+    "annotations_unsupervised", "gt", "480p", "720p", "1080p", "full-resolution",
+}  # fmt: skip
 MOST_PIXELS = 100_000_000  # of one picture: far beyond any video, far below what fills the memory
-_NUMBER = re.compile(r"(\d{1,9})\D*$")
 
 
-def frame_number(file: Path) -> int:
-    """The number in a picture's name; raises AvisError where there is none."""
-    match = _NUMBER.search(file.stem)
-    if match is None:
+def frame_number(names: FrameNames, video: str, file: Path) -> int:
+    """The number in a picture's name; raises AvisError where there is none, or it may not be the frame's."""
+    number = names.number(video, file.stem, str(file))
+    if number is None:
         raise AvisError("The picture's name tells no frame", where=str(file), fix="Name it 00000.png.")
-    return int(match[1])
+    return number
 
 
 def picture_mode(file: Path) -> str:
@@ -34,6 +40,34 @@ def picture_mode(file: Path) -> str:
             return picture.mode if picture.format == "PNG" else ""
     except (OSError, ValueError, Image.DecompressionBombError):
         return ""
+
+
+def is_shaded(file: Path) -> bool:
+    """Whether a picture has shades of gray and no numbers of objects: a frame, or masks with soft edges."""
+    try:
+        return picture_mode(file) == "L" and _are_shades(read_numbers(file))
+    except AvisError:
+        return False
+
+
+def refuse_shades(file: Path, numbers: NDArray[np.int64]) -> None:
+    """Raise AvisError where a picture's numbers are shades of gray, `numbers` [H, W]."""
+    if _are_shades(numbers) and picture_mode(file) == "L":
+        found = np.unique(numbers)
+        raise AvisError(
+            f"The picture has {len(found)} gray levels from {found[0]} to {found[-1]}: these are shades, and "
+            "no numbers of objects",
+            where=str(file),
+            fix="A mask's edges are soft where it was scaled or saved with losses: take 0 and 255 alone, or "
+            "save the objects' numbers with a palette. If the pictures are frames, name the file of labels.",
+        )
+
+
+def _are_shades(numbers: NDArray[np.int64]) -> bool:
+    """No object is numbered 128 or more beside void (255), and no frame shows over 64."""
+    found = np.unique(numbers)
+    between = found[(found >= 128) & (found < 255)]
+    return len(found) > _MOST_SHADES or (found[-1] == 255 and len(between) > 0)
 
 
 def read_numbers(file: Path) -> NDArray[np.int64]:
@@ -92,6 +126,17 @@ def _mask(track: Track, k: int, video: Video) -> NDArray[np.bool_]:
     return decode(segmentation, video.height, video.width)
 
 
+def are_objects(folders: Iterable[str]) -> bool:
+    """Whether the pictures of each folder show one object, as SA-V has them: <video>/<object>/00000.png.
+
+    Videos may be called by numbers, too; then the folder above is that of a set, such as train.
+    """
+    parts = [PurePosixPath(folder).parts for folder in folders]
+    if any(len(names) > 1 and names[-1].isdigit() and names[-2].lower() not in _SETS for names in parts):
+        return True
+    return all(len(names) == 1 and _OBJECT.fullmatch(names[0]) for names in parts)
+
+
 def by_video(names: Sequence[str], endings: Sequence[str] = (".png",)) -> dict[str, list[str]]:
     """Names of pictures by the folder that they lie in, in order."""
     found: dict[str, list[str]] = {}
@@ -102,25 +147,35 @@ def by_video(names: Sequence[str], endings: Sequence[str] = (".png",)) -> dict[s
 
 
 def read_pictures(
-    gathering: Gathering, root: Path, folder: str, pictures: Sequence[str], name: str
+    gathering: Gathering,
+    root: Path,
+    folder: str,
+    pictures: Sequence[str],
+    name: str,
+    *,
+    extracted: int | None,
+    from_0: bool,
 ) -> tuple[Video, Iterator[tuple[int, str, NDArray[np.int64]]]]:
     """A video of label pictures, added to the gathering, and (frame, place, numbers [H, W]) of each picture.
 
     Args:
         pictures: their names, relative to `root`.
         name: of the video.
+        extracted: how many pictures were extracted of the video, where that is known.
+        from_0: a video of the source has a frame 0, so all count from 0.
 
     Raises:
         AvisError: two pictures are of one frame, or of two sizes.
     """
     where = f"{root}/{folder}" if folder else str(root)
     frames: dict[int, str] = {}
+    alike = FrameNames()
     for picture in pictures:
-        number = frame_number(root / picture)
+        number = frame_number(alike, name, root / picture)
         if number in frames:
             raise AvisError(f"Frame {number} is there twice", where=where)
         frames[number] = picture
-    first = first_number(frames, None, gathering.changes, name)
+    first = first_number(frames, None, gathering.changes, name, pictures=extracted, from_0=from_0)
     frames = {number - first: picture for number, picture in frames.items()}
     height, width = read_numbers(root / pictures[0]).shape
     video = gathering.video(name, height=height, width=width, length=max(frames) + 1, where=where)

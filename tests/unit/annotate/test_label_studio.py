@@ -238,7 +238,7 @@ def test_uploaded_pictures_must_tell_their_video(tmp_path: Path) -> None:
     assert "Add data.video_id and data.frame to the tasks." in str(caught.value.fix)
     row["data"] = {"image": "/data/upload/3/1a2b3c4d-00001.jpg", "video_id": "clip"}
     annotations = read_sources(write(tmp_path / "a.json", [row]))[0].reading.annotations
-    assert (annotations.videos[0].name, annotations.videos[0].length) == ("clip", 2)
+    assert (annotations.videos[0].name, annotations.videos[0].length) == ("clip", 1)
     row["data"]["image"] = "/data/upload/3/1a2b3c4d-picture.jpg"
     with pytest.raises(AvisError, match="tells no frame"):  # the digits are Label Studio's
         read_sources(write(tmp_path / "a.json", [row]))

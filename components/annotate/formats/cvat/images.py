@@ -20,6 +20,7 @@ from components.annotate.formats.cvat.shapes import (
     shown,
 )
 from components.annotate.formats.cvat.tasks import Task, refuse_without_masks, task_of
+from components.annotate.parsing.frame_names import refuse_other_order
 from components.annotate.parsing.xml_files import whole_attribute
 from components.annotate.track_builder import Gathering, note_missing_frames, same_size
 from components.core.records.annotations import Video
@@ -66,6 +67,8 @@ def _add_video(
     places: dict[int, int | None] = {number: place for place, number in enumerate(sorted(numbers))}
     if alone:
         places = {number: task.position(number) for number in numbers}
+    by_number = sorted(zip(numbers, images, strict=True), key=lambda pair: pair[0])
+    refuse_other_order([image.get("name") or "" for _, image in by_number], str(path), "task's frames")
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
     for image in images:
         where = f"{path}, image {image.get('name')}"
@@ -76,7 +79,7 @@ def _add_video(
     video = gathering.video(name, height=height, width=width, length=length, where=str(path))
     masks = others = 0
     by_label: dict[str, str] = {}  # the frame in which a label was last taken for the object itself
-    for number, image in sorted(zip(numbers, images, strict=True), key=lambda pair: pair[0]):
+    for number, image in by_number:
         where = f"{path}, image {number} ({image.get('name')})"
         frame = places[number]
         if frame is None:

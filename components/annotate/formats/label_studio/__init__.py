@@ -8,6 +8,7 @@ An uploaded video's name is without the 8 digits that Label Studio puts before i
 moves them.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
@@ -15,8 +16,9 @@ from components.annotate.formats.label_studio.regions import add_task
 from components.annotate.formats.label_studio.tasks import place_of, refuse_other_shape, survey
 from components.annotate.formats.label_studio.writer import write
 from components.annotate.parsing.fields import mapping
+from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.parsing.label_studio_tasks import MIN_KEYS, annotation_of, data_of, note_upload
-from components.annotate.track_builder import Gathering, note_missing_frames
+from components.annotate.track_builder import Gathering, first_number, note_missing_frames
 from components.core.records.annotations import AnnotationSet, Video
 from components.core.records.changes import Kind
 from components.core.records.json_rows import read_list
@@ -39,6 +41,9 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     clocks: dict[str, Clock] = {}
     lost: dict[str, str] = {}
     skipped = []
+    first: dict[str, int] = {}
+    from_0 = any(0 in one.frames for one in seen.values())
+    alike = FrameNames()
     for name, one in seen.items():
         where = f"{path}, video {name!r}"
         if one.untouched:
@@ -58,6 +63,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 where=where,
                 fix="Put width and height, in pixels, into the data of the video's tasks.",
             )
+        if one.frames and one.is_named:
+            first[name] = first_number(
+                one.frames, None, gathering.changes, name, pictures=hints.lengths.get(name), from_0=from_0
+            )
+            one.length -= first[name]
+            one.frames = {number - first[name]: picture for number, picture in one.frames.items()}
         length = one.length or hints.lengths.get(name, 0)  # nobody says where nothing sounds
         video = gathering.video(name, height=size[0], width=size[1], length=length, where=where)
         refuse_other_shape(video.name, size, hints.sizes.get(video.name), where)
@@ -73,7 +84,9 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for where, row in read_list(path, "tasks"):
         row = mapping(row, where)
         where = f"{where}, task {row.get('id')}" if "id" in row else where
-        place = place_of(data_of(row, where), where, hints)
+        place = place_of(data_of(row, where), where, hints, alike)
+        if place.frame is not None:
+            place = replace(place, frame=place.frame - first.get(place.video, 0))
         if place.video in videos:
             add_task(gathering, videos[place.video], place, row, where)
         elif place.video not in lost:

@@ -106,6 +106,12 @@ def _label(parts: list[Mapping[str, Any]], where: str) -> str:
         for kind in ("brushlabels", "polygonlabels", "labels"):
             names = value.get(kind) if isinstance(value, Mapping) else None
             if isinstance(names, list) and names and isinstance(names[0], str) and names[0]:
+                if len(names) > 1:
+                    raise AvisError(
+                        f"The region has {len(names)} labels, {', '.join(map(str, names[:5]))}",
+                        where=where,
+                        fix="An object has one category: take the other labels away.",
+                    )
                 return names[0]
     raise AvisError("The region has no label", where=where, fix="Give it one, or delete it.")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.annotate.formats import Hints
 from components.annotate.parsing.fields import mapping, whole
+from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.parsing.label_studio_tasks import (
     UPLOAD,
     annotation_of,
@@ -29,6 +30,7 @@ class Seen:
     address: the video's, where its task shows it as one.
     uploaded_as: its name with what Label Studio put before it; "" where that was nothing.
     rate_hz: of the video's frames as Label Studio counts them; None where no region tells.
+    is_named: the pictures' names tell all frames, and nothing tells how many there are.
     """
 
     length: int = 0
@@ -39,6 +41,7 @@ class Seen:
     uploaded_as: str = ""
     predicted: bool = False
     annotated: bool = False
+    is_named: bool = True
 
     @property
     def untouched(self) -> bool:
@@ -56,58 +59,69 @@ class Place:
     """Which frame of which video a task shows; frame None where it is a video.
 
     uploaded_as: the video's name with what Label Studio put before it; "" where that was nothing.
+    is_named: the picture's name tells the frame, and not the task's data.
     """
 
     video: str
     frame: int | None
     picture: str
     uploaded_as: str = ""
+    is_named: bool = False
 
 
-def place_of(data: Mapping[str, Any], where: str, hints: Hints) -> Place:
+def place_of(data: Mapping[str, Any], where: str, hints: Hints, alike: FrameNames) -> Place:
     if isinstance(data.get("video"), str) and "image" not in data:
-        address = re.split(r"[?&]d=", data["video"].split("#")[0])[-1]
+        address = _path(data["video"].split("#")[0])
         if data.get("video_id"):
             return Place(str(data["video_id"]), None, "")
         name = re.sub(r"\.\w{2,4}$", "", address.rstrip("/").split("/")[-1])
         plain = without_upload_prefix(address, name)
         return Place(plain or hints.name, None, "", uploaded_as=name if plain != name else "")
-    address = data.get("image")
-    if not isinstance(address, str):
+    shown = data.get("image")
+    if not isinstance(shown, str):
         raise AvisError("The task shows neither an image nor a video", where=where)
-    picture = re.split(r"[?&]d=", address)[-1]
+    picture = _path(shown)
     folder, _, file = picture.rpartition("/")
     if UPLOAD.search(picture) and not data.get("video_id"):
         raise AvisError(
-            f"The uploaded image {address[:160]!r} does not tell its video: Label Studio keeps the pictures "
+            f"The uploaded image {shown[:160]!r} does not tell its video: Label Studio keeps the pictures "
             "of all videos of a project in one folder",
             where=where,
             fix="Add data.video_id and data.frame to the tasks.",
         )
     name = str(data.get("video_id") or folder.rpartition("/")[2] or hints.name)
-    if data.get("frame") is not None:
+    is_named = data.get("frame") is None
+    if not is_named:
         frame = whole(data, "frame", f"{where}, data")
     else:
-        digits = re.search(r"(\d{1,9})\D*$", re.sub(r"\.\w{2,4}$", "", without_upload_prefix(picture, file)))
-        if digits is None:
+        stem = re.sub(r"\.\w{2,4}$", "", without_upload_prefix(picture, file))
+        found = alike.number(name, stem, where)
+        if found is None:
             raise AvisError(
-                f"The image {address[:160]!r} tells no frame",
+                f"The image {shown[:160]!r} tells no frame",
                 where=where,
                 fix="Add data.video_id and data.frame.",
             )
-        frame = int(digits[1])
+        frame = found
     if not 0 <= frame < 1_000_000:
         raise AvisError(f"Frame {frame} is none", where=where)
-    return Place(name, frame, f"{name}/{file}")
+    return Place(name, frame, f"{name}/{file}", is_named=is_named)
+
+
+def _path(address: str) -> str:
+    """The path in an address: what follows `?d=` of local files; else without a query, as S3 signs with."""
+    local: list[str] = re.split(r"[?&]d=", address)
+    return local[-1] if len(local) > 1 else address.split("?")[0]
 
 
 def survey(path: Path, hints: Hints, gathering: Gathering) -> dict[str, Seen]:
     """First pass: videos, their lengths and sizes, and the labels in their order."""
     seen: dict[str, Seen] = {}
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
+    alike = FrameNames()
     for where, row in read_list(path, "tasks"):
         data = data_of(mapping(row, where), where)
-        place = place_of(data, where, hints)
+        place = place_of(data, where, hints, alike)
         one = seen.setdefault(place.video, Seen())
         chosen = annotation_of(row)
         one.predicted |= bool(row.get("predictions"))
@@ -131,6 +145,7 @@ def survey(path: Path, hints: Hints, gathering: Gathering) -> dict[str, Seen]:
             one.frames[place.frame] = place.picture
             told = whole(data, "frames", where) if data.get("frames") is not None else 0
             one.length = max(one.length, place.frame + 1, told)
+            one.is_named &= place.is_named and not told
         for size in _sizes(data, chosen.regions, where):
             one.size = size
             same_size(sizes, place.video, size, f"frame {place.frame}", where)
