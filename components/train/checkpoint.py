@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from components.core.run.files import replace_file
 
@@ -20,7 +20,7 @@ class Checkpoint:
     history: list[dict[str, float]]
     fingerprint: str
     run_id: str
-    state: dict[str, Any]  # model, optimizer, schedule, scaler
+    state: dict[str, Any]  # model, optimizer, schedule, scaler; best, if there is one: step, FSLA, weights
 
     @classmethod
     def of(
@@ -35,10 +35,19 @@ class Checkpoint:
         steps: int,
         seconds: float,
         history: list[dict[str, float]],
+        best: dict[str, Any] | None = None,
     ) -> "Checkpoint":
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
         state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+        if best is not None:
+            state["best"] = best
         return cls(steps, seconds, history, fingerprint, run_id, state)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What a finished training keeps: the best state, if states were compared, else the last."""
+        kept: dict[str, Tensor] = self.state.get("best", {}).get("weights") or self.state["model"]
+        return kept
 
     def restore(
         self,

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,11 @@ from models.networks.losses.targets import Counts
 from models.networks.precision import autocast_type
 from models.networks.registry import Network
 
+_VALIDATION_SHARE = 0.15  # of the time: more of it is said
 SMALLEST_SCALE = 2.0**-20  # of fp16 gradients; it starts at 2**16 and is halved with each that overflows
 Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
+# of clips that it does not learn from: FSLA, HOTA and mAP, percent
+Validate = Callable[[Network], dict[str, float]]
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Fitted:
     history: list[dict[str, float]]  # one row per logged step
     seconds: float  # of training, earlier sittings included
     steps: int
+    best: dict[str, Any] | None = None  # of the validated states: step, FSLA, weights
 
 
 @dataclass
@@ -88,6 +93,7 @@ def fit(
     *,
     log: Logger,
     team: Team | None = None,
+    validate: Validate | None = None,
     checkpoint: Path | None = None,
     failures: Path | None = None,
     fingerprint: str = "",
@@ -103,6 +109,7 @@ def fit(
         source: example i is always the same; step s uses examples s * clips_per_step and following.
         log: called by the first process every ``log_every_steps`` with the mean losses since the last call.
         team: this process among all; None: alone.
+        validate: called by the first process before the first step and every ``validate_every_steps``.
         checkpoint: file for resuming, of the first process; read if it is there and its fingerprint is ours.
         failures: where the clips are written at which the loss stopped being finite.
         fingerprint: of everything that decides the result; a checkpoint with another one is set aside.
@@ -128,6 +135,29 @@ def fit(
     watch = FiniteWatch(team, check_gradient=not scaler.is_enabled(), failures=failures)
     sums = _Sums()
     started = time.monotonic() - fitted.seconds
+    validation_s = 0.0
+
+    def validated(step: int) -> None:
+        """Score the model as it is; keep its weights if it is the best so far."""
+        nonlocal validation_s
+        if validate is None or not team.leads:
+            return
+        begun = time.monotonic()
+        scores = validate(model)
+        model.train()
+        row = {f"val_{name}": value for name, value in scores.items()}
+        if fitted.history and fitted.history[-1]["step"] == step:
+            fitted.history[-1] |= row
+        else:
+            fitted.history.append({"step": float(step), **row})
+        log({f"validation/{name}": value for name, value in scores.items()}, step)
+        if params.keep == "best" and (fitted.best is None or scores["FSLA"] > fitted.best["FSLA"]):
+            weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            fitted.best = {"step": step, "FSLA": scores["FSLA"], "weights": weights}
+        validation_s += time.monotonic() - begun
+
+    if fitted.steps == 0:
+        validated(0)
     steps = range(fitted.steps, params.steps)
     with (
         in_training(model, params, team) as running,
@@ -195,12 +225,32 @@ def fit(
                     log({f"train/{name}": value for name, value in row.items() if name != "step"}, done)
                 bar.set_postfix(loss=f"{means['loss']:.2f}", refresh=False)
                 sums = _Sums()
+            if params.validate_every_steps and (
+                done % params.validate_every_steps == 0 or done == params.steps
+            ):
+                validated(done)
             if saves and checkpoint is not None and team.leads:
                 state = Checkpoint.of(
-                    model, optimizer, schedule, scaler, fingerprint, run_id, **asdict(fitted)
+                    model,
+                    optimizer,
+                    schedule,
+                    scaler,
+                    fingerprint,
+                    run_id,
+                    steps=done,
+                    seconds=fitted.seconds,
+                    history=fitted.history,
+                    best=fitted.best,
                 )
                 save_checkpoint(checkpoint, state)
             bar.update()
+    if fitted.best is not None:
+        model.load_state_dict(fitted.best["weights"])
+    if validation_s > _VALIDATION_SHARE * (time.monotonic() - started):
+        tqdm.write(
+            f"{label}: {validation_s:.0f} s went into validation; a higher train.validate_every_steps or "
+            "fewer train.validation_clips save time"
+        )
     model.eval()
     return fitted
 
@@ -221,7 +271,7 @@ def _resume(
         return Fitted([], 0.0, 0)
     done = Checkpoint(**values)
     done.restore(model, optimizer, schedule, scaler)
-    return Fitted(done.history, done.seconds, done.step)
+    return Fitted(done.history, done.seconds, done.step, done.state.get("best"))
 
 
 def _agree(

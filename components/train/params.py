@@ -145,6 +145,9 @@ class TrainParams(Block):
     compile: bool = False  # torch.compile
     checkpoint_activations: tuple[Part, ...] = ()  # parts computed again in the backward pass, to save memory
     loader_workers: int = Field(default=0, ge=0, le=256)
+    validate_every_steps: int = Field(default=0, ge=0)  # score the first clips of val so often; 0: never
+    validation_clips: int = Field(default=8, ge=1)  # … so many of them
+    keep: Literal["best", "last"] = "last"  # best: of the scored states that with the highest FSLA
     checkpoint_every_steps: int = Field(default=50, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
 
@@ -164,6 +167,12 @@ class TrainParams(Block):
             raise ValueError("milestones belong to schedule: step")
         if self.crop_px is not None and self.crop_px[0] > self.crop_px[1]:
             raise ValueError("crop_px is [smallest, largest]")
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_is_known(self) -> "TrainParams":
+        if self.keep == "best" and not self.validate_every_steps:
+            raise ValueError("keep: best needs validate_every_steps above 0")
         return self
 
     @model_validator(mode="after")

@@ -1,22 +1,23 @@
 """What a training needs, read and checked before its first step: examples, network, starting weights."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.clips.index import common_frame_rate_hz
+from components.core.clips.index import common_features
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
-from components.core.storage.mirror import with_local_media
-from components.train.examples.annotated_clips import AnnotatedClips
+from components.train.examples.annotated_clips import AnnotatedClips, clips_of
 from components.train.examples.loader import Share
-from components.train.loop import Fitted, Logger, fit, seed_everything
+from components.train.loop import Fitted, Logger, Validate, fit, seed_everything
 from components.train.params import TrainParams
 from components.train.processes.distributed import Team
 from components.train.processes.wrapping import recomputable
-from models.checkpoints.saved import holds_backbone, start_from
+from components.train.validation import validator
+from models.checkpoints.saved import ModelCard, holds_backbone, start_from
 from models.networks.registry import Network, build
 
 START = "params.yaml, train.start_from"
@@ -43,6 +44,8 @@ class Plan:
     clips: AnnotatedClips
     model: Network
     fingerprint: str
+    card: ModelCard
+    validate: Validate | None = None
 
     def fit(self, team: Team, *, log: Logger, run_id: str = "") -> Fitted:
         return fit(
@@ -51,6 +54,7 @@ class Plan:
             self.params,
             log=log,
             team=team,
+            validate=self.validate,
             checkpoint=self.paths.training_checkpoint(self.variant),
             failures=self.paths.training_failure(self.variant),
             fingerprint=self.fingerprint,
@@ -86,14 +90,22 @@ def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: 
     for part in params.checkpoint_activations:
         recomputable(model, part)
     fingerprint = _fingerprint(params, file, paths) if with_weights else ""
-    return Plan(variant, params, paths, annotations, clips, model, fingerprint)
-
-
-def clips_of(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:
-    """The examples of an annotation file, at the rate at which extract chose the frames."""
-    paths = with_local_media(paths, [video.name for video in annotations.videos])
-    rate_hz = common_frame_rate_hz(paths.media / "index.parquet")
-    return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)
+    names = [video.name for video in annotations.videos]
+    card = ModelCard(
+        name=params.model.name,
+        config={
+            **json.loads(json.dumps(params.model.model_dump(exclude={"name"}))),
+            "categories": len(annotations.categories),
+        },
+        categories=annotations.categories,
+        short_side_px=params.test_short_side_px,
+        frame_rate_hz=clips.frame_rate_hz,
+        features_from=common_features(paths.media / "index.parquet", names)
+        if params.model.audio == "features"
+        else "",
+    )
+    validate = validator(card, params, paths) if params.validate_every_steps else None
+    return Plan(variant, params, paths, annotations, clips, model, fingerprint, card, validate)
 
 
 def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: bool) -> Network:

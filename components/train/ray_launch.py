@@ -83,10 +83,10 @@ def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -
             where=str(kept),
             fix="The repository's folder must be shared by all machines of the Ray cluster.",
         )
-    plan.model.load_state_dict(done.state["model"])
+    plan.model.load_state_dict(done.weights)
     plan.model.eval()
     shutil.rmtree(_ray_files(plan.paths) / plan.variant, ignore_errors=True)
-    return Fitted(done.history, done.seconds, done.step)
+    return Fitted(done.history, done.seconds, done.step, done.state.get("best"))
 
 
 def _size(ray: Any, params: TrainParams, engine: EngineParams) -> tuple[int, bool]:

@@ -5,14 +5,12 @@ examples of a step out to the processes; `batch` pads them to one size; `loop` t
 step. `launch` and `ray_launch` start several processes; `distributed` is how these agree.
 """
 
-import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
 
-from components.core.clips.index import common_features
 from components.core.run.files import replace_folder, write_json
 from components.core.run.params import read_variant
 from components.core.run.paths import Paths
@@ -53,6 +51,9 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
             finish(plan, plan.fit(team, log=log, run_id=run.run_id), run)
 
 
+_FALL_POINTS = 2.0  # of FSLA, from the best to the last state: less is noise
+
+
 @contextmanager
 def recorded(plan: Plan) -> Iterator[Run]:
     """The MLflow run of a training: a new one, or that of the unfinished training that goes on."""
@@ -83,7 +84,7 @@ def take_released(variant: str, params: TrainParams, paths: Paths | None = None)
 def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
     """Measure the trained model, write its folder and forget the checkpoint."""
     clips = sorted(video.name for video in plan.annotations.videos)
-    _keep(plan.variant, plan.params, plan.paths, plan.model, _card(plan), clips, fitted, run)
+    _keep(plan.variant, plan.params, plan.paths, plan.model, plan.card, clips, fitted, run)
     # Only now: a kill before this leaves the training's end to be done again, from its last checkpoint.
     plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
     plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
@@ -118,7 +119,7 @@ def _keep(
         )
     metrics = {"parameters": float(sum(x.numel() for x in model.parameters()))} | _of_calibration(calibration)
     if fitted is not None:
-        metrics |= _of_training(fitted, validation_loss(model, params, paths))
+        metrics |= _of_training(fitted, validation_loss(model, params, paths)) | _of_validation(fitted)
     run.metrics({f"train/{name}": value for name, value in metrics.items()})
     folder = paths.model(variant)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,9 +142,40 @@ def _of_training(fitted: Fitted, validated: float | None) -> dict[str, float]:
         "steps": float(fitted.steps),
         "seconds": round(fitted.seconds, 2),
         "steps_per_s": round(fitted.steps / max(fitted.seconds, 1e-9), 4),
-        "final_loss": round(fitted.history[-1]["loss"], 4),
+        "final_loss": round(next(row["loss"] for row in reversed(fitted.history) if "loss" in row), 4),
     }
     return metrics if validated is None else {**metrics, "validation_loss": round(validated, 4)}
+
+
+def _of_validation(fitted: Fitted) -> dict[str, float]:
+    """The start, the best and the last of the validated states; what is no gain is said to be seen."""
+    rows = [row for row in fitted.history if "val_FSLA" in row]
+    if not rows:
+        return {}
+    start, last, best = rows[0], rows[-1], max(rows, key=lambda row: row["val_FSLA"])
+    kept = best if fitted.best is not None else last
+    if kept["val_FSLA"] <= start["val_FSLA"]:
+        _warn(
+            f"This training taught nothing: FSLA on the validation clips was {start['val_FSLA']:.1f} at its "
+            f"start and is {kept['val_FSLA']:.1f}.",
+            "Try another train.learning_rate or more steps, or look at the labels (data/qa/report.html).",
+        )
+    elif last["val_FSLA"] < best["val_FSLA"] - _FALL_POINTS:
+        _warn(
+            f"The last steps made it worse: FSLA on the validation clips was {best['val_FSLA']:.1f} at step "
+            f"{best['step']:.0f} and is {last['val_FSLA']:.1f} at the end.",
+            "Set train.keep to best, or take fewer steps or a lower train.learning_rate.",
+        )
+    names = ("FSLA", "HOTA", "mAP")
+    return {
+        **{f"start_{name}": round(start[f"val_{name}"], 2) for name in names},
+        **{f"kept_{name}": round(kept[f"val_{name}"], 2) for name in names},
+        "kept_step": kept["step"],
+    }
+
+
+def _warn(*lines: str) -> None:
+    print("!" * 78, *lines, "!" * 78, sep="\n", file=sys.stderr)
 
 
 def _of_calibration(calibration: Calibration | None) -> dict[str, float]:
@@ -157,18 +189,3 @@ def _of_calibration(calibration: Calibration | None) -> dict[str, float]:
         "presence_threshold": chosen.presence,
         "calibration_error": round(calibration.reliability.expected_error, 4),
     }
-
-
-def _card(plan: Plan) -> ModelCard:
-    params, annotations = plan.params, plan.annotations
-    config: dict[str, Any] = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
-    names = [video.name for video in annotations.videos]
-    index = plan.paths.media / "index.parquet"
-    return ModelCard(
-        name=params.model.name,
-        config={**config, "categories": len(annotations.categories)},
-        categories=annotations.categories,
-        short_side_px=params.test_short_side_px,
-        frame_rate_hz=plan.clips.frame_rate_hz,
-        features_from=common_features(index, names) if params.model.audio == "features" else "",
-    )

@@ -9,14 +9,17 @@ from components.core.calibration.reliability import Reliability, Silence, reliab
 from components.core.calibration.thresholds import ChosenThresholds, choose_thresholds
 from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
+from components.core.metrics.accumulate import add_up, all_values, count
+from components.core.metrics.protocols import summarise
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.masks import is_empty
+from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
+from components.train.examples.annotated_clips import clips_of
 from components.train.examples.batch import collate
-from components.train.loop import seed_everything
+from components.train.loop import Validate, seed_everything
 from components.train.params import TrainParams
-from components.train.plan import clips_of
 from components.train.processes.distributed import choose_device
 from models.checkpoints.saved import ModelCard
 from models.networks.losses.criterion import LossWeights
@@ -59,6 +62,40 @@ def calibrate(model: Network, card: ModelCard, paths: Paths) -> Calibration | No
     kept = [clip.under(chosen.score, chosen.presence) for clip in clips]
     every = [clip.under(0.0, chosen.presence) for clip in clips]
     return Calibration(chosen, reliability(every), silence(kept), len(clips))
+
+
+def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
+    """What scores a model on the first validation clips: FSLA, HOTA and mAP, percent, corrected.
+
+    Thresholds are chosen anew each time: how sure a model is changes while it learns.
+
+    Raises:
+        AvisError: no validation clip has a mask.
+    """
+    annotations = validation_clips(paths)
+    if annotations is None:
+        raise AvisError(
+            "training is to be validated, but no validation clip has a mask",
+            where="params.yaml, train.validate_every_steps",
+            fix="Set it to 0, or give some sources to the split val.",
+        )
+    videos = annotations.videos[: params.validation_clips]
+    chosen = {video.id for video in videos}
+    tracks = [track for track in annotations.tracks if track.video_id in chosen]
+    few = AnnotationSet(annotations.categories, videos, tracks)
+    media = with_local_media(paths, [video.name for video in videos]).media
+
+    def validate(model: Network) -> dict[str, float]:
+        predictor = Predictor(model.eval(), card, PredictParams())
+        clips = find_candidates(predictor, few, media, label="validate")
+        best = choose_thresholds(clips)
+        kept = [clip.under(best.score, best.presence) for clip in clips]
+        categories = sorted(few.categories)
+        summaries = [summarise(clip, categories, "corrected") for clip in kept]
+        values = all_values(add_up(count(summaries, categories, "corrected")))
+        return {name: float(values[name] or 0.0) for name in ("FSLA", "HOTA", "mAP")}
+
+    return validate
 
 
 def validation_loss(model: Network, params: TrainParams, paths: Paths) -> float | None:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.clips.index import common_frame_rate_hz
 from components.core.clips.reader import (
     read_features,
     read_frame,
@@ -17,6 +18,8 @@ from components.core.clips.reader import (
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import decode, is_empty
 from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
+from components.core.storage.mirror import with_local_media
 from components.train.examples.batch import TrainingClip
 from components.train.params import TrainParams
 
@@ -135,3 +138,10 @@ class AnnotatedClips:
         if self.params.model.audio == "none":
             return np.zeros((len(chosen), 1), np.float32)
         return seconds_of_sound(read_sound(self.media, video), video.length, self.frame_rate_hz)[chosen]
+
+
+def clips_of(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:
+    """The examples of an annotation file, at the rate at which extract chose the frames."""
+    paths = with_local_media(paths, [video.name for video in annotations.videos])
+    rate_hz = common_frame_rate_hz(paths.media / "index.parquet")
+    return AnnotatedClips(annotations, paths.media, params, where=str(file), frame_rate_hz=rate_hz)

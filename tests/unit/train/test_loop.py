@@ -149,6 +149,38 @@ def test_killed_and_started_again_it_ends_the_same(tmp_path: Path) -> None:
     assert again.history == fitted.history
 
 
+@pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 5)])
+def test_of_the_scored_states_the_best_is_kept_also_when_killed(tmp_path: Path, keep: str, kept: int) -> None:
+    params = params_of(steps=5, checkpoint_every_steps=3, validate_every_steps=2, keep=keep)
+    seen: dict[float, torch.Tensor] = {}
+
+    def validate(model: Avism) -> dict[str, float]:
+        """The state after two steps is said to be the best; each state is asked for its weights."""
+        model.eval()
+        weights = model.video_module.class_head.weight.detach().clone()
+        seen[len(seen)] = weights
+        return {"FSLA": 50.0 if len(seen) == 2 else 10.0, "HOTA": 1.0, "mAP": 2.0}
+
+    model = tiny_model()
+    fitted = run(model, TwoClips(), params, validate=validate)
+    assert [row["step"] for row in fitted.history if "val_FSLA" in row] == [0, 2, 4, 5]
+    assert [row["step"] for row in fitted.history if "loss" in row] == [1, 2, 3, 4, 5]
+    place = {2: 1, 5: 3}[kept]
+    assert torch.equal(model.video_module.class_head.weight, seen[place])
+    assert not torch.equal(seen[1], seen[3])
+
+    checkpoint = tmp_path / "tiny.pt"
+    always = {"checkpoint": checkpoint, "fingerprint": "ours"}
+    seen.clear()
+    with pytest.raises(AvisError, match="the frame is missing"):
+        run(tiny_model(), TwoClips(broken_at=2 * 3), params, validate=validate, **always)
+    seen |= dict.fromkeys(range(len(seen), 2), seen[0])  # validated before it broke: 0 and 2
+    resumed = tiny_model(seed=9)
+    run(resumed, TwoClips(), params, validate=validate, **always)
+    for name, value in model.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
 def test_a_checkpoint_of_another_training_is_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

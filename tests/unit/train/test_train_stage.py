@@ -93,6 +93,33 @@ def test_validation_clips_without_a_mask_are_no_obstacle(paths: Paths) -> None:
     assert "validation_loss" not in json.loads((paths.model("tiny") / "metrics.json").read_text())
 
 
+def test_a_training_is_compared_with_its_start(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = params_of(steps=2, validate_every_steps=1, validation_clips=2, keep="best")
+    with pytest.raises(AvisError, match=r"no validation clip has a mask.*validate_every_steps"):
+        train("tiny", params, paths)
+    write_square_set(paths, "val")
+    train("tiny", params, paths)
+    metrics = json.loads((paths.model("tiny") / "metrics.json").read_text())
+    assert metrics["kept_FSLA"] >= metrics["start_FSLA"] and metrics["kept_step"] in (0, 1, 2)
+    with (paths.model("tiny") / "history.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["val_FSLA"]] == ["0", "1", "2"]
+    capsys.readouterr()
+    cases = (
+        ([20.0, 40.0, 30.0], "made it worse: FSLA on the validation clips was 40.0 at step 1"),
+        ([30.0, 20.0, 10.0], "taught nothing: FSLA on the validation clips was 30.0 at its"),
+        ([30.0, 31.0, 32.0], ""),
+    )
+    for scores, said in cases:
+        left = iter(scores)
+        fake = lambda *_: lambda model: {"FSLA": next(left), "HOTA": 0.0, "mAP": 0.0}  # noqa: E731, B023
+        monkeypatch.setattr("components.train.plan.validator", fake)
+        train("tiny", params.model_copy(update={"keep": "last"}), paths)
+        warned = capsys.readouterr().err
+        assert said in warned and ("!!!" in warned) == bool(said)
+
+
 def test_a_failed_training_leaves_the_old_model(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = params_of(steps=1)
     train("tiny", params, paths)
