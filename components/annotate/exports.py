@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
 from components.annotate.jobs import unite_jobs
-from components.annotate.parsing.folders import is_hidden
+from components.annotate.parsing.folders import files_below, is_hidden
 from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
@@ -159,7 +159,12 @@ def _walk_folder(
             yield _Piece(path, name, hints, shown_as)
             return
         raise _unknown_folder(look, name)
+    below = [] if deep else _files_below(path, files)
     files, left_out = _without_twins(files)
+    for file in below:
+        why = "it lies in a folder below those that are read"
+        example = file.relative_to(path).as_posix()
+        left_out.setdefault(files[0], Changes()).add(Kind.DROPPED, "file", why, example=example)
     for file in files:
         inside = f"{name}/{file.relative_to(path).as_posix()}"
         own = hints if deep and len(files) == 1 else replace(hints, name=_plain_name(file))
@@ -201,6 +206,13 @@ def _annotation_files(folder: Path, deep: bool) -> list[Path]:
         if files:
             return files
     return []
+
+
+def _files_below(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """Annotation files that lie deeper than those in the folder itself, and so are not read."""
+    if any(file.parent != folder for file in files):
+        return []
+    return [folder / name for name in files_below(folder, FILE_ENDINGS) if "/" in name]
 
 
 def _read(piece: _Piece, forced: Format | None) -> Source:

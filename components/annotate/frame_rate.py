@@ -19,7 +19,7 @@ def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tupl
         the annotations, and what was left out, a sentence each.
 
     Raises:
-        AvisError: a video is shorter than a second.
+        AvisError: a video is shorter than a second, or no mask at all lies in a frame that is kept.
     """
     if not 0.001 <= frame_rate_hz <= 1000:
         raise AvisError(f"{frame_rate_hz:g} is no frame rate", fix="Give annotated frames a second, say 6.")
@@ -39,15 +39,26 @@ def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tupl
         videos.append(
             Video(video.id, video.name, names, length=seconds, height=video.height, width=video.width)
         )
+    shown = [track for track in annotations.tracks if any(track.segmentations)]
     for track in annotations.tracks:
         track.segmentations = [track.segmentations[k] for k in picked[track.video_id]]
+    left = sum(any(track.segmentations) for track in shown)
+    if shown and not left:
+        raise AvisError(
+            f"None of the frames that are kept at {frame_rate_hz:g} a second has a mask",
+            fix="If the frames between were never annotated, number the annotated ones without gaps and give "
+            "the rate at which they come.",
+        )
     before = sum(video.length for video in annotations.videos)
     after = sum(video.length for video in videos)
     note = (
         f"of {before} frames at {frame_rate_hz:g} a second, {after} are kept: the one shown at the middle of "
         "each second"
     )
-    return AnnotationSet(annotations.categories, videos, annotations.tracks, annotations.info), [note]
+    notes = [note]
+    if left < len(shown):
+        notes.append(f"{count(len(shown) - left, 'track')} had masks only in frames that are not kept")
+    return AnnotationSet(annotations.categories, videos, annotations.tracks, annotations.info), notes
 
 
 def frames_of_pictures(length: int, clock: Clock, pictures: int, picture_rate_hz: float) -> list[int] | None:

@@ -240,7 +240,12 @@ class _Placed:
             counts = self._counts.setdefault(whose, [0, 0, 0])
             for place, number in enumerate((1, video.length, len(frames))):
                 counts[place] += number
+        shown = [track for track in tracks if any(track.segmentations)]
         keep_frames(video, tracks, frames)
+        for track in shown:
+            if not any(track.segmentations):
+                why = "none of its masks lies in a frame that was extracted"
+                self._changes.add(Kind.DROPPED, "track", why, example=f"{video.name}, track {track.id}")
 
     def notes(self) -> list[str]:
         return [

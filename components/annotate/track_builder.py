@@ -1,7 +1,7 @@
 """Annotations gathered frame by frame, as most formats have them, into tracks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,11 +171,12 @@ class Gathering:
         for number, seen in enumerate(self._tracks.values(), start=1):
             video = self._videos[seen.video]
             segmentations = [seen.frames.get(k) for k in range(video.length)]
-            _, problems = masks.compress_all(segmentations, video.height, video.width)
+            codes, problems = masks.compress_all(segmentations, video.height, video.width)
             for frame, problem in problems.items():
                 raise AvisError(
                     problem, where=f"{where}, video {video.name!r}, track {seen.key}, frame {frame}"
                 )
+            drop_empty_polygons(segmentations, codes, self.changes, f"{video.name}, track {seen.key}")
             identity = seen.key if keep and isinstance(seen.key, int) else number
             self.keys[identity] = seen.key
             tracks.append(
@@ -189,6 +190,22 @@ class Gathering:
                 )
             )
         return AnnotationSet(dict(self.categories), list(self._videos.values()), tracks, {})
+
+
+def drop_empty_polygons(
+    segmentations: list[Any], codes: Sequence[dict[str, Any] | None], changes: Changes, track: str
+) -> None:
+    """Take away, and count, polygons without a pixel: outside of the frame, or in shares of its size.
+
+    Args:
+        codes: of the segmentations, as `masks.compress_all` gives them.
+        track: for messages.
+    """
+    for frame, (segmentation, code) in enumerate(zip(segmentations, codes, strict=True)):
+        if code is not None and isinstance(segmentation, list) and masks.is_empty(code):
+            segmentations[frame] = None
+            why = "its polygons cover no pixel of the frame"
+            changes.add(Kind.DROPPED, "mask", why, example=f"{track}, frame {frame}")
 
 
 def united(first: Any, second: Any, height: int, width: int) -> Any:

@@ -75,7 +75,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         height, width = rows[0][4]
         name = _video_name(file, path, hints)
         numbers = {row[1] for row in rows}
-        first, length = _first_and_length(file, name, numbers, gathering.changes)
+        first, length = _first_and_length(file, name, numbers, hints.lengths.get(name), gathering.changes)
         video = gathering.video(name, height=height, width=width, length=length, where=str(file))
         for where, frame, number, kind, size, code in rows:
             if is_ignored(kind, labels):
@@ -102,11 +102,14 @@ def _video_name(file: Path, path: Path, hints: Hints) -> str:
     return hints.name if path.is_dir() and folder == path.resolve() else folder.name
 
 
-def _first_and_length(file: Path, name: str, numbers: set[int], changes: Changes) -> tuple[int, int]:
+def _first_and_length(
+    file: Path, name: str, numbers: set[int], extracted: int | None, changes: Changes
+) -> tuple[int, int]:
     """The number of a video's first frame, and how many frames it has.
 
     Args:
         numbers: of the frames that have a line.
+        extracted: how many pictures were extracted of the video, where that is known.
     """
     info = file.parent.parent / "seqinfo.ini"
     of_mots20 = file.as_posix().endswith(_GT)
@@ -114,6 +117,11 @@ def _first_and_length(file: Path, name: str, numbers: set[int], changes: Changes
     first = int((of_mots20 or _OF_MOTS20.match(name) is not None) and 0 not in numbers)
     if first and length is None:
         why = "its name or folder is MOTS20's, which counts frames from 1"
+        changes.add(Kind.GUESSED, "video", why, example=name)
+    elif not first and min(numbers) == 1 and max(numbers) == extracted:
+        first = 1  # counted from 0 the last one would not exist
+    elif not first and min(numbers) == 1 and length is None:
+        why = "no line is of frame 0, and its frames are taken as counted from 0, as KITTI's are"
         changes.add(Kind.GUESSED, "video", why, example=name)
     return first, length or max(numbers) + 1 - first
 
