@@ -1,9 +1,11 @@
 """Categories by name: sources may number the same categories differently."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components.core.records.annotations import AnnotationSet
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
 CategoryMap = dict[str, str | None]
@@ -72,6 +74,19 @@ def map_all(
             fix=f"They have: {', '.join(known)}.",
         )
     return [map_categories(annotations, mapping) for annotations in sets]
+
+
+def note_like_names(sets: Sequence[AnnotationSet], changes: Changes) -> None:
+    """Say which categories are perhaps one: two people wrote "snare drum" and "Snare_Drum"."""
+    first: dict[str, str] = {}
+    for name in dict.fromkeys(name for annotations in sets for name in annotations.categories.values()):
+        like = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        if like != name:
+            why = (
+                "its name differs from another one's in case, spaces or underscores alone, and is taken for "
+                "another"
+            )
+            changes.add(Kind.GUESSED, "category", why, example=f"{like!r} and {name!r}")
 
 
 def unite_categories(sets: list[AnnotationSet]) -> dict[int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.annotate.capabilities import count
-from components.annotate.categories import map_all, unite_categories
+from components.annotate.categories import map_all, note_like_names, unite_categories
 from components.annotate.exports import Source, changes_of, count_masks, read_sources, refuse_changes
 from components.annotate.formats import Clock
 from components.annotate.frame_rate import frames_of_pictures, keep_frames
@@ -90,6 +90,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     )
     changes = changes_of(sources)
     sets = _mapped(sources, params)
+    note_like_names(sets, changes)
     masks = count_masks(sets)
     categories = unite_categories(sets)
     dropped: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Annotations gathered frame by frame, as most formats have them, into tracks."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from components.core.run.safe_names import safe_name
 
 MOST_PIXELS = 2**27  # of a frame: four times 8K
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
+_OVER_EDGE_PX = 2  # hands are not exact
 MOST_FRAMES = 1_000_000  # of a video
 
 
@@ -57,6 +59,7 @@ class Gathering:
         self._category_ids: dict[str, int] = {}
         self._videos: dict[str, Video] = {}
         self._tracks: dict[tuple[str, object], _Seen] = {}
+        self._left_out: Counter[str] = Counter()  # shapes that are no masks, by video
 
     def category(self, name: str, identity: int | None = None) -> int:
         """The id of a category, which is known from now on; ids are numbered from 1 where none is given.
@@ -157,14 +160,21 @@ class Gathering:
         except AvisError as error:
             raise AvisError(error.what, where=where, fix=error.fix) from None
 
+    def leave_out(self, video: str, kind: str, why: str, where: str) -> None:
+        """Count a shape of a video that is not taken; `finish` raises where the video has no other."""
+        self.changes.add(Kind.DROPPED, kind, why, example=where)
+        self._left_out[video] += 1
+
     def finish(self, where: str) -> AnnotationSet:
         """Everything gathered. Tracks keep their keys as ids where these are whole numbers and differ.
 
         Raises:
-            AvisError: there is no video, or a mask does not decode.
+            AvisError: there is no video, a mask does not decode, or of a video's shapes none was taken.
         """
         if not self._videos:
             raise AvisError("There is no video in it", where=where, fix="Export the annotations again.")
+        for name in self._left_out.keys() - {seen.video for seen in self._tracks.values() if seen.frames}:
+            refuse_without_masks(name, self._left_out[name], where)
         keys = [seen.key for seen in self._tracks.values()]
         keep = all(type(key) is int and key > 0 for key in keys) and len(set(keys)) == len(keys)
         tracks = []
@@ -176,7 +186,7 @@ class Gathering:
                 raise AvisError(
                     problem, where=f"{where}, video {video.name!r}, track {seen.key}, frame {frame}"
                 )
-            drop_empty_polygons(segmentations, codes, self.changes, f"{video.name}, track {seen.key}")
+            note_cut_polygons(segmentations, codes, video, self.changes, seen.key)
             identity = seen.key if keep and isinstance(seen.key, int) else number
             self.keys[identity] = seen.key
             tracks.append(
@@ -192,20 +202,46 @@ class Gathering:
         return AnnotationSet(dict(self.categories), list(self._videos.values()), tracks, {})
 
 
-def drop_empty_polygons(
-    segmentations: list[Any], codes: Sequence[dict[str, Any] | None], changes: Changes, track: str
+def refuse_without_masks(video: str, others: int, where: str) -> None:
+    """Raise AvisError: a video of whose shapes nothing is left would count as one in which nothing sounds."""
+    raise AvisError(
+        f"The video {video!r} has {others} shapes and none is a polygon or a mask of a track",
+        where=where,
+        fix="Only polygons and masks are imported: draw them, or delete the shapes if nothing sounds in "
+        "it. `avis preannotate` can make masks of boxes.",
+    )
+
+
+def note_cut_polygons(
+    segmentations: list[Any],
+    codes: Sequence[dict[str, Any] | None],
+    video: Video,
+    changes: Changes,
+    track: object,
 ) -> None:
-    """Take away, and count, polygons without a pixel: outside of the frame, or in shares of its size.
+    """Count polygons that reach over the frame's edge, and take those away that have no pixel in it.
+
+    They are drawn on frames of another size, or in shares of it, where there are many.
 
     Args:
         codes: of the segmentations, as `masks.compress_all` gives them.
-        track: for messages.
+        track: what messages call it.
     """
     for frame, (segmentation, code) in enumerate(zip(segmentations, codes, strict=True)):
-        if code is not None and isinstance(segmentation, list) and masks.is_empty(code):
+        if code is None or not isinstance(segmentation, list):
+            continue
+        example = f"{video.name}, track {track}, frame {frame}"
+        if masks.is_empty(code):
             segmentations[frame] = None
             why = "its polygons cover no pixel of the frame"
-            changes.add(Kind.DROPPED, "mask", why, example=f"{track}, frame {frame}")
+            changes.add(Kind.DROPPED, "mask", why, example=example)
+        elif any(
+            max(polygon[axis::2]) > side + _OVER_EDGE_PX or min(polygon[axis::2]) < -_OVER_EDGE_PX
+            for polygon in segmentation
+            for axis, side in enumerate((video.width, video.height))
+        ):
+            why = f"its polygons reach more than {_OVER_EDGE_PX} pixels over the frame's edge"
+            changes.add(Kind.CLIPPED, "mask", why, example=example)
 
 
 def united(first: Any, second: Any, height: int, width: int) -> Any:

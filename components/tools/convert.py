@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.annotate.capabilities import PARTS, cannot_hold
-from components.annotate.categories import map_all
+from components.annotate.categories import map_all, note_like_names
 from components.annotate.exports import Source, changes_of, count_masks, read_sources, refuse_changes
 from components.annotate.formats import Format, find_format, formats
 from components.annotate.frame_rate import one_frame_a_second
@@ -75,6 +75,7 @@ def convert(
     sets = [one.reading.annotations for one in sources]
     if category_map is not None:
         sets = map_all(sets, category_map, "--categories")
+    note_like_names(sets, changes)
     masks = count_masks(sets)
     annotations = unite_all(sets, [one.name for one in sources])
     if frame_rate_hz is not None:

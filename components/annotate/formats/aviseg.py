@@ -13,7 +13,7 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
 from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
 from components.annotate.parsing.frame_names import refuse_other_order
-from components.annotate.track_builder import MOST_FRAMES, drop_empty_polygons, video_name
+from components.annotate.track_builder import MOST_FRAMES, note_cut_polygons, video_name
 from components.core.records import masks
 from components.core.records.annotations import (
     AnnotationSet,
@@ -62,7 +62,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         for frame, problem in problems.items():
             at = f"{path}, annotation {track.id}, video {video.name!r}, frame {frame}"
             raise AvisError(problem, where=at)
-        drop_empty_polygons(track.segmentations, codes, changes, f"{video.name}, track {track.id}")
+        note_cut_polygons(track.segmentations, codes, video, changes, track.id)
         if track.id in seen:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
         seen.add(track.id)

@@ -97,9 +97,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         crowds.setdefault((video.name, key), set()).add(crowd)
         gathering.track(video, key, category_id, where, _annotator(row), crowd)
         if not segmentation and row.get("bbox"):
-            gathering.changes.add(
-                Kind.DROPPED, "box", "it has no mask, taken as a frame without one", example=where
-            )
+            gathering.leave_out(video.name, "box", "it has no mask, taken as a frame without one", where)
         segmentation = drawn(segmentation or None, gathering.changes, where)
         gathering.add(video, frame - images.videos[video_key].first, key, segmentation, where)
     _say_of_tracks(gathering.changes, crowds)

@@ -79,16 +79,14 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             at = f"{where}, annotations[{number}]"
             shape = mapping(shape, at)
             if shape.get("type") not in ("mask", "polygon"):
-                gathering.changes.add(
-                    Kind.DROPPED, str(shape.get("type")), "it is neither a mask nor a polygon", example=at
-                )
+                why = "it is neither a mask nor a polygon"
+                gathering.leave_out(videos[name].name, str(shape.get("type")), why, at)
                 continue
             attributes = shape.get("attributes")
             key = attributes.get("track_id") if isinstance(attributes, Mapping) else None
             if key is None:
-                gathering.changes.add(
-                    Kind.DROPPED, "mask", "it has no attributes.track_id, so it is of no track", example=at
-                )
+                why = "it has no attributes.track_id, so it is of no track"
+                gathering.changes.add(Kind.DROPPED, "mask", why, example=at)
                 continue
             if isinstance(key, str) and re.fullmatch(r"\d{1,15}", key):
                 key = int(key)

@@ -42,8 +42,10 @@ def _recognise(look: Look) -> str | None:
     if _of_pascal_voc(pictures) is not None:
         return "a folder with Pascal VOC's SegmentationClass or SegmentationObject"
     first = look.path / pictures[0]
-    if picture_mode(first) not in ("P", "L", "1") or is_shaded(first):
+    if picture_mode(first) not in ("P", "L", "1"):
         return None
+    if is_shaded(first) and any(name.lower().endswith((".json", ".xml")) for name in look.names):
+        return None  # frames beside a file of labels
     folders = by_video(pictures)
     stems = {name[:-4] for name in pictures}
     if any(name.removesuffix(".json") in stems for name in look.names if name.endswith(".json")):

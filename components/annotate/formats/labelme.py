@@ -106,7 +106,7 @@ def _read_video(
 def _add(gathering: Gathering, video: Video, frame: int, shape: Mapping[str, Any], where: str) -> None:
     kind = shape.get("shape_type") or "polygon"
     if kind not in ("polygon", "mask"):
-        gathering.changes.add(Kind.DROPPED, str(kind), "it is neither a mask nor a polygon", example=where)
+        gathering.leave_out(video.name, str(kind), "it is neither a mask nor a polygon", where)
         return
     if shape.get("group_id") is None:
         gathering.changes.add(Kind.DROPPED, "mask", "it has no group_id, so it is of no track", example=where)

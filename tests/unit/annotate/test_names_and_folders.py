@@ -248,6 +248,7 @@ def test_masks_with_soft_edges_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "soft" / "clip" / "00000.png", numbered(255, 3), "L")
     picture(tmp_path / "soft" / "clip" / "00001.png", soft[::2, ::2], "L")
     assert columns(read(tmp_path / "hard")) == [3]
+    (tmp_path / "soft" / "clip" / "00000.png").unlink()
     with pytest.raises(AvisError, match="these are shades") as caught:
         read(tmp_path / "soft")
     assert "00001.png" in str(caught.value.where)

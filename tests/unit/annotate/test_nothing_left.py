@@ -63,6 +63,15 @@ def test_polygons_without_a_pixel_are_counted_and_refused_in_number(
         convert(file, tmp_path / "b.json", target_format="aviseg")
 
 
+def test_polygons_of_another_size_are_said_and_a_hand_beside_the_edge_is_not(tmp_path: Path) -> None:
+    far, near = [[1, 1, 14, 1, 14, 4, 1, 4]], [[1, 1, WIDTH + 1, 1, WIDTH + 1, 4, 1, 4]]
+    for write in (youtube_vis, coco):
+        assert changes_of(read_sources(put(tmp_path / "a.json", write([near, far])))).sentences() == [
+            "1 mask clipped: its polygons reach more than 2 pixels over the frame's edge "
+            "(clip, track 1, frame 1)"
+        ]
+
+
 def sparse(shown: dict[int, set[int]], length: int) -> AnnotationSet:
     """Tracks with masks in some frames, by track id."""
     names = [f"clip/{k:05d}.jpg" for k in range(length)]
@@ -108,3 +117,47 @@ def test_mots_text_without_a_frame_0_is_said_or_told_by_the_media(tmp_path: Path
         (source,) = read_sources(tmp_path, lengths=lengths)
         assert source.reading.annotations.videos[0].length == length
         assert len(source.reading.changes.sentences()) == said
+
+
+def test_a_video_of_whose_shapes_none_is_taken_is_not_silent(tmp_path: Path) -> None:
+    size = {"original_width": WIDTH, "original_height": HEIGHT}
+    box = {"x": 10, "y": 10, "width": 30, "height": 30, "rotation": 0, "rectanglelabels": ["dog"]}
+    region = {"id": "r", "type": "rectanglelabels", "value": box, **size}
+    task = {"data": {"image": "clip/0.jpg"}, "annotations": [{"result": [region]}]}
+    labels = {"labels": [{"name": "dog"}]}
+    boxes = coco([[]])
+    boxes["annotations"][0]["bbox"] = [1, 1, 3, 3]
+    item = {
+        "id": "clip/00000",
+        "image": {"path": "", "size": [HEIGHT, WIDTH]},
+        "annotations": [{"type": "bbox", "label_id": 0, "bbox": [1, 1, 3, 3], "attributes": {"track_id": 1}}],
+    }
+    labelme = {
+        "shapes": [{"label": "dog", "group_id": 1, "shape_type": "rectangle", "points": [[1, 1], [3, 3]]}],
+        "imagePath": "0.jpg", "imageHeight": HEIGHT, "imageWidth": WIDTH,
+    }  # fmt: skip
+    put(tmp_path / "labelme" / "clip" / "0.json", labelme)
+    for source in (
+        put(tmp_path / "tasks.json", [task]),
+        put(tmp_path / "coco.json", boxes),
+        put(tmp_path / "datumaro.json", {"items": [item], "categories": {"label": labels}}),
+        tmp_path / "labelme",
+    ):
+        with pytest.raises(AvisError, match="The video 'clip' has 1 shapes and none is a polygon or a mask"):
+            read_sources(source)
+
+
+def test_categories_that_differ_in_case_alone_are_said_unless_a_map_unites_them(tmp_path: Path) -> None:
+    for name, label in (("one", "snare drum"), ("two", "Snare_Drum"), ("three", "dog")):
+        document = youtube_vis([INSIDE], name)
+        document["categories"][0]["name"] = label
+        put(tmp_path / "source" / f"{name}.json", document)
+    said = convert(tmp_path / "source", tmp_path / "b.json", target_format="aviseg").changes.sentences()
+    assert len(said) == 1
+    assert said[0].startswith("1 category guessed: its name differs from another one's in case, spaces or")
+    assert said[0].endswith("('snare drum' and 'Snare_Drum')")
+    (tmp_path / "map.yaml").write_text("Snare_Drum: snare drum\n")
+    mapped = convert(
+        tmp_path / "source", tmp_path / "c.json", target_format="aviseg", category_map=tmp_path / "map.yaml"
+    )
+    assert not mapped.changes

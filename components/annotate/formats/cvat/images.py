@@ -19,10 +19,10 @@ from components.annotate.formats.cvat.shapes import (
     segmentation_of,
     shown,
 )
-from components.annotate.formats.cvat.tasks import Task, refuse_without_masks, task_of
+from components.annotate.formats.cvat.tasks import Task, task_of
 from components.annotate.parsing.frame_names import refuse_other_order
 from components.annotate.parsing.xml_files import whole_attribute
-from components.annotate.track_builder import Gathering, note_missing_frames, same_size
+from components.annotate.track_builder import Gathering, note_missing_frames, refuse_without_masks, same_size
 from components.core.records.annotations import Video
 from components.core.records.changes import Kind
 from components.core.run.errors import AvisError
@@ -95,7 +95,8 @@ def _add_video(
                 gathering.changes.add(Kind.DROPPED, shape.tag, "it is no mask", example=where)
             else:
                 raise AvisError(f"The image has a <{shape.tag}>", where=where, fix="Export it again.")
-    refuse_without_masks(name, masks, others, path)
+    if others and not masks:
+        refuse_without_masks(name, others, str(path))
     present = {frame for frame in places.values() if frame is not None} | set(range(task.job_start or 0))
     note_missing_frames(gathering.changes, video.name, present, length)
     return video

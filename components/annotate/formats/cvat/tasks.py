@@ -133,17 +133,6 @@ def video_of(task: Task, root: Element, gathering: Gathering, hints: Hints) -> V
     return gathering.video(task.name, height=height, width=width, length=task.length, where=task.where)
 
 
-def refuse_without_masks(name: str, masks: int, others: int, path: Path) -> None:
-    """A video of which nothing is left would count as one in which nothing sounds."""
-    if others and not masks:
-        raise AvisError(
-            f"The video {name!r} has {others} shapes and none is a polygon or a mask",
-            where=str(path),
-            fix="Only polygons and masks are imported: draw them, or delete the shapes if nothing sounds in "
-            "it. `avis preannotate` can make masks of boxes.",
-        )
-
-
 def _size(task: Element, root: Element, name: str, hints: Hints, where: str) -> tuple[int, int]:
     """Height and width of the frames. A job's stands beside it (CVAT: JobData._init_meta)."""
     size = task.find("original_size")

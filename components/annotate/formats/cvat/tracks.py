@@ -16,10 +16,10 @@ from components.annotate.formats.cvat.shapes import (
     segmentation_of,
     shown,
 )
-from components.annotate.formats.cvat.tasks import Task, refuse_without_masks, task_of
+from components.annotate.formats.cvat.tasks import Task, task_of
 from components.annotate.formats.cvat.writer import ATTRIBUTES
 from components.annotate.parsing.xml_files import whole_attribute
-from components.annotate.track_builder import Gathering
+from components.annotate.track_builder import Gathering, refuse_without_masks
 from components.core.records.annotations import Video
 from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
@@ -56,7 +56,8 @@ def add_tracks(
         )  # fmt: skip
     for identity, video in videos.items():
         task = tasks[identity]
-        refuse_without_masks(video.name, task.masks, task.others, path)
+        if task.others and not task.masks:
+            refuse_without_masks(video.name, task.others, str(path))
         gathering.changes.add(
             Kind.FILLED,
             "frame",

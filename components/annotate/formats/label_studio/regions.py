@@ -13,9 +13,11 @@ from components.annotate.parsing.fields import mapping, numbers
 from components.annotate.parsing.label_studio_tasks import annotation_of
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import Video
-from components.core.records.changes import Changes, Kind
+from components.core.records.changes import Kind
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
+
+_NO_SHAPES = ("choices", "textarea", "number", "rating", "taxonomy", "labels")
 
 
 def add_task(gathering: Gathering, video: Video, place: Place, row: Mapping[str, Any], where: str) -> None:
@@ -62,7 +64,7 @@ def _add_region(
     shapes = [part for part in parts if part.get("type") in MASKS]
     for part in parts:
         if part.get("type") not in MASKS and not (shapes and _tells_of_a_shape(part)):
-            _drop(gathering.changes, part, where)
+            _drop(gathering, video, part, where)
     if not shapes:
         return
     label = _label(parts, where)
@@ -153,7 +155,7 @@ def _add_boxes(
     boxes = [part for part in parts if part.get("type") == "videorectangle"]
     for part in parts:
         if part.get("type") != "videorectangle" and not (boxes and _tells_of_a_shape(part)):
-            _drop(gathering.changes, part, at)
+            _drop(gathering, video, part, at)
     if not boxes:
         return
     label = _label(parts, at)
@@ -174,5 +176,9 @@ def _tells_of_a_shape(part: Mapping[str, Any]) -> bool:
     return part.get("from_name") in ("track", "annotator") or part.get("type") == "labels"
 
 
-def _drop(changes: Changes, part: Mapping[str, Any], where: str) -> None:
-    changes.add(Kind.DROPPED, f"{part.get('type')} region", "it is no mask", example=where)
+def _drop(gathering: Gathering, video: Video, part: Mapping[str, Any], where: str) -> None:
+    kind = f"{part.get('type')} region"
+    if part.get("original_width") is not None and part.get("type") not in _NO_SHAPES:
+        gathering.leave_out(video.name, kind, "it is no mask", where)
+    else:
+        gathering.changes.add(Kind.DROPPED, kind, "it is no mask", example=where)

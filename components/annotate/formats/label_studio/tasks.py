@@ -179,13 +179,19 @@ def refuse_other_shape(name: str, size: tuple[int, int], media: tuple[int, int] 
 
 
 def _sizes(data: Mapping[str, Any], regions: list[Any], where: str) -> list[tuple[int, int]]:
-    sizes = []
+    """(height, width) of the frame as the task and its masks tell it; failing these, its other shapes."""
+    sizes: list[tuple[int, int]] = []
     if data.get("width") is not None and data.get("height") is not None:
         sizes.append((whole(data, "height", where), whole(data, "width", where)))
+    others: list[tuple[int, int]] = []
     for region in regions:
-        if isinstance(region, Mapping) and region.get("type") in MASKS:
-            sizes.append((whole(region, "original_height", where), whole(region, "original_width", where)))
-    return sizes
+        if not isinstance(region, Mapping) or region.get("type") == "videorectangle":
+            continue
+        sides = region.get("original_height"), region.get("original_width")
+        if region.get("type") in MASKS or None not in sides:
+            size = whole(region, "original_height", where), whole(region, "original_width", where)
+            (sizes if region.get("type") in MASKS else others).append(size)
+    return sizes or others
 
 
 def _frames_count(region: Any) -> tuple[int, float | None]:
