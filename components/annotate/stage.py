@@ -22,6 +22,7 @@ from components.annotate.splits import (
     split_of_file,
     split_of_manifest,
 )
+from components.annotate.track_builder import refuse_other_shape
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.raw.clip_names import source_of
 from components.core.raw.manifest import ManifestEntry, read_manifest
@@ -111,6 +112,8 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
                 dropped[video.name] = lost
                 continue
             clock = source.reading.clocks.get(video.name, Clock())
+            size, of_media = (video.height, video.width), sizes[video.name]
+            refuse_other_shape(video.name, size, of_media, f"{source.name}, video {video.id}")
             placed.place(video, tracks_of[video.id], clock, media[video.name], source.name)
             splits[video.name] = _split(video.name, source.name, manifest, params)
     if not splits:

@@ -15,6 +15,7 @@ from components.core.run.safe_names import safe_name
 MOST_PIXELS = 2**27  # of a frame: four times 8K
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 _OVER_EDGE_PX = 2  # hands are not exact
+SHAPE_TOLERANCE = 0.01  # difference of width / height, share
 MOST_FRAMES = 1_000_000  # of a video
 
 
@@ -264,6 +265,22 @@ def same_size(
             f"{frame} has {size[1]}x{size[0]}",
             where=where,
             fix="All frames of a video must have one size: export it again, or make it two videos.",
+        )
+
+
+def refuse_other_shape(name: str, size: tuple[int, int], media: tuple[int, int] | None, where: str) -> None:
+    """Raise AvisError where the frames that were annotated have another shape than the video's media.
+
+    The same shape at another size is no error: masks are scaled with their frames.
+    """
+    if media is None or min(*size, *media) < 1:
+        return
+    if abs(size[1] * media[0] / (size[0] * media[1]) - 1) > SHAPE_TOLERANCE:
+        raise AvisError(
+            f"The annotated frames of the video {name!r} have {size[1]}x{size[0]} pixels, "
+            f"its media {media[1]}x{media[0]}: that is another shape",
+            where=where,
+            fix="Annotate the frames that were extracted; look for rotation and letterboxing.",
         )
 
 

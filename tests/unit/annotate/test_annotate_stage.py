@@ -391,3 +391,28 @@ def test_label_studio_tells_the_rate_of_its_own_frames(tmp_path: Path) -> None:
         "1 video annotated at a rate that the source tells: of 192 frames, 8 are kept, those that the "
         "extracted ones show"
     ]
+
+
+def test_frames_of_another_shape_than_the_media_are_refused_in_every_format(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_source(tmp_path / "train.json", ["a"], {1: "dog"})
+    write_media(paths, {"a": FRAMES})
+    table = pyarrow.parquet.read_table(paths.media / "index.parquet").to_pylist()
+    for height, width, fits in ((2 * HEIGHT, 2 * WIDTH, True), (WIDTH, HEIGHT, False)):
+        rows = pyarrow.Table.from_pylist([{**table[0], "height": height, "width": width}])
+        pyarrow.parquet.write_table(rows, paths.media / "index.parquet")
+        if fits:
+            assert run(paths, source=source, splits=BY_FILE).clips["train"] == 1
+            continue
+        with pytest.raises(AvisError, match=f"'a' have {WIDTH}x{HEIGHT} pixels, its media {HEIGHT}x{WIDTH}"):
+            run(paths, source=source, splits=BY_FILE)
+
+
+def test_a_track_that_no_extracted_frame_shows_is_counted(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = write_cvat(tmp_path / "train.xml", {"a": (200, "", {38, 39}), "b": (200, "", {37})})
+    write_media(paths, {"a": 8, "b": 8})
+    imported = run(paths, source=source, splits=BY_FILE, frame_rate_hz=25.0)
+    assert [(row["kind"], row["unit"], row["examples"]) for row in imported.changes] == [
+        ("dropped", "track", ["a, track 1"])
+    ]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.formats.label_studio.regions import add_task
-from components.annotate.formats.label_studio.tasks import place_of, refuse_other_shape, survey
+from components.annotate.formats.label_studio.tasks import place_of, survey
 from components.annotate.formats.label_studio.writer import write
 from components.annotate.parsing.fields import mapping
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.parsing.label_studio_tasks import MIN_KEYS, annotation_of, data_of, note_upload
-from components.annotate.track_builder import Gathering, first_number, note_missing_frames
+from components.annotate.track_builder import Gathering, first_number, note_missing_frames, refuse_other_shape
 from components.core.records.annotations import AnnotationSet, Video
 from components.core.records.changes import Kind
 from components.core.records.json_rows import read_list

@@ -20,7 +20,6 @@ from components.core.records.json_rows import read_list
 from components.core.run.errors import AvisError
 
 MASKS = ("brushlabels", "brush", "polygonlabels", "polygon")  # the kinds of regions that are masks
-SHAPE_TOLERANCE = 0.01  # difference of width / height, share
 
 
 @dataclass
@@ -160,22 +159,6 @@ def _refuse_second(name: str, first: str, second: str, where: str) -> None:
         where=where,
         fix="Add data.video_id to their tasks, or leave one of them out.",
     )
-
-
-def refuse_other_shape(name: str, size: tuple[int, int], media: tuple[int, int] | None, where: str) -> None:
-    """Raise AvisError where the frames that were annotated have another shape than the video's media.
-
-    The same shape at another size is no error: masks are scaled with their frames.
-    """
-    if media is None or min(*size, *media) < 1:
-        return
-    if abs(size[1] * media[0] / (size[0] * media[1]) - 1) > SHAPE_TOLERANCE:
-        raise AvisError(
-            f"The tasks of the video {name!r} have {size[1]}x{size[0]} pixels, "
-            f"its media {media[1]}x{media[0]}: that is another shape",
-            where=where,
-            fix="Annotate the frames that were extracted; look for rotation and letterboxing.",
-        )
 
 
 def _sizes(data: Mapping[str, Any], regions: list[Any], where: str) -> list[tuple[int, int]]:
