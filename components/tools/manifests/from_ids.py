@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -22,6 +23,7 @@ _NO_TEXTS = {
     b"\x1f\x8b": "packed with gzip",
     b"PAR1": "a Parquet file",
 }
+_TIME_IN_ADDRESS = re.compile(r"[?&#](t|start|time_continue)=\d")
 _SCHEMES = ("http", "https", "s3", "file")
 
 
@@ -68,6 +70,9 @@ def read_list(lines: Iterable[str], where: str) -> MadeOfList:
             why = "the same clip stands in another line"
             rows.changes.add(Kind.MERGED, "row", why, example=f"lines {line} and {row.line}")
             continue
+        if row.start_s is None and _TIME_IN_ADDRESS.search(row.source):
+            why = "the time in the address is no part's start and end: all of the video is taken"
+            rows.changes.add(Kind.DROPPED, "time", why, example=row.source[:100])
         entries.append(entry)
     if not entries:
         raise AvisError(

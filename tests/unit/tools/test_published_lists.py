@@ -168,3 +168,16 @@ def test_excels_unicode_text_is_read(tmp_path: Path) -> None:
     from_ids(tmp_path / "list.txt", tmp_path / "m.csv", split=None, add=False)
     (entry,) = read_manifest(tmp_path / "m.csv")
     assert (entry.start_s, entry.end_s) == (1.5, 3)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://youtu.be/aBcDeFgHiJk?t=30", "https://www.youtube.com/watch?v=aBcDeFgHiJk&t=1m5s"]
+)
+def test_a_time_in_an_address_is_said_where_no_part_is_told(address: str) -> None:
+    made = read_list([address], "list.txt")
+    assert [(entry.start_s, entry.end_s) for entry in made.entries] == [(None, None)]
+    assert made.changes.sentences() == [
+        "1 time dropped: the time in the address is no part's start and end: all of the video is taken "
+        f"({address})"
+    ]
+    assert not read_list([f"{address} 30 40"], "list.txt").changes
