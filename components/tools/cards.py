@@ -260,6 +260,9 @@ def _training(run: TrackedRun | None, folder: Path, weights: Path) -> str:
     start = run.params.get("start_from") if run is not None else None
     if start not in (None, "None", "null"):
         rows.append(["started from", f"`{start}`"])
+    taken = (_json(folder / "config.json") or {}).get("released")
+    if taken:
+        rows.append(["taken from, not trained here", f"`{taken}`"])
     rows.append(
         ["weights", f"`{weights.as_posix()}`, {size_mb:.1f} MB, md5 `{data_version(weights).digest}`"]
     )

@@ -37,7 +37,9 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
                 let_the_first_speak()
                 raise SystemExit(1) from None  # the first process of this machine says it
             raise
-        if params.checkpoint is not None and not together:
+        if params.checkpoint is not None:
+            if together and os.environ["RANK"] != "0":
+                return  # nothing is trained: the first process does it all
             from components.train.stage import take_released
 
             take_released(variant, params)

@@ -134,8 +134,9 @@ def fit(
         tqdm.write(f"{label}: resuming at step {fitted.steps} of {params.steps}")
     watch = FiniteWatch(team, check_gradient=not scaler.is_enabled(), failures=failures)
     sums = _Sums()
-    started = time.monotonic() - fitted.seconds
-    validation_s = 0.0
+    sat_down = time.monotonic()
+    started = sat_down - fitted.seconds
+    validation_s = 0.0  # of this sitting
 
     def validated(step: int) -> None:
         """Score the model as it is; keep its weights if it is the best so far."""
@@ -201,9 +202,14 @@ def fit(
             saves = checkpoint is not None and (
                 done % params.checkpoint_every_steps == 0 or done == params.steps
             )
+            validates = params.validate_every_steps and (
+                done % params.validate_every_steps == 0 or done == params.steps
+            )
             names = [batch.names for batch in parts]
             watch.note(step, names, [share.numbers(step, part) for part in range(share.parts)], totals, norm)
-            watch.check(now=logs or saves)  # before the step, so that no weights are kept that it spoilt
+            watch.check(
+                now=bool(logs or saves or validates)
+            )  # before the step, so that no weights are kept that it spoilt
             scaler.step(optimizer)
             scaler.update()
             schedule.step()
@@ -225,9 +231,7 @@ def fit(
                     log({f"train/{name}": value for name, value in row.items() if name != "step"}, done)
                 bar.set_postfix(loss=f"{means['loss']:.2f}", refresh=False)
                 sums = _Sums()
-            if params.validate_every_steps and (
-                done % params.validate_every_steps == 0 or done == params.steps
-            ):
+            if validates:
                 validated(done)
             if saves and checkpoint is not None and team.leads:
                 state = Checkpoint.of(
@@ -246,7 +250,7 @@ def fit(
             bar.update()
     if fitted.best is not None:
         model.load_state_dict(fitted.best["weights"])
-    if validation_s > _VALIDATION_SHARE * (time.monotonic() - started):
+    if validation_s > _VALIDATION_SHARE * (time.monotonic() - sat_down):
         tqdm.write(
             f"{label}: {validation_s:.0f} s went into validation; a higher train.validate_every_steps or "
             "fewer train.validation_clips save time"

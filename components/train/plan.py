@@ -153,5 +153,7 @@ def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
     parts = [params.model_dump_json(exclude=HOW_IT_IS_SPREAD), sha256_file(annotations)]
     index = paths.media / "index.parquet"
     files = [index, *([Path(params.start_from)] if params.start_from else [])]
+    if params.validate_every_steps:  # val decides which state is kept
+        files.append(paths.annotations / "val.json")
     parts += [sha256_file(file) for file in files if file.is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

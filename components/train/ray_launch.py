@@ -60,7 +60,8 @@ def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -
 
     def show(values: Mapping[str, float], step: int) -> None:
         log(values, step)
-        bar.set_postfix(loss=f"{values['train/loss']:.2f}", refresh=False)
+        if "train/loss" in values:  # scores of validation come, too
+            bar.set_postfix(loss=f"{values['train/loss']:.2f}", refresh=False)
         bar.update(step - bar.n)
 
     for attempt in range(_RESTARTS + 1):

@@ -22,8 +22,9 @@ from models.networks.registry import Network, build
 WHERE = "params.yaml, checkpoint"
 
 
-def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard]:
-    """The network of `checkpoint`, and its card with the ids that the annotations give its categories.
+def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard, list[str] | None]:
+    """The network of `checkpoint`, its card with the ids that the annotations give its categories, and the
+    clips that it learned from: those of a training's folder, else None.
 
     Read are a folder that training wrote, weights with the names of their categories in the header (as
     `avis pretrain` writes them), and released checkpoints of AVISM and ACVIS. A category that the annotations
@@ -42,10 +43,11 @@ def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard
     try:
         if (path / CONFIG).is_file():
             _, earlier = load_model(path)
-            return _named(path / WEIGHTS, earlier.name, earlier.config, earlier, wanted, params, paths)
+            model, card = _named(path / WEIGHTS, earlier.name, earlier.config, earlier, wanted, params, paths)
+            return model, card, _clips_seen(path, paths)
         if _named_categories(path):
             settings = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
-            return _named(path, params.model.name, settings, None, wanted, params, paths)
+            return *_named(path, params.model.name, settings, None, wanted, params, paths), None
         model = load_published(path)
     except (ValueError, OSError, SafetensorError) as error:
         raise AvisError(f"{path} is no checkpoint that can be used: {error}", where=WHERE) from error
@@ -56,7 +58,21 @@ def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard
             fix="A released checkpoint goes with the categories of its own data set, in the order of ids.",
         )
     print(f"{path} does not name its categories: they are taken in the order of the annotations' ids")
-    return model, _card("avism", asdict(model.config), dict(wanted), None, params, paths)
+    return model, _card("avism", asdict(model.config), dict(wanted), None, params, paths), None
+
+
+def _clips_seen(folder: Path, paths: Paths) -> list[str] | None:
+    """The clips that an earlier training learned from. Says which of them are test clips here."""
+    file = folder / "clips.json"
+    clips: list[str] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    test = paths.annotations / "test.json"
+    if clips and test.is_file():
+        both = sorted(set(clips) & {video.name for video in read_annotations(test).videos})
+        if both:
+            print(
+                f"{folder} learned from {len(both)} of the test clips ({both[0]}, …): its scores are too high"
+            )
+    return clips
 
 
 def _named(
@@ -75,14 +91,31 @@ def _named(
     config |= {setting: value for setting, value in elsewhere.items() if setting in config}
     model = build(name, **config)
     categories = _numbered(named, wanted)
-    left = start_from(model, weights, categories)
-    missing = [parameter for parameter in model.state_dict() if parameter in left]
+    _require_same_network(model, weights)
+    start_from(model, weights, categories)
+    return model.eval(), _card(name, config, categories, earlier, params, paths)
+
+
+def _require_same_network(model: Network, weights: Path) -> None:
+    """Raise ValueError unless all parameters are there, in these sizes, and no others.
+
+    Heads that tag sounds count in training only: where `model` has none they are left.
+    """
+    wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
+    with safe_open(weights, framework="pt") as file:
+        given = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, no mapping
+    missing = [name for name, shape in wanted.items() if given.get(name) != shape]
+    further = [name for name in given if name not in wanted and not name.startswith("audio_tags.")]
     if missing:
         raise ValueError(
             f"it is of another network than `model` describes: {len(missing)} parameters of that are not "
             f"there or of another size ({', '.join(missing[:3])}, …)"
         )
-    return model.eval(), _card(name, config, categories, earlier, params, paths)
+    if further:
+        raise ValueError(
+            f"it is of another network than `model` describes: that has no place for {len(further)} of its "
+            f"parameters ({', '.join(further[:3])}, …)"
+        )
 
 
 def _named_categories(path: Path) -> list[str] | None:
@@ -121,12 +154,15 @@ def _card(
     params: TrainParams,
     paths: Paths,
 ) -> ModelCard:
+    rate_hz = common_frame_rate_hz(paths.media / "index.parquet")
+    if earlier and earlier.frame_rate_hz != rate_hz:
+        print(f"it learned from {earlier.frame_rate_hz:g} frames per second, the media have {rate_hz:g}")
     return ModelCard(
         name=name,
         config=config,
         categories=categories,
         short_side_px=earlier.short_side_px if earlier else params.test_short_side_px,
-        frame_rate_hz=common_frame_rate_hz(paths.media / "index.parquet"),
+        frame_rate_hz=rate_hz,
         features_from=earlier.features_from if earlier else "",
         released=str(params.checkpoint),
     )

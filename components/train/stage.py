@@ -25,6 +25,8 @@ from components.train.validation import Calibration, calibrate, validation_loss
 from models.checkpoints.saved import WEIGHTS, ModelCard, save_model
 from models.networks.registry import Network
 
+_FALL_POINTS = 2.0  # of FSLA, from the best to the last state: less is noise
+
 
 def train(variant: str, params: TrainParams | None = None, paths: Paths | None = None) -> None:
     """Train a variant and write data/model/<variant>/; one of several processes under torchrun.
@@ -51,9 +53,6 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
             finish(plan, plan.fit(team, log=log, run_id=run.run_id), run)
 
 
-_FALL_POINTS = 2.0  # of FSLA, from the best to the last state: less is noise
-
-
 @contextmanager
 def recorded(plan: Plan) -> Iterator[Run]:
     """The MLflow run of a training: a new one, or that of the unfinished training that goes on."""
@@ -75,10 +74,10 @@ def take_released(variant: str, params: TrainParams, paths: Paths | None = None)
         AvisError: as released.read_released.
     """
     paths = paths or Paths()
-    model, card = read_released(params, paths)
+    model, card, clips = read_released(params, paths)
     shown = {"checkpoint": params.checkpoint, "variant": variant}
     with training_run(variant=variant, params=shown, paths=paths) as run:
-        _keep(variant, params, paths, model, card, [], None, run)
+        _keep(variant, params, paths, model, card, clips, None, run)
 
 
 def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
@@ -96,17 +95,17 @@ def _keep(
     paths: Paths,
     model: Network,
     card: ModelCard,
-    clips: list[str],
+    clips: list[str] | None,
     fitted: Fitted | None,
     run: Run,
 ) -> None:
     """Choose thresholds, measure, write the model's folder.
 
     Args:
-        clips: that it learned from.
+        clips: that it learned from; None if nobody knows.
         fitted: None of a model that was not trained here.
     """
-    calibration = calibrate(model, card, paths)
+    calibration = calibrate(model, card, params, paths)
     if calibration is None:
         print("no validation clip has a mask: thresholds stay as published")
     else:
@@ -164,7 +163,9 @@ def _of_validation(fitted: Fitted) -> dict[str, float]:
         _warn(
             f"The last steps made it worse: FSLA on the validation clips was {best['val_FSLA']:.1f} at step "
             f"{best['step']:.0f} and is {last['val_FSLA']:.1f} at the end.",
-            "Set train.keep to best, or take fewer steps or a lower train.learning_rate.",
+            f"The state of step {best['step']:.0f} is kept. Take fewer steps or a lower train.learning_rate."
+            if fitted.best is not None
+            else "Set train.keep to best, or take fewer steps or a lower train.learning_rate.",
         )
     names = ("FSLA", "HOTA", "mAP")
     return {

@@ -50,12 +50,13 @@ def validation_clips(paths: Paths) -> AnnotationSet | None:
     return annotations
 
 
-def calibrate(model: Network, card: ModelCard, paths: Paths) -> Calibration | None:
-    """Choose the thresholds of a trained model; None without validation clips."""
+def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths) -> Calibration | None:
+    """Choose the thresholds of a trained model; None if no validation clip has a mask."""
     annotations = validation_clips(paths)
     if annotations is None:
         return None
     names = [video.name for video in annotations.videos]
+    model.to(choose_device(params.device))  # one that was not trained here is still on the CPU
     predictor = Predictor(model.eval(), card, PredictParams())
     clips = find_candidates(predictor, annotations, with_local_media(paths, names).media, label="thresholds")
     chosen = choose_thresholds(clips)
@@ -70,7 +71,7 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
     Thresholds are chosen anew each time: how sure a model is changes while it learns.
 
     Raises:
-        AvisError: no validation clip has a mask.
+        AvisError: none of these clips has a mask.
     """
     annotations = validation_clips(paths)
     if annotations is None:
@@ -82,6 +83,12 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
     videos = annotations.videos[: params.validation_clips]
     chosen = {video.id for video in videos}
     tracks = [track for track in annotations.tracks if track.video_id in chosen]
+    if all(is_empty(mask) for track in tracks for mask in track.segmentations):
+        raise AvisError(
+            f"training is to be validated, but none of the first {len(videos)} validation clips has a mask",
+            where="params.yaml, train.validation_clips",
+            fix=f"Set it higher; val has {len(annotations.videos)} clips.",
+        )
     few = AnnotationSet(annotations.categories, videos, tracks)
     media = with_local_media(paths, [video.name for video in videos]).media
 

@@ -64,7 +64,8 @@ def evaluate_champion(
                 bring_up_to_date(workspace.root, targets=data, retries=retries, timeouts_s=timeouts_s)
                 scratch = workspace.root / _SCRATCH
                 counts = measure_version(workspace.root, champion, scratch, log, timeouts_s=timeouts_s or {})
-            trained_on = json.loads((scratch / "model" / "clips.json").read_text())
+            # null of a model that was trained elsewhere: nobody knows
+            trained_on = json.loads((scratch / "model" / "clips.json").read_text()) or []
             known = when_there(log, _scored_on, registry, champion)
             if known is None:
                 message = f"Version {champion.number}: its run no longer says which clips it was scored on"

@@ -22,7 +22,7 @@ class Seen:
         """One per model."""
         return [
             *self.yes,
-            *(f"{name}: unknown, it was trained before this was recorded" for name in self.unknown),
+            *(f"{name}: unknown, its clips were not recorded" for name in self.unknown),
         ]
 
 

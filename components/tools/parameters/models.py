@@ -1,8 +1,10 @@
 """Rules about what is trained, asked, compared and promoted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.mllm.params import MllmParams
 from components.tools.parameters.rules import Facts, rule
 from components.tools.promotion.params import PromotionParams
@@ -49,6 +51,21 @@ def weights(facts: Facts, variants: Variants) -> Iterator[AvisError]:
                 facts.of_variant(name, "model", "backbone_weights"),
                 "efficientnet_lite0 has its weights from its package",
                 "Set it to null, or the backbone to resnet50, swin_base or swin_large.",
+            )
+
+
+@rule("variants")
+def checkpoints(facts: Facts, variants: Variants) -> Iterator[AvisError]:
+    """A variant's checkpoint is no output of a variant: DVC takes outputs away before they are made anew."""
+    made = {Paths().model(name).resolve(): name for name in facts.file.variants()}
+    for name, params in variants.items():
+        path = Path(params.checkpoint).resolve() if params.checkpoint else Path()
+        maker = next((made[folder] for folder in (path, *path.parents) if folder in made), None)
+        if maker is not None:
+            yield facts.mistake(
+                facts.of_variant(name, "checkpoint"),
+                f"{params.checkpoint} is what the variant {maker} writes, and is made anew",
+                f"Copy it, and name the copy: cp -r {Paths().model(maker)} data/weights/{maker}",
             )
 
 

@@ -13,8 +13,11 @@ from components.core.inference.params import PredictParams
 from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
 from components.core.records.results import Result, read_results
 from components.core.run.errors import AvisError
+from components.core.run.files import write_json
 from components.core.run.paths import Paths
 from components.predict.stage import predict
+from components.tools.forgetting.models_that_saw import models_that_saw
+from components.train import __main__ as program
 from components.train.params import TrainParams
 from components.train.stage import train
 from models import build
@@ -22,6 +25,7 @@ from models.checkpoints.parameter_names import published_name
 from models.checkpoints.saved import load_model, save_weights
 from tests.support.tiny_model import CATEGORIES, tiny_model, train_settings, write_square_set
 
+LEARNED_FROM = ["train_bells", "train_horn", "train_quiet"]
 ANYTHING = PredictParams(score_threshold=0.0, presence_threshold=0.0, most_tracks=4)
 
 
@@ -42,7 +46,9 @@ def found(variant: str, paths: Paths) -> list[Result]:
     return read_results(paths.predictions(variant) / "results.json")
 
 
-def test_a_model_trained_earlier_is_a_variant_and_gives_what_it_gave(paths: Paths) -> None:
+def test_a_model_trained_earlier_is_a_variant_and_gives_what_it_gave(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
     train("first", TrainParams.model_validate(train_settings()), paths)
     train("again", params_of(paths.model("first")), paths)
     assert {x.name for x in paths.model("again").iterdir()} == {
@@ -51,8 +57,13 @@ def test_a_model_trained_earlier_is_a_variant_and_gives_what_it_gave(paths: Path
     assert found("again", paths) == found("first", paths)
     metrics = json.loads((paths.model("again") / "metrics.json").read_text())
     assert "steps" not in metrics and metrics["parameters"] > 0 and "validation_FSLA" in metrics
-    assert json.loads((paths.model("again") / "clips.json").read_text()) == []
+    for name in ("first", "again"):
+        assert json.loads((paths.model(name) / "clips.json").read_text()) == LEARNED_FROM
     assert load_model(paths.model("again"))[1].released == str(paths.model("first"))
+    assert "test clips" not in capsys.readouterr().out
+    write_json(paths.model("first") / "clips.json", ["test_horn", "train_horn"])
+    train("again", params_of(paths.model("first")), paths)
+    assert "learned from 1 of the test clips (test_horn, …)" in capsys.readouterr().out
 
 
 def test_categories_go_by_name(paths: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +88,8 @@ def test_what_the_checkpoint_does_not_know_is_said(
     train("half", params_of(weights), paths)
     assert "the checkpoint knows nothing of horn" in capsys.readouterr().out
     assert {result.category_id for result in found("half", paths)} == {7}
+    assert json.loads((paths.model("half") / "clips.json").read_text()) is None
+    assert any(str(paths.model("half")) in line for line in models_that_saw(["train_horn"], paths).unknown)
 
 
 def test_a_released_checkpoint_in_the_published_spelling(
@@ -132,4 +145,29 @@ def test_a_checkpoint_that_does_not_fit_is_one_message(paths: Paths, tmp_path: P
     wider = {**train_settings()["model"], "channels": 32}
     with pytest.raises(AvisError, match=r"another network than `model` describes: \d+ parameters"):
         train("none", params_of(weights, model=wider), paths)
+    small = {**train_settings()["model"], "audio_channels": (8, 8, 8, 8, 16, 8)}
+    deaf = {**train_settings()["model"], "audio": "none", "audio_tagging": False}
+    for model, message in (
+        (small, r"\d+ parameters of that are not there or of another size \(audio_encoder"),
+        (deaf, r"that has no place for \d+ of its parameters"),
+    ):
+        with pytest.raises(AvisError, match=message):
+            train("none", params_of(weights, model=model), paths)
     assert not paths.model("none").exists()
+
+
+@pytest.mark.parametrize(("rank", "taken"), [("0", ["ours"]), ("1", [])])
+def test_of_several_processes_the_first_takes_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, taken: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {"train": {}, "variants": {"ours": {"checkpoint": "weights.pth"}}}
+    Path("params.yaml").write_text(json.dumps(values))
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found: list[str] = []
+    monkeypatch.setattr("components.train.stage.take_released", lambda variant, _: found.append(variant))
+    monkeypatch.setattr(program, "end_with_parent", lambda: None)
+    monkeypatch.setattr(program, "run_stage", lambda _, work: work())
+    program.main("ours")
+    assert found == taken

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.core.records.annotations import read_annotations, write_annotations
+from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
 from components.train import stage
 from components.train.params import TrainParams
+from components.train.plan import make_plan
 from components.train.stage import train
 from models.checkpoints.saved import load_model, save_weights
 from tests.support.tiny_model import (
@@ -99,7 +100,15 @@ def test_a_training_is_compared_with_its_start(
     params = params_of(steps=2, validate_every_steps=1, validation_clips=2, keep="best")
     with pytest.raises(AvisError, match=r"no validation clip has a mask.*validate_every_steps"):
         train("tiny", params, paths)
-    write_square_set(paths, "val")
+    annotations = write_square_set(paths, "val")
+    quiet_first = AnnotationSet(CATEGORIES, annotations.videos[::-1], annotations.tracks)
+    write_annotations(paths.annotations / "val.json", quiet_first)
+    few = params.model_copy(update={"validation_clips": 1})
+    with pytest.raises(AvisError, match=r"none of the first 1 validation clips has a mask.*val has 3 clips"):
+        train("tiny", few, paths)
+    before = make_plan("tiny", params, paths, with_weights=True).fingerprint
+    write_annotations(paths.annotations / "val.json", annotations)
+    assert make_plan("tiny", params, paths, with_weights=True).fingerprint != before
     train("tiny", params, paths)
     metrics = json.loads((paths.model("tiny") / "metrics.json").read_text())
     assert metrics["kept_FSLA"] >= metrics["start_FSLA"] and metrics["kept_step"] in (0, 1, 2)
@@ -107,15 +116,17 @@ def test_a_training_is_compared_with_its_start(
         assert [row["step"] for row in csv.DictReader(file) if row["val_FSLA"]] == ["0", "1", "2"]
     capsys.readouterr()
     cases = (
-        ([20.0, 40.0, 30.0], "made it worse: FSLA on the validation clips was 40.0 at step 1"),
-        ([30.0, 20.0, 10.0], "taught nothing: FSLA on the validation clips was 30.0 at its"),
-        ([30.0, 31.0, 32.0], ""),
+        ("last", [20.0, 40.0, 30.0], "made it worse: FSLA on the validation clips was 40.0 at step 1"),
+        ("last", [20.0, 40.0, 30.0], "Set train.keep to best"),
+        ("best", [20.0, 40.0, 30.0], "The state of step 1 is kept"),
+        ("last", [30.0, 20.0, 10.0], "taught nothing: FSLA on the validation clips was 30.0 at its"),
+        ("last", [30.0, 31.0, 32.0], ""),
     )
-    for scores, said in cases:
+    for keep, scores, said in cases:
         left = iter(scores)
         fake = lambda *_: lambda model: {"FSLA": next(left), "HOTA": 0.0, "mAP": 0.0}  # noqa: E731, B023
         monkeypatch.setattr("components.train.plan.validator", fake)
-        train("tiny", params.model_copy(update={"keep": "last"}), paths)
+        train("tiny", params.model_copy(update={"keep": keep}), paths)
         warned = capsys.readouterr().err
         assert said in warned and ("!!!" in warned) == bool(said)
 

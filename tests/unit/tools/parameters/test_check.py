@@ -60,6 +60,12 @@ def _lay(values: dict[str, Any], changes: dict[str, Any]) -> None:
             values[key] = value
 
 
+def test_a_checkpoint_that_a_variant_writes_is_refused() -> None:
+    change(variants={"taken": {"checkpoint": "data/model/avism"}})
+    said = [str(mistake) for mistake in find_mistakes()]
+    assert any("data/model/avism is what the variant avism writes, and is made anew" in line for line in said)
+
+
 def test_our_file_is_right() -> None:
     assert find_mistakes() == []
 
