@@ -64,6 +64,8 @@ def main() -> None:
             if not (folder / name).is_file():
                 print(f"making {name}", file=sys.stderr)
                 make_clip(folder / name, number, arguments.seconds)
+                # for root SVT-AV1 gives the process the highest real-time priority, and all that it starts
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         clips = []
         for copy in range(arguments.copies):
             for name in (name for name in CLIPS if name.startswith(arguments.only or "")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import resource
 import struct
 import subprocess
@@ -265,3 +266,9 @@ def test_pictures_without_a_decoder_are_unsupported(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as caught:
         remuxed([path], tmp_path)
     assert caught.value.problem is MediaProblem.UNSUPPORTED
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="a system without schedulers to choose")
+def test_encoding_av1_leaves_the_tests_at_the_usual_priority(tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.webm", seconds=0.5, video_codec="libsvtav1", **OPUS)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -85,7 +86,19 @@ def make_clip(
             for piece in resampler.resample(frame) + resampler.resample(None):
                 container.mux(audio.encode(piece))
             container.mux(audio.encode(None))
+    if video_codec == "libsvtav1":
+        leave_real_time()
     return path
+
+
+def leave_real_time() -> None:
+    """Take back what SVT-AV1 does to the process that encodes with it.
+
+    For root it asks for the highest real-time priority. All that is started from there on has it, too, and
+    leaves other processes next to nothing.
+    """
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def make_clip_of_two_sizes(
