@@ -88,11 +88,22 @@ def evaluate(
 
 
 def read_calibration(model: Path) -> dict[str, Any] | None:
-    """What training found out about the model's thresholds on val; None if it had no clips for that."""
+    """What training found out about the model's thresholds on val; None if it had no clips for that.
+
+    Raises:
+        AvisError: the file is damaged.
+    """
     file = model / "calibration.json"
     if not file.is_file():  # of an older training
         return None
-    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # what json and a wrong encoding raise
+        raise AvisError(
+            f"the model's calibration cannot be read: {error}",
+            where=str(file),
+            fix=f"Run: dvc repro --force --single-item train@{model.name}",
+        ) from None
     return found
 
 

@@ -149,6 +149,9 @@ def test_a_model_without_validation_clips_is_said_to_have_none(tmp_path):
     (paths.model("small") / "calibration.json").write_text("null")
     evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
     assert "No thresholds were chosen" in (paths.evaluation("small") / "report.html").read_text()
+    (paths.model("small") / "calibration.json").write_text('{"thresholds": ')
+    with pytest.raises(AvisError, match=r"calibration cannot be read.*calibration\.json.*train@small"):
+        evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
 
 
 def test_overlay_videos_carry_sound(done):
