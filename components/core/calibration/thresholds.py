@@ -1,7 +1,8 @@
 """The score threshold and the presence threshold under which FSLA is highest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -30,26 +31,23 @@ def choose_thresholds(clips: Sequence[ClipCandidates]) -> ChosenThresholds:
 
     Of equally good ones the nearest to the published is taken.
     """
-    known: dict[tuple[float, float], float] = {}
 
+    @cache
     def fsla(score: float, presence: float) -> float:
-        if (score, presence) not in known:
-            known[score, presence] = mean_fsla(clips, score, presence)
-        return known[score, presence]
+        return mean_fsla(clips, score, presence)
 
     score, presence = PUBLISHED_SCORE_THRESHOLD, EVEN_PRESENCE_THRESHOLD
-    published = fsla(score, presence)
     for _ in range(2):
-        # a bound name of the loop would be looked up when the key is called
-        score = max(
-            SCORES,
-            key=lambda s, p=presence: (fsla(s, p), -abs(s - PUBLISHED_SCORE_THRESHOLD)),  # type: ignore[misc]
-        )
-        presence = max(
-            PRESENCES,
-            key=lambda p, s=score: (fsla(s, p), -abs(p - EVEN_PRESENCE_THRESHOLD)),  # type: ignore[misc]
-        )
+        scores = {one: fsla(one, presence) for one in SCORES}
+        score = _best(scores, PUBLISHED_SCORE_THRESHOLD)
+        presences = {one: fsla(score, one) for one in PRESENCES}
+        presence = _best(presences, EVEN_PRESENCE_THRESHOLD)
+    published = fsla(PUBLISHED_SCORE_THRESHOLD, EVEN_PRESENCE_THRESHOLD)
     return ChosenThresholds(score, presence, fsla(score, presence), published)
+
+
+def _best(by_threshold: Mapping[float, float], published: float) -> float:
+    return max(by_threshold, key=lambda one: (by_threshold[one], -abs(one - published)))
 
 
 def mean_fsla(clips: Sequence[ClipCandidates], score: float, presence: float) -> float:
