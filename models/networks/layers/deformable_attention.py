@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.layers.deformable_cpu import sample_bags
+from models.networks.layers.deformable_cpu import compute_bags, sample_bags
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,11 @@ def _sample_on_processor(
     value: Tensor, sizes: list[tuple[int, int]], positions: Tensor, weights: Tensor
 ) -> Tensor:
     table = value.to(positions.dtype)  # in bf16 it is no faster, and would need shares in bf16
-    return sample_bags(table, positions, weights, [side for size in sizes for side in size])
+    flat = [side for size in sizes for side in size]
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return sample_bags(table, positions, weights, flat)
+    # the operator has gradients and goes through the compiler, which its first call loads, for seconds
+    return compute_bags(table, positions, weights, flat)
 
 
 def _sample_by_triton(

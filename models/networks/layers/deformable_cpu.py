@@ -86,8 +86,7 @@ def _shares(x: _Axis, y: _Axis, weights: Tensor) -> tuple[Tensor, Tensor, Tensor
     return x.near * upper, x.far * upper, x.near * lower, x.far * lower
 
 
-@torch.library.custom_op("avis::sample_bags", mutates_args=(), device_types="cpu")
-def sample_bags(value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
+def compute_bags(value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
     """As `deformable_attention.sample_levels`, with sizes flat: height, width, height, width, ...
 
     All tensors fp32, or all fp64.
@@ -106,6 +105,9 @@ def sample_bags(value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequen
             per_sample_weights=shares.view(queries * heads, -1),
         )
     return result.view(frames, queries, heads * depth)
+
+
+sample_bags = torch.library.custom_op("avis::sample_bags", compute_bags, mutates_args=(), device_types="cpu")
 
 
 @torch.library.custom_op("avis::sample_bags_backward", mutates_args=(), device_types="cpu")

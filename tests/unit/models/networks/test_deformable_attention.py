@@ -366,3 +366,17 @@ def test_compiled_on_cuda() -> None:
         outcome(module, compiled, *inputs), outcome(module, module, *inputs), strict=True
     ):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_without_gradients_the_compiler_is_not_even_loaded() -> None:
+    """It takes seconds, in every process that predicts."""
+    code = """if True:
+        import sys, torch
+        from models.networks.layers.deformable_attention import sample_levels
+        places = torch.ones(1, 1, 1, 1, 1, 2)
+        with torch.inference_mode():
+            sample_levels(torch.ones(1, 4, 1, 2), [(2, 2)], places, places[..., 0])
+        sys.exit("torch._dynamo" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
