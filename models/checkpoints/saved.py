@@ -86,6 +86,16 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Networ
     return model.to(device).eval(), card
 
 
+def names_in_header(path: Path) -> list[str] | None:
+    """The names of the categories that `save_weights` wrote into a file; None of another file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = json.loads((file.metadata() or {}).get("categories", "[]"))
+    except (OSError, SafetensorError, ValueError):
+        return None
+    return found if found and isinstance(found, list) and all(isinstance(x, str) for x in found) else None
+
+
 def holds_backbone(path: Path, backbone: str) -> bool:
     """Do these weights (``save_weights``) include all of this backbone's, in its shapes?
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from components.core.inference.params import (
     EVEN_PRESENCE_THRESHOLD,
@@ -20,6 +22,8 @@ from models.inference.moments import Moment
 from models.inference.offline import Evidence, FoundTrack, find_sounding
 from models.networks.precision import autocast_type
 from models.networks.registry import Network
+
+R = TypeVar("R")
 
 
 @dataclass
@@ -37,11 +41,8 @@ class Predictor:
         Raises:
             AvisError: there is no trained model, its files do not fit, or cuda is asked for and absent.
         """
-        if params.device == "cuda" and not torch.cuda.is_available():
-            raise AvisError("predict.device is cuda, but PyTorch sees no GPU", fix="Set it to auto or cpu.")
-        device = "cuda" if params.device != "cpu" and torch.cuda.is_available() else "cpu"
         try:
-            model, card = load_model(folder, device)
+            model, card = load_model(folder, _device(params))
         except FileNotFoundError:
             raise AvisError(
                 "there is no trained model", where=str(folder), fix="Run `dvc repro` or `make demo` first."
@@ -49,6 +50,15 @@ class Predictor:
         except ValueError as error:
             raise AvisError(f"the model cannot be loaded: {error}") from None
         return cls(model, card, params)
+
+    @classmethod
+    def of(cls, model: Network, card: ModelCard, params: PredictParams) -> "Predictor":
+        """A model that is at hand, on the device that is asked for.
+
+        Raises:
+            AvisError: cuda is asked for and absent.
+        """
+        return cls(model.to(_device(params)).eval(), card, params)
 
     @property
     def score_threshold(self) -> float:
@@ -89,12 +99,23 @@ class Predictor:
         Raises:
             ClipError: the moments do not fit together; it names the frame.
         """
-        tracks = self._find(clip, (height, width), self.score_threshold, self.presence_threshold, least=least)
+        tracks = self.find(clip, size=(height, width), encode=encode, least=least)
         return [
             self._result(video_id, track)
             for track in tracks
             if not all(is_empty(mask) for mask in track.masks)
         ]
+
+    def find(
+        self,
+        clip: Callable[[], Iterable[Moment]],
+        *,
+        size: tuple[int, int],
+        encode: Callable[[NDArray[np.bool_]], R],
+        least: int = 0,
+    ) -> list[FoundTrack[R]]:
+        """Tracks of one clip, best first, with masks as `encode` packs them; as `predict` otherwise."""
+        return self._find(clip, size, self.score_threshold, self.presence_threshold, encode, least=least)
 
     def candidates(
         self, video_id: int, clip: Callable[[], Iterable[Moment]], *, height: int, width: int
@@ -104,7 +125,7 @@ class Predictor:
         Raises:
             ClipError: as `predict`.
         """
-        tracks = self._find(clip, (height, width), 0.0, 0.0, least=0)
+        tracks = self._find(clip, (height, width), 0.0, 0.0, encode, least=0)
         return [(self._result(video_id, track), track.evidence) for track in tracks]
 
     def _find(
@@ -113,9 +134,10 @@ class Predictor:
         size: tuple[int, int],
         score_threshold: float,
         presence_threshold: float,
+        encode: Callable[[NDArray[np.bool_]], R],
         *,
         least: int,
-    ) -> list[FoundTrack[dict[str, Any]]]:
+    ) -> list[FoundTrack[R]]:
         device = next(self.model.parameters()).device
         return find_sounding(
             self.model,
@@ -137,3 +159,9 @@ class Predictor:
             # an empty mask stays an RLE: the published evaluator stops at null
             segmentations=list(track.masks),
         )
+
+
+def _device(params: PredictParams) -> str:
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise AvisError("predict.device is cuda, but PyTorch sees no GPU", fix="Set it to auto or cpu.")
+    return "cuda" if params.device != "cpu" and torch.cuda.is_available() else "cpu"

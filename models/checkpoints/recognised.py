@@ -1,0 +1,254 @@
+"""What a file of weights is: its network, settings, categories and spelling, read from its tensors alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from models.checkpoints.architecture import HEADS, read_architecture, read_tpavi_architecture, split_heads
+from models.checkpoints.parameter_names import is_acvis, our_entries
+from models.checkpoints.saved import names_in_header
+from models.networks.backbones.released_weights import which_backbone
+from models.networks.registry import Network, build
+from models.weight_files.checkpoint_file import read_weights, require_same_entries
+from models.weight_files.contents import Take
+
+# What the published models name, in the order of the data set's ids 1 to 26.
+AVISEG_CATEGORIES = (
+    *("person", "violin", "guitar", "cello", "flute", "piano", "ukulele", "accordion", "guzheng"),
+    *("clarinet", "cat", "car", "saxophone", "dog", "lawn_mover", "tuba", "banjo", "pipa", "bassoon"),
+    *("airplane", "tree_harvester", "trumpet", "lion", "bass", "erhu", "horse"),
+)
+Audio = Literal["features", "vggish", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What decides where tensors can be read in more than one way; None: as is likeliest, which is said.
+
+    take: of averaged and raw parameters. heads, window: of an AVISM, which leave no trace in shapes (heads of
+    a TPAVI, too). audio: "features" or "none", whose parameters are the same. clip_frames: of a TPAVI.
+    """
+
+    take: Take | None = None
+    heads: int | None = None
+    window: int | None = None
+    audio: Audio | None = None
+    clip_frames: int | None = None
+
+
+class SeveralReadingsError(ValueError):
+    """The tensors of a file can be read in more than one way; the message lists them and what decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """What a file of weights is.
+
+    Attributes:
+        program: for people: "AVISM", "ACVIS", "TPAVI (2023)".
+        network: of ``models.build``; settings: its, as far as shapes and choices show them.
+        spelling: whose names the parameters have.
+        tensors: the parameters under our names.
+        categories: names by the order of the class head, None where nothing tells them; categories_from says
+            what told them.
+        different: what is missing, left over or misshapen, a sentence; "" where all fits.
+        left: entries that are no part of a network: losses, counters.
+        assumed: what the tensors do not show, a sentence each with the choice that decides.
+        notes: what was taken off or left on reading.
+    """
+
+    program: str
+    network: str
+    spelling: str
+    settings: dict[str, Any]
+    tensors: dict[str, Tensor] = field(repr=False)
+    categories: tuple[str, ...] | None
+    categories_from: str
+    different: str
+    left: list[str]
+    assumed: list[str]
+    notes: list[str]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the tensors hold."""
+        return sum(value.numel() for value in self.tensors.values())
+
+    @property
+    def queries(self) -> int:
+        """How many slots may become tracks."""
+        name = "instance_queries" if self.network == "tpavi" else "video_queries"
+        return int(self.settings.get(name, 0))
+
+    def model(self) -> Network:
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            ValueError: something is missing, left over or misshapen; it is listed.
+        """
+        if self.different:
+            raise ValueError(self.different)
+        model = build(self.network, **self.settings)
+        model.load_state_dict(self.tensors)
+        return model.eval()
+
+
+def recognise(path: Path, choices: Choices | None = None) -> Recognised:
+    """Tell what a file of weights (or a folder of one, or of shards) is.
+
+    Raises:
+        OSError: it cannot be read.
+        SeveralReadingsError: more than one reading remains.
+        ValueError: damaged, more than tensors, or of no network that is known here.
+    """
+    choices = choices or Choices()
+    read = read_weights(path, choices.take)
+    state = read.tensors
+    if which_backbone(state) is not None:
+        raise ValueError(
+            f"{path} holds a backbone ({which_backbone(state)}) only, which finds nothing by itself"
+        )
+    notes, assumed = [*read.notes], [*read.choices]
+    left: list[str] = []
+    if any(name.startswith("clip_decoder.") for name in state):
+        program, network, spelling, tensors = "TPAVI (2023)", "tpavi", "ours", state
+        settings = read_tpavi_architecture(tensors, heads=_heads(tensors, choices, path, ours=True))
+        _assume(settings, assumed, choices.clip_frames, clip_frames=2)
+    elif any(name.startswith(("frame_decoder.", "video_module.")) for name in state):
+        program, network, spelling, tensors = "AVISM", "avism", "ours", state
+        heads = _heads(tensors, choices, path, ours=True)
+        settings = read_architecture(tensors, heads=heads) | {"heads": heads}
+        if "frame_decoder.audio_fusion.after.weight" not in tensors:
+            settings["audio_queries"] = "audio_centric"
+        _assume(settings, assumed, choices.window, window=6)
+    else:
+        tensors, left = our_entries(state)
+        if not any(name.startswith(("frame_decoder.", "video_module.")) for name in tensors):
+            raise ValueError(
+                f"{path} is of another task or of a network that is not known here: its entries are called "
+                f"{', '.join(list(state)[:3])}, …; known are AVISM, ACVIS and TPAVI"
+            )
+        program, network = ("ACVIS" if is_acvis(state) else "AVISM"), "avism"
+        prefix = "vita_module" if any(name.startswith("vita_module.") for name in state) else "avism_module"
+        spelling = f"published ({prefix}.…)"
+        heads = _heads(tensors, choices, path, ours=False)
+        settings = read_architecture(tensors, heads=heads) | {"heads": heads}
+        settings |= {"audio_queries": "audio_centric"} if is_acvis(state) else {}
+        if choices.heads is None:
+            assumed.append(f"{heads} heads, as all released models have (heads decides)")
+        _assume(settings, assumed, choices.window, window=6)
+    if program == "AVISM" and settings.get("audio_queries") == "audio_centric":
+        program = "ACVIS"
+    settings |= _audio(tensors, settings, choices, path, ours=spelling == "ours")
+    tensors = _with_counters(network, settings, tensors)
+    names, told_by = _category_names(path, settings.get("categories"))
+    return Recognised(
+        program=program,
+        network=network,
+        spelling=spelling,
+        settings=settings,
+        tensors=tensors,
+        categories=names,
+        categories_from=told_by,
+        different=_different(network, settings, tensors),
+        left=left,
+        assumed=assumed,
+        notes=notes,
+    )
+
+
+def _assume(settings: dict[str, Any], assumed: list[str], chosen: int | None, **usual: int) -> None:
+    """Take what was chosen, or what is usual, which is then said."""
+    for name, value in usual.items():
+        settings[name] = value if chosen is None else chosen
+        if chosen is None:
+            assumed.append(
+                f"{name} {value}, as published: it leaves no trace in the tensors ({name} decides)"
+            )
+
+
+def _heads(tensors: dict[str, Tensor], choices: Choices, path: Path, *, ours: bool) -> int:
+    """The number of heads: only its product with the number of points shows.
+
+    Raises:
+        SeveralReadingsError: of a model of ours, which may have any, there are several readings.
+        ValueError: the chosen number, or that of released models, does not go with the shapes.
+    """
+    allowed = split_heads(tensors)
+    if not allowed:  # a part is missing, and is listed later
+        return choices.heads or HEADS
+    readings = ", ".join(f"{heads} heads of {points} points" for heads, points in allowed)
+    if choices.heads is not None:
+        if choices.heads not in dict(allowed):
+            raise ValueError(f"{path} cannot have {choices.heads} heads: its shapes allow {readings}")
+        return choices.heads
+    if len(allowed) == 1:
+        return allowed[0][0]
+    if ours or HEADS not in dict(allowed):
+        raise SeveralReadingsError(f"{path} can be read in {len(allowed)} ways: {readings}; heads decides")
+    return HEADS
+
+
+def _audio(
+    tensors: dict[str, Tensor], settings: dict[str, Any], choices: Choices, path: Path, *, ours: bool
+) -> dict[str, Any]:
+    """What it hears: an encoder of its own shows; an AVISM of features and a deaf one have equal shapes."""
+    if "audio" in settings:  # an encoder of its own, or a TPAVI without fusions
+        if choices.audio not in (None, settings["audio"]):
+            raise ValueError(
+                f"{path} cannot have audio {choices.audio}: its tensors show {settings['audio']}"
+            )
+        return {}
+    if choices.audio == "vggish":
+        raise ValueError(f"{path} cannot have audio vggish: it holds no encoder of sound")
+    hears = "clip_decoder.audio_content.weight" in tensors  # a TPAVI that hears features
+    if choices.audio is None and ours and not hears:
+        raise SeveralReadingsError(
+            f"{path} can be read in 2 ways: it hears features that VGGish made of the sound, or it is deaf; "
+            "audio (features or none) decides"
+        )
+    return {"audio": choices.audio or "features"}
+
+
+def _category_names(path: Path, count: int | None) -> tuple[tuple[str, ...] | None, str]:
+    named = names_in_header(path) if path.is_file() else None
+    if named and len(named) == count:
+        return tuple(named), "the file's header"
+    if count == len(AVISEG_CATEGORIES):
+        return AVISEG_CATEGORIES, "AVISeg's, of which there are as many"
+    return None, ""
+
+
+def _with_counters(network: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With zeros for the steps that norms count in training and programs leave out: no weights."""
+    own = _entries(network, settings) or {}
+    counters = [name for name in own if name.endswith(".num_batches_tracked") and name not in tensors]
+    return tensors | {name: torch.zeros((), dtype=torch.long) for name in counters}
+
+
+def _entries(network: str, settings: dict[str, Any]) -> dict[str, Tensor] | None:
+    """Names and shapes of a network; None where the settings make none."""
+    try:
+        with torch.device("meta"):  # names and shapes cost nothing there
+            return build(network, **settings).state_dict()
+    except (ValueError, RuntimeError, ArithmeticError):
+        return None
+
+
+def _different(network: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    try:
+        with torch.device("meta"):  # names and shapes cost nothing there
+            own = build(network, **settings).state_dict()
+        require_same_entries(own, tensors)
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        return str(error)
+    return ""
+
+
+def numbered(names: Sequence[str]) -> dict[int, str]:
+    """Categories by id, from 1 on, in the order of the class head."""
+    return dict(enumerate(names, start=1))
