@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "data": ("manifest", "ingest", "export", "forget"),
     "labels": ("convert", "qa", "preannotate", "corrections", "agree", "suspect"),
-    "models": ("predict", "retrain", "champion", "pretrain", "weights"),
+    "models": ("predict", "retrain", "champion", "pretrain", "weights", "models"),
     "results": ("results", "evaluate", "avsbench", "card"),
     "runs": ("profile", "check", "rebuild", "runs", "ui"),
     "servers": ("doctor", "deploy"),

@@ -2,11 +2,17 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.core.run.errors import AvisError
+
+if TYPE_CHECKING:
+    from components.core.video.any_model import Reading
+
+
+_MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".pkl", ".bin", ".safetensors")
 
 
 class Split(StrEnum):
@@ -15,6 +21,21 @@ class Split(StrEnum):
     train = "train"
     val = "val"
     test = "test"
+
+
+class Take(StrEnum):
+    """Which parameters of a checkpoint that holds two sets."""
+
+    ema = "ema"
+    raw = "raw"
+
+
+class Audio(StrEnum):
+    """What a model hears."""
+
+    features = "features"
+    vggish = "vggish"
+    none = "none"
 
 
 Model = Annotated[str | None, typer.Option(help="A variant or a model's folder; else the first.")]
@@ -39,3 +60,56 @@ def model_folder(model: str | None) -> Path:
     if not variants:
         raise AvisError("there are no variants", where="params.yaml, variants", fix="Name a model's folder.")
     return Paths().model(model or variants[0])
+
+
+def model_path(model: str | None) -> Path:
+    """Return the folder or the file of a model: a path as it is, a variant, a version in MLflow.
+
+    Nothing heavy is imported for a path.
+
+    Raises:
+        AvisError: there is no such model.
+    """
+    if model is not None and model.startswith("models:/"):
+        from pipelines.flows.registered_model import registered_model
+
+        return registered_model(model)
+    if model is not None and Path(model).exists():
+        return Path(model)
+    if model is not None and (len(Path(model).parts) > 1 or Path(model).suffix in _MODEL_SUFFIXES):
+        raise AvisError("there is no such model", where=model, fix="Correct the path.")
+    if not Path("params.yaml").is_file():
+        what = "no model is named" if model is None else f"there is no model {model!r}"
+        raise AvisError(
+            f"{what}, and this folder has no params.yaml with variants",
+            fix="Name a model's folder or file with --model, or go to the repository's folder.",
+        )
+    folder = model_folder(model)
+    if not (folder / "config.json").is_file():
+        raise AvisError(
+            "there is no trained model", where=str(folder), fix="Run `dvc repro` or `make demo` first."
+        )
+    return folder
+
+
+def reading_of(
+    take: Take | None,
+    heads: int | None,
+    window: int | None,
+    clip_frames: int | None,
+    audio: Audio | None,
+    categories: str = "",
+    short_side_px: int | None = None,
+) -> "Reading":
+    """How a released file is read where its tensors leave something open."""
+    from components.core.video.any_model import Reading
+    from models.checkpoints.recognised import Choices
+
+    choices = Choices(
+        take=take.value if take else None,
+        heads=heads,
+        window=window,
+        audio=audio.value if audio else None,
+        clip_frames=clip_frames,
+    )
+    return Reading(choices, categories, short_side_px)

@@ -20,7 +20,8 @@ from components.core.run.paths import Paths
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate
 from components.predict.stage import predict
-from components.tools.predict_video import predict_video
+from components.tools.prediction.inputs import Input
+from components.tools.prediction.one_video import Task, Wanted, predict_one
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.checkpoints.saved import load_model
@@ -102,9 +103,11 @@ def test_weights_of_an_earlier_training_are_a_start(paths: Paths, tmp_path: Path
 def test_a_video_of_ones_own(tmp_path: Path) -> None:
     folder = write_tpavi_finder(tmp_path / "model")
     video = make_clip(tmp_path / "clip.mp4", seconds=3.5, rate_hz=48_000, flashes_s=(0.5,))
-    found = predict_video(video, tmp_path / "out", folder, PredictParams(score_threshold=0.0, most_tracks=2))
-    assert found.overlay.is_file()
-    assert [thing.intervals_s for thing in found.objects] == [[(0.0, 3.0)]] * 2
+    params = PredictParams(score_threshold=0.0, most_tracks=2)
+    wanted = Wanted(model=folder, params=params, save=("objects", "film"))
+    row = predict_one(Task(Input("clip", str(video), video), video, wanted, tmp_path, progress=False))
+    assert (tmp_path / "clip" / "film.mp4").is_file()
+    assert row.objects == row.sounds.count(": 0-3 s") == 2
 
 
 def test_recomputed_parts_change_nothing(paths: Paths) -> None:

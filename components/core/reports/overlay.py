@@ -28,6 +28,7 @@ _TEXT: Colour = (226, 232, 240)
 _FAINT: Colour = (71, 85, 105)
 _PLAYHEAD: Colour = (250, 204, 21)
 _MASK_OPACITY = 0.45
+_DOT_STEP_PX = 7  # between the dots of a held outline
 _LANE_PX, _LABEL_SHARE, _AXIS_PX = 16, 0.16, 18
 _HEADER_PX = 26
 
@@ -85,11 +86,17 @@ def track_colours(category_ids: Sequence[int]) -> list[Colour]:
 
 
 def draw_masks(
-    frame_rgb: Picture, masks: Sequence[Mask], labels: Sequence[str], colours: Sequence[Colour]
+    frame_rgb: Picture,
+    masks: Sequence[Mask],
+    labels: Sequence[str],
+    colours: Sequence[Colour],
+    *,
+    held: bool = False,
 ) -> Picture:
     """Return the picture with masks (bool [H, W] each) tinted and outlined, and their labels on top.
 
-    An empty mask draws nothing, an empty label no label.
+    An empty mask draws nothing, an empty label no label. Masks that are `held` over from another picture are
+    not tinted and have a dotted outline.
     """
     import cv2
     from PIL import Image
@@ -101,9 +108,14 @@ def draw_masks(
     for mask, colour in zip(masks, colours, strict=True):
         if not mask.any():
             continue
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        if held:
+            for contour in contours:
+                for column, row in contour[:: _DOT_STEP_PX * thickness, 0].tolist():
+                    cv2.circle(picture, (column, row), thickness, colour, -1)
+            continue
         tinted = picture[mask] * (1 - _MASK_OPACITY) + np.array(colour) * _MASK_OPACITY
         picture[mask] = tinted.astype(np.uint8)
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
     image = Image.fromarray(picture)
     draw = Draw(image)
@@ -176,6 +188,7 @@ def render_overlay(
     audio: Iterable[NDArray[np.float32]] | NDArray[np.float32] | None = None,
     audio_rate_hz: int = 16_000,
     panel_height_px: int = 360,
+    mark_held: bool = False,
 ) -> None:
     """Write an MP4: panels side by side, the time bar with a moving playhead below, and the clip's sound.
 
@@ -191,10 +204,14 @@ def render_overlay(
         audio: float32 [n] or [n, channels] in [-1, 1] from the first picture on, whole or in pieces.
         audio_rate_hz: samples per second.
         panel_height_px: height of each panel; the width follows from the picture.
+        mark_held: on pictures other than the annotated one (at the middle of its time) masks are drawn as
+            held: dotted outlines, "held" behind the label.
     """
     from components.core.media.encode import write_video
 
-    frames = _overlay_frames(pictures, picture_rate_hz, panels, lanes, frame_rate_hz, panel_height_px)
+    frames = _overlay_frames(
+        pictures, picture_rate_hz, panels, lanes, frame_rate_hz, panel_height_px, mark_held=mark_held
+    )
     write_video(path, frames, frame_rate_hz=picture_rate_hz, audio=audio, audio_rate_hz=audio_rate_hz)
 
 
@@ -205,6 +222,8 @@ def _overlay_frames(
     lanes: Sequence[Lane],
     frame_rate_hz: float,
     panel_height_px: int,
+    *,
+    mark_held: bool,
 ) -> Iterator[Picture]:
     import cv2
 
@@ -227,12 +246,15 @@ def _overlay_frames(
             decoded = [
                 [_resized(track, frame, height, width, size) for track in panel.tracks] for panel in panels
             ]
+        computed = int((frame + 0.5) / frame_rate_hz * picture_rate_hz + 1e-6)
+        held = mark_held and index != computed
         drawn = [
             draw_masks(
                 small,
                 masks,
-                [track.label for track in panel.tracks],
+                [f"{track.label}, held" if held else track.label for track in panel.tracks],
                 [track.colour for track in panel.tracks],
+                held=held,
             )
             for panel, masks in zip(panels, decoded, strict=True)
         ]

@@ -16,9 +16,9 @@ from components.core.media.sound import stream_sound
 from components.core.records.masks import decode
 from components.core.records.results import Result
 from components.core.run.errors import AvisError
+from components.core.video.clip import check_encoder
 from components.tools.avsbench.layouts import AvsVideo
 from components.tools.avsbench.pictures import read_frame
-from components.tools.predict_video import check_encoder
 from models.inference.moments import ClipError, Moment
 
 

@@ -1,46 +1,176 @@
-"""`avis predict`: what was found in a video, said in the terminal."""
+"""`avis predict`: what sounds in videos, said in the terminal and written as files."""
 
+import json
+import shutil
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.options import Model, model_folder
+from components.core.run.errors import AvisError
+from pipelines.commands.options import Audio, Take, model_path, reading_of
+
+if TYPE_CHECKING:
+    from components.tools.prediction.one_video import Row
 
 
 def predict(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="An mp4, mkv, webm or mov file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the overlay video and the JSON.")] = Path(
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VIDEO...",
+            help="Files, folders, 'globs', manifests (CSV, Parquet), addresses; - for standard input: a "
+            "video, or a list of these.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="A folder in it for each video, and predictions.csv.")] = Path(
         "predictions"
     ),
-    model: Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A variant, a model's folder, models:/NAME@ALIAS of MLflow, or a released file of AVISM, "
+            "ACVIS or TPAVI; else the first variant."
+        ),
+    ] = None,
+    save: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND,...", help="film, results, csv, …: --list-outputs; else film and objects."
+        ),
+    ] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Lowest score shown.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="Objects of a video, at most.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=240, metavar="HZ", help="Computed frames a second; else as it was trained."
+        ),
+    ] = None,
+    start: Annotated[float | None, typer.Option(min=0.0, metavar="S", help="Begin here.")] = None,
+    end: Annotated[float | None, typer.Option(min=0.0, metavar="S", help="End here.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos side by side, each with the model; else 1, or Ray's.")
+    ] = None,
+    deaf_model: Annotated[
+        str | None, typer.Option(help="Of videos without sound; else a trained variant that hears nothing.")
+    ] = None,
+    audio_weights: Annotated[
+        Path | None, typer.Option(help="VGGish weights, for a model that hears features.")
+    ] = None,
+    take: Annotated[Take | None, typer.Option(help="Of a file's averaged (EMA) and raw parameters.")] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="Of a file: attention heads.")] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="Of a file: frames of a window.")] = None,
+    clip_frames: Annotated[int | None, typer.Option(min=1, help="Of a file of TPAVI.")] = None,
+    audio: Annotated[Audio | None, typer.Option(help="Of a file: what it hears.")] = None,
+    categories: Annotated[str, typer.Option(help="Of a file: a file of names, or name,name,…")] = "",
+    short_side: Annotated[int | None, typer.Option(min=1, metavar="PX", help="Of a file's frames.")] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Which seconds of sound and which pixels move a score; takes long."),
+    ] = False,
+    list_outputs: Annotated[bool, typer.Option("--list-outputs", help="Show what --save takes.")] = False,
 ) -> None:
-    """Find what sounds in a video, when and where."""
-    from components.core.inference.params import PredictParams
-    from components.core.run.params import read_block
-    from components.extract.params import ExtractParams
-    from components.tools.predict_video import predict_video
+    """Find what sounds in videos, when and where."""
+    from components.tools.prediction.saving import chosen_savers, savers
 
-    override = {} if threshold is None else {"score_threshold": threshold}
-    params = read_block("predict", PredictParams, override=override)
-    extract = read_block("extract", ExtractParams, optional=True)
-    found = predict_video(
-        video,
-        out,
-        model_folder(model),
-        params,
-        audio_weights=Path(extract.audio_weights) if extract.audio_weights else None,
-        resampling=extract.resampling,
-    )
-    for thing in found.objects:
-        when = ", ".join(f"{start:g}-{end:g} s" for start, end in thing.intervals_s) or "never visible"
-        print(f"{thing.category:16} {when}   (score {thing.score:.2f})")
-    if not found.objects:
-        print(
-            f"Nothing that sounds was found: the best candidate scores {found.best_score:.2f}, "
-            f"the threshold is {found.score_threshold:g}; --threshold sets another."
+    if list_outputs:
+        print(*(f"{name:9} {saver.description}" for name, saver in savers().items()), sep="\n")
+        return
+    if not videos:
+        raise typer.BadParameter(
+            "name a VIDEO: a file, a folder, a manifest, an address, or - for standard input"
         )
-    if found.changes:
-        print(*found.changes.report(), sep="\n")
-    print(f"Overlay video: {found.overlay}\nMasks and times: {found.results}")
+    # paths first: a wrong one is said before torch is loaded
+    from components.tools.prediction.inputs import find_inputs
+
+    kinds = tuple(saver.name for saver in chosen_savers(save or []))
+    chosen = model_path(model)
+    inputs = find_inputs(videos, start_s=start, end_s=end, scratch=out / ".stdin")
+    if audio_weights is not None and not audio_weights.is_file():
+        raise AvisError("there are no weights", where=str(audio_weights), fix="Correct --audio-weights.")
+
+    from components.core.inference.params import PredictParams
+    from components.core.run.params import EngineParams, read_block
+    from components.core.video.any_model import examine
+    from components.extract.params import ExtractParams
+    from components.ingest.params import IngestParams
+    from components.tools.prediction.one_video import Wanted
+    from components.tools.prediction.run import TABLE, predict_videos
+
+    override = {"score_threshold": threshold, "most_tracks": most}
+    params = read_block(
+        "predict",
+        PredictParams,
+        override={name: value for name, value in override.items() if value is not None},
+        optional=True,
+    )
+    extract = read_block("extract", ExtractParams, optional=True)
+    weights = audio_weights or (Path(extract.audio_weights) if extract.audio_weights else None)
+    reading = reading_of(take, heads, window, clip_frames, audio, categories, short_side)
+    for sentence in examine(chosen, reading):  # here, so that one message says what is wrong with it
+        print(sentence, file=sys.stderr)
+    wanted = Wanted(
+        model=chosen,
+        params=params,
+        save=kinds,
+        reading=reading,
+        deaf_model=model_path(deaf_model) if deaf_model else _deaf_variant(chosen),
+        rate_hz=rate,
+        audio_weights=weights,
+        resampling=extract.resampling,
+        explain=explain,
+        threads=_threads(workers or 1) if len(inputs) > 1 else None,
+    )
+    engine = read_block("engine", EngineParams, optional=True)
+    usual = engine.workers if engine.kind == "ray" else 1  # on one machine a second model costs its memory
+    engine = EngineParams(kind=engine.kind, workers=workers or usual)
+    rows = []
+    for row in predict_videos(inputs, wanted, out, engine, read_block("ingest", IngestParams, optional=True)):
+        rows.append(row)
+        _say(row, alone=len(inputs) == 1)
+    shutil.rmtree(out / ".stdin", ignore_errors=True)
+    failed = [row for row in rows if row.status != "ok"]
+    if len(inputs) == 1 and failed:
+        raise AvisError(failed[0].cause)
+    print(f"{len(rows) - len(failed)} of {len(rows)} videos: {out / TABLE}")
+    if failed:
+        raise SystemExit(1)
+
+
+def _say(row: "Row", *, alone: bool) -> None:
+    if row.status != "ok":
+        if not alone:
+            print(f"{row.video}: {row.status}: {row.cause}", file=sys.stderr)
+        return
+    heard = " (predicted without hearing it: the video has no sound)" if row.deaf else ""
+    print(f"{row.video}{heard}: {row.sounds or 'nothing that sounds was found'}")
+    if not row.objects:
+        print(f"  the best candidate scores {row.best_score:.2f}; --threshold sets another limit")
+    if row.changes:
+        print(f"  changed on reading: {row.changes}")
+    explained = Path(row.folder) / "explain.json"
+    if explained.is_file():
+        print(*(f"  {why['says']}" for why in json.loads(explained.read_text(encoding="utf-8"))), sep="\n")
+    print(f"  {row.folder}/")
+
+
+def _threads(workers: int) -> int:
+    import os
+
+    return max(1, len(os.sched_getaffinity(0)) // workers)
+
+
+def _deaf_variant(chosen: Path) -> Path | None:
+    """A trained variant of this repository that hears nothing."""
+    from components.core.run.paths import Paths
+
+    for config in sorted(Paths().model("x").parent.glob("*/config.json")):
+        try:
+            hears = json.loads(config.read_text(encoding="utf-8"))["config"]["audio"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if hears == "none" and config.parent != chosen:
+            return config.parent
+    return None

@@ -1,21 +1,14 @@
 """`avis weights`: published weights under our names, as tensors only."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from components.core.run.errors import AvisError
+from pipelines.commands.options import Take
 
 PARTS = ("backbone.network.", "pixel_decoder.", "frame_decoder.", "video_module.", "audio_encoder.")
-
-
-class Take(StrEnum):
-    """Which parameters of a checkpoint that holds two sets."""
-
-    ema = "ema"
-    raw = "raw"
 
 
 def weights(

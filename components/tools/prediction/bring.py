@@ -1,0 +1,60 @@
+"""Videos that are not at hand as they are wanted: downloaded and cut by the ingest stage, with its guards."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.core.raw.index import Status
+from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
+from components.core.run.files import remove
+from components.core.run.params import EngineParams
+from components.core.run.paths import Paths
+from components.ingest.params import IngestParams
+from components.ingest.stage import ingest
+from components.tools.prediction.inputs import Input
+
+Lost = dict[str, tuple[str, str]]
+
+
+def bring(
+    inputs: Sequence[Input], folder: Path, params: IngestParams, engine: EngineParams
+) -> tuple[dict[str, Path], Lost]:
+    """Bring videos below a folder; what an earlier run brought stays.
+
+    Returns:
+        The files by the inputs' names, and of those that could not be had status and cause.
+
+    Raises:
+        AvisError: the folder is not ours, or the disk is full.
+    """
+    ids = {_id(source): source for source in inputs}
+    manifest = folder / "manifest.csv"
+    if manifest.is_file() and not {entry.video_id for entry in read_manifest(manifest)} & set(ids):
+        remove(folder)  # of another run, on other videos
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = [
+        ManifestEntry(name, _absolute(source), source.start_s, source.end_s, sha256=source.sha256)
+        for name, source in ids.items()
+    ]
+    write_manifest(manifest, entries)
+    paths = Paths(folder)
+    # at their usual time limits, tries and pauses; nothing is judged by the share that failed
+    index = ingest(params.model_copy(update={"manifest": str(manifest)}), engine, paths)
+    found: dict[str, Path] = {}
+    lost: Lost = {}
+    for row in index:
+        source = ids[row.video_id]
+        if row.status is Status.OK and row.path is not None:
+            found[source.name] = paths.raw / row.path
+        else:
+            lost[source.name] = (row.status.value, row.message)
+    return found, lost
+
+
+def _id(source: Input) -> str:
+    told = f"{_absolute(source)} {source.start_s} {source.end_s}".encode(errors="surrogateescape")
+    return hashlib.sha256(told).hexdigest()[:24]
+
+
+def _absolute(source: Input) -> str:
+    return str(source.path.absolute()) if source.path is not None else source.source

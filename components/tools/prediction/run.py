@@ -1,0 +1,102 @@
+"""Many videos, one after the other or side by side: what fails is a row, what is finished stays."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from components.core.run.engine import run_items
+from components.core.run.errors import AvisError
+from components.core.run.files import remove, remove_leftovers, write_csv
+from components.core.run.output_folder import alone_in
+from components.core.run.params import EngineParams
+from components.ingest.params import IngestParams
+from components.tools.prediction.bring import bring
+from components.tools.prediction.inputs import Input
+from components.tools.prediction.one_video import COLUMNS, Row, Task, Wanted, finished, predict_one
+
+TABLE = "predictions.csv"
+BROUGHT = ".brought"  # of the output folder: what ingest downloaded and cut, until all is predicted
+
+
+def predict_videos(
+    inputs: Sequence[Input], wanted: Wanted, out: Path, engine: EngineParams, ingest: IngestParams
+) -> Iterator[Row]:
+    """Predict videos, each into a folder of its name below `out`; write one table over all.
+
+    Yields:
+        A row for each as it is finished; first those that an earlier run finished with these settings.
+
+    Raises:
+        AvisError: another run is at work there, or the disk is full. What is finished stays.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out, "predict"):
+        remove_leftovers(out)
+        rows: dict[str, Row] = {}
+        try:
+            todo = []
+            for source in inputs:
+                row = finished(source, wanted, out)
+                if row is None:
+                    todo.append(source)
+                else:
+                    rows[source.name] = row
+                    yield row
+            for row in _predict_all(todo, wanted, out, engine, ingest):
+                rows[row.video] = row
+                yield row
+        finally:
+            order = [rows[source.name] for source in inputs if source.name in rows]
+            write_csv(out / TABLE, COLUMNS, ({name: getattr(row, name) for name in COLUMNS} for row in order))
+        brought = out / BROUGHT
+        if brought.exists() and all(row.status == "ok" for row in rows.values()):
+            remove(brought)
+
+
+def _predict_all(
+    todo: Sequence[Input], wanted: Wanted, out: Path, engine: EngineParams, ingest: IngestParams
+) -> Iterator[Row]:
+    away = [source for source in todo if source.needs_ingest]
+    paths, lost = bring(away, out / BROUGHT, ingest, engine) if away else ({}, {})
+    for source in away:
+        if source.name in lost:
+            status, cause = lost[source.name]
+            yield _row(source, status, cause)
+    alone = len(todo) == 1 and engine.kind == "local"
+    tasks = [
+        Task(
+            source, paths.get(source.name) or source.path or Path(source.source), wanted, out, progress=alone
+        )
+        for source in todo
+        if source.name not in lost
+    ]
+    if alone:  # no process of its own: its start costs seconds
+        yield from map(predict_one, tasks)
+        return
+    workers = min(engine.workers, len(tasks))
+    if not tasks:
+        return
+    items = [(task.source.name, task) for task in tasks]
+    sources = {task.source.name: task.source for task in tasks}
+    full: str | None = None
+    for outcome in run_items(
+        predict_one,
+        items,
+        engine=EngineParams(kind=engine.kind, workers=workers),
+        tally=lambda row: row.status,
+        label="predict",
+    ):
+        if outcome.value is not None:
+            yield outcome.value
+            continue
+        yield _row(sources[outcome.key], outcome.kind, outcome.message)
+        if outcome.error == "DiskFullError":
+            full = outcome.message
+            break
+    if full is not None:
+        raise AvisError(full)
+
+
+def _row(source: Input, status: str, cause: str) -> Row:
+    row = Row(video=source.name, source=source.source, status=status, cause=cause)
+    return replace(row, start_s=source.start_s, end_s=source.end_s)
