@@ -76,6 +76,11 @@ def render(comparison: Comparison) -> str:
         tiles=[_tile(models, metric) for metric in ("mAP", "HOTA", "FSLA")],
         headline=_headline(comparison),
         groups=[{"title": f"{protocol} protocol", "columns": names} for protocol, names in SCORES.items()],
+        titles=[
+            name if protocol == "corrected" else f"{name}, {protocol}"
+            for protocol, names in SCORES.items()
+            for name in names
+        ],
         rows=[
             _row(model, index, scores)
             for index, (model, scores) in enumerate(zip(models, cells.rows(table), strict=True))

@@ -226,6 +226,13 @@ def test_scores_best_marks_and_differences(shown):
     assert "1 of 3" in text and "does not hear" in text
 
 
+def test_a_phone_shows_a_row_as_a_block_whose_cells_name_their_column(shown):
+    titles = re.findall('<td data-title="([^"]+)"', shown.html)
+    scores = ["mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm"]
+    assert titles[:18] == 2 * [*scores, "mAP, official", "HOTA, official", "FSLA, official"]
+    assert titles[18] == "category F1" and titles[26] == "invalid answers"
+
+
 def test_overlay_videos_are_linked_where_there_are_some(shown):
     films = [link for link in shown.page.links if link.endswith(".mp4")]
     assert films == ["../evaluation/deaf/overlays/clip2.mp4"]

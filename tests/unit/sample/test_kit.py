@@ -10,6 +10,7 @@ from components.sample.kit import load_kit
 from components.sample.loops import LOOP_LEVEL
 
 KIT = Path("data/sample/kit")
+SECOND_KIT = Path("data/sample/second-kit")
 
 
 def test_the_kit_of_the_repository_is_complete() -> None:
@@ -24,8 +25,22 @@ def test_the_kit_of_the_repository_is_complete() -> None:
             assert (colours <= alpha).all(), f"{sprite.name} is not premultiplied"
 
 
-def test_loops_are_loud_throughout_and_have_no_seam() -> None:
-    kit = load_kit(KIT)
+def test_the_second_kit_shares_nothing_with_the_first() -> None:
+    kits = [load_kit(KIT), load_kit(SECOND_KIT)]
+    assert not set(kits[0].categories) & set(kits[1].categories)
+    first, second = ({file.read_bytes() for file in kit.folder.rglob("*.*g")} for kit in kits)
+    assert len(first) > 40 and len(second) > 40
+    assert not first & second, "the same picture or recording is in both"
+    for category in kits[1].categories:
+        assert len(kits[1].sprites[category]) >= 3, category
+        assert len(kits[1].sounds[category]) >= 2, category
+    assert kits[1].licence is not None
+    assert "CC-BY-SA-4.0" in kits[1].licence and "public domain" in kits[1].licence
+
+
+@pytest.mark.parametrize("folder", [KIT, SECOND_KIT])
+def test_loops_are_loud_throughout_and_have_no_seam(folder: Path) -> None:
+    kit = load_kit(folder)
     for sounds in kit.sounds.values():
         for sound in sounds:
             twice = np.concatenate([sound.loop, sound.loop])
