@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from components.compare import cells, published
 from components.compare.cells import Cell
 from components.compare.differences import Differences
+from components.compare.gains import Gain
 from components.compare.strips import Strip
 from components.compare.variants import Model
 from components.core.metrics.paired import Difference
 from components.core.records.annotations import AnnotationSet
 from components.core.reports import charts
 from components.core.reports.page import DASH, render_page
+from components.core.run.files import write_text
 
 MLFLOW_URL = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
@@ -40,6 +43,10 @@ ERROR = "count_mae"
 """The one that counts objects, not percent, and where less is better."""
 
 
+TESTED = ("FSLA", "HOTA", "mAP")
+"""Columns of the table of gains over the start, on the test clips."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """All that the page is made of."""
@@ -53,6 +60,8 @@ class Comparison:
     strips: Sequence[Strip]
     differences: Mapping[str, Differences]
     """Variant, without the first -> how its scores differ from the first's."""
+    gains: Sequence[Gain]
+    """Of each model over its start."""
 
 
 def render(comparison: Comparison) -> str:
@@ -90,7 +99,11 @@ def render(comparison: Comparison) -> str:
         sources=sources,
         has_language_models=len(sources) > len(models),
         clips=comparison.strips,
+        gains=_gains(comparison),
+        tested_columns=TESTED,
+        has_starts=any(gain.start for gain in comparison.gains),
         curves=_curves(models),
+        validation_curves=[curve for model in models for curve in _validation_curve(model)],
         bars=_bars(models),
         published=_published() if comparison.dataset == "aviseg" else None,
         mlflow_url=MLFLOW_URL,
@@ -200,6 +213,53 @@ def _curves(models: Sequence[Model]) -> list[str]:
         return []
     title = "loss of each variant over the training steps"
     return [charts.line_chart(curves, title=title, x_label="step", y_label="loss", smooth=True)]
+
+
+def _validation_curve(model: Model) -> list[str]:
+    rows = [row for row in model.history if "val_FSLA" in row]
+    if len(rows) < 2:
+        return []
+    steps = [row["step"] for row in rows]
+    lines = {name: (steps, [row.get(f"val_{name}", 0.0) for row in rows]) for name in ("FSLA", "HOTA")}
+    title = f"{model.name}, FSLA and HOTA on validation clips over the training steps"
+    return [charts.line_chart(lines, title=title, x_label="step", y_label="%", size_in=(12, 2.6))]
+
+
+def write_curves(path: Path, model: Model) -> bool:
+    """Write a page with the loss and the validation scores of one model; False if it has no history."""
+    curves = [*_curves([model]), *_validation_curve(model)]
+    if curves:
+        write_text(path, render_page("compare/curves.html", name=model.name, curves=curves))
+    return bool(curves)
+
+
+def _gains(comparison: Comparison) -> list[dict[str, Any]]:
+    """A row for each model that was trained: first on validation clips, then on the test clips."""
+    rows = []
+    for place, gain in enumerate(comparison.gains):
+        if not gain.trained:
+            continue
+        tested = None if gain.tested is None else gain.tested["corrected"]
+        rows.append(
+            {
+                "name": gain.name,
+                "colour": charts.colour(place),
+                "validated": gain.validated.get("FSLA"),
+                "step": gain.step,
+                "start": gain.start,
+                "tested": [None if tested is None else tested.get(name) for name in TESTED],
+                "verdict": None if tested is None else _verdict(tested.get("FSLA")),
+            }
+        )
+    return rows
+
+
+def _verdict(found: Difference | None) -> str | None:
+    if found is None or found.low is None:
+        return None
+    if not found.is_clear:
+        return "not outside the noise"
+    return "better than its start" if found.difference > 0 else "worse than its start"
 
 
 def _bars(models: Sequence[Model]) -> list[str]:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from components.compare.differences import differences
-from components.compare.page import Comparison, render
+from components.compare.gains import Gain, gains_over_start
+from components.compare.page import Comparison, render, write_curves
 from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
@@ -15,7 +17,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
-from components.core.tracking.run import continue_run
+from components.core.tracking.run import Run, continue_run
 
 
 def compare(params: CompareParams, *, dataset: str, variants: Sequence[str], paths: Paths) -> None:
@@ -32,13 +34,28 @@ def compare(params: CompareParams, *, dataset: str, variants: Sequence[str], pat
             for variant in variants
         ]
         models = [read_model(variant, run, paths) for variant, run in zip(variants, runs, strict=True)]
-        report, table = _write(models, params, dataset, paths)
-        for run in runs:
+        gains = gains_over_start(models, params)
+        report, table = _write(models, gains, params, dataset, paths)
+        for model, gain, run in zip(models, gains, runs, strict=True):
             run.artifact(report, "comparison")
             run.artifact(table, "comparison")
+            _record_training(model, gain, run)
 
 
-def _write(models: Sequence[Model], params: CompareParams, dataset: str, paths: Paths) -> tuple[Path, Path]:
+def _record_training(model: Model, gain: Gain, run: Run) -> None:
+    """The run gets the model's curves as a page, and what it gained over its start on the test clips."""
+    run.metrics({f"start/{name}": value for name, value in gain.numbers().items()})
+    if gain.start is not None:
+        run.tags({"avis.start": gain.start})
+    with TemporaryDirectory() as temporary:
+        page = Path(temporary) / "curves.html"
+        if write_curves(page, model):
+            run.artifact(page, "training")
+
+
+def _write(
+    models: Sequence[Model], gains: Sequence[Gain], params: CompareParams, dataset: str, paths: Paths
+) -> tuple[Path, Path]:
     annotations = read_annotations(paths.annotations / "test.json")
     answers = _answers(paths)
     comparison = Comparison(
@@ -48,10 +65,11 @@ def _write(models: Sequence[Model], params: CompareParams, dataset: str, paths: 
         annotations=annotations,
         strips=_strips(models, annotations, params, paths),
         differences={model.name: differences(model, models[0], params) for model in models[1:]},
+        gains=gains,
     )
     report, table = paths.comparison / "report.html", paths.comparison / "table.csv"
     write_text(report, render(comparison))
-    write_text(table, table_csv(models, answers, comparison.differences))
+    write_text(table, table_csv(models, answers, comparison.differences, gains))
     return report, table
 
 

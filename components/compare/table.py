@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from components.compare.differences import Differences
+from components.compare.gains import Gain
 from components.compare.variants import Model
 from components.core.metrics.protocols import PROTOCOLS
 from components.core.reports.tables import csv_text
@@ -12,6 +13,7 @@ def table_csv(
     models: Sequence[Model],
     answers: Mapping[str, Mapping[str, float]],
     differences: Mapping[str, Differences],
+    gains: Sequence[Gain],
 ) -> str:
     """The table as CSV text; cells without a value are empty.
 
@@ -19,9 +21,10 @@ def table_csv(
         models: the variants, in their order; the first is the one that the others are compared with.
         answers: source -> metric of data/mllm/metrics.json; other sources than variants get own rows.
         differences: variant -> how its scores differ from the first variant's.
+        gains: of each model over its start.
     """
     rows: list[dict[str, object]] = []
-    for model in models:
+    for model, gain in zip(models, gains, strict=True):
         rows.append(
             {
                 "model": model.name,
@@ -37,6 +40,7 @@ def table_csv(
                     for bound, value in zip(("low", "high"), bounds, strict=True)
                 },
                 **_differences(differences.get(model.name, {})),
+                **_gained(gain),
                 **_prefixed(answers.get(model.name, {})),
                 "parameters": model.parameters,
                 "seconds_per_frame": model.seconds_per_frame,
@@ -49,6 +53,15 @@ def table_csv(
         if source not in variants:
             rows.append({"model": source, "kind": "language model", **_prefixed(values)})
     return csv_text(rows)
+
+
+def _gained(gain: Gain) -> dict[str, object]:
+    columns: dict[str, object] = {}
+    for metric, (start, kept) in gain.validated.items():
+        columns |= {f"validation_{metric}_start": start, f"validation_{metric}_kept": kept}
+    if gain.start is not None:
+        columns |= {"start": gain.start, **{f"start_{name}": x for name, x in gain.numbers().items()}}
+    return columns
 
 
 def _differences(differences: Differences) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.compare.origins import Origin, read_origin
 from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.metrics.protocols import PROTOCOLS
 from components.core.run.errors import AvisError
@@ -30,6 +31,9 @@ class Model:
     """Protocol -> video name -> column of per_clip.csv -> value."""
     category_scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]
     """Protocol -> category -> column of per_category.csv -> percent; None where there is nothing to score."""
+    origin: Origin
+    training: Mapping[str, float]
+    """Numbers of the training: of a model that was not trained only what was measured of it."""
     parameters: int | None
     training_s: float | None
     seconds_per_frame: float | None
@@ -69,6 +73,8 @@ def read_model(variant: str, run: Run, paths: Paths) -> Model:
         intervals=_intervals(evaluation / "intervals.json", f"evaluate@{variant}"),
         clip_scores=_by_protocol(evaluation / "per_clip.csv", "video", f"evaluate@{variant}"),
         category_scores=_by_protocol(evaluation / "per_category.csv", "category", f"evaluate@{variant}"),
+        origin=read_origin(folder),
+        training=_numbers(training),
         parameters=_whole(training.get("parameters")),
         training_s=_number(training.get("seconds")),
         seconds_per_frame=_number(timing.get("seconds_per_frame")),

@@ -115,6 +115,7 @@ def write_films(
     chosen: Sequence[tuple[str, str]],
     source: FilmSource,
     *,
+    score_threshold: float,
     params: EvaluateParams,
     engine: EngineParams,
 ) -> list[str]:
@@ -124,9 +125,7 @@ def write_films(
     items = []
     for name, reason in chosen:
         item = source.masks_of(videos[name])
-        shown = [
-            (row, result) for row, result in item.results if result.score >= params.failure_score_threshold
-        ]
+        shown = [(row, result) for row, result in item.results if result.score >= score_threshold]
         film = Film(replace(item, results=shown), source.annotations.categories, f"{name} ({reason})")
         items.append((name, film))
     if not items:

@@ -57,13 +57,14 @@ def evaluate(
             where="params.yaml, variants",
             fix=f"Known: {', '.join(known_variants) or 'none'}.",
         )
+    calibration = read_calibration(paths.model(variant))
+    threshold = params.threshold(calibration)
+    params = params.model_copy(update={"failure_score_threshold": threshold})  # the number is recorded
     annotations = read_annotations(paths.annotations / "test.json")
     index = index_results(paths.predictions(variant) / "results.json", annotations)
     for line in index.report():
         print(line)
-    scores = score_indexed(
-        annotations, index, engine=engine, failure_score_threshold=params.failure_score_threshold
-    )
+    scores = score_indexed(annotations, index, engine=engine, failure_score_threshold=threshold)
     intervals = {
         str(protocol): confidence_intervals(part.counts, resamples=params.resamples, seed=params.seed)
         for protocol, part in scores.protocols.items()
@@ -78,10 +79,10 @@ def evaluate(
         params=params,
         engine=engine,
         source=source,
-        calibration=read_calibration(paths.model(variant)),
+        calibration=calibration,
     )
     with TemporaryDirectory() as temporary:
-        stills = write_stills(Path(temporary), source, score_threshold=params.failure_score_threshold)
+        stills = write_stills(Path(temporary), source, score_threshold=threshold)
         _log(variant, folder, metrics, scores.failures, stills, params, paths)
     _say(variant, metrics, intervals["corrected"], folder)
     return scores
@@ -169,7 +170,14 @@ def write_evaluation(
     with replace_folder(folder / "overlays") as overlays:
         if source is not None:
             chosen = choose_films(corrected.clips, params)
-            missing = write_films(overlays, chosen, source, params=params, engine=engine)
+            missing = write_films(
+                overlays,
+                chosen,
+                source,
+                score_threshold=params.threshold(calibration),
+                params=params,
+                engine=engine,
+            )
     shown = [(name, reason) for name, reason in chosen if (folder / "overlays" / f"{name}.mp4").is_file()]
     write_report(
         folder / "report.html",

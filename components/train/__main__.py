@@ -40,8 +40,10 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
         if params.checkpoint is not None:
             if together and os.environ["RANK"] != "0":
                 return  # nothing is trained: the first process does it all
+            from components.train.released import say_what_is_ignored
             from components.train.stage import take_released
 
+            say_what_is_ignored(variant, params)
             take_released(variant, params)
             return
         if engine.kind == "ray" and not together:

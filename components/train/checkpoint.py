@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from components.core.run.files import replace_file
+from components.train.progress import Fitted
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Checkpoint:
     fingerprint: str
     run_id: str
     state: dict[str, Any]  # model, optimizer, schedule, scaler; best, if there is one: step, FSLA, weights
+    validation_s: float = 0.0
 
     @classmethod
     def of(
@@ -36,12 +38,18 @@ class Checkpoint:
         seconds: float,
         history: list[dict[str, float]],
         best: dict[str, Any] | None = None,
+        validation_s: float = 0.0,
     ) -> "Checkpoint":
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
         state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
         if best is not None:
             state["best"] = best
-        return cls(steps, seconds, history, fingerprint, run_id, state)
+        return cls(steps, seconds, history, fingerprint, run_id, state, validation_s)
+
+    @property
+    def fitted(self) -> Fitted:
+        """How far the training had come."""
+        return Fitted(self.history, self.seconds, self.step, self.state.get("best"), self.validation_s)
 
     @property
     def weights(self) -> dict[str, Tensor]:

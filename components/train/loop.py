@@ -8,11 +8,10 @@ import ctypes
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,27 +26,14 @@ from components.train.finite_losses import FiniteWatch
 from components.train.params import TrainParams
 from components.train.processes.distributed import Stopped, Team, choose_device
 from components.train.processes.wrapping import in_training
+from components.train.progress import Fitted, Logger, Validate, Validations, stops_early
 from components.train.schedule import build_optimizer, build_schedule
 from models.networks.losses.criterion import LossWeights
 from models.networks.losses.targets import Counts
 from models.networks.precision import autocast_type
 from models.networks.registry import Network
 
-_VALIDATION_SHARE = 0.15  # of the time: more of it is said
 SMALLEST_SCALE = 2.0**-20  # of fp16 gradients; it starts at 2**16 and is halved with each that overflows
-Logger = Callable[[Mapping[str, float], int], None]  # (values, step)
-# of clips that it does not learn from: FSLA, HOTA and mAP, percent
-Validate = Callable[[Network], dict[str, float]]
-
-
-@dataclass
-class Fitted:
-    """What training leaves besides the weights."""
-
-    history: list[dict[str, float]]  # one row per logged step
-    seconds: float  # of training, earlier sittings included
-    steps: int
-    best: dict[str, Any] | None = None  # of the validated states: step, FSLA, weights
 
 
 @dataclass
@@ -134,32 +120,12 @@ def fit(
         tqdm.write(f"{label}: resuming at step {fitted.steps} of {params.steps}")
     watch = FiniteWatch(team, check_gradient=not scaler.is_enabled(), failures=failures)
     sums = _Sums()
-    sat_down = time.monotonic()
-    started = sat_down - fitted.seconds
-    validation_s = 0.0  # of this sitting
-
-    def validated(step: int) -> None:
-        """Score the model as it is; keep its weights if it is the best so far."""
-        nonlocal validation_s
-        if validate is None or not team.leads:
-            return
-        begun = time.monotonic()
-        scores = validate(model)
-        model.train()
-        row = {f"val_{name}": value for name, value in scores.items()}
-        if fitted.history and fitted.history[-1]["step"] == step:
-            fitted.history[-1] |= row
-        else:
-            fitted.history.append({"step": float(step), **row})
-        log({f"validation/{name}": value for name, value in scores.items()}, step)
-        if params.keep == "best" and (fitted.best is None or scores["FSLA"] > fitted.best["FSLA"]):
-            weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-            fitted.best = {"step": step, "FSLA": scores["FSLA"], "weights": weights}
-        validation_s += time.monotonic() - begun
-
+    started = time.monotonic() - fitted.seconds
+    validations = Validations(validate, params, team, fitted, log, label)
     if fitted.steps == 0:
-        validated(0)
-    steps = range(fitted.steps, params.steps)
+        validations.score(model, 0)
+    # killed after it had stopped early, it has nothing left to do
+    steps = range(fitted.steps, fitted.steps if stops_early(fitted.history, params) else params.steps)
     with (
         in_training(model, params, team) as running,
         tqdm(
@@ -216,24 +182,23 @@ def fit(
 
             sums.steps += 1
             fitted.steps, fitted.seconds = done, time.monotonic() - started
-            if logs:
+            stops = bool(validates) and validations.score(model, done)
+            if logs or stops:
                 means = sums.means(team)
                 if scaler.is_enabled() and scaler.get_scale() < SMALLEST_SCALE:
                     raise _never_finite(step, team)
                 row = {
-                    "step": float(done),
                     **means,
                     "learning_rate": float(schedule.get_last_lr()[-1]),
                     "seconds": fitted.seconds,
                 }
-                fitted.history.append(row)
+                fitted.add(done, row)
                 if team.leads:
-                    log({f"train/{name}": value for name, value in row.items() if name != "step"}, done)
+                    log({f"train/{name}": value for name, value in row.items()}, done)
                 bar.set_postfix(loss=f"{means['loss']:.2f}", refresh=False)
                 sums = _Sums()
-            if validates:
-                validated(done)
-            if saves and checkpoint is not None and team.leads:
+            fitted.seconds = time.monotonic() - started
+            if (saves or stops) and checkpoint is not None and team.leads:
                 state = Checkpoint.of(
                     model,
                     optimizer,
@@ -245,16 +210,15 @@ def fit(
                     seconds=fitted.seconds,
                     history=fitted.history,
                     best=fitted.best,
+                    validation_s=fitted.validation_s,
                 )
                 save_checkpoint(checkpoint, state)
             bar.update()
+            if stops:
+                break
     if fitted.best is not None:
         model.load_state_dict(fitted.best["weights"])
-    if validation_s > _VALIDATION_SHARE * (time.monotonic() - sat_down):
-        tqdm.write(
-            f"{label}: {validation_s:.0f} s went into validation; a higher train.validate_every_steps or "
-            "fewer train.validation_clips save time"
-        )
+    validations.conclude()
     model.eval()
     return fitted
 
@@ -275,7 +239,7 @@ def _resume(
         return Fitted([], 0.0, 0)
     done = Checkpoint(**values)
     done.restore(model, optimizer, schedule, scaler)
-    return Fitted(done.history, done.seconds, done.step, done.state.get("best"))
+    return done.fitted
 
 
 def _agree(

@@ -145,8 +145,9 @@ class TrainParams(Block):
     compile: bool = False  # torch.compile
     checkpoint_activations: tuple[Part, ...] = ()  # parts computed again in the backward pass, to save memory
     loader_workers: int = Field(default=0, ge=0, le=256)
-    validate_every_steps: int = Field(default=0, ge=0)  # score the first clips of val so often; 0: never
-    validation_clips: int = Field(default=8, ge=1)  # … so many of them
+    validate_every_steps: int = Field(default=0, ge=0)  # score clips of val so often; 0: never
+    validation_clips: int = Field(default=8, ge=1)  # … so many of them, spread over val
+    stop_after_validations: int | None = Field(default=None, ge=1)  # … without gain; null: never
     keep: Literal["best", "last"] = "last"  # best: of the scored states that with the highest FSLA
     checkpoint_every_steps: int = Field(default=50, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
@@ -171,8 +172,12 @@ class TrainParams(Block):
 
     @model_validator(mode="after")
     def _the_best_is_known(self) -> "TrainParams":
-        if self.keep == "best" and not self.validate_every_steps:
+        if self.validate_every_steps:
+            return self
+        if self.keep == "best":
             raise ValueError("keep: best needs validate_every_steps above 0")
+        if self.stop_after_validations is not None:
+            raise ValueError("stop_after_validations needs validate_every_steps above 0")
         return self
 
     @model_validator(mode="after")

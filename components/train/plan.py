@@ -7,17 +7,19 @@ from pathlib import Path
 
 from components.core.clips.index import common_features
 from components.core.records.annotations import AnnotationSet, read_annotations
+from components.core.records.masks import is_empty
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
 from components.train.examples.annotated_clips import AnnotatedClips, clips_of
 from components.train.examples.loader import Share
-from components.train.loop import Fitted, Logger, Validate, fit, seed_everything
+from components.train.loop import fit, seed_everything
 from components.train.params import TrainParams
 from components.train.processes.distributed import Team
 from components.train.processes.wrapping import recomputable
-from components.train.validation import validator
-from models.checkpoints.saved import ModelCard, holds_backbone, start_from
+from components.train.progress import Fitted, Logger, Validate
+from components.train.validation import predict_settings, validation_clips, validator
+from models.checkpoints.saved import ModelCard, holds_backbone, named_categories, start_from
 from models.networks.registry import Network, build
 
 START = "params.yaml, train.start_from"
@@ -30,6 +32,7 @@ HOW_IT_IS_SPREAD = {
     "loader_workers",
     "checkpoint_every_steps",
     "log_every_steps",
+    "seeds",
 }
 
 
@@ -83,6 +86,8 @@ def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: 
     file = paths.annotations / "train.json"
     annotations = read_annotations(file)
     clips = clips_of(annotations, params, file, paths)
+    if with_weights:
+        _say_what_cannot_be_learned(annotations, paths)
     seed_everything(params.seed)
     model = _build(params, annotations, with_weights=with_weights)
     if params.start_from and with_weights:
@@ -106,6 +111,23 @@ def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: 
     )
     validate = validator(card, params, paths) if params.validate_every_steps else None
     return Plan(variant, params, paths, annotations, clips, model, fingerprint, card, validate)
+
+
+def _say_what_cannot_be_learned(annotations: AnnotationSet, paths: Paths) -> None:
+    """Categories that are heard in val and not in train: the network cannot know them."""
+    validated = validation_clips(paths)
+    if validated is None:
+        return
+    learned, wanted = (
+        {x.category_id for x in split.tracks if not all(map(is_empty, x.segmentations))}
+        for split in (annotations, validated)
+    )
+    names = [validated.categories[key] for key in sorted(wanted - learned)]
+    if names:
+        print(
+            f"{', '.join(names)}: in val, but with no mask in train: nothing is learned of it, "
+            "and its frames count as wrong"
+        )
 
 
 def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: bool) -> Network:
@@ -143,6 +165,12 @@ def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
             fix="Name weights of such a model, or set it to null to start without.",
         )
     print(f"start from {file}: {taken} of {len(own)} tensors")
+    known = named_categories(Path(file))
+    if known and not set(known) & set(annotations.categories.values()):
+        print(
+            f"it knows none of the categories (it has {', '.join(known[:5])}): the heads that name them "
+            "start fresh"
+        )
 
 
 def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
@@ -155,5 +183,6 @@ def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
     files = [index, *([Path(params.start_from)] if params.start_from else [])]
     if params.validate_every_steps:  # val decides which state is kept
         files.append(paths.annotations / "val.json")
+        parts.append(str(predict_settings().most_tracks))
     parts += [sha256_file(file) for file in files if file.is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

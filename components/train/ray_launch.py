@@ -23,11 +23,11 @@ from components.core.run.paths import Paths
 from components.core.run.process import SPIN_VARIABLES
 from components.core.run.ray_cluster import ray_cluster
 from components.train.checkpoint import load_checkpoint
-from components.train.loop import Fitted, Logger
 from components.train.params import TrainParams
 from components.train.plan import Plan, make_plan, plan_together
 from components.train.processes.distributed import Stopped, Team, backend, out_of_memory
 from components.train.processes.launch import most_that_share
+from components.train.progress import Fitted, Logger
 from components.train.stage import finish, recorded
 
 _POLL_S = 0.5
@@ -78,7 +78,7 @@ def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -
         tqdm.write(f"train {plan.variant}: {lost}; going on from the last checkpoint")
     bar.close()
     done = load_checkpoint(kept, plan.fingerprint)
-    if done is None or done.step < plan.params.steps:
+    if done is None or not done.fitted.ended(plan.params):
         raise AvisError(
             "the workers trained, but their checkpoint is not here",
             where=str(kept),
@@ -87,7 +87,7 @@ def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -
     plan.model.load_state_dict(done.weights)
     plan.model.eval()
     shutil.rmtree(_ray_files(plan.paths) / plan.variant, ignore_errors=True)
-    return Fitted(done.history, done.seconds, done.step, done.state.get("best"))
+    return done.fitted
 
 
 def _size(ray: Any, params: TrainParams, engine: EngineParams) -> tuple[int, bool]:

@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from components.core.clips.index import common_frame_rate_hz
 from components.core.records.annotations import read_annotations
 from components.core.run.errors import AvisError
+from components.core.run.params import read_yaml
 from components.core.run.paths import Paths
 from components.train.params import TrainParams
 from models.checkpoints.published import load_published
-from models.checkpoints.saved import CONFIG, WEIGHTS, ModelCard, load_model, start_from
+from models.checkpoints.saved import CONFIG, WEIGHTS, ModelCard, load_model, named_categories, start_from
 from models.networks.registry import Network, build
 
 WHERE = "params.yaml, checkpoint"
@@ -45,7 +46,7 @@ def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard
             _, earlier = load_model(path)
             model, card = _named(path / WEIGHTS, earlier.name, earlier.config, earlier, wanted, params, paths)
             return model, card, _clips_seen(path, paths)
-        if _named_categories(path):
+        if named_categories(path):
             settings = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
             return *_named(path, params.model.name, settings, None, wanted, params, paths), None
         model = load_published(path)
@@ -59,6 +60,20 @@ def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard
         )
     print(f"{path} does not name its categories: they are taken in the order of the annotations' ids")
     return model, _card("avism", asdict(model.config), dict(wanted), None, params, paths), None
+
+
+def say_what_is_ignored(variant: str, params: TrainParams) -> None:
+    """Print which of the variant's own settings mean nothing beside its `checkpoint`."""
+    used = {"checkpoint", "device"}
+    if not (Path(params.checkpoint or "") / CONFIG).is_file():  # else its own card says what it is
+        used |= {"model", "test_short_side_px"}
+    own = read_yaml()["variants"][variant] or {}
+    ignored = [name for name in own if name not in used]
+    if ignored:
+        print(
+            f"variants.{variant}: {', '.join(ignored)} count for nothing beside `checkpoint`, which is not "
+            "trained; take them out"
+        )
 
 
 def _clips_seen(folder: Path, paths: Paths) -> list[str] | None:
@@ -85,7 +100,7 @@ def _named(
     paths: Paths,
 ) -> tuple[Network, ModelCard]:
     """A network whose weights name their categories: rows of heads go where the ids want them."""
-    named = _named_categories(weights) or []
+    named = named_categories(weights) or []
     elsewhere = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
     config = {**settings, "categories": len(named)}
     config |= {setting: value for setting, value in elsewhere.items() if setting in config}
@@ -116,15 +131,6 @@ def _require_same_network(model: Network, weights: Path) -> None:
             f"it is of another network than `model` describes: that has no place for {len(further)} of its "
             f"parameters ({', '.join(further[:3])}, …)"
         )
-
-
-def _named_categories(path: Path) -> list[str] | None:
-    """The names in the header of a safetensors file; None if there are none."""
-    if path.suffix != ".safetensors" or not path.is_file():
-        return None
-    with safe_open(path, framework="pt") as file:
-        found: list[str] = json.loads((file.metadata() or {}).get("categories", "[]"))
-    return found or None
 
 
 def _numbered(names: list[str], wanted: dict[int, str]) -> dict[int, str]:

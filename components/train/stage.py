@@ -10,16 +10,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 
-from components.core.run.files import replace_folder, write_json
+from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant
 from components.core.run.paths import Paths
 from components.core.tracking.run import Run, training_run
 from components.train.checkpoint import load_checkpoint
-from components.train.loop import Fitted, write_history
+from components.train.loop import write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
 from components.train.processes.distributed import join
+from components.train.progress import Fitted
 from components.train.released import read_released
 from components.train.validation import Calibration, calibrate, validation_loss
 from models.checkpoints.saved import WEIGHTS, ModelCard, save_model
@@ -118,7 +120,8 @@ def _keep(
         )
     metrics = {"parameters": float(sum(x.numel() for x in model.parameters()))} | _of_calibration(calibration)
     if fitted is not None:
-        metrics |= _of_training(fitted, validation_loss(model, params, paths)) | _of_validation(fitted)
+        metrics |= _of_training(fitted, validation_loss(model, params, paths))
+        metrics |= _of_validation(fitted, params)
     run.metrics({f"train/{name}": value for name, value in metrics.items()})
     folder = paths.model(variant)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -128,11 +131,23 @@ def _keep(
         write_json(temporary / "metrics.json", metrics)
         write_json(temporary / "calibration.json", None if calibration is None else asdict(calibration))
         write_json(temporary / "clips.json", clips)  # so that it can be told which models saw a video
-        write_json(temporary / "run.json", {"run_id": run.run_id, "trained": time.strftime("%Y-%m-%d")})
+        write_json(
+            temporary / "run.json",
+            {"run_id": run.run_id, "trained": time.strftime("%Y-%m-%d"), **_origin(params)},
+        )
     for name in ("history.csv", "config.json", "clips.json", "calibration.json"):
         run.artifact(folder / name, "training")
     validated = {name: value for name, value in metrics.items() if name == "validation_loss"}
     run.logged_model(card.name, folder / WEIGHTS, validated)
+
+
+def _origin(params: TrainParams) -> dict[str, dict[str, str]]:
+    """Which weights the model began with, or is: compare finds out whose start a checkpoint is."""
+    name = "start_from" if params.checkpoint is None else "checkpoint"
+    given = params.checkpoint or params.start_from
+    path = Path(given or "")
+    path = path / WEIGHTS if path.is_dir() else path
+    return {name: {"file": given, "sha256": sha256_file(path)}} if given and path.is_file() else {}
 
 
 def _of_training(fitted: Fitted, validated: float | None) -> dict[str, float]:
@@ -140,14 +155,14 @@ def _of_training(fitted: Fitted, validated: float | None) -> dict[str, float]:
     metrics = {
         "steps": float(fitted.steps),
         "seconds": round(fitted.seconds, 2),
-        "steps_per_s": round(fitted.steps / max(fitted.seconds, 1e-9), 4),
+        "steps_per_s": round(fitted.steps / max(fitted.seconds - fitted.validation_s, 1e-9), 4),
         "final_loss": round(next(row["loss"] for row in reversed(fitted.history) if "loss" in row), 4),
     }
     return metrics if validated is None else {**metrics, "validation_loss": round(validated, 4)}
 
 
-def _of_validation(fitted: Fitted) -> dict[str, float]:
-    """The start, the best and the last of the validated states; what is no gain is said to be seen."""
+def _of_validation(fitted: Fitted, params: TrainParams) -> dict[str, float]:
+    """The start, the kept and the last of the validated states; what is no gain is said to be seen."""
     rows = [row for row in fitted.history if "val_FSLA" in row]
     if not rows:
         return {}
@@ -171,7 +186,14 @@ def _of_validation(fitted: Fitted) -> dict[str, float]:
     return {
         **{f"start_{name}": round(start[f"val_{name}"], 2) for name in names},
         **{f"kept_{name}": round(kept[f"val_{name}"], 2) for name in names},
+        **{f"gain_{name}": round(kept[f"val_{name}"] - start[f"val_{name}"], 2) for name in names},
         "kept_step": kept["step"],
+        "validation_share": round(fitted.validation_s / max(fitted.seconds, 1e-9), 4),
+        **(
+            {}
+            if params.stop_after_validations is None
+            else {"stopped_early": float(fitted.steps < params.steps)}
+        ),
     }
 
 

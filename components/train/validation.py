@@ -11,16 +11,18 @@ from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
 from components.core.metrics.accumulate import add_up, all_values, count
 from components.core.metrics.protocols import summarise
-from components.core.records.annotations import AnnotationSet, read_annotations
+from components.core.records.annotations import AnnotationSet, Video, read_annotations
 from components.core.records.masks import is_empty
 from components.core.run.errors import AvisError
+from components.core.run.params import read_block
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.train.examples.annotated_clips import clips_of
 from components.train.examples.batch import collate
-from components.train.loop import Validate, seed_everything
+from components.train.loop import seed_everything
 from components.train.params import TrainParams
 from components.train.processes.distributed import choose_device
+from components.train.progress import Validate
 from models.checkpoints.saved import ModelCard
 from models.networks.losses.criterion import LossWeights
 from models.networks.registry import Network
@@ -50,6 +52,15 @@ def validation_clips(paths: Paths) -> AnnotationSet | None:
     return annotations
 
 
+def predict_settings() -> PredictParams:
+    """As many tracks as predict will take, in full precision.
+
+    Raises:
+        AvisError: the `predict` block is wrong.
+    """
+    return PredictParams(most_tracks=read_block("predict", PredictParams, optional=True).most_tracks)
+
+
 def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths) -> Calibration | None:
     """Choose the thresholds of a trained model; None if no validation clip has a mask."""
     annotations = validation_clips(paths)
@@ -57,7 +68,7 @@ def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths
         return None
     names = [video.name for video in annotations.videos]
     model.to(choose_device(params.device))  # one that was not trained here is still on the CPU
-    predictor = Predictor(model.eval(), card, PredictParams())
+    predictor = Predictor(model.eval(), card, predict_settings())
     clips = find_candidates(predictor, annotations, with_local_media(paths, names).media, label="thresholds")
     chosen = choose_thresholds(clips)
     kept = [clip.under(chosen.score, chosen.presence) for clip in clips]
@@ -66,7 +77,7 @@ def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths
 
 
 def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
-    """What scores a model on the first validation clips: FSLA, HOTA and mAP, percent, corrected.
+    """What scores a model on clips spread over val: FSLA, HOTA and mAP, percent, corrected.
 
     Thresholds are chosen anew each time: how sure a model is changes while it learns.
 
@@ -80,20 +91,23 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
             where="params.yaml, train.validate_every_steps",
             fix="Set it to 0, or give some sources to the split val.",
         )
-    videos = annotations.videos[: params.validation_clips]
+    videos = spread(annotations.videos, params.validation_clips)
     chosen = {video.id for video in videos}
     tracks = [track for track in annotations.tracks if track.video_id in chosen]
     if all(is_empty(mask) for track in tracks for mask in track.segmentations):
         raise AvisError(
-            f"training is to be validated, but none of the first {len(videos)} validation clips has a mask",
+            f"training is to be validated, but of {len(annotations.videos)} validation clips the "
+            f"{len(videos)} that are taken have no mask",
             where="params.yaml, train.validation_clips",
-            fix=f"Set it higher; val has {len(annotations.videos)} clips.",
+            fix=f"Set it higher, at most {len(annotations.videos)}.",
         )
     few = AnnotationSet(annotations.categories, videos, tracks)
     media = with_local_media(paths, [video.name for video in videos]).media
 
+    settings = predict_settings()
+
     def validate(model: Network) -> dict[str, float]:
-        predictor = Predictor(model.eval(), card, PredictParams())
+        predictor = Predictor(model.eval(), card, settings)
         clips = find_candidates(predictor, few, media, label="validate")
         best = choose_thresholds(clips)
         kept = [clip.under(best.score, best.presence) for clip in clips]
@@ -103,6 +117,12 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
         return {name: float(values[name] or 0.0) for name in ("FSLA", "HOTA", "mAP")}
 
     return validate
+
+
+def spread(videos: list[Video], count: int) -> list[Video]:
+    """So many of the videos (all, if there are fewer), in their order, at equal distances."""
+    count = min(count, len(videos))
+    return [videos[(2 * place + 1) * len(videos) // (2 * count)] for place in range(count)]
 
 
 def validation_loss(model: Network, params: TrainParams, paths: Paths) -> float | None:

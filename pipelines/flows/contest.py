@@ -13,6 +13,7 @@ from prefect.input import RunInput
 from prefect.states import Completed
 
 from components.core.metrics.counts_file import CountsFile, read_counts
+from components.core.run.params import PARAMS
 from components.core.run.paths import Paths
 from components.core.tracking.registry import (
     CHAMPION,
@@ -25,6 +26,7 @@ from components.core.tracking.registry import (
     Version,
 )
 from components.tools.promotion.decision import Decision, decide
+from components.tools.promotion.own_start import own_start, variants_of_start
 from components.tools.promotion.params import PromotionParams
 from components.tools.promotion.report import DOCUMENT, PAGE, Candidate, write_report
 from pipelines.flows.champion_model import measure_version
@@ -67,13 +69,16 @@ class Contest:
             AvisError: the champion cannot be had or scored, or MLflow stays away.
         """
         counts = self._own_counts()
+        root = self.workspace.root
+        starts = variants_of_start(self.params.variant, root / PARAMS)
+        start = own_start(counts, starts, self.params, Paths(root / "data"))
         while True:
             champion = self._registry(self.registry.with_alias, CHAMPION)
             if champion is not None and champion.number == version.number:
                 self._registry(self.registry.promote, version, "it is the champion")  # if that was cut off
                 return Completed(name="Promoted", message=f"Version {version.number} is the champion already")
             theirs = None if champion is None else self._measured(champion)
-            decision = decide(counts, theirs, self.params)
+            decision = decide(counts, theirs, self.params, start)
             self._report(version, champion, decision, len(counts.videos))
             reason = "; ".join(decision.reasons)
             if not decision.promote:

@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from components.core.run.errors import AvisError
 from components.core.run.git import without_passwords
+from components.core.run.params import PARAMS
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
 from components.core.tracking.address import tracking_uri
@@ -28,6 +29,7 @@ from components.core.tracking.registry import (
     Version,
 )
 from components.core.tracking.run import send_pending
+from components.tools.promotion.own_start import variants_of_start
 from components.tools.promotion.params import PromotionParams
 from pipelines.dvc.graph import Stage, find_root, read_graph
 from pipelines.dvc.lock import Ingredients, drop_lost, ingredients, output_md5
@@ -129,8 +131,11 @@ class _Retraining:
         champion = self._registry(self.registry.with_alias, CHAMPION)
         if champion is not None:  # if it cannot be had, better to know before a training of days
             fetch_version(root, champion, root / SCRATCH / "model")
-        bring_up_to_date(root, targets=[evaluate], **how)
-        return known or self._register(made_of, _with_needs(stages, evaluate))
+        # beside the challenger what it began with, where a variant is that: did training teach anything?
+        starts = [f"evaluate@{name}" for name in variants_of_start(variant, root / PARAMS)]
+        bring_up_to_date(root, targets=[evaluate, *starts], **how)
+        done = set().union(*(_with_needs(stages, name) for name in (evaluate, *starts)))
+        return known or self._register(made_of, done)
 
     def _register(self, made_of: Ingredients, done: set[str]) -> Version:
         workspace, variant = self.workspace, self.params.variant

@@ -70,6 +70,8 @@ def find_candidates(
             candidates = predictor.candidates(video.id, clip, height=video.height, width=video.width)
         except ClipError as error:
             raise AvisError(f"the clip cannot be predicted: {error}", where=video.name) from error
+        # a released model may know further categories: predict leaves them out, too
+        candidates = [one for one in candidates if one[0].category_id in annotations.categories]
         tracks = [track for track in annotations.tracks if track.video_id == video.id]
         results = [(row, result) for row, (result, _) in enumerate(candidates)]
         overlaps = measure(VideoMasks(video, tracks, results))

@@ -120,5 +120,13 @@ class Facts:
         except (OSError, yaml.YAMLError, TypeError, KeyError):
             return True
         values = self.file.values
-        now = {f"variants.{variant}": values["variants"][variant], stage: values[stage]}
-        return any(now.get(name) != value for name, value in then.items())
+        values = {**values, f"variants.{variant}": values["variants"][variant]}
+        return any(_at(values, name) != value for name, value in then.items())
+
+
+def _at(values: Any, name: str) -> Any:
+    """A value by the name that DVC gives it; None if it is not there."""
+    if not isinstance(values, dict) or name in values:
+        return values.get(name) if isinstance(values, dict) else None
+    first, _, rest = name.partition(".")
+    return _at(values.get(first), rest) if rest else None

@@ -5,7 +5,7 @@ is at least `min_gain_points`, lies outside the noise (its 95 % interval leaves 
 test has p < 0.05), and no category's HOTA falls by more than `max_category_fall_points`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from components.core.metrics.accumulate import HEADLINES, add_up, all_values, category_values, clip_values
@@ -32,13 +32,42 @@ class Pair:
         return self.challenger - self.champion
 
 
+@dataclass(frozen=True, slots=True)
+class OwnStart:
+    """What a training made of the weights that it began with: FSLA on validation clips, percent.
+
+    name, difference: the variant that is this start, and the model's difference to it in the rule's metric on
+    the test clips; where there is none "" and None.
+    """
+
+    start: float
+    kept: float
+    name: str = ""
+    difference: Difference | None = None
+
+    def objection(self, metric: str) -> str:
+        """Why this training taught nothing; empty if it did."""
+        if self.kept <= self.start:
+            return (
+                "it did not beat its own start: FSLA on the validation clips was "
+                f"{self.start:.2f} before training and is {self.kept:.2f}"
+            )
+        found = self.difference
+        if found is not None and found.difference < 0 and found.is_clear:
+            return (
+                f"it is worse than its own start (the variant {self.name}) on the test clips: {metric} "
+                f"{found.difference:+.2f} points"
+            )
+        return ""
+
+
 @dataclass(frozen=True)
 class Decision:
     """promote: whether the challenger takes the champion's place; reasons: why, or why not.
 
     scores: the challenger's headline numbers in percent. differences: with the champion, None for the first
     model. categories, clips: CATEGORY_METRIC of each category and the metric or FSLA of each clip, the
-    largest fall first.
+    largest fall first. start: what its training gained; None where that is not known.
     """
 
     promote: bool
@@ -47,6 +76,7 @@ class Decision:
     differences: dict[str, Difference | None] | None
     categories: list[Pair]
     clips: list[Pair]
+    start: OwnStart | None = None
 
     def document(self) -> dict[str, Any]:
         """Return all of it as JSON's types."""
@@ -60,17 +90,38 @@ class Decision:
                 name: None if found is None else {**asdict(found), "difference": found.difference}
                 for name, found in self.differences.items()
             },
+            "start": None if self.start is None else asdict(self.start),
             "categories": [{**asdict(pair), "change": pair.change} for pair in self.categories],
             "clips": [{**asdict(pair), "change": pair.change} for pair in self.clips],
         }
 
 
-def decide(challenger: CountsFile, champion: CountsFile | None, params: PromotionParams) -> Decision:
+def decide(
+    challenger: CountsFile,
+    champion: CountsFile | None,
+    params: PromotionParams,
+    start: OwnStart | None = None,
+) -> Decision:
     """Compare two models on the same clips; without a champion the challenger becomes it.
+
+    A challenger that is no better than its own start is refused if `must_beat_start`, else that is said.
 
     Raises:
         AvisError: the two were scored on different clips or categories.
     """
+    decision = _against(challenger, champion, params)
+    objection = "" if start is None else start.objection(params.metric)
+    if not objection:
+        return replace(decision, start=start)
+    if not decision.promote:
+        reasons = [*decision.reasons, objection]
+    else:
+        reasons = [objection] if params.must_beat_start else [*decision.reasons, f"but {objection}"]
+    promote = decision.promote and not params.must_beat_start
+    return replace(decision, promote=promote, reasons=reasons, start=start)
+
+
+def _against(challenger: CountsFile, champion: CountsFile | None, params: PromotionParams) -> Decision:
     counts = challenger.counts[params.protocol]
     own = all_values(add_up(counts))
     scores = {name: _number(own.get(name)) for name in HEADLINES}

@@ -19,6 +19,7 @@ class PromotionParams(Block):
     metric: Literal["mAP", "HOTA", "FSLA"] = "FSLA"
     min_gain_points: float = Field(default=0.5, ge=0, le=100)
     max_category_fall_points: float = Field(default=10.0, ge=0, le=100)
+    must_beat_start: bool = False
     max_drop_points: float = Field(default=5.0, ge=0, le=100)
     resamples: int = Field(default=2000, ge=100, le=100_000)
     seed: Seed = 1

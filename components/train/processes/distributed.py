@@ -6,7 +6,8 @@ the CPU, so that no GPU has to be waited for; gradients go through nccl between 
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,6 +73,38 @@ class Team:
                 raise Stopped
             raise first
         return found  # type: ignore[return-value]
+
+    def first_alone(self, work: Callable[[], T], *, every_s: float) -> T | None:
+        """What the first process makes, while the others wait, however long it takes; None in the others.
+
+        Meanwhile it says every ``every_s`` that it lives, or the others would hold it for lost.
+        """
+        if self.size == 1:
+            return work()
+        if not self.leads:
+            while self.sum([0.0])[0]:
+                pass
+            return None
+        done, lost = threading.Event(), []
+
+        def breathe() -> None:
+            try:
+                while not done.wait(every_s):
+                    self.sum([1.0])
+            except RuntimeError as error:
+                lost.append(error)
+
+        breath = threading.Thread(target=breathe, daemon=True)
+        breath.start()
+        try:
+            made = work()
+        finally:
+            done.set()
+            breath.join()
+        if lost:
+            raise lost[0]
+        self.sum([0.0])
+        return made
 
     def from_first(self, value: Any) -> Any:
         """The first process's value, tensors in nested dictionaries and lists included, in all processes."""

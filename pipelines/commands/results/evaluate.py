@@ -80,7 +80,7 @@ def evaluate(
             PROTOCOLS if with_failures else chosen,
             lenient=lenient,
             engine=engine,
-            failure_score_threshold=params.failure_score_threshold if with_failures else None,
+            failure_score_threshold=params.threshold() if with_failures else None,
         )
         return scores, index
 

@@ -7,6 +7,7 @@ import json
 import re
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +26,7 @@ from components.core.records.annotations import AnnotationSet, Track, Video, wri
 from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
+from components.core.tracking.run import Run
 from components.evaluate.tables import clip_csv
 
 HEIGHT, WIDTH, LENGTH_S, CLIPS = 36, 64, 5, 3
@@ -272,6 +274,82 @@ def test_published_results_stand_apart_and_only_with_aviseg(shown, paths):
     assert "40.57 / 61.73 / 42.78" not in shown.html
     page = Page(run(paths, dataset="aviseg"))
     assert "40.57 / 61.73 / 42.78" in page.text and "published" in page.ids
+
+
+@pytest.fixture
+def started(paths):
+    """`deaf` is a checkpoint that is not trained, and what `seeing` began with."""
+    weights = {"file": "weights.safetensors", "sha256": "a1"}
+    config = {"name": "avism", "config": {"channels": 8, "categories": 2, "backbone_pretrained": True}}
+    write_json(paths.model("deaf") / "run.json", {"run_id": "deaf-run", "checkpoint": weights})
+    write_json(paths.model("seeing") / "run.json", {"run_id": "seeing-run", "start_from": weights})
+    write_json(paths.model("seeing") / "config.json", config)
+    fewer = {"channels": 8, "categories": 1, "backbone_pretrained": False}  # it need not know all categories
+    write_json(paths.model("deaf") / "config.json", {**config, "config": fewer})
+    write_json(paths.model("deaf") / "metrics.json", {"parameters": 5_000_000})
+    scores = {"start_FSLA": 50.0, "kept_FSLA": 62.5, "start_HOTA": 40.0, "kept_HOTA": 30.0, "kept_step": 20}
+    write_json(paths.model("seeing") / "metrics.json", {"steps": 100.0, "seconds": 300.0, **scores})
+    rows = [
+        [0, "", 50.0, 40.0],
+        *([step, 20 - step / 10, 50 + step / 8, 30.0] for step in range(10, 101, 10)),
+    ]
+    write_csv(paths.model("seeing") / "history.csv", "step,loss,val_FSLA,val_HOTA", rows)
+    return paths
+
+
+def test_a_training_is_compared_with_its_start_first_of_all(started, monkeypatch):
+    told = {}
+
+    class Told(Run):
+        experiment_id = None
+
+        def metrics(self, values, step=None):
+            told.setdefault(self.run_id, {}).update(values)
+
+        def artifact(self, path, folder=""):
+            if folder == "training":
+                told[self.run_id, path.name] = path.read_text()
+
+    @contextmanager
+    def told_run(file, *, paths):
+        yield Told(json.loads(file.read_text())["run_id"])
+
+    monkeypatch.setattr("components.compare.stage.continue_run", told_run)
+    page = Page(run(started))
+    text = " ".join(page.text.split())
+    assert page.ids.index("start") < page.ids.index("scores")
+    row = r"deaf → seeing 50\.062\.5step 20\+12\.5\+33\.3\[\+20\.0 … \+40\.0\]p = 0\.2"
+    assert re.search(row, text)
+    assert "not outside the noise" in text  # of three clips
+    assert len([title for title in page.ids if title.startswith("seeing-FSLA-and-HOTA")]) > 0
+    rows = list(csv.DictReader((started.comparison / "table.csv").open()))
+    assert (rows[0]["start"], rows[0]["validation_FSLA_start"]) == ("deaf", "50.0")
+    assert (rows[0]["validation_FSLA_kept"], rows[1]["start"]) == ("62.5", "")
+    assert float(rows[0]["start_FSLA_gain"]) == pytest.approx(100 / 3)
+    assert told["seeing-run"]["start/FSLA_gain"] == pytest.approx(100 / 3)
+    assert set(told["seeing-run"]) > {"start/FSLA_gain_low", "start/FSLA_gain_p", "start/HOTA_gain"}
+    assert told["deaf-run"] == {}
+    assert "seeing, FSLA and HOTA on validation clips" in told["seeing-run", "curves.html"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"checkpoint": {"file": "weights.safetensors", "sha256": "b2"}},  # the file has changed
+        {"start_from": {"file": "weights.safetensors", "sha256": "a1"}},  # trained itself
+        {},
+    ],
+)
+def test_what_is_no_start_is_not_taken_for_one(started, other):
+    write_json(started.model("deaf") / "run.json", {"run_id": "deaf-run", **other})
+    text = " ".join(Page(run(started)).text.split())
+    assert "No variant is the start of another" in text and "50.062.5step 20+12.5" in text
+
+
+def test_a_start_of_another_network_is_none(started):
+    card = json.loads((started.model("deaf") / "config.json").read_text())
+    write_json(started.model("deaf") / "config.json", {**card, "config": {**card["config"], "channels": 16}})
+    assert "No variant is the start of another" in run(started)
 
 
 def test_one_variant_alone_has_no_differences(paths):

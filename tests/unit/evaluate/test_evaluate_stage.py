@@ -42,6 +42,7 @@ ROOT = Path(__file__).parents[3]
 HEIGHT, WIDTH, SECONDS = 90, 160, 3
 ENGINE = EngineParams(workers=1)
 PARAMS = EvaluateParams(
+    failure_score_threshold=0.3,
     resamples=20,
     overlays_best=1,
     overlays_worst=1,
@@ -142,6 +143,17 @@ def test_the_page_says_how_sure_it_must_be(done):
     assert "Of the 20 frames in which nothing sounds 60.0 % were known" in page
     assert "16 in which nothing was found 75.0 % were silent" in page
     assert "Expected calibration error: 6.67 points" in page
+
+
+def test_weak_tracks_are_those_below_the_models_own_threshold(tmp_path):
+    paths, params = (
+        make(tmp_path),
+        EvaluateParams(resamples=0, overlays_best=0, overlays_worst=0, overlays_random=0),
+    )
+    evaluate("small", known_variants=["small"], params=params, engine=ENGINE, paths=paths)
+    assert json.loads((paths.evaluation("small") / "failures.json").read_text())["score_threshold"] == 0.7
+    assert params.threshold(None) == 0.3  # of a model that chose none, and of other programs' results
+    assert PARAMS.threshold({"thresholds": {"score": 0.7}}) == 0.3
 
 
 def test_a_model_without_validation_clips_is_said_to_have_none(tmp_path):

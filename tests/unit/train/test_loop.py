@@ -14,9 +14,10 @@ import torch
 from components.core.run.errors import AvisError
 from components.train.checkpoint import load_checkpoint
 from components.train.examples.batch import TrainingClip
-from components.train.loop import Fitted, fit, write_history
+from components.train.loop import fit, write_history
 from components.train.params import TrainParams
-from components.train.processes.distributed import choose_device
+from components.train.processes.distributed import Team, choose_device
+from components.train.progress import Fitted, Validations
 from components.train.schedule import build_optimizer, build_schedule
 from models.networks.avism.avism import Avism
 from models.networks.precision import autocast_type
@@ -179,6 +180,45 @@ def test_of_the_scored_states_the_best_is_kept_also_when_killed(tmp_path: Path, 
     run(resumed, TwoClips(), params, validate=validate, **always)
     for name, value in model.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_it_stops_when_nothing_is_gained_also_when_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores 10, 40, 40, 30: the last two gain nothing over the second."""
+    params = params_of(steps=9, validate_every_steps=1, stop_after_validations=2, log_every_steps=5)
+    always = {"checkpoint": tmp_path / "tiny.pt", "fingerprint": "ours"}
+    scores = iter([10.0, 40.0, 40.0, 30.0])
+
+    def validate(model: Avism) -> dict[str, float]:
+        return {"FSLA": next(scores), "HOTA": 1.0, "mAP": 2.0}
+
+    model = tiny_model()
+    fitted = run(model, TwoClips(), params, validate=validate, **always)
+    assert fitted.steps == 3 and fitted.ended(params)
+    assert [row["step"] for row in fitted.history if "loss" in row] == [3]  # the last step is logged, too
+    said = capsys.readouterr().out
+    assert "stopped after 3 of 9 steps" in said and "did not rise in 2 validations" in said
+    again = tiny_model(seed=9)
+    resumed = run(again, TwoClips(killed_at=0), params, validate=validate, **always)
+    assert resumed.steps == 3 and resumed.history == fitted.history
+    assert torch.equal(again.video_module.class_head.weight, model.video_module.class_head.weight)
+
+
+def test_what_validation_takes_is_said_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    params = params_of(steps=200, validate_every_steps=50, validation_clips=10)
+    for validation_s, said in (
+        (10.0, "took 10 s, 10% of the time\n"),
+        (50.0, "took 50 s, 50% of the time; "),
+    ):
+        fitted = Fitted([], 100.0, 200, validation_s=validation_s)
+        Validations(lambda _: {}, params, Team(torch.device("cpu")), fitted, print, "train").conclude()
+        out = capsys.readouterr().out
+        assert said in out
+    # 50 s of training allow 8.8 s of validation
+    assert (
+        "lower train.validation_clips from 10 to 1, or raise train.validate_every_steps from 50 to 200" in out
+    )
 
 
 def test_a_checkpoint_of_another_training_is_set_aside(

@@ -19,6 +19,7 @@ from components.predict.stage import predict
 from components.tools.forgetting.models_that_saw import models_that_saw
 from components.train import __main__ as program
 from components.train.params import TrainParams
+from components.train.released import say_what_is_ignored
 from components.train.stage import train
 from models import build
 from models.checkpoints.parameter_names import published_name
@@ -171,3 +172,20 @@ def test_of_several_processes_the_first_takes_the_checkpoint(
     monkeypatch.setattr(program, "run_stage", lambda _, work: work())
     program.main("ours")
     assert found == taken
+
+
+def test_settings_beside_a_checkpoint_that_mean_nothing_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {"checkpoint": "weights.safetensors", "steps": 5, "model": {"channels": 16}, "seed": 2}
+    values = {"train": {}, "variants": {"ours": own, "bare": {"checkpoint": "weights.safetensors"}}}
+    Path("params.yaml").write_text(json.dumps(values))
+    say_what_is_ignored("ours", params_of(Path("weights.safetensors")))
+    assert "variants.ours: steps, seed count for nothing beside `checkpoint`" in capsys.readouterr().out
+    say_what_is_ignored("bare", params_of(Path("weights.safetensors")))
+    assert capsys.readouterr().out == ""
+    Path("folder").mkdir()
+    Path("folder/config.json").write_text("{}")
+    say_what_is_ignored("ours", params_of(Path("folder")))
+    assert "steps, model, seed count for nothing" in capsys.readouterr().out

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
+from components.core.inference.predictor import Predictor
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
@@ -15,6 +22,7 @@ from components.train import stage
 from components.train.params import TrainParams
 from components.train.plan import make_plan
 from components.train.stage import train
+from components.train.validation import calibrate, spread
 from models.checkpoints.saved import load_model, save_weights
 from tests.support.tiny_model import (
     CATEGORIES,
@@ -103,15 +111,24 @@ def test_a_training_is_compared_with_its_start(
     annotations = write_square_set(paths, "val")
     quiet_first = AnnotationSet(CATEGORIES, annotations.videos[::-1], annotations.tracks)
     write_annotations(paths.annotations / "val.json", quiet_first)
+    assert [video.name for video in spread(quiet_first.videos, 2)] == ["val_quiet", "val_bells"]
+    assert [video.name for video in spread(quiet_first.videos, 9)] == ["val_quiet", "val_horn", "val_bells"]
+    write_annotations(paths.annotations / "val.json", AnnotationSet(CATEGORIES, *bells_beside(annotations)))
     few = params.model_copy(update={"validation_clips": 1})
-    with pytest.raises(AvisError, match=r"none of the first 1 validation clips has a mask.*val has 3 clips"):
+    with pytest.raises(
+        AvisError, match=r"of 3 validation clips the 1 that are taken have no mask.*at most 3"
+    ):
         train("tiny", few, paths)
+    write_annotations(paths.annotations / "val.json", quiet_first)
     before = make_plan("tiny", params, paths, with_weights=True).fingerprint
     write_annotations(paths.annotations / "val.json", annotations)
     assert make_plan("tiny", params, paths, with_weights=True).fingerprint != before
     train("tiny", params, paths)
     metrics = json.loads((paths.model("tiny") / "metrics.json").read_text())
     assert metrics["kept_FSLA"] >= metrics["start_FSLA"] and metrics["kept_step"] in (0, 1, 2)
+    assert metrics["gain_FSLA"] == round(metrics["kept_FSLA"] - metrics["start_FSLA"], 2)
+    assert 0 < metrics["validation_share"] < 1 and "stopped_early" not in metrics
+    assert metrics["steps_per_s"] > metrics["steps"] / metrics["seconds"]  # without the time of validation
     with (paths.model("tiny") / "history.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file) if row["val_FSLA"]] == ["0", "1", "2"]
     capsys.readouterr()
@@ -129,6 +146,52 @@ def test_a_training_is_compared_with_its_start(
         train("tiny", params.model_copy(update={"keep": keep}), paths)
         warned = capsys.readouterr().err
         assert said in warned and ("!!!" in warned) == bool(said)
+
+
+def bells_beside(annotations: AnnotationSet) -> tuple[list[Video], list[Track]]:
+    """The quiet clip in the middle."""
+    bells, horn, quiet = annotations.videos
+    return [bells, quiet, horn], annotations.tracks
+
+
+def test_what_cannot_be_learned_is_said_before_the_first_step(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_square_set(paths, "val")
+    annotations = read_annotations(paths.annotations / "train.json")
+    bells = [track for track in annotations.tracks if track.category_id == 7]
+    write_annotations(
+        paths.annotations / "train.json", AnnotationSet(CATEGORIES, annotations.videos, bells, {})
+    )
+    weights = paths.root / "given.safetensors"
+    save_weights(weights, tiny_model(seed=7).state_dict(), categories={1: "cat", 2: "dog"})
+    make_plan("tiny", params_of(start_from=str(weights)), paths, with_weights=True)
+    said = capsys.readouterr().out
+    assert "horn: in val, but with no mask in train" in said
+    assert "it knows none of the categories (it has cat, dog): the heads that name them start fresh" in said
+    save_weights(weights, tiny_model(seed=7).state_dict(), categories={1: "cat", 2: "bell"})
+    make_plan("tiny", params_of(start_from=str(weights)), paths, with_weights=True)
+    assert "knows none" not in capsys.readouterr().out
+
+
+def test_thresholds_are_chosen_for_as_many_tracks_as_predict_takes(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_square_set(paths, "val")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
+    taken: list[int] = []
+
+    def note(predictor: Predictor, *_: object, **__: object) -> list[object]:
+        taken.append(predictor.params.most_tracks)
+        return []
+
+    monkeypatch.setattr("components.train.validation.find_candidates", note)
+    card = make_plan("tiny", params_of(), paths, with_weights=True).card
+    for text, most in (("{}", 10), ("predict: {most_tracks: 3}", 3)):
+        Path("params.yaml").write_text(text)
+        calibrate(tiny_model(), card, params_of(), paths)
+        assert taken[-1] == most
 
 
 def test_a_failed_training_leaves_the_old_model(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +305,8 @@ def test_heads_that_do_not_share_the_channels_are_refused_at_once() -> None:
 
 
 def test_milestones_and_crops_are_checked() -> None:
+    with pytest.raises(ValueError, match="stop_after_validations needs validate_every_steps above 0"):
+        params_of(stop_after_validations=3)
     with pytest.raises(ValueError, match="milestones belong to schedule: step"):
         params_of(milestones=[5])
     with pytest.raises(ValueError, match=r"crop_px is \[smallest, largest\]"):

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from components.tools.promotion.decision import decide
+from components.core.run.paths import Paths
+from components.tools.promotion.decision import OwnStart, decide
 from components.tools.promotion.freshness import freshness
+from components.tools.promotion.own_start import own_start, variants_of_start
 from components.tools.promotion.params import PromotionParams
 from components.tools.promotion.report import Candidate, write_report
-from tests.support.promotion_scores import clip_name, counts_of
+from tests.support.promotion_scores import clip_name, counts_of, write_scores
 
 PARAMS = PromotionParams(resamples=400, min_gain_points=1.0, max_category_fall_points=5.0)
 CLIPS = 20
@@ -55,6 +57,55 @@ def test_no_category_may_pay_for_it() -> None:
     assert not strict.promote
     assert strict.reasons == [reason for reason in strict.reasons if "bell falls by" in reason]
     assert strict.categories[0].name == "bell" and strict.categories[0].change < -5
+
+
+def test_a_challenger_that_taught_nothing_is_said_or_refused() -> None:
+    better = counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS)
+    strict = PARAMS.model_copy(update={"must_beat_start": True})
+    taught, nothing = OwnStart(30.0, 30.5), OwnStart(30.0, 29.5)
+    assert decide(better, FAIR, strict, taught).promote
+    said = decide(better, FAIR, PARAMS, nothing)
+    assert said.promote and said.reasons[-1] == (
+        "but it did not beat its own start: FSLA on the validation clips was 30.00 before training "
+        "and is 29.50"
+    )
+    refused = decide(better, FAIR, strict, nothing)
+    assert not refused.promote and refused.reasons[0].startswith("it did not beat its own start")
+    assert not decide(better, None, strict, nothing).promote
+    worse = decide(FAIR, better, PARAMS, nothing)
+    assert not worse.promote and worse.reasons[-1].startswith("it did not beat its own start")
+
+
+def test_the_start_is_a_variant_of_the_same_weights(tmp_path: Path) -> None:
+    """Its training seemed to gain on val; on the test clips it lost a frame of each."""
+    file = tmp_path / "params.yaml"
+    variants = {"ours": {}, "start": {"checkpoint": "./w.st"}, "other": {"checkpoint": "v.st"}}
+    file.write_text(json.dumps({"train": {"start_from": "w.st"}, "variants": variants}))
+    assert variants_of_start("ours", file) == ["start"] and variants_of_start("start", file) == []
+    paths, params = Paths(tmp_path), PARAMS.model_copy(update={"variant": "ours"})
+    assert own_start(FAIR, ["start"], params, paths) is None
+    for name, field in (("ours", "start_from"), ("start", "checkpoint")):
+        paths.model(name).mkdir(parents=True)
+        card = {"name": "avism", "config": {"channels": 8}}
+        (paths.model(name) / "config.json").write_text(json.dumps(card))
+        run = {"run_id": name, field: {"file": "w.st", "sha256": "a1"}}
+        (paths.model(name) / "run.json").write_text(json.dumps(run))
+    (paths.model("ours") / "metrics.json").write_text(json.dumps({"start_FSLA": 40.0, "kept_FSLA": 45.0}))
+    assert own_start(FAIR, ["start"], params, paths) == OwnStart(40.0, 45.0)
+    paths.evaluation("start").mkdir(parents=True)
+    write_scores(paths.evaluation("start"), counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS))
+    found = own_start(FAIR, ["start"], params, paths)
+    assert found is not None and found.name == "start" and found.difference is not None
+    assert found.difference.difference == pytest.approx(-25)
+    decision = decide(FAIR, None, PARAMS, found)
+    assert decision.reasons[-1] == (
+        "but it is worse than its own start (the variant start) on the test clips: FSLA -25.00 points"
+    )
+    candidate = Candidate(4, {}, {})
+    write_report(tmp_path / "report", decision, PARAMS, challenger=candidate, champion=None, clips=CLIPS)
+    page = (tmp_path / "report" / "promotion.html").read_text()
+    assert "40.00 before training, 45.00 after it (+5.00)" in page and "FSLA of start" in page
+    assert json.loads((tmp_path / "report" / "promotion.json").read_text())["start"]["kept"] == 45.0
 
 
 def test_other_clips_cannot_be_compared() -> None:

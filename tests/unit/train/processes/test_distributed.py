@@ -219,3 +219,27 @@ def test_values_of_the_first_process_reach_all() -> None:
 
     assert run_together(share, 3) == [([0.0, 1.0, 2.0], 1, 2, {"rank": 0}, [3.0, 6.0])] * 3
     assert Team(torch.device("cpu")).from_first({"a": 1}) == {"a": 1}
+
+
+def scored_for_long() -> list[float]:
+    """The first process works for longer than the others would wait for a silent one."""
+    began = time.monotonic()
+    with join(params_of(process_timeout_s=1.0)) as team:
+
+        def work() -> float:
+            while time.monotonic() < began + 2.5:
+                time.sleep(0.05)
+            return 7.0
+
+        return [team.first_alone(work, every_s=0.25) or 0.0, team.sum([1.0])[0]]
+
+
+def failed_alone() -> None:
+    with join(params_of(process_timeout_s=20.0)) as team:
+        team.first_alone(lambda: exec("raise ValueError('no clip')"), every_s=0.1)
+
+
+def test_the_others_wait_while_the_first_one_validates() -> None:
+    assert run_together(scored_for_long, 2) == [[7.0, 2.0], [0.0, 2.0]]
+    first, second = run_together(failed_alone, 2)
+    assert first == ("ValueError", "no clip") and second == ("exit", 1)
