@@ -16,6 +16,7 @@ class Cell:
     change: value minus the first row's.
     direction: "up" if that is clearly better, "down" if clearly worse, else "".
     interval: how sure the change is, where the score is made of clips.
+    deviation: standard deviation over seeds, where there are several.
     """
 
     value: float | None
@@ -24,12 +25,14 @@ class Cell:
     change: float | None = None
     direction: str = ""
     interval: Difference | None = None
+    deviation: float | None = None
 
 
 def column(
     values: Sequence[float | None],
     intervals: Sequence[Difference | None] | None = None,
     *,
+    deviations: Sequence[float | None] | None = None,
     less_is_better: bool = False,
     compare: bool = True,
 ) -> list[Cell]:
@@ -38,6 +41,7 @@ def column(
     Args:
         values: one per row; the first row is the reference.
         intervals: of the change of each row, None where it is not known.
+        deviations: of each row over seeds, None with one seed.
         less_is_better: for errors.
         compare: whether to show changes.
     """
@@ -61,6 +65,7 @@ def column(
                 change=change,
                 direction=direction,
                 interval=interval if change is not None else None,
+                deviation=None if deviations is None else deviations[row],
             )
         )
     return cells

@@ -15,7 +15,8 @@ class Gain:
     """A model and what it began with.
 
     validated: by metric, (at the start, of the state that was kept), percent on validation clips; empty if
-        the training was not validated. step: the kept state's.
+        the training was not validated. step: the kept state's; None of several seeds, whose
+        means these are.
     start: the variant that is its start; tested: the model's difference to that on the test clips.
     """
 
@@ -55,7 +56,7 @@ def gains_over_start(models: Sequence[Model], params: CompareParams) -> list[Gai
 def _gain(model: Model, models: Sequence[Model], params: CompareParams) -> Gain:
     start = next((one for one in models if one.origin.is_start_of(model.origin)), None)
     numbers = model.training
-    step = numbers.get("kept_step")
+    step = None if model.further else numbers.get("kept_step")
     return Gain(
         model.name,
         trained="steps" in numbers,

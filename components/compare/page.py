@@ -81,6 +81,7 @@ def render(comparison: Comparison) -> str:
         objects_total=len(annotations.tracks),
         categories_total=len({track.category_id for track in annotations.tracks}),
         reference=models[0].name,
+        has_seeds=any(model.further for model in models),
         has_intervals=any(cell.interval for column in table for cell in column),
         tiles=[_tile(models, metric) for metric in ("mAP", "HOTA", "FSLA")],
         headline=_headline(comparison),
@@ -116,7 +117,11 @@ def _score_column(comparison: Comparison, protocol: str, metric: str) -> list[Ce
         difference = comparison.differences[model.name][protocol].get(metric)
         # a single clip has a difference, but no interval
         intervals.append(None if difference is None or difference.low is None else difference)
-    return cells.column([model.scores[protocol].get(metric) for model in comparison.models], intervals)
+    return cells.column(
+        [model.scores[protocol].get(metric) for model in comparison.models],
+        intervals,
+        deviations=[model.deviations.get(protocol, {}).get(metric) for model in comparison.models],
+    )
 
 
 def _row(model: Model, index: int, scores: Sequence[Cell]) -> dict[str, Any]:
@@ -125,6 +130,7 @@ def _row(model: Model, index: int, scores: Sequence[Cell]) -> dict[str, Any]:
         "name": model.name,
         "colour": charts.colour(index),
         "scores": scores,
+        "seeds": len(model.trainings),
         "run_id": model.run_id,
         "run_url": run_url(model),
         "report": f"{folder}/report.html",

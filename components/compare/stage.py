@@ -12,6 +12,7 @@ from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
 from components.compare.variants import Model, read_json, read_model
+from components.core.metrics.accumulate import HEADLINES
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
@@ -33,7 +34,9 @@ def compare(params: CompareParams, *, dataset: str, variants: Sequence[str], pat
             stack.enter_context(continue_run(paths.model(variant) / "run.json", paths=paths))
             for variant in variants
         ]
-        models = [read_model(variant, run, paths) for variant, run in zip(variants, runs, strict=True)]
+        models = [
+            read_model(variant, run, paths, params) for variant, run in zip(variants, runs, strict=True)
+        ]
         gains = gains_over_start(models, params)
         report, table = _write(models, gains, params, dataset, paths)
         for model, gain, run in zip(models, gains, runs, strict=True):
@@ -43,8 +46,18 @@ def compare(params: CompareParams, *, dataset: str, variants: Sequence[str], pat
 
 
 def _record_training(model: Model, gain: Gain, run: Run) -> None:
-    """The run gets the model's curves as a page, and what it gained over its start on the test clips."""
+    """The run gets the model's curves as a page, its gain over its start, and its mean over seeds."""
     run.metrics({f"start/{name}": value for name, value in gain.numbers().items()})
+    if model.further:
+        means, deviations = model.scores["corrected"], model.deviations["corrected"]
+        for metric in HEADLINES:
+            if metric in deviations:
+                run.metrics(
+                    {
+                        f"seeds/{metric}_mean": means[metric],
+                        f"seeds/{metric}_deviation": deviations[metric],
+                    }
+                )
     if gain.start is not None:
         run.tags({"avis.start": gain.start})
     with TemporaryDirectory() as temporary:

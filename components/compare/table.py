@@ -39,6 +39,7 @@ def table_csv(
                     for metric, bounds in model.intervals.items()
                     for bound, value in zip(("low", "high"), bounds, strict=True)
                 },
+                **_seeds(model),
                 **_differences(differences.get(model.name, {})),
                 **_gained(gain),
                 **_prefixed(answers.get(model.name, {})),
@@ -53,6 +54,18 @@ def table_csv(
         if source not in variants:
             rows.append({"model": source, "kind": "language model", **_prefixed(values)})
     return csv_text(rows)
+
+
+def _seeds(model: Model) -> dict[str, object]:
+    """How many seeds, and how far their scores lie apart; nothing with one."""
+    if not model.further:
+        return {}
+    columns = {
+        f"{protocol}_{metric}_deviation": value
+        for protocol, found in model.deviations.items()
+        for metric, value in found.items()
+    }
+    return {"seeds": len(model.trainings), **columns}
 
 
 def _gained(gain: Gain) -> dict[str, object]:

@@ -2,14 +2,17 @@
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from components.compare.origins import Origin, read_origin
+from components.compare.params import CompareParams
 from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.metrics.protocols import PROTOCOLS
+from components.core.metrics.seeds import spreads
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.tracking.run import Run
@@ -41,35 +44,75 @@ class Model:
     """Rows of history.csv: step, losses…"""
     counts: CountsFile
     """What the scores are made of, clip by clip: for paired tests."""
+    further: tuple[CountsFile, ...] = ()
+    """The same of trainings with further seeds: scores, intervals and training are then of the means."""
+    deviations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Protocol -> metric -> standard deviation over seeds, percent; empty with one seed."""
+
+    @property
+    def trainings(self) -> list[CountsFile]:
+        """The counts of all seeds, the first one's first."""
+        return [self.counts, *self.further]
 
 
-def read_model(variant: str, run: Run, paths: Paths) -> Model:
+def read_model(variant: str, run: Run, paths: Paths, params: CompareParams) -> Model:
     """Gathers a variant's files.
 
     Args:
         variant: its name.
         run: its MLflow run.
         paths: where the files are.
+        params: how often to draw for the intervals over seeds.
 
     Raises:
         AvisError: one is missing or malformed.
     """
+    model = _read_first(variant, run, paths)
+    names = paths.seeds(variant)
+    if not names:
+        return model
+    stage = f"evaluate@{variant}"
+    scores = [_scores(paths.evaluation(name), stage) for name in names]
+    trained = [_numbers(read_json(paths.model(name) / "metrics.json", f"train@{variant}")) for name in names]
+    further = tuple(read_counts(paths.evaluation(name) / "counts.safetensors", stage=stage) for name in names)
+    over = {
+        protocol: _over_seeds([model.scores[protocol], *(one[protocol] for one in scores)])
+        for protocol in PROTOCOLS
+    }
+    corrected = [counts.counts["corrected"] for counts in (model.counts, *further)]
+    found = spreads(corrected, resamples=params.bootstrap_samples, seed=params.seed)
+    return replace(
+        model,
+        scores={protocol: means for protocol, (means, _) in over.items()},
+        deviations={protocol: deviations for protocol, (_, deviations) in over.items()},
+        intervals={
+            name: (max(one.low, 0.0), min(one.high, 100.0))
+            for name, one in found.items()
+            if one.low is not None and one.high is not None
+        },
+        training=_over_seeds([model.training, *trained])[0],
+        further=further,
+    )
+
+
+def _over_seeds(each: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Means and standard deviations, with two decimals, of what all seeds have."""
+    columns = {name: [one[name] for one in each] for name in each[0] if all(name in one for one in each)}
+    return (
+        {name: round(mean(values), 2) for name, values in columns.items()},
+        {name: round(stdev(values), 2) for name, values in columns.items()},
+    )
+
+
+def _read_first(variant: str, run: Run, paths: Paths) -> Model:
     folder, evaluation = paths.model(variant), paths.evaluation(variant)
-    scores = read_json(evaluation / "metrics.json", f"evaluate@{variant}")
-    for protocol in PROTOCOLS:
-        if not isinstance(scores.get(protocol), dict):
-            raise AvisError(
-                f"the protocol {protocol!r} is missing",
-                where=str(evaluation / "metrics.json"),
-                fix=f"Run: dvc repro --force --single-item evaluate@{variant}",
-            )
     training = read_json(folder / "metrics.json", f"train@{variant}")
     timing = read_json(paths.predictions(variant) / "timing.json", f"predict@{variant}")
     return Model(
         name=variant,
         run_id=run.run_id,
         experiment_id=run.experiment_id,
-        scores={protocol: _numbers(scores[protocol]) for protocol in PROTOCOLS},
+        scores=_scores(evaluation, f"evaluate@{variant}"),
         intervals=_intervals(evaluation / "intervals.json", f"evaluate@{variant}"),
         clip_scores=_by_protocol(evaluation / "per_clip.csv", "video", f"evaluate@{variant}"),
         category_scores=_by_protocol(evaluation / "per_category.csv", "category", f"evaluate@{variant}"),
@@ -84,6 +127,19 @@ def read_model(variant: str, run: Run, paths: Paths) -> Model:
         ),
         counts=read_counts(evaluation / "counts.safetensors", stage=f"evaluate@{variant}"),
     )
+
+
+def _scores(evaluation: Path, stage: str) -> dict[str, dict[str, float]]:
+    """Protocol -> metric -> percent of an evaluation's folder."""
+    scores = read_json(evaluation / "metrics.json", stage)
+    for protocol in PROTOCOLS:
+        if not isinstance(scores.get(protocol), dict):
+            raise AvisError(
+                f"the protocol {protocol!r} is missing",
+                where=str(evaluation / "metrics.json"),
+                fix=f"Run: dvc repro --force --single-item {stage}",
+            )
+    return {protocol: _numbers(scores[protocol]) for protocol in PROTOCOLS}
 
 
 def read_json(path: Path, stage: str) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from components.core.metrics.counts_file import write_counts
 from components.core.metrics.failures import tables as failure_tables
 from components.core.metrics.failures.tally import FailureScores
 from components.core.metrics.score import Scores, rounded, score_indexed
-from components.core.records.annotations import read_annotations
+from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.checked_results import index_results
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json, write_text
 from components.core.run.params import EngineParams
-from components.core.run.paths import Paths
+from components.core.run.paths import SEEDS, Paths
 from components.core.tracking.run import continue_run
 from components.evaluate import tables
 from components.evaluate.films import FilmSource, choose_films, pipeline_media, write_films
@@ -85,7 +85,25 @@ def evaluate(
         stills = write_stills(Path(temporary), source, score_threshold=threshold)
         _log(variant, folder, metrics, scores.failures, stills, params, paths)
     _say(variant, metrics, intervals["corrected"], folder)
+    with replace_folder(folder / SEEDS):
+        pass  # an output of the stage, filled or not
+    for name in paths.seeds(variant):
+        _score_seed(name, annotations, engine, paths)
     return scores
+
+
+def _score_seed(name: str, annotations: AnnotationSet, engine: EngineParams, paths: Paths) -> None:
+    """The scores of a training with a further seed: numbers and counts, no page."""
+    index = index_results(paths.predictions(name) / "results.json", annotations)
+    scores = score_indexed(annotations, index, engine=engine)
+    folder = paths.evaluation(name)
+    folder.mkdir(parents=True)
+    metrics = _write_numbers(folder, scores)
+    with continue_run(paths.model(name) / "run.json", paths=paths) as run:
+        run.dataset("test", paths.annotations / "test.json", "evaluation")
+        run.metrics(_recorded(metrics))
+    corrected = metrics["corrected"]
+    print(f"{name}, corrected: {', '.join(f'{headline} {corrected[headline]}' for headline in _HEADLINES)}")
 
 
 def read_calibration(model: Path) -> dict[str, Any] | None:
@@ -140,8 +158,7 @@ def write_evaluation(
     if scores.failures is None or set(scores.protocols) != {"corrected", "official"}:
         raise AvisError("a report needs both protocols and what goes wrong")
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = {str(protocol): rounded(part.values) for protocol, part in scores.protocols.items()}
-    write_json(folder / "metrics.json", metrics)
+    metrics = _write_numbers(folder, scores)
     write_json(
         folder / "intervals.json",
         {
@@ -151,12 +168,6 @@ def write_evaluation(
         },
     )
     corrected = scores.protocols["corrected"]
-    write_counts(
-        folder / _COUNTS,
-        {protocol: part.counts for protocol, part in scores.protocols.items()},
-        videos=[str(row["video"]) for row in corrected.clips],
-        categories=[str(row["category"]) for row in corrected.categories],
-    )
     write_json(folder / "failures.json", failure_tables.document(scores.failures))
     write_text(folder / "per_category.csv", tables.category_csv(scores))
     write_text(folder / "per_clip.csv", tables.clip_csv(scores))
@@ -193,6 +204,30 @@ def write_evaluation(
     return metrics
 
 
+def _write_numbers(folder: Path, scores: Scores) -> Metrics:
+    """Write metrics.json, and the counts behind it."""
+    metrics = {str(protocol): rounded(part.values) for protocol, part in scores.protocols.items()}
+    write_json(folder / "metrics.json", metrics)
+    corrected = scores.protocols["corrected"]
+    write_counts(
+        folder / _COUNTS,
+        {protocol: part.counts for protocol, part in scores.protocols.items()},
+        videos=[str(row["video"]) for row in corrected.clips],
+        categories=[str(row["category"]) for row in corrected.categories],
+    )
+    return metrics
+
+
+def _recorded(named: Mapping[str, Mapping[str, Value]]) -> dict[str, float]:
+    """Numbers for the run; the official protocol's -100 would press all others together in a plot."""
+    return {
+        f"{part}/{name}": float(value)
+        for part, values in named.items()
+        for name, value in values.items()
+        if value is not None and value != NO_TRACKS
+    }
+
+
 def _log(
     variant: str,
     folder: Path,
@@ -208,14 +243,7 @@ def _log(
         named = dict(metrics)
         if failures is not None:
             named["corrected/failures"] = failure_tables.totals(failures.shown)
-        run.metrics(
-            {
-                f"{part}/{name}": float(value)
-                for part, values in named.items()
-                for name, value in values.items()
-                if value is not None and value != NO_TRACKS  # in a plot it would press all others together
-            }
-        )
+        run.metrics(_recorded(named))
         for name in (*_FILES, _COUNTS):
             run.artifact(folder / name, "evaluation")
         for name in _FOLDERS:

@@ -12,8 +12,8 @@ from components.core.inference.predictor import Predictor
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
-from components.core.run.files import write_json
-from components.core.run.paths import Paths
+from components.core.run.files import replace_folder, write_json
+from components.core.run.paths import SEEDS, Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run
 from models.inference.moments import ClipError
@@ -58,12 +58,20 @@ def predict_clips(
 
 
 def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> None:
-    """Write data/predictions/<variant>/results.json and timing.json.
+    """Write data/predictions/<variant>/results.json and timing.json, for each seed that was trained.
 
     Raises:
         AvisError: no trained model, missing media, or categories that the model does not know.
     """
     paths = paths or Paths()
+    _predict_once(variant, params, paths)
+    with replace_folder(paths.predictions(variant) / SEEDS):
+        pass  # an output of the stage, filled or not
+    for name in paths.seeds(variant):
+        _predict_once(name, params, paths)
+
+
+def _predict_once(variant: str, params: PredictParams, paths: Paths) -> None:
     predictor = Predictor.load(paths.model(variant), params)
     file = paths.annotations / "test.json"
     annotations = read_annotations(file)

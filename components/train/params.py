@@ -110,6 +110,7 @@ class TrainParams(Block):
     """The `train` block, with a variant's own values laid over it."""
 
     seed: Seed = 1
+    seeds: int = Field(default=1, ge=1, le=100)  # the variant is trained so often: with seed, seed + 1, …
     checkpoint: str | None = None  # a released model, or one trained earlier: nothing is trained
     start_from: str | None = None  # weights of an earlier training; what fits is taken
     model: ModelParams = AvismParams()
@@ -179,6 +180,16 @@ class TrainParams(Block):
         if self.stop_after_validations is not None:
             raise ValueError("stop_after_validations needs validate_every_steps above 0")
         return self
+
+    @model_validator(mode="after")
+    def _seeds_are_seeds(self) -> "TrainParams":
+        if self.seed + self.seeds > 2**32:
+            raise ValueError(f"seed ({self.seed}) leaves no room for {self.seeds} seeds below 2**32")
+        return self
+
+    def with_seed(self, number: int) -> "TrainParams":
+        """The settings of the training with the first, second, … seed."""
+        return self.model_copy(update={"seed": self.seed + number - 1})
 
     @model_validator(mode="after")
     def _clips_can_be_shared(self) -> "TrainParams":

@@ -19,7 +19,7 @@ from components.train.processes.distributed import Team
 from components.train.processes.wrapping import recomputable
 from components.train.progress import Fitted, Logger, Validate
 from components.train.validation import predict_settings, validation_clips, validator
-from models.checkpoints.saved import ModelCard, holds_backbone, named_categories, start_from
+from models.checkpoints.saved import ModelCard, holds_backbone, names_in_header, start_from
 from models.networks.registry import Network, build
 
 START = "params.yaml, train.start_from"
@@ -165,7 +165,7 @@ def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
             fix="Name weights of such a model, or set it to null to start without.",
         )
     print(f"start from {file}: {taken} of {len(own)} tensors")
-    known = named_categories(Path(file))
+    known = names_in_header(Path(file))
     if known and not set(known) & set(annotations.categories.values()):
         print(
             f"it knows none of the categories (it has {', '.join(known[:5])}): the heads that name them "

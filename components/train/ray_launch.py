@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.run.paths import Paths
+from components.core.run.paths import Paths, name_of_seed
 from components.core.run.process import SPIN_VARIABLES
 from components.core.run.ray_cluster import ray_cluster
 from components.train.checkpoint import load_checkpoint
@@ -28,7 +28,7 @@ from components.train.plan import Plan, make_plan, plan_together
 from components.train.processes.distributed import Stopped, Team, backend, out_of_memory
 from components.train.processes.launch import most_that_share
 from components.train.progress import Fitted, Logger
-from components.train.stage import finish, recorded
+from components.train.stage import finish, forget_checkpoints, recorded
 
 _POLL_S = 0.5
 _RESTARTS = 3  # after a lost worker or machine; training goes on from its last checkpoint
@@ -45,10 +45,16 @@ def train_on_ray(variant: str, params: TrainParams, engine: EngineParams, paths:
     spin = {name: os.environ[name] for name in SPIN_VARIABLES if name in os.environ}
     # What workers have to say comes through the queue; Ray's own log of them would bury it.
     with ray_cluster(engine.workers, runtime_env={"env_vars": spin}) as ray:
-        plan = make_plan(variant, params, paths, with_weights=True)
-        with recorded(plan) as run:
-            fitted = _fit(ray, plan, engine, run.run_id, lambda row, step: run.metrics(row, step=step))
-            finish(plan, fitted, run)
+        for number in range(1, params.seeds + 1):
+            name = name_of_seed(variant, number)
+            _train_once(ray, make_plan(name, params.with_seed(number), paths, with_weights=True), engine)
+    forget_checkpoints(variant, params, paths)
+
+
+def _train_once(ray: Any, plan: Plan, engine: EngineParams) -> None:
+    with recorded(plan) as run:
+        fitted = _fit(ray, plan, engine, run.run_id, lambda row, step: run.metrics(row, step=step))
+        finish(plan, fitted, run)
 
 
 def _fit(ray: Any, plan: Plan, engine: EngineParams, run_id: str, log: Logger) -> Fitted:

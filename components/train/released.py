@@ -17,7 +17,7 @@ from components.core.run.params import read_yaml
 from components.core.run.paths import Paths
 from components.train.params import TrainParams
 from models.checkpoints.published import load_published
-from models.checkpoints.saved import CONFIG, WEIGHTS, ModelCard, load_model, named_categories, start_from
+from models.checkpoints.saved import CONFIG, WEIGHTS, ModelCard, load_model, names_in_header, start_from
 from models.networks.registry import Network, build
 
 WHERE = "params.yaml, checkpoint"
@@ -46,7 +46,7 @@ def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard
             _, earlier = load_model(path)
             model, card = _named(path / WEIGHTS, earlier.name, earlier.config, earlier, wanted, params, paths)
             return model, card, _clips_seen(path, paths)
-        if named_categories(path):
+        if names_in_header(path):
             settings = json.loads(json.dumps(params.model.model_dump(exclude={"name"})))
             return *_named(path, params.model.name, settings, None, wanted, params, paths), None
         model = load_published(path)
@@ -100,7 +100,7 @@ def _named(
     paths: Paths,
 ) -> tuple[Network, ModelCard]:
     """A network whose weights name their categories: rows of heads go where the ids want them."""
-    named = named_categories(weights) or []
+    named = names_in_header(weights) or []
     elsewhere = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
     config = {**settings, "categories": len(named)}
     config |= {setting: value for setting, value in elsewhere.items() if setting in config}

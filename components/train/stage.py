@@ -14,13 +14,13 @@ from pathlib import Path
 
 from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant
-from components.core.run.paths import Paths
+from components.core.run.paths import SEEDS, Paths, name_of_seed
 from components.core.tracking.run import Run, training_run
 from components.train.checkpoint import load_checkpoint
 from components.train.loop import write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
-from components.train.processes.distributed import join
+from components.train.processes.distributed import Team, join
 from components.train.progress import Fitted
 from components.train.released import read_released
 from components.train.validation import Calibration, calibrate, validation_loss
@@ -43,16 +43,34 @@ def train(variant: str, params: TrainParams | None = None, paths: Paths | None =
         take_released(variant, params, paths)
         return
     with join(params) as team:
-        plan = plan_together(variant, params, paths, team)
-        if not team.leads:
-            plan.fit(team, log=lambda values, step: None)
-            return
-        with recorded(plan) as run:
+        for number in range(1, params.seeds + 1):
+            name = name_of_seed(variant, number)
+            plan = plan_together(name, params.with_seed(number), paths, team)
+            if number > 1 and team.leads:
+                print(f"train {variant}: seed {number} of {params.seeds}")
+            _train_once(plan, team, last=number == params.seeds)
+        if team.leads:
+            forget_checkpoints(variant, params, paths)
 
-            def log(values: Mapping[str, float], step: int) -> None:
-                run.metrics(values, step=step)
 
-            finish(plan, plan.fit(team, log=log, run_id=run.run_id), run)
+def _train_once(plan: Plan, team: Team, *, last: bool) -> None:
+    """Train with one seed; unless it is the last one the other processes wait for the first one's end."""
+    every_s = plan.params.process_timeout_s / 4
+    if not team.leads:
+        plan.fit(team, log=lambda values, step: None)
+        if not last:
+            team.first_alone(lambda: None, every_s=every_s)
+        return
+    with recorded(plan) as run:
+
+        def log(values: Mapping[str, float], step: int) -> None:
+            run.metrics(values, step=step)
+
+        fitted = plan.fit(team, log=log, run_id=run.run_id)
+        if last:
+            finish(plan, fitted, run)
+        else:
+            team.first_alone(lambda: finish(plan, fitted, run), every_s=every_s)
 
 
 @contextmanager
@@ -83,12 +101,21 @@ def take_released(variant: str, params: TrainParams, paths: Paths | None = None)
 
 
 def finish(plan: Plan, fitted: Fitted, run: Run) -> None:
-    """Measure the trained model, write its folder and forget the checkpoint."""
+    """Measure the trained model and write its folder."""
     clips = sorted(video.name for video in plan.annotations.videos)
     _keep(plan.variant, plan.params, plan.paths, plan.model, plan.card, clips, fitted, run)
-    # Only now: a kill before this leaves the training's end to be done again, from its last checkpoint.
-    plan.paths.training_checkpoint(plan.variant).unlink(missing_ok=True)
-    plan.paths.training_failure(plan.variant).unlink(missing_ok=True)
+
+
+def forget_checkpoints(variant: str, params: TrainParams, paths: Paths) -> None:
+    """Remove what a killed training goes on from, when all seeds are trained.
+
+    Only then: a kill before this (and DVC, which takes away what a stage wrote before it runs again) leaves
+    the ends of the trainings to be done again, from their last checkpoints.
+    """
+    for number in range(1, params.seeds + 1):
+        name = name_of_seed(variant, number)
+        paths.training_checkpoint(name).unlink(missing_ok=True)
+        paths.training_failure(name).unlink(missing_ok=True)
 
 
 def _keep(
@@ -126,6 +153,8 @@ def _keep(
     folder = paths.model(variant)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
+        if folder == paths.model(variant.partition("@")[0]):
+            (temporary / SEEDS).mkdir()  # an output of the stage, filled or not
         save_model(temporary, model, card)
         write_history(temporary / "history.csv", fitted.history if fitted else [])
         write_json(temporary / "metrics.json", metrics)

@@ -114,15 +114,6 @@ def holds_backbone(path: Path, backbone: str) -> bool:
     return all(given.get(f"backbone.{name}") == list(value.shape) for name, value in own.items())
 
 
-def named_categories(path: Path) -> list[str] | None:
-    """The names that ``save_weights`` wrote into a safetensors file; None if there are none."""
-    if path.suffix != ".safetensors" or not path.is_file():
-        return None
-    with safe_open(path, framework="pt") as file:
-        found: list[str] = json.loads((file.metadata() or {}).get("categories", "[]"))
-    return found or None
-
-
 def start_from(model: Network, path: Path, categories: dict[int, str]) -> list[str]:
     """Load weights of another training into ``model`` as far as they fit; returns what did not.
 

@@ -68,7 +68,7 @@ class Contest:
         Raises:
             AvisError: the champion cannot be had or scored, or MLflow stays away.
         """
-        counts = self._own_counts()
+        counts, *further = self._own_counts()
         root = self.workspace.root
         starts = variants_of_start(self.params.variant, root / PARAMS)
         start = own_start(counts, starts, self.params, Paths(root / "data"))
@@ -78,7 +78,7 @@ class Contest:
                 self._registry(self.registry.promote, version, "it is the champion")  # if that was cut off
                 return Completed(name="Promoted", message=f"Version {version.number} is the champion already")
             theirs = None if champion is None else self._measured(champion)
-            decision = decide(counts, theirs, self.params, start)
+            decision = decide(counts, theirs, self.params, start, further)
             self._report(version, champion, decision, len(counts.videos))
             reason = "; ".join(decision.reasons)
             if not decision.promote:
@@ -97,9 +97,13 @@ class Contest:
             former = f" in place of version {champion.number}" if champion else ""
             return self._tell("Promoted", version, f"is the champion{former}: {reason}")
 
-    def _own_counts(self) -> CountsFile:
-        folder = Paths(self.workspace.root / "data").evaluation(self.params.variant)
-        return read_counts(folder / "counts.safetensors", stage=f"evaluate@{self.params.variant}")
+    def _own_counts(self) -> list[CountsFile]:
+        """Of each seed, the first one's first."""
+        paths, variant = Paths(self.workspace.root / "data"), self.params.variant
+        return [
+            read_counts(paths.evaluation(name) / "counts.safetensors", stage=f"evaluate@{variant}")
+            for name in (variant, *paths.seeds(variant))
+        ]
 
     def _measured(self, champion: Version) -> CountsFile:
         root = self.workspace.root

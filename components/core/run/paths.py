@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+SEEDS = "seeds"
+"""The folder of a variant's further trainings, of what they predicted, and of how they scored."""
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -57,7 +60,13 @@ class Paths:
         return self.root / ".checked"
 
     def model(self, variant: str) -> Path:
-        return self.root / "model" / variant
+        return self.root / "model" / _folder(variant)
+
+    def seeds(self, variant: str) -> list[str]:
+        """The names of a variant's trainings with further seeds, in their order; to be used as its own."""
+        folder = self.model(variant) / SEEDS
+        numbers = (int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else ()
+        return [name_of_seed(variant, number) for number in sorted(numbers)]
 
     def training_checkpoint(self, variant: str) -> Path:
         """Where a training that was stopped goes on; never under DVC."""
@@ -68,7 +77,18 @@ class Paths:
         return self.root / "model-failures" / f"{variant}.json"
 
     def predictions(self, variant: str) -> Path:
-        return self.root / "predictions" / variant
+        return self.root / "predictions" / _folder(variant)
 
     def evaluation(self, variant: str) -> Path:
-        return self.root / "evaluation" / variant
+        return self.root / "evaluation" / _folder(variant)
+
+
+def name_of_seed(variant: str, number: int) -> str:
+    """What the training of a variant with its first, second, … seed is called."""
+    return variant if number == 1 else f"{variant}@{number}"
+
+
+def _folder(name: str) -> Path:
+    """A variant's folder; those of its further seeds are inside."""
+    variant, _, number = name.partition("@")  # which no variant's name holds
+    return Path(variant) / SEEDS / number if number else Path(variant)

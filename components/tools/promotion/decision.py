@@ -5,12 +5,14 @@ is at least `min_gain_points`, lies outside the noise (its 95 % interval leaves 
 test has p < 0.05), and no category's HOTA falls by more than `max_category_fall_points`.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from components.core.metrics.accumulate import HEADLINES, add_up, all_values, category_values, clip_values
 from components.core.metrics.counts_file import CountsFile
-from components.core.metrics.paired import Difference, paired_differences
+from components.core.metrics.paired import Difference
+from components.core.metrics.seeds import seed_differences
 from components.core.run.errors import AvisError
 from components.tools.promotion.params import PromotionParams
 
@@ -65,9 +67,9 @@ class OwnStart:
 class Decision:
     """promote: whether the challenger takes the champion's place; reasons: why, or why not.
 
-    scores: the challenger's headline numbers in percent. differences: with the champion, None for the first
-    model. categories, clips: CATEGORY_METRIC of each category and the metric or FSLA of each clip, the
-    largest fall first. start: what its training gained; None where that is not known.
+    scores: the challenger's headline numbers in percent (of several seeds the means). differences: with the
+    champion, None for the first model. categories, clips: CATEGORY_METRIC of each category and the metric or
+    FSLA of each clip, the largest fall first. start: what its training gained; None where that is not known.
     """
 
     promote: bool
@@ -101,15 +103,19 @@ def decide(
     champion: CountsFile | None,
     params: PromotionParams,
     start: OwnStart | None = None,
+    further_seeds: Sequence[CountsFile] = (),
 ) -> Decision:
     """Compare two models on the same clips; without a champion the challenger becomes it.
+
+    Of a challenger that was trained with several seeds the mean must be better, with the noise of training in
+    the interval; what is promoted is the model of the first seed.
 
     A challenger that is no better than its own start is refused if `must_beat_start`, else that is said.
 
     Raises:
         AvisError: the two were scored on different clips or categories.
     """
-    decision = _against(challenger, champion, params)
+    decision = _against(challenger, champion, params, further_seeds)
     objection = "" if start is None else start.objection(params.metric)
     if not objection:
         return replace(decision, start=start)
@@ -121,7 +127,12 @@ def decide(
     return replace(decision, promote=promote, reasons=reasons, start=start)
 
 
-def _against(challenger: CountsFile, champion: CountsFile | None, params: PromotionParams) -> Decision:
+def _against(
+    challenger: CountsFile,
+    champion: CountsFile | None,
+    params: PromotionParams,
+    further_seeds: Sequence[CountsFile],
+) -> Decision:
     counts = challenger.counts[params.protocol]
     own = all_values(add_up(counts))
     scores = {name: _number(own.get(name)) for name in HEADLINES}
@@ -130,10 +141,16 @@ def _against(challenger: CountsFile, champion: CountsFile | None, params: Promot
         if scores[params.metric] is None:
             return Decision(False, [f"it has no {params.metric}"], scores, None, [], [])
         return Decision(True, [reason], scores, None, [], [])
-    if (challenger.videos, challenger.categories) != (champion.videos, champion.categories):
+    if any(
+        (one.videos, one.categories) != (champion.videos, champion.categories)
+        for one in (challenger, *further_seeds)
+    ):
         raise AvisError("champion and challenger were scored on different clips or categories")
     other = champion.counts[params.protocol]
-    differences = paired_differences(counts, other, resamples=params.resamples, seed=params.seed)
+    trained = [counts, *(one.counts[params.protocol] for one in further_seeds)]
+    differences = seed_differences(trained, [other], resamples=params.resamples, seed=params.seed)
+    if further_seeds:
+        scores = {name: None if found is None else found.value for name, found in differences.items()}
     ours, theirs = add_up(counts), add_up(other)
     categories = _worst_first(
         Pair(
@@ -153,8 +170,9 @@ def _against(challenger: CountsFile, champion: CountsFile | None, params: Promot
         return Decision(False, objections, scores, differences, categories, clips)
     found = differences[params.metric]
     assert found is not None  # noqa: S101 (else _gain objects)
+    over_seeds = f" (mean of {len(further_seeds) + 1} seeds)" if further_seeds else ""
     reasons = [
-        f"{params.metric} rises by {found.difference:.2f} points, outside the noise",
+        f"{params.metric} rises by {found.difference:.2f} points{over_seeds}, outside the noise",
         f"no category's {CATEGORY_METRIC} falls by more than {params.max_category_fall_points:g} points",
     ]
     return Decision(True, reasons, scores, differences, categories, clips)

@@ -18,7 +18,7 @@ def variants_of_start(variant: str, path: Path = PARAMS) -> list[str]:
     values = read_yaml(path)
     variants: dict[str, dict[str, str] | None] = values.get("variants") or {}
     own = {**(values.get("train") or {}), **(variants.get(variant) or {})}
-    start = own.get("start_from")
+    start = None if own.get("checkpoint") else own.get("start_from")
     checkpoints = {name: (settings or {}).get("checkpoint") for name, settings in variants.items()}
     return [name for name, file in checkpoints.items() if start and file and Path(file) == Path(start)]
 

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -274,6 +275,22 @@ def test_published_results_stand_apart_and_only_with_aviseg(shown, paths):
     assert "40.57 / 61.73 / 42.78" not in shown.html
     page = Page(run(paths, dataset="aviseg"))
     assert "40.57 / 61.73 / 42.78" in page.text and "published" in page.ids
+
+
+def test_several_seeds_are_shown_by_mean_and_spread(paths):
+    """The second training of `seeing` is as deaf as `deaf`: 93.3 and 60.0."""
+    one = Page(run(paths)).text
+    for kind in (paths.model, paths.evaluation, paths.predictions):
+        shutil.copytree(kind("deaf"), kind("seeing@2"))
+    text = Page(run(paths)).text
+    assert "76.7± 23.6" in text and "2 seeds" in text and "bootstrap over seeds and clips" in text
+    assert "\N{MINUS SIGN}16.7" in text  # of deaf, to the mean
+    rows = list(csv.DictReader((paths.comparison / "table.csv").open()))
+    assert (rows[0]["seeds"], rows[0]["corrected_FSLA_deviation"]) == ("2", "23.57")
+    assert float(rows[0]["corrected_FSLA"]) == pytest.approx(76.67, abs=0.01) and rows[1]["seeds"] == ""
+    low, high = (float(rows[1][f"corrected_FSLA_difference_{part}"]) for part in ("low", "high"))
+    assert low < -33 and high > -2  # the one seed, or the other
+    assert "±" not in one and "seeds" not in one
 
 
 @pytest.fixture

@@ -150,7 +150,13 @@ def test_weak_tracks_are_those_below_the_models_own_threshold(tmp_path):
         make(tmp_path),
         EvaluateParams(resamples=0, overlays_best=0, overlays_worst=0, overlays_random=0),
     )
+    shutil.copytree(paths.predictions("small"), paths.predictions("small@2"))
+    shutil.copytree(paths.model("small"), paths.model("small@2"))
     evaluate("small", known_variants=["small"], params=params, engine=ENGINE, paths=paths)
+    further = paths.evaluation("small") / "seeds" / "2"  # of a further seed only the numbers
+    assert sorted(file.name for file in further.iterdir()) == ["counts.safetensors", "metrics.json"]
+    for file in further.iterdir():
+        assert file.read_bytes() == (paths.evaluation("small") / file.name).read_bytes()
     assert json.loads((paths.evaluation("small") / "failures.json").read_text())["score_threshold"] == 0.7
     assert params.threshold(None) == 0.3  # of a model that chose none, and of other programs' results
     assert PARAMS.threshold({"thresholds": {"score": 0.7}}) == 0.3

@@ -1,6 +1,7 @@
 """The predict stage: test clips in, official results out."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,18 @@ def test_results_are_of_the_official_form(paths: Paths, annotations: AnnotationS
     before = (paths.predictions("tiny") / "results.json").read_bytes()
     predict("tiny", PredictParams(score_threshold=0.0, most_tracks=3), paths)
     assert (paths.predictions("tiny") / "results.json").read_bytes() == before
+
+
+def test_each_seed_predicts_and_what_is_no_longer_trained_is_gone(paths: Paths) -> None:
+    settings = PredictParams(score_threshold=0.0, most_tracks=1)
+    write_finder(paths.model("tiny@2"))
+    predict("tiny", settings, paths)
+    folder = paths.predictions("tiny")
+    assert sorted(file.name for file in (folder / "seeds" / "2").iterdir()) == ["results.json", "timing.json"]
+    assert (folder / "seeds" / "2" / "results.json").read_bytes() == (folder / "results.json").read_bytes()
+    shutil.rmtree(paths.model("tiny@2"))
+    predict("tiny", settings, paths)
+    assert list((folder / "seeds").iterdir()) == []
 
 
 def test_categories_are_the_models_by_id(paths: Paths) -> None:

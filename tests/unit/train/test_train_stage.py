@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
 from components.train import stage
 from components.train.params import TrainParams
-from components.train.plan import make_plan
+from components.train.plan import Plan, make_plan
 from components.train.stage import train
 from components.train.validation import calibrate, spread
 from models.checkpoints.saved import load_model, save_weights
@@ -54,8 +55,9 @@ def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
     folder = paths.model("tiny")
     assert sorted(file.name for file in folder.iterdir()) == [
         *("calibration.json", "clips.json", "config.json", "history.csv", "metrics.json"),
-        *("model.safetensors", "run.json"),
+        *("model.safetensors", "run.json", "seeds"),
     ]
+    assert list((folder / "seeds").iterdir()) == []
     model, card = load_model(folder)
     assert card.categories == CATEGORIES
     assert card.short_side_px == 32
@@ -194,10 +196,44 @@ def test_thresholds_are_chosen_for_as_many_tracks_as_predict_takes(
         assert taken[-1] == most
 
 
+def test_a_variant_is_trained_with_several_seeds_also_when_killed(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = params_of(steps=1, seed=4, seeds=2)
+    whole = stage.finish
+
+    def fail_at_the_second(plan: Plan, *rest: object) -> None:
+        if plan.variant == "tiny@2":
+            raise AvisError("the disk is full")
+        whole(plan, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage, "finish", fail_at_the_second)
+    with pytest.raises(AvisError, match="the disk is full"):
+        train("tiny", params, paths)
+    assert paths.seeds("tiny") == []
+    shutil.rmtree(paths.model("tiny"))  # as DVC does before it runs the stage again
+    monkeypatch.setattr(stage, "finish", whole)
+    capsys.readouterr()
+    train("tiny", params, paths)
+    said = capsys.readouterr().out
+    assert "train tiny: resuming at step 1 of 1" in said and "train tiny@2: resuming at step 1 of 1" in said
+    assert paths.seeds("tiny") == ["tiny@2"]
+    assert list((paths.root / ".checkpoints").iterdir()) == []
+    first, second = (sha256_file(paths.model(name) / "model.safetensors") for name in ("tiny", "tiny@2"))
+    assert paths.model("tiny@2") == paths.model("tiny") / "seeds" / "2"
+    train("other", params_of(steps=1, seed=5), paths)  # what the second seed alone gives
+    assert sha256_file(paths.model("other") / "model.safetensors") == second != first
+    train("tiny", params_of(steps=1, seed=4), paths)
+    assert paths.seeds("tiny") == [] and sha256_file(paths.model("tiny") / "model.safetensors") == first
+    for wrong in ({"seeds": 0}, {"seed": 2**32 - 1, "seeds": 2}):
+        with pytest.raises(ValueError, match="seeds"):
+            params_of(**wrong)
+
+
 def test_a_failed_training_leaves_the_old_model(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     params = params_of(steps=1)
     train("tiny", params, paths)
-    before = {file.name: file.read_bytes() for file in paths.model("tiny").iterdir()}
+    before = {file.name: file.read_bytes() for file in paths.model("tiny").iterdir() if file.is_file()}
 
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
@@ -205,7 +241,8 @@ def test_a_failed_training_leaves_the_old_model(paths: Paths, monkeypatch: pytes
     monkeypatch.setattr(stage, "write_history", fail)
     with pytest.raises(OSError, match="the disk is full"):
         train("tiny", params_of(steps=1, seed=5), paths)
-    assert {file.name: file.read_bytes() for file in paths.model("tiny").iterdir()} == before
+    after = {file.name: file.read_bytes() for file in paths.model("tiny").iterdir() if file.is_file()}
+    assert after == before
     assert [file.name for file in paths.model("tiny").parent.iterdir()] == ["tiny"]
 
 

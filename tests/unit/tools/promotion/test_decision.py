@@ -59,6 +59,17 @@ def test_no_category_may_pay_for_it() -> None:
     assert strict.categories[0].name == "bell" and strict.categories[0].change < -5
 
 
+def test_the_noise_of_training_is_in_the_decision() -> None:
+    """One seed gains 25 points for sure; two more show that the recipe may as well lose as many."""
+    better, worse = (counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=CLIPS) for frames in (3, 1))
+    assert decide(better, FAIR, PARAMS).promote
+    noisy = decide(better, FAIR, PARAMS, further_seeds=[better, worse])
+    assert not noisy.promote and "may be noise" in noisy.reasons[0]
+    assert noisy.scores["FSLA"] == pytest.approx(175 / 3)
+    steady = decide(better, FAIR, PARAMS, further_seeds=[better, better])
+    assert steady.promote and "25.00 points (mean of 3 seeds)" in steady.reasons[0]
+
+
 def test_a_challenger_that_taught_nothing_is_said_or_refused() -> None:
     better = counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS)
     strict = PARAMS.model_copy(update={"must_beat_start": True})
