@@ -1,9 +1,10 @@
 """What holds for all tests: their surroundings, how much is drawn at random, and who runs what."""
 
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims",
         type=Path,
         metavar="FOLDER",
-        help="leave out the files of tests that another process with the same FOLDER has begun",
+        help="leave out what another process with the same FOLDER has begun: files, and packages as a whole",
     )
 
 
@@ -61,8 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(INTEGRATION):
             item.add_marker("integration")
-    # Last come the short ones, so that of two processes side by side neither waits for the other's long one.
-    items.sort(key=lambda item: not item.path.is_relative_to(INTEGRATION))
+    # Long ones first, so that of two processes side by side neither waits for the other's last one.
+    ranks: dict[Path, int] = {}
+    for item in items:
+        marks = [n for n, name in enumerate(("integration", "slow")) if item.get_closest_marker(name)]
+        ranks[item.path] = min([ranks.get(item.path, 2), *marks])
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -86,15 +91,21 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return True
 
 
+def _shared(file: Path) -> Path:
+    """What one process takes as a whole: a file, or a package, whose tests share a server."""
+    return file.parent if (file.parent / "__init__.py").exists() else file
+
+
 def _claimed(file: Path, folder: Path, claims: dict[Path, bool]) -> bool:
-    if file not in claims:
-        name = file.relative_to(INTEGRATION.parent).as_posix().replace("/", "-")
+    shared = _shared(file)
+    if shared not in claims:
+        name = shared.relative_to(INTEGRATION.parent).as_posix().replace("/", "-")
         try:
             (folder / name).touch(exist_ok=False)
-            claims[file] = True
+            claims[shared] = True
         except FileExistsError:
-            claims[file] = False
-    return claims[file]
+            claims[shared] = False
+    return claims[shared]
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +117,21 @@ def ray_folder() -> Iterator[None]:
     ):
         patch.setenv("RAY_TMPDIR", name)
         yield
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Put an empty MLflow database into a folder and return its address; making the tables takes seconds."""
+    import mlflow
+
+    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{template}").search_experiments()
+
+    def copy(folder: Path) -> str:
+        shutil.copy(template, folder / "mlflow.db")
+        return f"sqlite:///{folder}/mlflow.db"
+
+    return copy
 
 
 @pytest.fixture

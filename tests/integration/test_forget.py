@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,9 @@ def objects(folder: Path) -> set[str]:
 
 
 @pytest.fixture()
-def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_store: Callable[[Path], str]) -> None:
     """Runs go to MLflow, which takes seconds: for the test that looks there."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from components.core.run.errors import AvisError
 from components.core.tracking.spool import STAND_IN, Operation
 
+_ADDRESS = "MLFLOW_TRACKING_URI"
 _LOCKED_S = 60.0  # how long other writers of an sqlite file are waited for
 # MLflow: at most 1000 metrics, 100 parameters, 100 tags a request; lengths as the store has them.
 METRICS_A_REQUEST, _PARAMS, _TAGS = 1000, 100, 100
@@ -23,6 +24,18 @@ _Entity = TypeVar("_Entity")
 
 class Away(Exception):  # noqa: N818
     """MLflow cannot take anything now."""
+
+
+@contextmanager
+def _kept_address() -> Iterator[None]:
+    """Undo that MLflow writes its address into the environment: there it would win over params.yaml."""
+    before = os.environ.get(_ADDRESS)
+    try:
+        yield
+    finally:
+        os.environ.pop(_ADDRESS, None)
+        if before is not None:
+            os.environ[_ADDRESS] = before
 
 
 class Store:
@@ -44,7 +57,7 @@ class Store:
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
         self.folder = folder
-        with self.errors():
+        with self.errors(), _kept_address():
             mlflow.set_tracking_uri(uri)
             self.client = mlflow.MlflowClient(uri)
 

@@ -370,11 +370,11 @@ def test_a_ground_truth_without_tracks(tmp_path):
     )
 
 
-def test_mlflow_has_the_files(tmp_path, monkeypatch):
+def test_mlflow_has_the_files(tmp_path, monkeypatch, new_store):
     import mlflow
 
     monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     paths = make(tmp_path / "data")
     evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)

@@ -1,6 +1,7 @@
 """Versions and aliases on a real sqlite registry."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    yield Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "t", model="avis", experiment="runs")
+def registry(tmp_path: Path, new_store: Callable[[Path], str]) -> Iterator[Registry]:
+    yield Registry(new_store(tmp_path), tmp_path / "t", model="avis", experiment="runs")
 
 
 def new_run(registry: Registry) -> str:
@@ -34,6 +35,12 @@ def new_run(registry: Registry) -> str:
 
 def made_of(number: int) -> dict[str, str]:
     return {COMMIT: f"commit{number}", WEIGHTS_MD5: f"md5{number}"}
+
+
+def test_opening_one_leaves_the_environment_as_it_was(registry: Registry) -> None:
+    """MLflow writes its address there, and what comes next in this process would send to it."""
+    assert registry.versions() == []
+    assert os.environ["MLFLOW_TRACKING_URI"] == "none"
 
 
 def test_promotion_keeps_the_former_champion_and_rollback_brings_it_back(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -67,8 +67,11 @@ def test_a_bad_run_file_is_one_message(folder: Path) -> None:
 
 
 @pytest.mark.integration
-def test_one_model_is_one_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_model_is_one_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, new_store: Callable[[Path], str]
+) -> None:
     """Training, an interruption, its continuation and a later stage: one row, on a real sqlite store."""
+    new_store(folder)
     model = folder / "data/model/avism"
     model.mkdir(parents=True)
     (model / "model.safetensors").write_bytes(b"weights")
@@ -198,7 +201,10 @@ def wait_for(url: str) -> None:
 
 @pytest.mark.integration
 def test_a_server_that_is_away_gets_everything_when_it_is_back(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    new_store: Callable[[Path], str],
 ) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -218,7 +224,7 @@ def test_a_server_that_is_away_gets_everything_when_it_is_back(
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--port", uri.rsplit(":", 1)[1], "--workers", "1"),
-            *("--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "./kept"),
+            *("--backend-store-uri", new_store(folder), "--artifacts-destination", "./kept"),
         ],
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # seven processes we do not need
         stdout=subprocess.DEVNULL,

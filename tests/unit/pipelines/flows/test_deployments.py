@@ -1,4 +1,4 @@
-"""avis deploy where no server is, and prefect.yaml; with a real server: tests/integration/test_worker.py."""
+"""avis deploy where no server is, and prefect.yaml; with a real server: integration/flows/test_worker.py."""
 
 import socket
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What integration tests share in a session."""
+"""What the tests of flows share: one Prefect server, which ends with the last of them."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,9 @@ import pytest
 from tests.support.prefect_server import Server, prefect_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Prefect server; other tests of this session leave runs, artifacts and events in it."""
+    """A Prefect server; other tests leave runs, artifacts and events in it."""
     with prefect_server(tmp_path_factory.mktemp("prefect") / "home") as running:
         yield running
 

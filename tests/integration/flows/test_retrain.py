@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from tests.support.promotion_scores import counts_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api"), pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CLIPS = 12
 GRAPH = """
 stages:
@@ -77,8 +78,7 @@ MAKE = """
     import yaml
     from components.core.run.files import write_json
     from components.core.run.process import run_stage
-    from components.core.tracking.run import continue_run, training_run
-    from tests.support.promotion_scores import clip_name, counts_of, scores_of, write_scores
+    from components.core.tracking.run import training_run
 
     model, evaluation = Path("data/model/avism"), Path("data/evaluation/avism")
     signs = Path({signs!r})
@@ -102,6 +102,8 @@ MAKE = """
             write_json(model / "run.json", {{"run_id": run.run_id}})
 
     def evaluate():
+        from tests.support.promotion_scores import clip_name, counts_of, scores_of, write_scores
+
         frames = int((model / "model.safetensors").read_text())
         found = {{n: frames for n in range(1, {clips} + 1)}}
         evaluation.mkdir(parents=True, exist_ok=True)
@@ -109,15 +111,15 @@ MAKE = """
         values = scores_of(found, clips={clips}).protocols
         write_json(evaluation / "metrics.json", {{name: part.values for name, part in values.items()}})
         (evaluation / "per_clip.csv").write_text("\\n".join(["video", *map(clip_name, found), ""]))
-        with continue_run(model / "run.json") as run:
-            run.artifact(evaluation / "per_clip.csv", "evaluation")
 
     run_stage(sys.argv[1], {{"annotate": annotate, "train": train, "evaluate": evaluate}}[sys.argv[1]])
 """
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_store: Callable[[Path], str]
+) -> SimpleNamespace:
     """An origin, a checkout of it (base), a DVC remote, and a folder for signs between test and stages."""
     base, origin, signs = tmp_path / "base", tmp_path / "origin.git", tmp_path / "signs"
     signs.mkdir()
@@ -128,6 +130,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     (base / "labels.txt").write_text("labels\n")
     (base / ".gitignore").write_text("mlflow.db*\nmlruns\n__pycache__\ndata/.tracking\n")
     (base / "data").mkdir()
+    new_store(base)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("AVIS_NOTIFY", raising=False)
@@ -252,7 +255,7 @@ def test_a_person_approves_or_not(place, monkeypatch) -> None:
     monkeypatch.setattr(contest, "APPROVAL_POLL_S", 1)
     for answer, expected in ((False, "Refused"), (True, "Promoted")):
         ended: list[tuple[str, str]] = []
-        settings = {"ask_first": True, "approval_timeout_s": 60}
+        settings = {"ask_first": True, "approval_timeout_s": 300}
         thread = retraining_thread(place, ended, **settings)
         thread.start()
         with get_client(sync_client=True) as client:
@@ -261,7 +264,7 @@ def test_a_person_approves_or_not(place, monkeypatch) -> None:
             )
         assert registry(place).version(1).tags["avis.decision"] == "waiting"
         resume_flow_run(paused[0].id, run_input={"approve": answer, "by": "Ann", "why": "heard it"})
-        thread.join(60)
+        thread.join(300)
         assert ended[0][0] == expected, ended
         champion = registry(place).with_alias(CHAMPION)
         assert (champion is not None) == answer
@@ -314,13 +317,14 @@ def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
     assert len(git(place.origin, "branch", "--list", "avis/re*-*").splitlines()) == 1
 
 
-def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch) -> None:
+def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch, new_store) -> None:
     monkeypatch.setattr(registry_access, "_FIRST_WAIT_S", 1.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     (place.signs / "hold").touch()
+    new_store(place.tmp)
     server = mlflow_server(place.tmp, port)
     ended: list[tuple[str, str]] = []
     thread = retraining_thread(place, ended)
@@ -331,7 +335,7 @@ def test_mlflow_goes_away_while_it_trains_and_nothing_is_lost(place, monkeypatch
         (place.signs / "hold").unlink()
         wait_for(lambda: git(place.origin, "branch", "--list", "avis/re*-*"))  # pushed meanwhile
         server = mlflow_server(place.tmp, port)
-        thread.join(200)
+        thread.join(300)
         assert ended[0][0] == "Promoted", ended
         champion = registry(place).with_alias(CHAMPION)
         run = registry(place)._store.client.get_run(champion.run_id)
@@ -362,7 +366,14 @@ def end_server(server: "subprocess.Popen[bytes]", port: int) -> None:
 def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.pop("MLFLOW_TRACKING_URI")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/m.db"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+    ]
     command += ["--artifacts-destination", str(folder / "files"), "--port", str(port), "--workers", "1"]
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
@@ -378,7 +389,7 @@ def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     return server
 
 
-def wait_for(condition, within_s: float = 120):
+def wait_for(condition, within_s: float = 300):
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():

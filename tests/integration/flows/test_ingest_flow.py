@@ -20,7 +20,7 @@ from tests.support.clips import make_clip
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api"), pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GRAPH = """
 stages:
   ingest:

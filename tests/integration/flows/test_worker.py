@@ -18,7 +18,7 @@ from tests.support.prefect_server import Server, started, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GRAPH = f"""
 stages:
   first:
