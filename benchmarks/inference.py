@@ -174,22 +174,25 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
 def file_case(frames: int) -> dict[str, float]:
     """`avis predict` of a film of so many seconds, made beforehand by ``write_film`` in another process."""
     from components.core.inference.params import PredictParams
-    from components.tools.predict_video import predict_video
+    from components.tools.prediction.inputs import Input
+    from components.tools.prediction.one_video import Task, Wanted, predict_one
 
     folder = Path(os.environ["BENCHMARK_FOLDER"])
+    film = folder / f"{frames}.mp4"
+    params = PredictParams(score_threshold=0.0)
+    wanted = Wanted(model=folder / "model", params=params, save=("objects", "film"))
     start = time.perf_counter()
-    found = predict_video(
-        folder / f"{frames}.mp4", folder / "out", folder / "model", PredictParams(score_threshold=0.0)
-    )
+    row = predict_one(Task(Input(film.stem, str(film), film), film, wanted, folder / "out", progress=False))
     seconds = time.perf_counter() - start
+    assert row.status == "ok", row.cause
     return {
         "frames": frames,
         "peak_mb": peak_mb(),
         "seconds": seconds,
         "seconds_per_frame": seconds / frames,
         "processor_seconds": time.process_time(),
-        "tracks": len(found.objects),
-        "json_megabytes": found.results.stat().st_size / 1e6,
+        "tracks": row.objects,
+        "json_megabytes": sum(file.stat().st_size for file in Path(row.folder).glob("*.json")) / 1e6,
     }
 
 
