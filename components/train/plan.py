@@ -19,7 +19,8 @@ from components.train.processes.distributed import Team
 from components.train.processes.wrapping import recomputable
 from components.train.progress import Fitted, Logger, Validate
 from components.train.validation import predict_settings, validation_clips, validator
-from models.checkpoints.saved import ModelCard, holds_backbone, names_in_header, start_from
+from models.checkpoints.saved import ModelCard
+from models.checkpoints.starting import Start, begin, read_start, weights_file
 from models.networks.registry import Network, build
 
 START = "params.yaml, train.start_from"
@@ -89,9 +90,10 @@ def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: 
     if with_weights:
         _say_what_cannot_be_learned(annotations, paths)
     seed_everything(params.seed)
-    model = _build(params, annotations, with_weights=with_weights)
-    if params.start_from and with_weights:
-        _start(model, params.start_from, annotations)
+    start = _read_start(params) if with_weights else None
+    model = _build(params, annotations, start, with_weights=with_weights)
+    if start:
+        _start(model, start, annotations)
     for part in params.checkpoint_activations:
         recomputable(model, part)
     fingerprint = _fingerprint(params, file, paths) if with_weights else ""
@@ -130,47 +132,55 @@ def _say_what_cannot_be_learned(annotations: AnnotationSet, paths: Paths) -> Non
         )
 
 
-def _build(params: TrainParams, annotations: AnnotationSet, *, with_weights: bool) -> Network:
-    settings = params.model.model_dump(exclude={"name"})
-    if not with_weights:
-        none = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
-        settings |= {name: value for name, value in none.items() if name in settings}
-    if params.start_from and with_weights and not Path(params.start_from).is_file():
+def _read_start(params: TrainParams) -> Start | None:
+    if params.start_from is None:
+        return None
+    try:
+        return read_start(Path(params.start_from))
+    except FileNotFoundError:
         raise AvisError(
             f"there are no weights at {params.start_from}",
             where=START,
             fix="Set it to null to start without.",
-        )
+        ) from None
+    except Exception as error:  # safetensors raises its own kinds for damaged files
+        raise AvisError(f"{params.start_from} does not hold weights: {error}", where=START) from None
+
+
+def _build(
+    params: TrainParams, annotations: AnnotationSet, start: Start | None, *, with_weights: bool
+) -> Network:
+    settings = params.model.model_dump(exclude={"name"})
+    if not with_weights:
+        none = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}
+        settings |= {name: value for name, value in none.items() if name in settings}
     try:
-        start = Path(params.start_from) if params.start_from and with_weights else None
-        if start and holds_backbone(start, params.model.backbone):
+        if start and start.holds_backbone(params.model.backbone):
             settings["backbone_pretrained"] = False  # loaded over it anyway, and perhaps not at hand
         return build(params.model.name, categories=len(annotations.categories), **settings)
     except (ValueError, OSError) as error:
         raise AvisError(f"the model cannot be built: {error}", where="params.yaml, train.model") from None
 
 
-def _start(model: Network, file: str, annotations: AnnotationSet) -> None:
-    """Load ``start_from``; parameters it lacks start fresh and are counted in one line."""
+def _start(model: Network, start: Start, annotations: AnnotationSet) -> None:
+    """Load ``start_from``; says what was taken, and which categories start anew."""
     try:
-        left = start_from(model, Path(file), annotations.categories)
-    except Exception as error:  # safetensors raises its own kinds for damaged files
-        raise AvisError(f"{file} does not hold weights: {error}", where=START) from None
-    own = model.state_dict()
-    taken = len(own) - sum(name in own for name in left)
-    if taken == 0:
+        started = begin(model, start, annotations.categories)
+    except ValueError as error:
         raise AvisError(
-            f"{file} was read, but nothing in it fits this model",
+            f"{start.path} is of another network: {error}",
+            where=START,
+            fix="Set train.model as the weights were trained, or name other weights.",
+        ) from None
+    if started.taken == 0:
+        raise AvisError(
+            f"{start.path} was read, but nothing in it fits this model",
             where=START,
             fix="Name weights of such a model, or set it to null to start without.",
         )
-    print(f"start from {file}: {taken} of {len(own)} tensors")
-    known = names_in_header(Path(file))
-    if known and not set(known) & set(annotations.categories.values()):
-        print(
-            f"it knows none of the categories (it has {', '.join(known[:5])}): the heads that name them "
-            "start fresh"
-        )
+    print(f"start from {start.path}: {started.taken} of {started.of} tensors")
+    for sentence in (*start.notes, *started.sentences()):
+        print(sentence)
 
 
 def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
@@ -180,7 +190,7 @@ def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
     """
     parts = [params.model_dump_json(exclude=HOW_IT_IS_SPREAD), sha256_file(annotations)]
     index = paths.media / "index.parquet"
-    files = [index, *([Path(params.start_from)] if params.start_from else [])]
+    files = [index, *([weights_file(Path(params.start_from))] if params.start_from else [])]
     if params.validate_every_steps:  # val decides which state is kept
         files.append(paths.annotations / "val.json")
         parts.append(str(predict_settings().most_tracks))

@@ -1,6 +1,7 @@
 """A trained model as files: ``model.safetensors`` (tensors only) and ``config.json``."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.networks.backbones.choice import build_backbone
 from models.networks.registry import Network, build
 from models.weight_files.checkpoint_file import require_same_entries
 
@@ -96,50 +96,45 @@ def names_in_header(path: Path) -> list[str] | None:
     return found if found and isinstance(found, list) and all(isinstance(x, str) for x in found) else None
 
 
-def holds_backbone(path: Path, backbone: str) -> bool:
-    """Do these weights (``save_weights``) include all of this backbone's, in its shapes?
-
-    False for a file that cannot be read.
-
-    Raises:
-        ValueError: unknown backbone.
-    """
-    with torch.device("meta"):  # names and shapes only
-        own = build_backbone(backbone, pretrained=False).state_dict()
-    try:
-        with safe_open(path, framework="pt") as file:
-            given = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118, no mapping
-    except (OSError, SafetensorError):
-        return False
-    return all(given.get(f"backbone.{name}") == list(value.shape) for name, value in own.items())
-
-
 def start_from(model: Network, path: Path, categories: dict[int, str]) -> list[str]:
-    """Load weights of another training into ``model`` as far as they fit; returns what did not.
+    """Load weights that ``save_weights`` wrote into ``model`` as far as they fit; returns what did not."""
+    return fill(model, load_file(path), names_in_header(path), categories)
+
+
+def fill(
+    model: Network, state: Mapping[str, Tensor], known: Sequence[str] | None, categories: dict[int, str]
+) -> list[str]:
+    """Load parameters under our names into ``model`` as far as they fit; returns what did not.
 
     Heads that name categories are matched by name: a category that the weights know keeps its row, a new
-    one starts fresh. A model without audio ignores the weights of the audio path's encoder.
+    one starts fresh, as all do where nobody knows what the rows mean. A model without audio ignores the
+    weights of the audio path's encoder.
+
+    Args:
+        known: the categories of the rows, in their order.
     """
-    state = load_file(path)
-    with safe_open(path, framework="pt") as file:
-        known = json.loads((file.metadata() or {}).get("categories", "[]"))
     own = model.state_dict()
     left: list[str] = []
     wanted = [categories[key] for key in sorted(categories)]
     for name, value in state.items():
         value = value.to(own[name].dtype) if name in own else value
-        if (".class_head." in name or name.startswith("audio_tags.")) and name in own and known:
+        if known and names_category(name) and name in own:
             own[name] = _match_rows(own[name], value, known, wanted)
-        elif name in own and own[name].shape == value.shape:
+        elif name in own and own[name].shape == value.shape and not names_category(name):
             own[name] = value
-        elif not name.startswith(("audio_encoder.", "audio_tags.")):
+        elif name in own or not name.startswith(("audio_encoder.", "audio_tags.")):
             left.append(name)
     left += [name for name in own if name not in state]
     model.load_state_dict(own)
     return left
 
 
-def _match_rows(fresh: Tensor, value: Tensor, known: list[str], wanted: list[str]) -> Tensor:
+def names_category(name: str) -> bool:
+    """Does a parameter have a row for each category?"""
+    return ".class_head." in name or name.startswith("audio_tags.")
+
+
+def _match_rows(fresh: Tensor, value: Tensor, known: Sequence[str], wanted: list[str]) -> Tensor:
     """Rows of a head by category name; a row beyond the categories, the last, is "no object"."""
     if value.shape[1:] != fresh.shape[1:]:
         return fresh

@@ -56,17 +56,18 @@ def weights(facts: Facts, variants: Variants) -> Iterator[AvisError]:
 
 @rule("variants")
 def checkpoints(facts: Facts, variants: Variants) -> Iterator[AvisError]:
-    """A variant's checkpoint is no output of a variant: DVC takes outputs away before they are made anew."""
+    """What a variant takes over is no output of one: DVC takes outputs away before they are made anew."""
     made = {Paths().model(name).resolve(): name for name in facts.file.variants()}
     for name, params in variants.items():
-        path = Path(params.checkpoint).resolve() if params.checkpoint else Path()
-        maker = next((made[folder] for folder in (path, *path.parents) if folder in made), None)
-        if maker is not None:
-            yield facts.mistake(
-                facts.of_variant(name, "checkpoint"),
-                f"{params.checkpoint} is what the variant {maker} writes, and is made anew",
-                f"Copy it, and name the copy: cp -r {Paths().model(maker)} data/weights/{maker}",
-            )
+        for field, file in (("checkpoint", params.checkpoint), ("start_from", params.start_from)):
+            path = Path(file).resolve() if file else Path()
+            maker = next((made[folder] for folder in (path, *path.parents) if folder in made), None)
+            if maker is not None:
+                yield facts.mistake(
+                    facts.of_variant(name, field),
+                    f"{file} is what the variant {maker} writes, and is made anew",
+                    f"Copy it, and name the copy: cp -r {Paths().model(maker)} data/weights/{maker}",
+                )
 
 
 @rule("mllm", "variants")

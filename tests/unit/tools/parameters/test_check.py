@@ -60,8 +60,9 @@ def _lay(values: dict[str, Any], changes: dict[str, Any]) -> None:
             values[key] = value
 
 
-def test_a_checkpoint_that_a_variant_writes_is_refused() -> None:
-    change(variants={"taken": {"checkpoint": "data/model/avism"}})
+@pytest.mark.parametrize("field", ["checkpoint", "start_from"])
+def test_what_a_variant_writes_is_no_start_of_another(field: str) -> None:
+    change(variants={"taken": {field: "data/model/avism"}})
     said = [str(mistake) for mistake in find_mistakes()]
     assert any("data/model/avism is what the variant avism writes, and is made anew" in line for line in said)
 
