@@ -51,7 +51,7 @@ class Started:
     Attributes:
         taken, of: numbers of parameters.
         known, new: categories whose rows were kept, and those whose rows were drawn anew.
-        dropped: categories that only the weights know.
+        dropped: categories that the weights know and the annotations lack.
         alike: a new category and the dropped one that it may be, by name.
     """
 
@@ -66,14 +66,10 @@ class Started:
         """For people, one line each."""
         said = []
         if self.new or self.dropped:
-            parts = []
-            if self.known:
-                parts.append(f"{_some(self.known)} keep what the weights know of them")
-            if self.new:
-                parts.append(f"{_some(self.new)} start anew")
-            if self.dropped:
-                parts.append(f"{_some(self.dropped)} are not in the annotations and are forgotten")
-            said.append("categories: " + "; ".join(parts))
+            parts = {"kept by name": self.known, "drawn anew": self.new, "forgotten": self.dropped}
+            said.append(
+                "categories " + "; ".join(f"{how}: {_some(names)}" for how, names in parts.items() if names)
+            )
         if self.new and not self.known:
             said.append(
                 "the weights know none of the annotations' categories: every row of the class heads is new"

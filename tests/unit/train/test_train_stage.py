@@ -170,7 +170,8 @@ def test_what_cannot_be_learned_is_said_before_the_first_step(
     make_plan("tiny", params_of(start_from=str(weights)), paths, with_weights=True)
     said = capsys.readouterr().out
     assert "horn: in val, but with no mask in train" in said
-    assert "it knows none of the categories (it has cat, dog): the heads that name them start fresh" in said
+    assert "drawn anew: horn, bell; forgotten: cat, dog" in said
+    assert "the weights know none of the annotations' categories" in said
     save_weights(weights, tiny_model(seed=7).state_dict(), categories={1: "cat", 2: "bell"})
     make_plan("tiny", params_of(start_from=str(weights)), paths, with_weights=True)
     assert "knows none" not in capsys.readouterr().out

@@ -49,8 +49,8 @@ def test_a_published_file_keeps_the_rows_of_its_categories_by_name(tmp_path: Pat
     assert all(torch.equal(after[name], fresh[name]) for name in backbone)
     assert (started.taken, started.of) == (len(theirs), len(fresh))
     assert started.sentences() == [
-        "categories: cat, horse keep what the weights know of them; bell, Lawn mower start anew; person, "
-        "violin, guitar, cello, flute and 19 more are not in the annotations and are forgotten",
+        "categories kept by name: cat, horse; drawn anew: bell, Lawn mower; forgotten: person, violin, "
+        "guitar, cello, flute and 19 more",
         "'Lawn mower' of the annotations starts anew, though the weights know 'lawn_mover': if they are the "
         "same, give annotate.category_map a file with the line `Lawn mower: lawn_mover`",
     ]
