@@ -1,10 +1,10 @@
-"""Peak memory of reading large exports: does it grow with the file?
+"""Peak memory of converting large exports: does it grow with the file?
 
-Run from the repository root: PYTHONPATH=. python benchmarks/annotation_memory.py [--megabytes 300 600]
+Run from the repository root: PYTHONPATH=. python benchmarks/annotation_memory.py [--megabytes 600] [--to sav]
 
-Each file is written to a temporary folder, read in a process of its own by `read_sources`, and removed. The
-process's own memory (RssAnon) is looked at every 10 ms; pages of the mapped file come on top and are given
-back when somebody else needs them.
+Each file is written to a temporary folder, converted in a process of its own, and removed. The process's own
+memory (RssAnon) is looked at every 20 ms; pages of files come on top and are given back when somebody else
+needs them.
 """
 
 import argparse
@@ -24,36 +24,40 @@ HEIGHT, WIDTH, FRAMES, TRACKS = 720, 1280, 60, 3  # of each video
 MEASURE = """
 import sys, threading, time
 from pathlib import Path
-from components.annotate.exports import read_sources
+from components.annotate.exports import count_masks
+from components.tools.convert import convert
 def own():
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
     return int(status["RssAnon"].split()[0]) / 1024
 before, peak, done = own(), 0.0, threading.Event()
 def look():
     global peak
-    while not done.wait(0.01):
+    while not done.wait(0.02):
         peak = max(peak, own())
 thread = threading.Thread(target=look)
 thread.start()
-start = time.monotonic()
-(source,) = read_sources(Path(sys.argv[1]), sys.argv[2])
-seconds = time.monotonic() - start
+start = time.process_time()
+path, kind, target = sys.argv[1:]
+made = convert(Path(path), Path(path + ".made"), source_format=kind, target_format=target)
+seconds = time.process_time() - start
 after = own()
 done.set()
 thread.join()
-masks = sum(bool(s) for t in source.reading.annotations.tracks for s in t.segmentations)
+masks = count_masks([made.annotations])
 print(f"{before:.0f} | {max(peak, after):.0f} | {after:.0f} | {masks} | {seconds:.0f}")
 """
 
 
 def main() -> None:
-    """Write each kind of file in each size, read it, remove it, and print a row."""
+    """Write each kind of file in each size, convert it, remove it, and print a row."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--megabytes", type=int, nargs="+", default=[300, 600])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--to", default="aviseg", help="the format that is written")
     arguments = parser.parse_args()
     print(
-        "| file | MB | MB before | MB at most | MB after | masks | s |\n|---|---:|---:|---:|---:|---:|---:|"
+        "| file | MB | MB before | MB at most | MB after | masks | CPU s |\n"
+        "|---|---:|---:|---:|---:|---:|---:|"
     )
     for kind in arguments.kinds:
         for megabytes in arguments.megabytes:
@@ -63,7 +67,7 @@ def main() -> None:
                     file.writelines(KINDS[kind](megabytes * 1_000_000))
                 size = path.stat().st_size / 1e6
                 done = subprocess.run(
-                    [sys.executable, "-c", MEASURE, str(path), kind.partition(",")[0]],
+                    [sys.executable, "-c", MEASURE, str(path), kind.partition(",")[0], arguments.to],
                     capture_output=True,
                     text=True,
                     check=True,

@@ -1,9 +1,9 @@
 """What a format cannot hold of annotations, said before it is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from components.core.records.annotations import AnnotationSet
+from components.core.records.annotations import AnnotationSet, PictureNames
 from components.core.records.masks import is_empty
 
 
@@ -54,7 +54,7 @@ def _annotator(annotations: AnnotationSet) -> str | None:
     return f"the annotator's name of {count(number, 'track')} is not held" if number else None
 
 
-def _is_bare(segmentations: list[Any]) -> bool:
+def _is_bare(segmentations: Sequence[Any]) -> bool:
     return all(is_empty(segmentation) for segmentation in segmentations)
 
 
@@ -90,10 +90,7 @@ def _lengths(annotations: AnnotationSet) -> str | None:
 
 
 def _file_names(annotations: AnnotationSet) -> str | None:
-    number = sum(
-        video.file_names != [f"{video.name}/{k:05d}.jpg" for k in range(video.length)]
-        for video in annotations.videos
-    )
+    number = sum(video.file_names != PictureNames(video.name, video.length) for video in annotations.videos)
     return f"the names of the frames' pictures are not held, in {count(number, 'video')}" if number else None
 
 

@@ -14,6 +14,7 @@ from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import first_keys
+from components.core.records.work_file import WorkFile, count_values
 from components.core.run.errors import AvisError
 
 HEAD_BYTES = 64 * 1024
@@ -44,6 +45,7 @@ def read_sources(
     sizes: Mapping[str, tuple[int, int]] | None = None,
     lengths: Mapping[str, int] | None = None,
     why_lost: Callable[[str], str | None] = lambda name: None,
+    work: WorkFile | None = None,
     setting: str = "annotate.source",
 ) -> list[Source]:
     """Read a file, an archive, a folder of files, or a folder that is one data set.
@@ -53,6 +55,7 @@ def read_sources(
         sizes: height and width of frames by video name, for formats that do not tell them.
         lengths: how many pictures were extracted, by video name.
         why_lost: why a video has no media, by its name: a format that needs these leaves it out.
+        work: where the masks lie that are read; None: in a file of each reader's own.
         setting: what named the path, for the message when it does not exist.
 
     Raises:
@@ -61,12 +64,12 @@ def read_sources(
     forced = None if format_name == "auto" else find_format(format_name)
     if not path.exists():
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
-    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost)
+    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost, work)
     sources = [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
-    return _with_jobs_united(sources)
+    return _with_jobs_united(sources, work or WorkFile())
 
 
-def _with_jobs_united(sources: list[Source]) -> list[Source]:
+def _with_jobs_united(sources: list[Source], work: WorkFile) -> list[Source]:
     """The sources; those that have parts of one video became one, in the place of the first."""
     jobs: dict[str, list[Source]] = {}
     for source in sources:
@@ -78,7 +81,7 @@ def _with_jobs_united(sources: list[Source]) -> list[Source]:
         if video is None:
             united.append(source)
         elif jobs[video][0] is source:
-            reading = unite_jobs(video, [(job.name, job.reading) for job in jobs[video]])
+            reading = unite_jobs(video, [(job.name, job.reading) for job in jobs[video]], work)
             called = " and ".join(job.name for job in jobs[video])
             united.append(replace(source, name=called, reading=reading))
     return united
@@ -94,12 +97,7 @@ def changes_of(sources: Sequence[Source]) -> Changes:
 
 def count_masks(sets: Sequence[AnnotationSet]) -> int:
     """How many masks all tracks have together."""
-    return sum(
-        bool(segmentation)
-        for annotations in sets
-        for track in annotations.tracks
-        for segmentation in track.segmentations
-    )
+    return sum(count_values(track.segmentations) for annotations in sets for track in annotations.tracks)
 
 
 def refuse_changes(

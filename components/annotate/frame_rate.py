@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from components.annotate.capabilities import count
 from components.annotate.formats import Clock
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, PictureNames, Track, Video
+from components.core.records.work_file import taken
 from components.core.run.errors import AvisError
 
 
@@ -35,13 +36,13 @@ def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tupl
             )
         frames = [min(math.floor((k + 0.5) * frame_rate_hz), video.length - 1) for k in range(seconds)]
         picked[video.id] = frames
-        names = [f"{video.name}/{k:05d}.jpg" for k in range(seconds)]
+        names = PictureNames(video.name, seconds)
         videos.append(
             Video(video.id, video.name, names, length=seconds, height=video.height, width=video.width)
         )
     shown = [track for track in annotations.tracks if any(track.segmentations)]
     for track in annotations.tracks:
-        track.segmentations = [track.segmentations[k] for k in picked[track.video_id]]
+        track.segmentations = taken(track.segmentations, picked[track.video_id])
     left = sum(any(track.segmentations) for track in shown)
     if shown and not left:
         raise AvisError(
@@ -88,6 +89,6 @@ def frames_of_pictures(length: int, clock: Clock, pictures: int, picture_rate_hz
 def keep_frames(video: Video, tracks: Sequence[Track], frames: Sequence[int]) -> None:
     """Reduce a video and its tracks to some of its frames, in place."""
     video.length = len(frames)
-    video.file_names = [f"{video.name}/{k:05d}.jpg" for k in range(len(frames))]
+    video.file_names = PictureNames(video.name, len(frames))
     for track in tracks:
-        track.segmentations = [track.segmentations[k] for k in frames]
+        track.segmentations = taken(track.segmentations, frames)

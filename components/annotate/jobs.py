@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.annotate.formats import Reading
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, PictureNames, Track, Video
 from components.core.records.changes import Changes, Kind
 from components.core.records.masks import decode, is_empty
+from components.core.records.work_file import WorkFile, on_disk
 from components.core.run.errors import AvisError
 
 SAME_OBJECT_IOU = 0.5  # mean over the frames that two jobs share; CVAT's own limit when it unites jobs
@@ -21,7 +22,7 @@ class _Object:
     segmentations: list[Any] = field(default_factory=list)
 
 
-def unite_jobs(name: str, jobs: Sequence[tuple[str, Reading]]) -> Reading:
+def unite_jobs(name: str, jobs: Sequence[tuple[str, Reading]], work: WorkFile) -> Reading:
     """One reading of all jobs of the video `name`, each with what messages call it.
 
     Of a frame that two jobs have, the masks of the one that begins earlier are taken. An object goes on in
@@ -57,7 +58,7 @@ def unite_jobs(name: str, jobs: Sequence[tuple[str, Reading]]) -> Reading:
         categories |= dict.fromkeys(reading.annotations.categories.values())
         _add_job(objects, _objects(reading, name, length), covered, frames, video, source, changes)
         covered |= set(frames)
-    return _united(name, video, length, list(categories), objects, first, changes)
+    return _united(name, video, length, list(categories), objects, first, changes, work)
 
 
 def _objects(reading: Reading, name: str, length: int) -> list[_Object]:
@@ -67,7 +68,7 @@ def _objects(reading: Reading, name: str, length: int) -> list[_Object]:
             reading.annotations.categories[track.category_id],
             keys.get(track.id),
             track.annotator,
-            track.segmentations + [None] * (length - len(track.segmentations)),
+            list(track.segmentations) + [None] * (length - len(track.segmentations)),
         )
         for track in reading.annotations.tracks
     ]
@@ -171,6 +172,7 @@ def _united(
     objects: list[_Object],
     first: Reading,
     changes: Changes,
+    work: WorkFile,
 ) -> Reading:
     ids = {label: number for number, label in enumerate(categories, start=1)}
     keep = all(isinstance(one.key, int) for one in objects)
@@ -179,12 +181,11 @@ def _united(
             one.key if keep and isinstance(one.key, int) else number,
             1,
             ids[one.label],
-            one.segmentations,
+            on_disk(one.segmentations, work),
             annotator=one.annotator,
         )
         for number, one in enumerate(objects, start=1)
     ]
-    files = [f"{name}/{k:05d}.jpg" for k in range(length)]
-    whole = Video(1, name, files, length, video.height, video.width)
+    whole = Video(1, name, PictureNames(name, length), length, video.height, video.width)
     annotations = AnnotationSet({number: label for label, number in ids.items()}, [whole], tracks)
     return Reading(annotations, changes, clocks=first.clocks)

@@ -1,11 +1,10 @@
 """Several sets of annotations become one."""
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from components.annotate.categories import unite_categories
-from components.core.records.annotations import AnnotationSet, Track
+from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.run.errors import AvisError
 
 
@@ -17,16 +16,14 @@ def unite(
     Args:
         categories: what `unite_categories` made of the sets.
     """
-    tracks_of: dict[tuple[int, int], list[Track]] = defaultdict(list)
-    for number, annotations in enumerate(sets):
-        for track in annotations.tracks:
-            tracks_of[number, track.video_id].append(track)
-    pairs = [
-        (video, tracks_of[number, video.id])
-        for number, annotations in enumerate(sets)
-        for video in annotations.videos
-        if names is None or video.name in names
-    ]
+    pairs = []
+    for annotations in sets:
+        tracks_of = tracks_by_video(annotations)
+        pairs += [
+            (video, tracks_of[video.id])
+            for video in annotations.videos
+            if names is None or video.name in names
+        ]
     keep_videos = len({video.id for video, _ in pairs}) == len(pairs)
     track_ids = [track.id for _, tracks in pairs for track in tracks]
     keep_tracks = len(set(track_ids)) == len(track_ids)

@@ -21,10 +21,11 @@ from components.annotate.parsing.label_studio_tasks import (
 )
 from components.annotate.parsing.xml_files import parse_xml
 from components.annotate.track_builder import video_name
-from components.core.records.annotations import AnnotationSet, Track
+from components.core.records.annotations import AnnotationSet, Track, tracks_by_video
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import read_list
 from components.core.records.masks import is_empty
+from components.core.records.work_file import taken
 from components.core.run.errors import AvisError
 
 ENDINGS = (".txt", ".eaf", ".json")
@@ -167,6 +168,7 @@ def apply_sound_labels(
     removed = labelled = 0
     unheard: list[str] = []
     videos = {video.name: video for video in annotations.videos}
+    tracks_of = tracks_by_video(annotations)
     for name, of_video in labels.items():
         video = videos.get(name)
         if video is None:
@@ -174,7 +176,7 @@ def apply_sound_labels(
                 Kind.DROPPED, "sound label", "its video has no masks", example=name, count=len(of_video)
             )
             continue
-        tracks = [track for track in annotations.tracks if track.video_id == video.id]
+        tracks = tracks_of[video.id]
         intervals: dict[int, list[tuple[float, float]]] = {}
         for label in of_video:
             track = _named(label, tracks, annotations.categories)
@@ -195,13 +197,13 @@ def apply_sound_labels(
             labelled += 1
             track.sounding = _joined(intervals[track.id])
             heard = [_heard(track.sounding, k, frame_rate_hz) for k in range(video.length)]
-            for k, share in enumerate(heard):
-                if share == 0 and not is_empty(track.segmentations[k]):
-                    track.segmentations[k] = None
-                    removed += 1
-            missing = [
-                k for k, share in enumerate(heard) if share >= 0.9 and is_empty(track.segmentations[k])
-            ]
+            shown = [not is_empty(segmentation) for segmentation in track.segmentations]
+            silent = {k for k, share in enumerate(heard) if share == 0 and shown[k]}
+            if silent:
+                kept = [None if k in silent else k for k in range(video.length)]
+                track.segmentations = taken(track.segmentations, kept)
+                removed += len(silent)
+            missing = [k for k, share in enumerate(heard) if share >= 0.9 and not shown[k]]
             if missing:
                 frames = f"{count(len(missing), 'frame')}, first {missing[0]}"
                 unheard.append(f"track {track.id} of {name!r} ({frames})")

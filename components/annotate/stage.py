@@ -1,7 +1,6 @@
 """The annotate stage: import, keep what has media, split, write."""
 
 import sys
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,8 +25,17 @@ from components.annotate.track_builder import refuse_other_shape
 from components.core.clips.index import MediaEntry, read_media_index
 from components.core.raw.clip_names import source_of
 from components.core.raw.manifest import ManifestEntry, read_manifest
-from components.core.records.annotations import SPLITS, AnnotationSet, Track, Video, write_annotations
+from components.core.records.annotations import (
+    SPLITS,
+    AnnotationSet,
+    PictureNames,
+    Track,
+    Video,
+    tracks_by_video,
+    write_annotations,
+)
 from components.core.records.changes import Changes, Kind
+from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.params import read_block
@@ -88,6 +96,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         sizes=sizes,
         lengths={name: entry.frames for name, entry in media.items() if entry.status == "ok"},
         why_lost=lambda name: _why_no_media(media.get(name)),
+        work=WorkFile(paths.annotations),
     )
     changes = changes_of(sources)
     sets = _mapped(sources, params)
@@ -99,9 +108,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     origin: dict[str, str] = {}
     placed = _Placed(params.frame_rate_hz, changes)
     for source, annotations in zip(sources, sets, strict=True):
-        tracks_of: dict[int, list[Track]] = defaultdict(list)
-        for track in annotations.tracks:
-            tracks_of[track.video_id].append(track)
+        tracks_of = tracks_by_video(annotations)
         for name, reason in source.reading.lost.items():
             origin.setdefault(name, source.name)
             dropped[name] = reason
@@ -188,10 +195,12 @@ def _apply_sound(
     labels = read_sound_labels(Path(params.sound), changes)
     notes = []
     for annotations in sets:
+        tracks_of = tracks_by_video(annotations)
         for video in annotations.videos:
             if video.name in names and video.name in labels:
+                alone = AnnotationSet(annotations.categories, [video], tracks_of[video.id])
                 rate_hz = media[video.name].frame_rate_hz
-                notes += apply_sound_labels(annotations, {video.name: labels[video.name]}, changes, rate_hz)
+                notes += apply_sound_labels(alone, {video.name: labels[video.name]}, changes, rate_hz)
     for name in labels:
         if name not in names:
             changes.add(
@@ -311,7 +320,7 @@ def _part(sets: list[AnnotationSet], categories: dict[int, str], names: set[str]
     """One split, its pictures named as extract names them."""
     part = unite(sets, categories, names)
     for video in part.videos:
-        video.file_names = [f"{video.name}/{k:05d}.jpg" for k in range(video.length)]
+        video.file_names = PictureNames(video.name, video.length)
     return part
 
 

@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, PictureNames, Track, Video
 from components.core.records.changes import Changes, Kind
+from components.core.records.work_file import Frames, Numbered, WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
@@ -34,16 +35,16 @@ def video_name(name: str, where: str) -> str:
         raise AvisError(error.what, where=where, fix=error.fix) from None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Seen:
-    """A track while it is gathered; key: what the source calls it within its video."""
+    """A track while it is gathered; key: what the source calls it within its video; frames: its masks."""
 
     key: object
     video: str
     category_id: int
     annotator: str
     iscrowd: int
-    frames: dict[int, Any] = field(default_factory=dict)
+    frames: Numbered
 
 
 class Gathering:
@@ -53,7 +54,9 @@ class Gathering:
     keys: what the source calls the tracks, by their ids; after `finish`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, work: WorkFile | None = None) -> None:
+        """Args: work: where the masks lie; None: in a file of its own."""
+        self.work = work or WorkFile()
         self.categories: dict[int, str] = {}
         self.keys: dict[int, object] = {}
         self.changes = Changes()
@@ -85,7 +88,7 @@ class Gathering:
         length: int,
         where: str,
         identity: int | None = None,
-        file_names: list[str] | None = None,
+        file_names: Sequence[str] | None = None,
     ) -> Video:
         """Add a video; raises AvisError where its name, size or length is none, or the name is taken."""
         plain = video_name(name, where)
@@ -101,7 +104,7 @@ class Gathering:
                 f"The video {name!r} has {width}x{height} pixels and {length} frames", where=where
             )
         number = len(self._videos) + 1 if identity is None else identity
-        names = file_names or [f"{name}/{k:05d}.jpg" for k in range(length)]
+        names = file_names or PictureNames(name, length)
         self._videos[name] = Video(number, name, names, length=length, height=height, width=width)
         return self._videos[name]
 
@@ -109,9 +112,10 @@ class Gathering:
         self, video: Video, key: object, category_id: int, where: str, annotator: str = "", iscrowd: int = 0
     ) -> None:
         """Note a track of a video; raises AvisError where it has another category already."""
-        seen = self._tracks.setdefault(
-            (video.name, key), _Seen(key, video.name, category_id, annotator, iscrowd)
-        )
+        seen = self._tracks.get((video.name, key))
+        if seen is None:
+            seen = _Seen(key, video.name, category_id, annotator, iscrowd, Numbered(self.work))
+            self._tracks[video.name, key] = seen
         if seen.category_id != category_id:
             one, two = self.categories[seen.category_id], self.categories[category_id]
             raise AvisError(
@@ -157,7 +161,8 @@ class Gathering:
                 Kind.MERGED, "mask", "its track has another one in the same frame", example=where
             )
         try:
-            frames[frame] = united(frames.get(frame), segmentation, video.height, video.width)
+            known = frames.value(frame, None)
+            frames[frame] = united(known, segmentation, video.height, video.width)
         except AvisError as error:
             raise AvisError(error.what, where=where, fix=error.fix) from None
 
@@ -181,13 +186,17 @@ class Gathering:
         tracks = []
         for number, seen in enumerate(self._tracks.values(), start=1):
             video = self._videos[seen.video]
-            segmentations = [seen.frames.get(k) for k in range(video.length)]
+            frames = Frames(seen.frames, video.length)
+            segmentations = list(frames)
             codes, problems = masks.compress_all(segmentations, video.height, video.width)
             for frame, problem in problems.items():
                 raise AvisError(
                     problem, where=f"{where}, video {video.name!r}, track {seen.key}, frame {frame}"
                 )
             note_cut_polygons(segmentations, codes, video, self.changes, seen.key)
+            for frame in frames.numbers:
+                if segmentations[frame] is None:
+                    del seen.frames[frame]
             identity = seen.key if keep and isinstance(seen.key, int) else number
             self.keys[identity] = seen.key
             tracks.append(
@@ -195,7 +204,7 @@ class Gathering:
                     identity,
                     video.id,
                     seen.category_id,
-                    segmentations,
+                    frames,
                     seen.iscrowd,
                     annotator=seen.annotator,
                 )

@@ -15,6 +15,7 @@ from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import MOST_NAMED, Changes, Kind
+from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
 
 _SAME_TIME_S = 0.002  # ELAN holds milliseconds
@@ -70,7 +71,7 @@ def read_back(written: AnnotationSet, target: Path, writer: Format) -> ReadBack:
     try:
         if writer.read is None:
             return _compare_sound(written, target)
-        sources = read_sources(target, writer.name, setting="the target")
+        sources = read_sources(target, writer.name, work=WorkFile(target.parent), setting="the target")
         back = unite_all([one.reading.annotations for one in sources], [one.name for one in sources])
     except AvisError as error:
         raise AvisError(

@@ -14,6 +14,7 @@ from components.annotate.sound_labels import apply_sound_labels, read_sound_labe
 from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import write_zip
 from components.core.records.changes import MAX_CHANGED_SHARE, Changes
+from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.tools.conversion_check import ReadBack, read_back
@@ -70,7 +71,7 @@ def convert(
         raise AvisError(f"The format {writer.name} can only be read", where="--to", fix="Convert to aviseg.")
     if target.exists() and source.exists() and target.samefile(source):
         raise AvisError("Source and target are the same", where=str(target), fix="Name another target.")
-    sources = read_sources(source, source_format, setting="the path")
+    sources = read_sources(source, source_format, work=WorkFile(target.parent), setting="the path")
     changes, notes = changes_of(sources), []
     sets = [one.reading.annotations for one in sources]
     if category_map is not None:

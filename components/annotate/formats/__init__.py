@@ -10,6 +10,7 @@ from typing import Protocol
 
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Changes
+from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
 
 
@@ -37,12 +38,14 @@ class Hints:
     sizes: height and width of frames, in pixels, by video name.
     lengths: how many pictures were extracted of it, by video name.
     why_lost: why a video has no media, by its name; None where it has some, or where nobody knows.
+    work: where the masks lie that are read; None: in a file of the reader's own.
     """
 
     name: str = "video"
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
     why_lost: Callable[[str], str | None] = lambda name: None
+    work: WorkFile | None = None
 
 
 NO_HINTS = Hints()

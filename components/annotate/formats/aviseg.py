@@ -17,6 +17,7 @@ from components.annotate.track_builder import MOST_FRAMES, note_cut_polygons, vi
 from components.core.records import masks
 from components.core.records.annotations import (
     AnnotationSet,
+    PictureNames,
     TrackRow,
     Video,
     VideoRow,
@@ -26,6 +27,7 @@ from components.core.records.annotations import (
 )
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import JsonObject, read_object
+from components.core.records.work_file import WorkFile, on_disk
 from components.core.run.errors import AvisError
 
 
@@ -44,6 +46,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
     rows = annotation_rows(document, path, _Row)
     annotations, changes = AnnotationSet({}, [], []), Changes()
+    work = hints.work or WorkFile()
     for where, row in document.rows("categories"):
         row = mapping(row, where)
         identity = whole(row, "id", where)
@@ -52,7 +55,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if row.get("name") in annotations.categories.values():
             raise AvisError(f"The category {row['name']!r} stands twice", where=where)
         annotations.categories[identity] = text(row, "name", where)
-    videos = _videos(document, changes, hints)
+    videos = _videos(document, changes, hints, work)
     seen: set[int] = set()
     for where, row in rows:
         _mend(row, where, changes)
@@ -62,10 +65,11 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         for frame, problem in problems.items():
             at = f"{path}, annotation {track.id}, video {video.name!r}, frame {frame}"
             raise AvisError(problem, where=at)
-        note_cut_polygons(track.segmentations, codes, video, changes, track.id)
+        note_cut_polygons(row.segmentations, codes, video, changes, track.id)
         if track.id in seen:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
         seen.add(track.id)
+        track.segmentations = on_disk(row.segmentations, work)
         annotations.tracks.append(track)
     annotations.videos = list(videos.values())
     info = document.value("info")
@@ -73,19 +77,20 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     return Reading(annotations, changes)
 
 
-def _videos(document: JsonObject, changes: Changes, hints: Hints) -> dict[int, Video]:
-    rows: dict[int, tuple[str, Mapping[str, Any], list[str], str]] = {}
+def _videos(document: JsonObject, changes: Changes, hints: Hints, work: WorkFile) -> dict[int, Video]:
+    folders: dict[int, str] = {}
     for where, row in document.rows("videos"):
         row = mapping(row, where)
         identity = whole(row, "id", where)
-        if identity in rows:
+        if identity in folders:
             raise AvisError(f"video id {identity} stands twice", where=where)
-        files = _file_names(row, changes, where)
-        rows[identity] = where, row, files, files[0].rpartition("/")[0]
-    names = names_of_folders(dict.fromkeys(folder for *_, folder in rows.values()), changes)
+        folders[identity] = _file_names(row, changes, where)[0].rpartition("/")[0]
+    names = names_of_folders(dict.fromkeys(folders.values()), changes)
     videos: dict[int, Video] = {}
     known: set[str] = set()
-    for identity, (where, row, files, folder) in rows.items():
+    for where, row in document.rows("videos"):
+        identity = whole(row, "id", where)
+        files, folder = _file_names(row, Changes(), where), folders[identity]
         name = video_name(names[folder], f"{where}, field file_names")
         if name != names[folder]:
             why = "a folder in its name became a dash"
@@ -106,6 +111,9 @@ def _videos(document: JsonObject, changes: Changes, hints: Hints) -> dict[int, V
             ),
             where,
         )
+        usual = PictureNames(name, len(files))
+        listed = videos[identity].file_names
+        videos[identity].file_names = usual if usual == listed else on_disk(listed, work)
     return videos
 
 

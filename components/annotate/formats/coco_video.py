@@ -6,9 +6,8 @@ or as the folder in `file_name`; ids as numbers or texts. CVAT and Datumaro mark
 theirs is not taken for a crowd, which is said.
 """
 
-import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,16 +18,16 @@ from components.annotate.parsing.foreign_rows import annotation_rows, drawn, nam
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video, write_rows
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import JsonObject, read_object
+from components.core.records.work_file import Frames, Numbered, WorkFile
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
 
 _TRACK_FIELDS = ("track_id", "instance_id")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frames:
     """A video's images while they are gathered: file name by frame, and what the file says of the video.
 
@@ -36,10 +35,10 @@ class _Frames:
     """
 
     name: str
-    identity: int | None = None
+    identity: int | None
+    files: Numbered
     length: int | None = None
     size: tuple[int, int] | None = None
-    files: dict[int, str] = field(default_factory=dict)
     first: int = 0
 
 
@@ -56,14 +55,14 @@ def _recognise(look: Look) -> str | None:
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
     rows = annotation_rows(document, path)
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     for where, row in document.rows("categories"):
         row = mapping(row, where)
         name, identity = text(row, "name", where), whole(row, "id", where)
         if name in gathering.categories.values() or identity in gathering.categories:
             raise AvisError(f"The category {name!r} ({identity}) stands twice", where=where)
         gathering.category(name, identity)
-    images = _images(document, gathering.changes, path, hints)
+    images = _images(document, gathering.changes, path, hints, gathering.work)
     videos: dict[object, Video] = {}
     from_0 = any(0 in frames.files for frames in images.videos.values())
     for key, frames in images.videos.items():
@@ -80,9 +79,10 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             )
         where = f"{where}, annotation {row.get('id')}"
         image_id = number_or_text(row, "image_id", where)
-        if image_id not in images.by_id:
+        image = images.find(image_id)
+        if image is None:
             raise AvisError(f"image_id {reprlib.repr(image_id)} is not among the images", where=where)
-        video_key, frame = images.by_id[image_id]
+        video_key, frame = image
         video = videos[video_key]
         category_id = whole(row, "category_id", where)
         if category_id not in gathering.categories:
@@ -124,14 +124,27 @@ def _say_of_tracks(changes: Changes, crowds: Mapping[tuple[str, int | str], set[
 
 @dataclass
 class _Images:
-    """by_id: (video's key, frame number in the file)."""
+    """by_number, by_text: (video's key, frame number in the file) by the image's id."""
 
-    by_id: dict[int | str, tuple[object, int]] = field(default_factory=dict)
+    by_number: Numbered
+    by_text: dict[str, tuple[object, int]] = field(default_factory=dict)
     videos: dict[object, _Frames] = field(default_factory=dict)
 
+    def find(self, image_id: int | str) -> tuple[object, int] | None:
+        if isinstance(image_id, str):
+            return self.by_text.get(image_id)
+        found = self.by_number.value(image_id, None)
+        return None if found is None else (found[0], found[1])
 
-def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) -> _Images:
-    images = _Images()
+    def add(self, image_id: int | str, key: object, frame: int) -> None:
+        if isinstance(image_id, str):
+            self.by_text[image_id] = key, frame
+        else:
+            self.by_number[image_id] = key, frame
+
+
+def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints, work: WorkFile) -> _Images:
+    images = _Images(Numbered(work))
     for where, row in document.rows("videos") if "videos" in document else ():
         row = mapping(row, where)
         identity = whole(row, "id", where)
@@ -139,7 +152,7 @@ def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) ->
             raise AvisError(f"The video id {identity} stands twice", where=where)
         name = plain_path(str(row.get("name") or row.get("file_name") or f"video_{identity}"), changes, where)
         length = whole(row, "length", where) if row.get("length") is not None else None
-        images.videos[identity] = _Frames(name, identity, length, _size(row, where))
+        images.videos[identity] = _Frames(name, identity, Numbered(work), length, _size(row, where))
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
     by_folder: dict[str, _Frames] = {}
     alike = FrameNames()
@@ -148,7 +161,7 @@ def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) ->
         file_name = plain_path(str(row.get("file_name") or ""), changes, where)
         if row.get("video_id") is None:
             folder = file_name.rpartition("/")[0] or hints.name
-            frames = by_folder.setdefault(folder, _Frames(folder))
+            frames = by_folder.setdefault(folder, _Frames(folder, None, Numbered(work)))
             key: object = f"folder {folder}"
             images.videos.setdefault(key, frames)
         else:
@@ -168,9 +181,9 @@ def _images(document: JsonObject, changes: Changes, path: Path, hints: Hints) ->
         if size is not None:
             same_size(sizes, frames.name, size, file_name or f"frame {frame}", where)
         image_id = number_or_text(row, "id", where)
-        if image_id in images.by_id:
+        if images.find(image_id) is not None:
             raise AvisError(f"The image id {image_id!r} stands twice", where=where)
-        images.by_id[image_id] = (key, frame)
+        images.add(image_id, key, frame)
     for frames in images.videos.values():
         of_images = sizes[frames.name][0] if frames.name in sizes else None
         if frames.size and of_images and frames.size != of_images:
@@ -222,17 +235,17 @@ def _video(gathering: Gathering, frames: _Frames, path: Path, hints: Hints, from
     frames.first = first_number(
         frames.files, frames.length, gathering.changes, frames.name, pictures=pictures, from_0=from_0
     )
-    present = {frame - frames.first: name for frame, name in frames.files.items()}
+    present = {frame - frames.first for frame in frames.files}
     length = max([*(frame + 1 for frame in present), frames.length or 0])
     height, width = frames.size or (0, 0)
     video = gathering.video(
         frames.name, height=height, width=width, length=length, where=where, identity=frames.identity
     )
-    names = [present.get(k, "") for k in range(length)]
+    names = Frames(frames.files.taken(range(frames.first, frames.first + length)), length, missing="")
     if all(name.startswith(f"{video.name}/") and ".." not in name.split("/") for name in names):
         video.file_names = names
     if present:
-        note_missing_frames(gathering.changes, video.name, set(present), length)
+        note_missing_frames(gathering.changes, video.name, present, length)
     return video
 
 
@@ -274,44 +287,20 @@ def _track_key(row: Mapping[str, Any], where: str) -> tuple[int | str, bool]:
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
-    images: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    image_ids: dict[tuple[int, int], int] = {}
-    for video in annotations.videos:
-        for frame, file_name in enumerate(video.file_names):
-            image_ids[video.id, frame] = len(images) + 1
-            images.append(
-                {
-                    "id": len(images) + 1, "video_id": video.id, "frame_id": frame, "frame_index": frame,
-                    "file_name": file_name, "height": video.height, "width": video.width,
-                }
-            )  # fmt: skip
-    videos = {video.id: video for video in annotations.videos}
-    for track in annotations.tracks:
-        video = videos[track.video_id]
-        attributes = _attributes(track)
-        for frame, segmentation in enumerate(track.segmentations):
-            if not segmentation or masks.is_empty(segmentation):
-                continue
-            rows.append(
-                {
-                    "id": len(rows) + 1, "image_id": image_ids[video.id, frame], "video_id": video.id,
-                    "category_id": track.category_id, "track_id": track.id, "instance_id": track.id,
-                    "segmentation": segmentation, "iscrowd": track.iscrowd,
-                    "bbox": masks.bounding_box(segmentation, video.height, video.width),
-                    "area": masks.area(segmentation, video.height, video.width),
-                    "attributes": attributes,
-                }
-            )  # fmt: skip
-    document = {
+    write_rows(path, _document(annotations))
+    return []
+
+
+def _document(annotations: AnnotationSet) -> dict[str, Any]:
+    return {
         "info": annotations.info,
         "categories": [{"id": number, "name": name} for number, name in annotations.categories.items()],
         "videos": [
             {"id": v.id, "name": v.name, "length": v.length, "height": v.height, "width": v.width}
             for v in annotations.videos
         ],
-        "images": images,
-        "tracks": [
+        "images": _image_rows(annotations),
+        "tracks": (
             {
                 "id": track.id,
                 "video_id": track.video_id,
@@ -320,11 +309,44 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
                 "attributes": _attributes(track),
             }
             for track in annotations.tracks
-        ],
-        "annotations": rows,
+        ),
+        "annotations": _mask_rows(annotations),
     }
-    write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
-    return []
+
+
+def _image_rows(annotations: AnnotationSet) -> Iterator[dict[str, Any]]:
+    number = 0
+    for video in annotations.videos:
+        for frame, file_name in enumerate(video.file_names):
+            number += 1
+            yield {
+                "id": number, "video_id": video.id, "frame_id": frame, "frame_index": frame,
+                "file_name": file_name, "height": video.height, "width": video.width,
+            }  # fmt: skip
+
+
+def _mask_rows(annotations: AnnotationSet) -> Iterator[dict[str, Any]]:
+    videos: dict[int, tuple[Video, int]] = {}  # and the id of its first image
+    images = 1
+    for video in annotations.videos:
+        videos[video.id] = video, images
+        images += len(video.file_names)
+    number = 0
+    for track in annotations.tracks:
+        video, first_image = videos[track.video_id]
+        attributes = _attributes(track)
+        for frame, segmentation in enumerate(track.segmentations):
+            if not segmentation or masks.is_empty(segmentation):
+                continue
+            number += 1
+            yield {
+                "id": number, "image_id": first_image + frame, "video_id": video.id,
+                "category_id": track.category_id, "track_id": track.id, "instance_id": track.id,
+                "segmentation": segmentation, "iscrowd": track.iscrowd,
+                "bbox": masks.bounding_box(segmentation, video.height, video.width),
+                "area": masks.area(segmentation, video.height, video.width),
+                "attributes": attributes,
+            }  # fmt: skip
 
 
 def _attributes(track: Track) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Datumaro JSON, which CVAT exports too: an item per frame, masks and polygons with attributes.track_id."""
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ from components.annotate.track_builder import (
     video_name,
 )
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet
+from components.core.records.annotations import AnnotationSet, tracks_by_video, write_rows
 from components.core.records.changes import Kind
 from components.core.records.json_rows import read_object
+from components.core.records.work_file import Frames, Numbered
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
 
 
 def _recognise(look: Look) -> str | None:
@@ -30,11 +29,11 @@ def _recognise(look: Look) -> str | None:
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     labels = _labels(document.value("categories"), path)
     for label in labels:
         gathering.category(label)
-    frames: dict[str, dict[int, str]] = {}
+    frames: dict[str, Numbered] = {}
     named: dict[str, bool] = {}  # videos whose names tell the frames
     alike = FrameNames()
     sizes: dict[str, tuple[tuple[int, int], str]] = {}
@@ -42,9 +41,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         item = mapping(row, where)
         name, frame, picture, is_named = _place(item, hints, where, alike)
         named[name] = named.get(name, True) and is_named
-        if frame in frames.setdefault(name, {}):
+        of_video = frames.get(name)
+        if of_video is None:
+            of_video = frames[name] = Numbered(gathering.work)
+        if frame in of_video:
             raise AvisError(f"Frame {frame} of the video {name!r} stands twice", where=where)
-        frames[name][frame] = picture
+        of_video[frame] = picture
         size = _size(item, where)
         if size is not None:
             same_size(sizes, name, size, f"frame {frame}", where)
@@ -57,7 +59,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             first[name] = first_number(
                 of_video, None, gathering.changes, name, pictures=hints.lengths.get(name), from_0=from_0
             )
-        pictures = {number - first[name]: picture for number, picture in of_video.items()}
+        present = {number - first[name] for number in of_video}
         size = sizes[name][0] if name in sizes else hints.sizes.get(name)
         if size is None:
             raise AvisError(
@@ -65,13 +67,14 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 fix="Export with the pictures' sizes (image.size), or extract the video's media first.",
             )  # fmt: skip
         video = gathering.video(
-            name, height=size[0], width=size[1], length=max(pictures) + 1, where=f"{path}, video {name!r}"
+            name, height=size[0], width=size[1], length=max(present) + 1, where=f"{path}, video {name!r}"
         )
-        names = [pictures.get(k, "") for k in range(video.length)]
+        numbers_of_frames = range(first[name], first[name] + video.length)
+        names = Frames(of_video.taken(numbers_of_frames), video.length, missing="")
         if all(file.startswith(f"{video.name}/") and ".." not in file.split("/") for file in names):
             video.file_names = names
         videos[name] = video
-        note_missing_frames(gathering.changes, video.name, set(pictures), video.length)
+        note_missing_frames(gathering.changes, video.name, present, video.length)
     for where, row in document.rows("items"):
         name, frame, *_ = _place(mapping(row, where), hints, where, alike)
         shapes = row.get("annotations")
@@ -167,13 +170,32 @@ def _segmentation(shape: Mapping[str, Any], where: str) -> Any:
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    document = {
+        "dm_format_version": "1.0",
+        "media_type": 2,
+        "infos": {},
+        "categories": {
+            "label": {
+                "labels": [
+                    {"name": name, "parent": "", "attributes": []} for name in annotations.categories.values()
+                ],
+                "label_groups": [],
+                "attributes": ["annotator", "track_id"],
+            }
+        },
+        "items": _items(annotations),
+    }
+    write_rows(path, document)
+    return []
+
+
+def _items(annotations: AnnotationSet) -> Iterator[dict[str, Any]]:
     ids = {category: number for number, category in enumerate(annotations.categories)}
-    items = []
+    tracks_of = tracks_by_video(annotations)
     for video in annotations.videos:
-        tracks = [track for track in annotations.tracks if track.video_id == video.id]
         for k in range(video.length):
             shapes: list[dict[str, Any]] = []
-            for group, track in enumerate(tracks, start=1):
+            for group, track in enumerate(tracks_of[video.id], start=1):
                 segmentation = track.segmentations[k]
                 if masks.is_empty(segmentation):
                     continue
@@ -188,31 +210,12 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
                 else:
                     mask = masks.decode(segmentation, video.height, video.width)
                     shapes.append({**shape, "type": "mask", "rle": masks.encode(mask)})
-            items.append(
-                {
-                    "id": f"{video.name}/{k:05d}",
-                    "annotations": shapes,
-                    "attr": {"frame": k},
-                    "image": {"path": video.file_names[k], "size": [video.height, video.width]},
-                }
-            )
-    document = {
-        "dm_format_version": "1.0",
-        "media_type": 2,
-        "infos": {},
-        "categories": {
-            "label": {
-                "labels": [
-                    {"name": name, "parent": "", "attributes": []} for name in annotations.categories.values()
-                ],
-                "label_groups": [],
-                "attributes": ["annotator", "track_id"],
+            yield {
+                "id": f"{video.name}/{k:05d}",
+                "annotations": shapes,
+                "attr": {"frame": k},
+                "image": {"path": video.file_names[k], "size": [video.height, video.width]},
             }
-        },
-        "items": items,
-    }
-    write_text(path, json.dumps(document, separators=(",", ":")) + "\n")
-    return []
 
 
 FORMAT = Format(

@@ -25,7 +25,7 @@ from components.annotate.parsing.label_pictures import (
     refuse_shades,
 )
 from components.annotate.track_builder import Gathering
-from components.core.records.annotations import AnnotationSet
+from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.records.changes import Kind
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
@@ -56,7 +56,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     category = gathering.category(CATEGORY)
     names = files_below(path, [".png"])
     from_0 = any_is_0(Path(name).stem for name in names)
@@ -104,8 +104,9 @@ def _of_pascal_voc(names: Iterable[str]) -> str | None:
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     numbers: dict[int, int] = {}
+    tracks_of = tracks_by_video(annotations)
     for video in annotations.videos:
-        ids = [track.id for track in annotations.tracks if track.video_id == video.id]
+        ids = [track.id for track in tracks_of[video.id]]
         if len(ids) > _MOST_OBJECTS:
             raise AvisError(
                 f"The video {video.name!r} has {len(ids)} tracks, the format holds {_MOST_OBJECTS}",

@@ -23,7 +23,7 @@ from components.annotate.parsing.mots import (
 )
 from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet
+from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
@@ -58,7 +58,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     folder = path if path.is_dir() else path.parent
     for file in _files(path):
         labels = read_labels(file.parent, folder, gathering.changes)
@@ -161,10 +161,11 @@ def _write(path: Path, annotations: AnnotationSet) -> list[str]:
     if all(masks.is_empty(mask) for track in annotations.tracks for mask in track.segmentations):
         raise AvisError("There is no mask, and this format holds nothing else", where=str(path))
     classes = {category: number for number, category in enumerate(annotations.categories, start=1)}
+    tracks_of = tracks_by_video(annotations)
     with new_folder(path) as folder:
         write_labels(folder / LABELS, annotations)
         for video in annotations.videos:
-            tracks = [track for track in annotations.tracks if track.video_id == video.id]
+            tracks = tracks_of[video.id]
             lines = []
             for k in range(video.length):
                 for track in tracks:

@@ -27,7 +27,7 @@ from components.annotate.parsing.label_pictures import (
 )
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet
+from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.records.changes import Kind
 from components.core.records.json_rows import read_object
 from components.core.run.errors import AvisError
@@ -49,10 +49,10 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    return _read_folder(path, hints) if path.is_dir() else _read_file(path)
+    return _read_folder(path, hints) if path.is_dir() else _read_file(path, hints)
 
 
-def _read_file(path: Path) -> Reading:
+def _read_file(path: Path, hints: Hints) -> Reading:
     document = read_object(path, "annotations")
     row = {key: document.value(key) for key in ("video_id", "video_height", "video_width", "masklet_id")}
     ids = row["masklet_id"]
@@ -62,7 +62,7 @@ def _read_file(path: Path) -> Reading:
         or len(set(ids)) < len(ids)
     ):
         raise AvisError("These are no ids, or one stands twice", where=f"{path}, field masklet_id")
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     category = gathering.category(CATEGORY)
     frames = list(document.rows("masklet"))
     video = gathering.video(
@@ -94,7 +94,7 @@ def _checked(code: Any, height: int, width: int, where: str) -> Any:
 
 
 def _read_folder(path: Path, hints: Hints) -> Reading:
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     category = gathering.category(CATEGORY)
     names = files_below(path, [".png"])
     from_0 = any_is_0(Path(name).stem for name in names)
@@ -161,9 +161,10 @@ def _step(numbers: Iterable[int]) -> int:
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:
+    tracks_of = tracks_by_video(annotations)
     with new_folder(path) as folder:
         for video in annotations.videos:
-            tracks = [track for track in annotations.tracks if track.video_id == video.id]
+            tracks = tracks_of[video.id]
             masklet = []
             for k in range(video.length):
                 codes = []

@@ -12,7 +12,7 @@ from PIL import Image
 from components.annotate.capabilities import count
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video, tracks_by_video
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
 
@@ -103,8 +103,9 @@ def painted(
         overlaps: gets a sentence if pixels were given to one of several tracks.
     """
     lost = frames = 0
+    tracks_of = tracks_by_video(annotations)
     for video in annotations.videos:
-        tracks = [track for track in annotations.tracks if track.video_id == video.id]
+        tracks = tracks_of[video.id]
         for k in range(video.length):
             canvas = np.zeros((video.height, video.width), dtype=np.int64)
             masks = [(_mask(track, k, video), track) for track in tracks if track.segmentations[k]]

@@ -3,19 +3,49 @@
 import json
 import reprlib
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
 from components.core.records import masks
 from components.core.records.json_rows import read_object, text, whole_number
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import replace_file
 from components.core.run.safe_names import safe_name
 
 SPLITS = ("train", "val", "test")
+
+
+class PictureNames(Sequence[str]):
+    """A clip's pictures as extract names them, <name>/00000.jpg, …; equal to the list of them."""
+
+    __slots__ = ("_length", "_name")
+
+    def __init__(self, name: str, length: int) -> None:
+        self._name = name
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, frame: int) -> str: ...
+    @overload
+    def __getitem__(self, frame: slice) -> list[str]: ...
+    def __getitem__(self, frame: int | slice) -> str | list[str]:
+        numbers = range(self._length)[frame]
+        if isinstance(numbers, range):
+            return [self[k] for k in numbers]
+        return f"{self._name}/{numbers:05d}.jpg"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 @dataclass(slots=True)
@@ -24,7 +54,7 @@ class Video:
 
     id: int
     name: str  # the folder in file_names
-    file_names: list[str]
+    file_names: Sequence[str]
     length: int
     height: int
     width: int
@@ -42,7 +72,7 @@ class Track:
     id: int
     video_id: int
     category_id: int
-    segmentations: list[dict[str, Any] | list[list[float]] | None]
+    segmentations: Sequence[dict[str, Any] | list[list[float]] | None]
     iscrowd: int = 0
     sounding: list[tuple[float, float]] | None = None
     annotator: str = ""
@@ -217,6 +247,14 @@ def intervals_problem(value: object) -> str | None:
     return None
 
 
+def tracks_by_video(annotations: AnnotationSet) -> dict[int, list[Track]]:
+    """The tracks of each video by its id, in their order; an empty list where it has none."""
+    found: dict[int, list[Track]] = {video.id: [] for video in annotations.videos}
+    for track in annotations.tracks:
+        found.setdefault(track.video_id, []).append(track)
+    return found
+
+
 def write_annotations(path: Path, annotations: AnnotationSet) -> None:
     """Write AVISeg JSON with boxes and areas computed from the masks; equal annotations give equal bytes.
 
@@ -224,48 +262,75 @@ def write_annotations(path: Path, annotations: AnnotationSet) -> None:
         AvisError: if a mask does not decode; it names the annotation and the frame.
     """
     videos = {video.id: video for video in annotations.videos}
-    rows = []
-    for track in annotations.tracks:
-        video = videos[track.video_id]
-        boxes: list[list[float] | None] = []
-        areas: list[int | None] = []
-        for frame, segmentation in enumerate(track.segmentations):
-            try:
-                box = masks.bounding_box(segmentation, video.height, video.width)
-                boxes.append(box)
-                areas.append(None if box is None else masks.area(segmentation, video.height, video.width))
-            except AvisError as error:
-                where = f"annotation {track.id}, video {video.name!r}, frame {frame}"
-                raise AvisError(error.what, where=where) from None
-        rows.append(
-            {
-                "id": track.id,
-                "video_id": track.video_id,
-                "category_id": track.category_id,
-                "iscrowd": track.iscrowd,
-                "height": video.height,
-                "width": video.width,
-                "segmentations": track.segmentations,
-                "bboxes": boxes,
-                "areas": areas,
-                # beyond AVISeg, and only where they are known
-                **({} if track.sounding is None else {"sounding": track.sounding}),
-                **({"annotator": track.annotator} if track.annotator else {}),
-            }
-        )
-    document = {
-        "info": annotations.info,
-        "categories": [{"id": identity, "name": name} for identity, name in annotations.categories.items()],
-        "videos": [
-            {
-                "id": video.id,
-                "file_names": video.file_names,
-                "length": video.length,
-                "height": video.height,
-                "width": video.width,
-            }
-            for video in annotations.videos
-        ],
-        "annotations": rows,
+    write_rows(
+        path,
+        {
+            "info": annotations.info,
+            "categories": [
+                {"id": identity, "name": name} for identity, name in annotations.categories.items()
+            ],
+            "videos": (
+                {
+                    "id": video.id,
+                    "file_names": list(video.file_names),
+                    "length": video.length,
+                    "height": video.height,
+                    "width": video.width,
+                }
+                for video in annotations.videos
+            ),
+            "annotations": (_row(track, videos[track.video_id]) for track in annotations.tracks),
+        },
+    )
+
+
+def write_rows(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON object, completely or not at all; an iterator is a list, written row by row.
+
+    The bytes are those of `json.dumps` without blanks.
+    """
+    with replace_file(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        for number, (key, value) in enumerate(document.items()):
+            file.write(f"{',' if number else '{'}{json.dumps(key)}:")
+            if not isinstance(value, Iterator):
+                file.write(_json(value))
+                continue
+            file.write("[")
+            for place, row in enumerate(value):
+                file.write(("," if place else "") + _json(row))
+            file.write("]")
+        file.write("}\n")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _row(track: Track, video: Video) -> dict[str, Any]:
+    from pycocotools import mask as coco
+
+    segmentations = list(track.segmentations)
+    codes, problems = masks.compress_all(segmentations, video.height, video.width)
+    for frame in sorted(problems):
+        where = f"annotation {track.id}, video {video.name!r}, frame {frame}"
+        raise AvisError(problems[frame], where=where)
+    boxes: list[list[float] | None] = [None] * len(codes)
+    areas: list[int | None] = [None] * len(codes)
+    for frame, code in enumerate(codes):
+        area = 0 if code is None else int(coco.area(code))
+        if area:
+            boxes[frame], areas[frame] = [float(value) for value in coco.toBbox(code)], area
+    return {
+        "id": track.id,
+        "video_id": track.video_id,
+        "category_id": track.category_id,
+        "iscrowd": track.iscrowd,
+        "height": video.height,
+        "width": video.width,
+        "segmentations": segmentations,
+        "bboxes": boxes,
+        "areas": areas,
+        # beyond AVISeg, and only where they are known
+        **({} if track.sounding is None else {"sounding": track.sounding}),
+        **({"annotator": track.annotator} if track.annotator else {}),
     }
-    write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from components.core.run.errors import AvisError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLOCK_BYTES = 1 << 22
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_QUOTE, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4
+_KINDS = np.zeros(256, dtype=np.uint8)  # of the signs that make JSON's structure
+for _signs, _kind in ((b'"', _QUOTE), (b"[{", _OPEN), (b"]}", _CLOSE), (b",", _COMMA)):
+    _KINDS[list(_signs)] = _kind
 
 
 class JsonObject:
@@ -87,7 +94,7 @@ def first_keys(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def list_rows(raw: msgspec.Raw, where: str) -> list[msgspec.Raw]:
+def list_rows(raw: msgspec.Raw | bytes, where: str) -> list[msgspec.Raw]:
     """The rows of a list that is not decoded yet, neither being decoded; raises AvisError."""
     rows: list[msgspec.Raw] = _decode(raw, where, list[msgspec.Raw])
     return rows
@@ -107,13 +114,48 @@ def _map(path: Path, what: str) -> memoryview:
 
 def _rows(raw: msgspec.Raw, path: Path, key: str | None, kind: Any = Any) -> Iterator[tuple[str, Any]]:
     place = f"{path}, row" if key is None else f"{path}, {key}"
-    for index, row in enumerate(list_rows(raw, str(path))):
+    rows = (row for block in _blocks(raw) for row in list_rows(block, str(path)))
+    for index, row in enumerate(rows):
         where = f"{place} {index}" if key is None else f"{place}[{index}]"
         is_object = kind is Any or bytes(memoryview(row)[:1]) == b"{"
         yield where, _decode(row, where, kind) if is_object else kind()
 
 
-def _decode(raw: memoryview | msgspec.Raw, where: str, kind: Any = Any) -> Any:
+def _blocks(raw: msgspec.Raw) -> Iterator[msgspec.Raw | bytes]:
+    """A list of valid JSON as lists of some of its rows each: even undecoded, millions of rows take memory.
+
+    It is cut at commas that stand in no string and in no other list or object.
+    """
+    if len(memoryview(raw)) <= _BLOCK_BYTES:
+        yield raw
+        return
+    inner = memoryview(raw)[1:]  # up to its ], which closes what was never opened
+    start, depth, in_string, is_escaped = 0, 0, False, False
+    for at in range(0, len(inner), _BLOCK_BYTES):
+        piece = bytes(inner[at : at + _BLOCK_BYTES])
+        if is_escaped:
+            piece = b"_" + piece[1:]
+        if b"\\" in piece:
+            piece = _ESCAPED.sub(b"__", piece)
+        is_escaped = piece.endswith(b"\\")
+        kinds = _KINDS[np.frombuffer(piece, dtype=np.uint8)]
+        places = np.flatnonzero(kinds)
+        if not len(places):
+            continue
+        kinds = kinds[places]
+        inside = (np.cumsum(kinds == _QUOTE) + in_string) % 2 == 1
+        steps = np.where(inside, 0, (kinds == _OPEN).astype(np.int64) - (kinds == _CLOSE))
+        depths = depth + np.cumsum(steps)
+        ends = places[(kinds == _COMMA) & ~inside & (depths == 0)]
+        if len(ends):
+            end = at + int(ends[-1])
+            yield b"".join((b"[", inner[start:end], b"]"))
+            start = end + 1
+        depth, in_string = int(depths[-1]), bool(inside[-1])
+    yield b"".join((b"[", inner[start:]))
+
+
+def _decode(raw: memoryview | msgspec.Raw | bytes, where: str, kind: Any = Any) -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of too many digits, too deep
@@ -124,7 +166,7 @@ def _decode(raw: memoryview | msgspec.Raw, where: str, kind: Any = Any) -> Any:
         ) from None
 
 
-def _near(raw: memoryview | msgspec.Raw, error: Exception) -> str:
+def _near(raw: memoryview | msgspec.Raw | bytes, error: Exception) -> str:
     """What stands around the byte that an error names: it tells the row and the field."""
     at = re.search(r"\(byte (\d+)\)", str(error))
     if at is None:

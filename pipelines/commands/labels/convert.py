@@ -42,6 +42,7 @@ def convert(
 ) -> None:
     """Convert annotations between formats, and say what the target cannot hold."""
     from components.annotate.capabilities import count
+    from components.annotate.exports import count_masks
     from components.tools import convert as conversion
 
     if show_formats:
@@ -67,7 +68,7 @@ def convert(
     for note in done.notes:
         print(f"  {note}")
     annotations = done.annotations
-    masks = sum(1 for track in annotations.tracks for segmentation in track.segmentations if segmentation)
+    masks = count_masks([annotations])
     counts = (
         count(len(annotations.videos), "video"),
         count(len(annotations.tracks), "track"),

@@ -29,7 +29,7 @@ from components.annotate.formats.cvat.shapes import told_keys
 from components.annotate.formats.cvat.tasks import tasks_of, video_of
 from components.annotate.formats.cvat.tracks import add_tracks
 from components.annotate.formats.cvat.writer import write
-from components.annotate.parsing.xml_files import parse_xml
+from components.annotate.parsing.xml_files import parse_large_xml
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
@@ -44,20 +44,20 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    root = parse_xml(path)
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
+    root, cut = parse_large_xml(path, ("track", "image"), gathering.work)
     for label in root.iterfind("meta//labels/label/name"):
         if not (label.text or "").strip():
             raise AvisError("A label has no name", where=f"{path}, meta, labels")
         gathering.category(label.text or "")
     tasks = tasks_of(root, path, hints)
-    if root.find("image") is None:
+    if not cut["image"]:
         lost = {task.name: task.lost for task in tasks.values() if task.lost}
         videos = {task.id: video_of(task, root, gathering, hints) for task in tasks.values() if not task.lost}
-        add_tracks(gathering, root, tasks, videos, path)
+        add_tracks(gathering, cut["track"], tasks, videos, path)
         clocks = {video.name: Clock(tasks[key].first, tasks[key].step) for key, video in videos.items()}
-    elif root.find("track") is None:
-        clocks, lost = add_images(gathering, root, tasks, hints, path)
+    elif not cut["track"]:
+        clocks, lost = add_images(gathering, cut["image"], tasks, hints, path)
     else:
         raise AvisError(
             "The file has images and tracks, which no export of CVAT has together",

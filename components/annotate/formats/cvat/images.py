@@ -5,6 +5,7 @@ no frame has two such shapes. A task has the frames of one video, numbered as it
 several, each in a folder of its own, and then they follow each other as the export has them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element  # builds; never parses
 
@@ -29,16 +30,16 @@ from components.core.run.errors import AvisError
 
 
 def add_images(
-    gathering: Gathering, root: Element, tasks: dict[str, Task], hints: Hints, path: Path
+    gathering: Gathering, images: Sequence[Element], tasks: dict[str, Task], hints: Hints, path: Path
 ) -> tuple[dict[str, Clock], dict[str, str]]:
     """Add the images of all tasks; returns the videos' clocks, and why videos were left out, by name."""
-    of_videos: dict[tuple[str, str], list[Element]] = {}
-    for image in root.iterfind("image"):
+    of_videos: dict[tuple[str, str], list[int]] = {}
+    for place, image in enumerate(images):
         task = task_of(image, tasks, f"{path}, image {image.get('id')}")
-        of_videos.setdefault((task.id, _folder(image)), []).append(image)
+        of_videos.setdefault((task.id, _folder(image)), []).append(place)
     clocks: dict[str, Clock] = {}
     lost: dict[str, str] = {}
-    for (identity, folder), images in of_videos.items():
+    for (identity, folder), places in of_videos.items():
         task = tasks[identity]
         alone = sum(owner == identity for owner, _ in of_videos) == 1
         name = task.name if not folder or (alone and task.name in hints.sizes) else folder
@@ -46,7 +47,7 @@ def add_images(
         if reason is not None:
             lost[name] = reason
             continue
-        video = _add_video(gathering, task, name, images, alone, path)
+        video = _add_video(gathering, task, name, images, places, alone, path)
         clocks[video.name] = Clock(task.first, task.step) if alone else Clock()
     return clocks, lost
 
@@ -56,30 +57,37 @@ def _folder(image: Element) -> str:
 
 
 def _add_video(
-    gathering: Gathering, task: Task, name: str, images: list[Element], alone: bool, path: Path
+    gathering: Gathering,
+    task: Task,
+    name: str,
+    images: Sequence[Element],
+    own: list[int],
+    alone: bool,
+    path: Path,
 ) -> Video:
-    """Add the images of one video."""
-    numbers = [
-        whole_attribute(image.get("id"), "id", f"{path}, image {image.get('name')}") for image in images
-    ]
+    """Add the images of one video; own: which of the images are its."""
+    numbers, names = [], []
+    sizes: dict[str, tuple[tuple[int, int], str]] = {}
+    for image in (images[place] for place in own):
+        where = f"{path}, image {image.get('name')}"
+        numbers.append(whole_attribute(image.get("id"), "id", where))
+        names.append(image.get("name") or "")
+        height, width = (whole_attribute(image.get(side), side, where) for side in ("height", "width"))
+        same_size(sizes, name, (height, width), f"image {image.get('id')}", where)
     if len(set(numbers)) < len(numbers):
         raise AvisError(f"Two images of the video {name!r} have one id", where=str(path))
     places: dict[int, int | None] = {number: place for place, number in enumerate(sorted(numbers))}
     if alone:
         places = {number: task.position(number) for number in numbers}
-    by_number = sorted(zip(numbers, images, strict=True), key=lambda pair: pair[0])
-    refuse_other_order([image.get("name") or "" for _, image in by_number], str(path), "task's frames")
-    sizes: dict[str, tuple[tuple[int, int], str]] = {}
-    for image in images:
-        where = f"{path}, image {image.get('name')}"
-        height, width = (whole_attribute(image.get(side), side, where) for side in ("height", "width"))
-        same_size(sizes, name, (height, width), f"image {image.get('id')}", where)
+    by_number = sorted(zip(numbers, names, own, strict=True))
+    refuse_other_order([called for _, called, _ in by_number], str(path), "task's frames")
     (height, width), _ = sizes[name]
-    length = task.length if alone else len(images)
+    length = task.length if alone else len(own)
     video = gathering.video(name, height=height, width=width, length=length, where=str(path))
     masks = others = 0
     by_label: dict[str, str] = {}  # the frame in which a label was last taken for the object itself
-    for number, image in by_number:
+    for number, _, place in by_number:
+        image = images[place]
         where = f"{path}, image {number} ({image.get('name')})"
         frame = places[number]
         if frame is None:

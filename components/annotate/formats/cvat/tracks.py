@@ -1,6 +1,7 @@
 """CVAT for video 1.1: tracks of polygons or masks."""
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,30 +26,34 @@ from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _TrackOf:
-    """A track element, its task and where it stands. frames: the numbers of its shapes' frames."""
+    """Which track element it is, its task and where it stands. frames: the numbers of its shapes' frames."""
 
-    element: Element
+    number: int
     task: Task
     where: str
-    frames: list[int]
+    frames: Sequence[int]
 
 
 def add_tracks(
-    gathering: Gathering, root: Element, tasks: dict[str, Task], videos: dict[str, Video], path: Path
+    gathering: Gathering,
+    elements: Sequence[Element],
+    tasks: dict[str, Task],
+    videos: dict[str, Video],
+    path: Path,
 ) -> None:
     """Add the tracks of all tasks that have a video; raises AvisError where one is malformed."""
     tracks = []
-    for element in root.iterfind("track"):
+    for number, element in enumerate(elements):
         where = f"{path}, track {element.get('id')} ({element.get('label') or ''})"
         task = task_of(element, tasks, where)
         if task.id in videos:
-            tracks.append(_track_of(element, task, where))
+            tracks.append(_track_of(element, number, task, where))
     _choose_numbering(list(tasks.values()), tracks, gathering.changes)
     groups: dict[object, list[str]] = {}
     for number, track in enumerate(tracks):
-        _add_track(gathering, track, videos[track.task.id], number, groups)
+        _add_track(gathering, track, elements[track.number], videos[track.task.id], number, groups)
     for members in groups.values():
         gathering.changes.add(
             Kind.MERGED, "track", "another one of its label is in its group: they are one object",
@@ -67,7 +72,7 @@ def add_tracks(
         )
 
 
-def _track_of(element: Element, task: Task, where: str) -> _TrackOf:
+def _track_of(element: Element, number: int, task: Task, where: str) -> _TrackOf:
     if not element.get("label"):
         raise AvisError("The track has no label", where=where)
     for shape in element:
@@ -75,9 +80,8 @@ def _track_of(element: Element, task: Task, where: str) -> _TrackOf:
             raise AvisError(
                 f"The track is made of <{shape.tag}>", where=where, fix="Export as 'CVAT for video 1.1'."
             )
-    return _TrackOf(
-        element, task, where, [whole_attribute(shape.get("frame"), "frame", where) for shape in element]
-    )
+    frames = array("q", (whole_attribute(shape.get("frame"), "frame", where) for shape in element))
+    return _TrackOf(number, task, where, frames)
 
 
 def _choose_numbering(tasks: list[Task], tracks: list[_TrackOf], changes: Changes) -> None:
@@ -107,12 +111,17 @@ def _choose_numbering(tasks: list[Task], tracks: list[_TrackOf], changes: Change
 
 
 def _add_track(
-    gathering: Gathering, track: _TrackOf, video: Video, number: int, groups: dict[object, list[str]]
+    gathering: Gathering,
+    track: _TrackOf,
+    element: Element,
+    video: Video,
+    number: int,
+    groups: dict[object, list[str]],
 ) -> None:
     task, where = track.task, track.where
     by_frame: dict[int, list[Element]] = {}
     attributes: dict[str, str] = {}
-    for frame, shape in zip(track.frames, track.element, strict=True):
+    for frame, shape in zip(track.frames, element, strict=True):
         if shape.tag in NO_MASKS:
             if shown(shape):
                 task.others += 1
@@ -135,10 +144,10 @@ def _add_track(
     if not by_frame:
         return
     note_attributes(gathering.changes, attributes, where)
-    label = track.element.get("label", "")
+    label = element.get("label", "")
     category_id = gathering.category(label)
     key: object = own_key(attributes)
-    group = group_of(track.element, label) if key is None else None
+    group = group_of(element, label) if key is None else None
     if key is None:
         key = group or f"track {number}"
     if group is not None:

@@ -6,6 +6,7 @@ polygon each is one track. The attributes must be among the label's attributes i
 (docs/formats.md), else CVAT forgets them.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # builds; never parses
@@ -13,7 +14,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # bu
 import numpy as np
 
 from components.annotate.capabilities import count
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video, tracks_by_video
 from components.core.records.masks import decode, is_empty
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, replace_file
@@ -27,6 +28,7 @@ def write(path: Path, annotations: AnnotationSet) -> list[str]:
     Raises:
         AvisError: a file is named for several videos, or a mask does not decode.
     """
+    tracks_of = tracks_by_video(annotations)
     if path.suffix.lower() == ".xml":
         if len(annotations.videos) != 1:
             raise AvisError(
@@ -35,11 +37,13 @@ def write(path: Path, annotations: AnnotationSet) -> list[str]:
                 fix="Name a folder or a .zip instead: a file per video is written into it.",
             )
         with replace_file(path) as temporary:
-            masked = _write_task(temporary, annotations.videos[0], annotations)
+            (video,) = annotations.videos
+            masked = _write_task(temporary, video, tracks_of[video.id], annotations.categories)
     else:
         with new_folder(path) as folder:
             masked = sum(
-                _write_task(folder / f"{video.name}.xml", video, annotations) for video in annotations.videos
+                _write_task(folder / f"{video.name}.xml", video, tracks_of[video.id], annotations.categories)
+                for video in annotations.videos
             )
     if not masked:
         return []
@@ -49,7 +53,7 @@ def write(path: Path, annotations: AnnotationSet) -> list[str]:
     ]
 
 
-def _write_task(path: Path, video: Video, annotations: AnnotationSet) -> int:
+def _write_task(path: Path, video: Video, tracks: Sequence[Track], categories: Mapping[int, str]) -> int:
     """Write one task; returns how many frames' polygons became masks."""
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
@@ -60,16 +64,14 @@ def _write_task(path: Path, video: Video, annotations: AnnotationSet) -> int:
     ):  # fmt: skip
         SubElement(task, tag).text = str(text)
     labels = SubElement(task, "labels")
-    for name in annotations.categories.values():
+    for name in categories.values():
         _add_label(labels, name)
     size = SubElement(task, "original_size")
     SubElement(size, "width").text = str(video.width)
     SubElement(size, "height").text = str(video.height)
     masked = 0
-    for track in annotations.tracks:
-        if track.video_id != video.id:
-            continue
-        label = annotations.categories[track.category_id]
+    for track in tracks:
+        label = categories[track.category_id]
         shown = [s for s in track.segmentations if not is_empty(s)]
         if all(isinstance(s, list) and len(s) == 1 for s in shown):
             _add_polygons(root, track, label)

@@ -35,7 +35,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering()
+    gathering = Gathering(hints.work)
     seen = survey(path, hints, gathering)
     videos: dict[str, Video] = {}
     clocks: dict[str, Clock] = {}

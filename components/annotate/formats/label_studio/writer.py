@@ -5,13 +5,12 @@ a text of the region. docs/formats.md has the labeling configuration.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from components.annotate.formats.label_studio.brush import encode_brush
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video, tracks_by_video
 from components.core.records.masks import decode, is_empty
 from components.core.run.files import replace_file
 
@@ -46,9 +45,7 @@ def tasks(
     Raises:
         AvisError: a mask does not decode.
     """
-    tracks_of: dict[int, list[Track]] = defaultdict(list)
-    for track in annotations.tracks:
-        tracks_of[track.video_id].append(track)
+    tracks_of = tracks_by_video(annotations)
     labels = [{"value": name} for name in annotations.categories.values()]
     for video in annotations.videos:
         for frame, file_name in enumerate(video.file_names):

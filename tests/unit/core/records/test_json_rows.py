@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from components.core.records import json_rows
 from components.core.records.annotations import (
     AnnotationSet,
     Track,
@@ -63,3 +64,21 @@ def test_run_lengths_as_lists_are_compressed_while_reading(tmp_path: Path) -> No
     assert read_annotations(tmp_path / "a.json").tracks[0].segmentations == [
         {"size": [2, 3], "counts": "123"}, None,
     ]  # fmt: skip
+
+
+def test_rows_are_found_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        1, "a,b", '"],[', "\\", '\\"', ["é", {"x": [[], {}], "y,": '}\\",'}], [], {}, None, -2.5, "\\\\",
+        [[3, 4], "]"],
+    ]  # fmt: skip
+    for text in (
+        json.dumps({"x": rows}, ensure_ascii=False),
+        json.dumps({"x": rows}, indent=3) + "\n",
+        '{"x": [ ]}',
+    ):
+        path = write(tmp_path / "a.json", text.encode())
+        for size in range(1, 40):
+            monkeypatch.setattr(json_rows, "_BLOCK_BYTES", size)
+            found = list(read_object(path, "annotations").rows("x"))
+            assert [row for _, row in found] == json.loads(text)["x"]
+            assert [where for where, _ in found] == [f"{path}, x[{k}]" for k in range(len(found))]
