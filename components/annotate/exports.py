@@ -165,7 +165,8 @@ def _walk_folder(
         left_out.setdefault(files[0], Changes()).add(Kind.DROPPED, "file", why, example=example)
     for file in files:
         inside = f"{name}/{file.relative_to(path).as_posix()}"
-        own = hints if deep and len(files) == 1 else replace(hints, name=_plain_name(file))
+        alone = len(files) == 1 and (deep or file.parent != path)  # the archive or folder is the export
+        own = hints if alone else replace(hints, name=_plain_name(file))
         beside = left_out.get(file)
         for piece in _walk(file, inside, own, forced, shown_as):
             if beside is not None:

@@ -23,6 +23,7 @@ from components.annotate.parsing.label_pictures import (
     picture_mode,
     read_pictures,
     refuse_shades,
+    unnamed,
 )
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet, tracks_by_video
@@ -68,10 +69,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             where=f"{path}/{voc}",
             fix="Export 'CVAT for video 1.1', 'COCO 1.0' or 'MOTS PNG'.",
         )
-    for folder, pictures in by_video(names).items():
+    folders = by_video(names)
+    without_name = unnamed(folders)
+    for folder, pictures in folders.items():
         voids: list[tuple[int, str, dict[str, Any]]] = []
         objects = 0
-        name = Path(folder).name or hints.name
+        name = hints.name if folder in without_name else Path(folder).name
         extracted = hints.lengths.get(name)
         video, frames = read_pictures(
             gathering, path, folder, pictures, name, extracted=extracted, from_0=from_0

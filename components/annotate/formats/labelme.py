@@ -1,7 +1,7 @@
 """LabelMe: a folder with a JSON file per frame; shapes of one label and `group_id` are one object over time.
 
 Read: polygons, and masks (a PNG in base64, placed by the box in `points`). A video is a folder of frames;
-pictures beside the files tell its length where files of its last frames are missing.
+pictures beside the files tell its length where files of its last frames are missing, failing these its media.
 """
 
 import base64
@@ -90,7 +90,8 @@ def _read_video(
             where = f"{file}, shapes[{k}]"
             rows.append((number - first, mapping(shape, where), where))
     height, width = sizes[name][0]
-    length = max(known) + 1 - first
+    # nobody writes a file of a frame in which nothing was drawn: of the last ones the media tell
+    length = max(max(known) + 1 - first, hints.lengths.get(name, 0))
     video = gathering.video(name, height=height, width=width, length=length, where=str(folder))
     note_missing_frames(gathering.changes, video.name, {number - first for number in frames}, length)
     for frame, shape, where in rows:

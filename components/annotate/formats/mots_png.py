@@ -14,7 +14,7 @@ from PIL import Image
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.frame_names import any_is_0
-from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures
+from components.annotate.parsing.label_pictures import by_video, painted, picture_mode, read_pictures, unnamed
 from components.annotate.parsing.mots import (
     LABELS,
     class_name,
@@ -42,13 +42,15 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     gathering = Gathering(hints.work)
     names = files_below(path, [".png"])
     from_0 = any_is_0(Path(name).stem for name in names)
-    for folder, pictures in by_video(names).items():
+    folders = by_video(names)
+    without_name = unnamed(folders)
+    for folder, pictures in folders.items():
         labels = read_labels(path / folder, path, gathering.changes)
         for number, label in labels.items():
             if not is_ignored(number, labels):
                 gathering.category(label, None if number in gathering.categories else number)
         plain = [part for part in Path(folder).parts if part != "instances"]
-        name = plain[-1] if plain else hints.name
+        name = hints.name if folder in without_name else plain[-1]
         video, frames = read_pictures(
             gathering, path, folder, pictures, name, extracted=hints.lengths.get(name), from_0=from_0
         )

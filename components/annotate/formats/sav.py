@@ -105,6 +105,13 @@ def _read_folder(path: Path, hints: Hints) -> Reading:
         if not parts or not parts[-1].isascii() or not parts[-1].isdigit():
             raise AvisError("The folder is not <video>/<object>", where=f"{path}/{folder}")
         name, number = parts[-2] if len(parts) > 1 else hints.name, int(parts[-1])
+        if len(parts) == 1 and parts[0] in hints.sizes and name not in hints.sizes:
+            raise AvisError(
+                f"The folder {parts[0]!r} is called as a video with media, and by a number as objects are",
+                where=f"{path}/{parts[0]}",
+                fix="If it is a video, name the format: davis. If it is an object, put the folders of all "
+                "objects into one that is called as their video.",
+            )
         if len(parts) == 1 and name not in objects:
             why = "its folders are numbers, taken for the objects of one video"
             gathering.changes.add(Kind.GUESSED, "video", why, example=f"{path}, {parts[-1]}/")

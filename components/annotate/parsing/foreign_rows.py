@@ -49,9 +49,16 @@ def _shared(paths: list[list[str]]) -> int:
 
 
 def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
-    """A segmentation without polygons of fewer than three points, which is said; None where none is left."""
+    """A segmentation without polygons of fewer than three points, which is said; None where none is left.
+
+    One polygon that stands without a list around it is put into one.
+    """
     if not isinstance(segmentation, list):
         return segmentation
+    if len(segmentation) >= 6 and all(type(value) in (int, float) for value in segmentation):
+        why = "its coordinates are one list and no list of polygons, taken as one polygon"
+        changes.add(Kind.GUESSED, "mask", why, example=where)
+        return [segmentation]
     kept = [polygon for polygon in segmentation if not _is_stub(polygon)]
     stubs = len(segmentation) - len(kept)
     if not stubs:

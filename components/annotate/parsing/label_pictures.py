@@ -19,6 +19,7 @@ from components.core.run.errors import AvisError
 _MOST_SHADES = 64
 _OBJECT = re.compile(r"\d{3}")  # SAM 2's folder of an object
 _SETS = {
+    "default",
     "train", "training", "val", "valid", "validation", "test", "testing", "masks", "labels", "annotations",
     "annotations_unsupervised", "gt", "480p", "720p", "1080p", "full-resolution",
 }  # fmt: skip
@@ -125,6 +126,28 @@ def painted(
 def _mask(track: Track, k: int, video: Video) -> NDArray[np.bool_]:
     segmentation: Any = track.segmentations[k]
     return decode(segmentation, video.height, video.width)
+
+
+def unnamed(folders: Iterable[str]) -> set[str]:
+    """Folders of pictures that are called as a part of a data set, and so name no video: default/instances.
+
+    Raises:
+        AvisError: there are several, and nothing else to call their videos by.
+    """
+    found = [folder for folder in folders if _last_name(folder).lower() in {"", "instances", *_SETS}]
+    if len(found) > 1:
+        first, second = found[:2]
+        raise AvisError(
+            f"The folders {first!r} and {second!r} hold pictures and are called as parts of a data set: "
+            "nothing tells their videos",
+            fix="Put the pictures of each video into a folder that is called as it is.",
+        )
+    return set(found)
+
+
+def _last_name(folder: str) -> str:
+    names = [name for name in PurePosixPath(folder).parts if name != "instances"]
+    return names[-1] if names else ""
 
 
 def are_objects(folders: Iterable[str]) -> bool:

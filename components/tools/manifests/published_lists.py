@@ -296,6 +296,13 @@ def _of_header(cells: list[str], where: str, place: str) -> _Layout | None:
     source = _index(names, _IDS)
     if source is None:
         return None
+    tellers = [cell for cell, name in zip(cells, names, strict=True) if _IDS.fullmatch(name)]
+    if len(tellers) > 1:
+        raise AvisError(
+            f"{len(tellers)} columns of the table may tell the video: {', '.join(tellers)[:120]}",
+            where=place,
+            fix="Keep the one with YouTube ids or addresses, or call the others otherwise.",
+        )
     start, end, split = (_index(names, pattern) for pattern in (_STARTS, _ENDS, _SPLIT_COLUMNS))
     is_audioset = names[source] == "ytid"
     is_kinetics = {"label", "youtube_id", "time_start", "time_end"} <= set(names)

@@ -3,6 +3,7 @@
 With `--hypothesis-profile slow`, 500 changes a format.
 """
 
+import contextlib
 import copy
 import functools
 import io
@@ -19,6 +20,7 @@ from PIL import Image
 
 from components.annotate.exports import read_sources
 from components.annotate.formats import find_format
+from components.annotate.merge import unite_all
 from components.core.records.annotations import (
     AnnotationSet,
     Track,
@@ -31,7 +33,8 @@ from components.core.run.errors import AvisError
 from components.tools.convert import write_target
 
 JSON_FORMATS = ["aviseg", "coco_video", "datumaro", "label_studio", "sav"]
-FOLDER_FORMATS = ["davis", "mots_png", "mots_txt", "sav_folder"]
+FOLDER_FORMATS = ["davis", "mots_png", "mots_txt", "sav_folder", "labelme"]
+LABELME = Path(__file__).parents[2] / "data" / "annotation_exports" / "labelme_5.4.1"
 VALUES = [
     None, True, "", 0, 1, -1, 7, 1.5, 3.0, "1", "2.0", 1e9, 10**30, "9" * 30, float("nan"),
     [], {}, [None], [[1, 2]], [[0, 0, 5, 0, 5, 3]],
@@ -88,7 +91,7 @@ def files() -> dict[str, dict[str, bytes]]:
     No fixture: Hypothesis would print all of it.
     """
     written: dict[str, dict[str, bytes]] = {}
-    for name in (*JSON_FORMATS, *FOLDER_FORMATS[:-1]):
+    for name in (*JSON_FORMATS, *FOLDER_FORMATS[:3]):
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "a.json"
             write_target(target, base(), find_format(name))
@@ -106,6 +109,9 @@ def files() -> dict[str, dict[str, bytes]]:
     for name, content in written["sav_folder"].items():  # one object in each
         pixels = np.asarray(Image.open(io.BytesIO(content))) == 1 + int(name[2:5])
         written["sav_folder"][name] = png(pixels.astype(np.uint8))
+    written["labelme"] = {
+        file.relative_to(LABELME).as_posix(): file.read_bytes() for file in sorted(LABELME.rglob("*.json"))
+    }
     return written
 
 
@@ -148,8 +154,13 @@ def change_folder(pieces: dict[str, bytes], data: st.DataObject) -> dict[str, by
     changed = dict(pieces)
     for _ in range(data.draw(st.integers(1, 3))):
         name = data.draw(st.sampled_from(sorted(changed)))
-        what = data.draw(st.sampled_from(["drop", "rename", "bytes", "bytes", "cut", "picture"]))
+        ways = ["drop", "rename", "bytes", "bytes", "cut", "picture"]
+        what = data.draw(st.sampled_from([*ways, *["values"] * 6] if name.endswith(".json") else ways))
         content = changed[name]
+        if what == "values":
+            with contextlib.suppress(ValueError):  # it is no JSON any more
+                changed[name] = change_json(content, data)
+            continue
         at = data.draw(st.integers(0, max(0, len(content) - 1)))
         if what == "drop" and len(changed) > 1:
             del changed[name]
@@ -167,15 +178,14 @@ def change_folder(pieces: dict[str, bytes], data: st.DataObject) -> dict[str, by
     return changed
 
 
-def read_or_refused(path: Path, name: str) -> None:
+def refused_or_comes_back(path: Path, name: str, written: Path) -> None:
     """What is taken comes back from our own file; what is not is one message with its place."""
     try:
-        (source,) = read_sources(path, name)
+        sources = read_sources(path, name)
+        taken = unite_all([source.reading.annotations for source in sources], [one.name for one in sources])
     except AvisError as error:
         assert str(path) in str(error) and "Traceback" not in str(error)
         return
-    taken = source.reading.annotations
-    written = path.with_name("taken.json")
     write_annotations(written, taken)  # every mask decodes, at its video's size
     again = read_annotations(written)
     assert [(v.name, v.length) for v in again.videos] == [(v.name, v.length) for v in taken.videos]
@@ -193,7 +203,7 @@ def test_a_changed_file_is_read_or_refused(
 ) -> None:
     path = tmp_path_factory.mktemp("changed") / "a.json"
     path.write_bytes(change_json(files()[name]["a.json"], data))
-    read_or_refused(path, name)
+    refused_or_comes_back(path, name, path.with_name("taken.json"))
 
 
 @pytest.mark.parametrize("name", FOLDER_FORMATS)
@@ -207,4 +217,4 @@ def test_a_changed_folder_is_read_or_refused(
         (path / inside).parent.mkdir(parents=True, exist_ok=True)
         if not (path / inside).is_dir():
             (path / inside).write_bytes(content)
-    read_or_refused(path, name.partition("_folder")[0])
+    refused_or_comes_back(path, name.partition("_folder")[0], path.with_name("taken.json"))

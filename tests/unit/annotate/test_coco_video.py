@@ -283,6 +283,16 @@ def test_polygons_that_are_none_and_crowds_and_sizes_are_said(tmp_path: Path) ->
     )
 
 
+def test_coordinates_without_a_list_of_polygons_are_one_polygon(tmp_path: Path) -> None:
+    document = plain()
+    expected, _ = taken(tmp_path, document)
+    document["annotations"][0]["segmentation"] = document["annotations"][0]["segmentation"][0]
+    assert taken(tmp_path, document) == (
+        expected,
+        ["1 mask guessed: its coordinates are one list and no list of polygons, taken as one polygon"],
+    )
+
+
 def test_images_without_a_size_take_that_of_the_video_or_of_its_media(tmp_path: Path) -> None:
     document = plain()
     for row in document["images"]:

@@ -428,11 +428,8 @@ WHOLE = project(
 VALUES = ["", "0", "1", "-1", "7", "1e9", "nan", "9" * 30, "a", "0, 20", "1,1;2,2", "step=3", "é", "../x"]
 
 
-@given(data=st.data())
-def test_a_changed_file_is_read_or_refused_with_a_message(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    root = ElementTree.fromstring(WHOLE.split("\n", 1)[1])
+def change(root: ElementTree.Element, data: st.DataObject) -> None:
+    """One to three changes of a document, at random."""
     for _ in range(data.draw(st.integers(1, 3))):
         parents = [element for element in root.iter() if len(element)]
         parent = data.draw(st.sampled_from(parents))
@@ -452,6 +449,14 @@ def test_a_changed_file_is_read_or_refused_with_a_message(
                 child.set(name, data.draw(st.sampled_from(VALUES)))
             else:
                 del child.attrib[name]
+
+
+@given(data=st.data())
+def test_a_changed_file_is_read_or_refused_with_a_message(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = ElementTree.fromstring(WHOLE.split("\n", 1)[1])
+    change(root, data)
     path = tmp_path_factory.mktemp("fuzz") / "a.xml"
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
     try:

@@ -1,12 +1,17 @@
 """Jobs of one CVAT task, exported one by one."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.annotate.exports import Source, read_sources
 from components.core.records.masks import area
 from components.core.run.errors import AvisError
+from tests.unit.annotate.test_changed_files import refused_or_comes_back
+from tests.unit.annotate.test_cvat import change
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta>'
 LABELS = "<labels><label><name>dog</name></label><label><name>cello</name></label></labels>"
@@ -133,3 +138,18 @@ def test_jobs_of_images_have_their_own_frames_too(tmp_path: Path) -> None:
     source = read(tmp_path)
     assert areas(source) == [[0, 20, 20, 0]]
     assert not source.reading.changes
+
+
+@settings(max_examples=settings.default.max_examples // 2)
+@given(data=st.data())
+def test_changed_jobs_are_read_or_refused(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("jobs")
+    job(folder / "clip.job_1.xml", 0, 5, polygons(1, 5), polygons(0, 5, 24), mask(2, track_id="3"))
+    job(folder / "clip.job_2.xml", 3, 8, polygons(3, 8, 24), mask(4, track_id="3"))
+    for path in sorted(folder.iterdir()):
+        document = ElementTree.parse(path)
+        change(document.getroot(), data)
+        document.write(path, encoding="utf-8", xml_declaration=True)
+    refused_or_comes_back(folder, "cvat", folder.with_suffix(".json"))

@@ -61,6 +61,12 @@ def test_pictures_beside_tell_the_length_and_shapes_that_are_no_masks_are_said(f
     assert reading.changes.line() == "2 frames filled, 1 rectangle dropped, 1 mask dropped"
 
 
+def test_last_frames_of_which_nobody_wrote_a_file_are_those_of_the_media(folder: Path) -> None:
+    (source,) = read_sources(folder, lengths={"clip_a": 5})
+    assert pixels(source.reading) == {"dog": [6, 6, 0, 0, 0], "cello": [6, 6, 0, 0, 0]}
+    assert source.reading.changes.line() == "3 frames filled"
+
+
 @pytest.mark.parametrize(
     ("shape", "values", "message"),
     [

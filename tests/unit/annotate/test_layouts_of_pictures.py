@@ -1,5 +1,6 @@
 """Where MOTS20, KITTI, TrackEval, DAVIS 2016, SAM 2 and Pascal VOC put their files, and how they count."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +224,37 @@ def test_pictures_of_pascal_voc_tell_no_objects_over_time(tmp_path: Path, mode: 
         picture(tmp_path / folder / "frame_000000.png", (1, 0), mode=mode)
     with pytest.raises(AvisError, match=r"Pascal VOC.*one object over time.*Class/frame.*MOTS PNG"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "place"),
+    [(np.uint16, 2001, "default/instances"), (np.uint8, 1, "train"), (np.uint8, 1, "default")],
+)
+def test_a_folder_that_is_called_as_a_part_of_a_set_is_no_video(
+    kind: type, number: int, place: str, tmp_path: Path
+) -> None:
+    """Datumaro's and CVAT's MOTS PNG: the archive, or the folder, is called as the video is."""
+    folder = tmp_path / "clip_a"
+    picture(folder / place / "00000.png", (number, 2), kind=kind)
+    (folder / "labels.txt").write_text("car\npedestrian\n")
+    archive = shutil.make_archive(str(tmp_path / "clip_b"), "zip", folder)
+    assert [list(tracks(read(path))) for path in (folder, Path(archive))] == [["clip_a"], ["clip_b"]]
+    picture(
+        folder / place.replace("default", "val").replace("train", "val") / "00000.png", (number, 2), kind=kind
+    )
+    with pytest.raises(
+        AvisError, match=rf"'{place}' and 'val.*nothing tells their videos.*clip_a.*of each video"
+    ):
+        read(folder)
+
+
+def test_folders_called_001_are_videos_where_the_media_say_so(tmp_path: Path) -> None:
+    for name in ("001", "002"):
+        picture(tmp_path / "a" / name / "00000.png", (1, 2))
+    with pytest.raises(
+        AvisError, match=r"'001' is called as a video with media.*a/001.*name the format: davis"
+    ):
+        read_sources(tmp_path / "a", sizes={"001": (HEIGHT, WIDTH), "002": (HEIGHT, WIDTH)})
+    assert list(tracks(read(tmp_path / "a", "davis"))) == ["001", "002"]
+    (source,) = read_sources(tmp_path / "a", sizes={"a": (HEIGHT, WIDTH), "001": (HEIGHT, WIDTH)})
+    assert list(tracks(source.reading)) == ["a"]

@@ -107,6 +107,10 @@ def test_acav_is_known_by_the_name_of_its_file(text: str) -> None:
         (AUDIOSET + f"{ID}, 3\n", r"needs its start and its end \(list.csv, line 6\)"),
         (AUDIOSET + f"{ID}, x, 4, a\n", r"'x' is no time \(list.csv, line 6\)"),
         (f"id,end\n{ID},3\n", "no column of the table is a start"),
+        (
+            f"video_id,url,start,end\na,{ID},3,4\n",
+            r"2 columns .* tell the video: video_id, url \(list.csv, line 1\).*Keep the one with YouTube ids",
+        ),
         (f"youtube_id\n{ID},3,5\n", "has 3 columns"),
         (f'{ID},1,2\n"{ID},3,4\n', r"no CSV.*line 2"),
         (
