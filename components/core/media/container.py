@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import av
 import av.stream
 
+from components.core.media.put_together import other_file_at
 from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
@@ -110,7 +111,43 @@ def open_media(path: Path) -> Iterator[InputContainer]:
             f"the file cannot be read as a video: {reason}", where=str(path), fix="Get the file again."
         ) from None
     with container:
+        other_at = other_file_at(path)
+        if other_at is not None:
+            raise _put_together(path, container, other_at)
         yield container
+
+
+def _put_together(path: Path, container: InputContainer, other_at: int) -> MediaError:
+    """The error of a file in which another one begins; the first one's length is that of its own bytes."""
+    try:
+        with path.open("rb") as file, av.open(_FirstBytes(file, other_at), options=_SAFE) as first:
+            ends_s = (first.duration or 0) / 1e6
+    except av.error.FFmpegError:
+        ends_s = 0.0
+    when = f"at {ends_s:.2f} s" if ends_s else f"at byte {other_at}"
+    return MediaError(
+        f"{when} another file begins: files were put end to end, and of two {container.format.name} files "
+        "only the first would be read, or both at once",
+        problem=MediaProblem.UNSUPPORTED,
+        where=str(path),
+        fix="Give the files one by one, or join them with one that knows the format (ffmpeg -f concat).",
+    )
+
+
+class _FirstBytes:
+    """The beginning of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(max(0, min(size, self._size - self._file.tell())))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(self._size + offset if whence == 2 else offset, 0 if whence == 2 else whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def read_packets(

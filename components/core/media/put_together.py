@@ -1,0 +1,83 @@
+"""Files that were put end to end where the format does not allow it: FFmpeg reads the first, or mixes them.
+
+MPEG-TS and -PS and Ogg allow it; `clocks` reads their parts. An MP4 that names its tracks again and goes on
+in time, as recorders of streams write it, is one file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+_FLV_TAGS = (8, 9, 18)  # sound, picture, script data
+
+
+def other_file_at(path: Path) -> int | None:
+    """The byte at which another MP4 or FLV file begins; None where there is none, or in other formats."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:3] != b"FLV" and head[4:8] != b"ftyp":
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _after_flv(content) if head[:3] == b"FLV" else _after_mp4(content)
+
+
+def _after_flv(content: mmap.mmap) -> int | None:
+    at = 9 + 4  # the header, and the length of no tag before it
+    while at + 11 <= len(content):
+        if content[at : at + 4] == b"FLV\x01":
+            return at
+        if content[at] not in _FLV_TAGS:  # damage: FFmpeg looks for what follows
+            return None
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+    return None
+
+
+def _after_mp4(content: mmap.mmap) -> int | None:
+    """Where the tracks are named anew and the time does not go on."""
+    times: dict[int, int] = {}  # of each track's last fragment, in its ticks
+    last_ftyp = named_at = 0
+    is_named = False
+    for name, start, first, end in _boxes(content, 0, len(content)):
+        if name == b"ftyp":
+            last_ftyp = start
+        elif name == b"moov" and is_named:
+            named_at = last_ftyp or start
+            if not times:  # no fragments: of two tables of samples the first alone counts
+                return named_at
+        elif name == b"moov":
+            is_named = True
+        elif name == b"moof":
+            found = dict(_fragment_times(content, first, end))
+            if named_at and any(time <= times.get(track, -1) for track, time in found.items()):
+                return named_at
+            named_at = 0
+            times |= found
+    return None
+
+
+def _fragment_times(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(track, time in its ticks) of the parts of a fragment (ISO 14496-12: tfhd, tfdt)."""
+    for name, _, first, last in _boxes(content, start, end):
+        if name == b"traf":
+            inside = {part: place for part, _, place, _ in _boxes(content, first, last)}
+            if b"tfhd" in inside and b"tfdt" in inside:
+                wide = content[inside[b"tfdt"]] == 1
+                time = struct.unpack_from(">Q" if wide else ">I", content, inside[b"tfdt"] + 4)[0]
+                yield struct.unpack_from(">I", content, inside[b"tfhd"] + 4)[0], time
+
+
+def _boxes(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """(name, first byte, first byte of what it holds, byte after it) of each box."""
+    while start + 8 <= end:
+        size, name = struct.unpack_from(">I4s", content, start)
+        first = start + 8
+        if size == 1 and first + 8 <= end:
+            size, first = struct.unpack_from(">Q", content, first)[0], first + 8
+        size = size or end - start
+        if size < first - start or start + size > end:
+            return
+        yield name, start, first, start + size
+        start += size

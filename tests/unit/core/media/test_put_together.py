@@ -1,0 +1,47 @@
+"""Files put end to end whose format does not allow it: FFmpeg would read the first, or mix them."""
+
+from pathlib import Path
+
+import pytest
+
+from components.core.media.container import MediaError, MediaProblem, open_media
+from components.core.media.put_together import other_file_at
+from tests.support.parts import make_part
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+FROM_0 = {"avoid_negative_ts": "make_non_negative"}
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [("flv", FROM_0), ("mp4", FRAGMENTS), ("mp4", {}), ("mov", {}), ("mp4", {"movflags": "faststart"})],
+)
+def test_the_second_at_which_another_file_begins_is_said(
+    ending: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    one = make_part(tmp_path / f"one.{ending}", 2, grey=50, tone_hz=300, options=options)
+    content = one.read_bytes()
+    assert other_file_at(one) is None
+    both = tmp_path / f"both.{ending}"
+    both.write_bytes(content * 2)
+    assert other_file_at(both) == len(content)
+    with (
+        pytest.raises(MediaError, match=r"at 2\.\d\d s another file begins.*both.*one by one") as caught,
+        open_media(both),
+    ):
+        pass
+    assert caught.value.problem == MediaProblem.UNSUPPORTED
+    both.write_bytes(content[: len(content) // 2])
+    assert other_file_at(both) is None
+
+
+def test_a_recorder_may_name_the_tracks_again_where_the_time_goes_on(tmp_path: Path) -> None:
+    options = {**FRAGMENTS, "frag_duration": "500000"}
+    content = make_part(tmp_path / "one.mp4", 2, grey=50, tone_hz=300, options=options).read_bytes()
+    first, second = content.index(b"moof") - 4, content.rindex(b"moof") - 4
+    assert first < second
+    path = tmp_path / "again.mp4"
+    path.write_bytes(content[:second] + content[:first] + content[second:])
+    assert other_file_at(path) is None
+    path.write_bytes(content[:second] + content)
+    assert other_file_at(path) == second
