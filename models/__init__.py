@@ -22,4 +22,6 @@ def __getattr__(name: str) -> Any:
         from models.checkpoints.published import load_published
 
         return load_published
+    if name == "load":  # what people try first
+        raise AttributeError("a model for videos: from components.core.video import load (docs/predict.md)")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,7 +97,7 @@ def _usable(model: Path, reading: Reading) -> tuple[Recognised, list[str]]:
             where=str(model),
             fix="Name them with --categories: a file of a name a line, or name,name,…",
         )
-    return seen, said_of(seen, short_side_px=_short_side_px(seen, reading))
+    return seen, _said_of(seen, reading)
 
 
 def _short_side_px(seen: Recognised, reading: Reading) -> int:
@@ -133,11 +133,12 @@ def inspect_file(file: Path, reading: Reading | None = None) -> Recognised:
     return replace(seen, categories=tuple(names), categories_from="--categories")
 
 
-def said_of(seen: Recognised, *, short_side_px: int) -> list[str]:
+def _said_of(seen: Recognised, reading: Reading) -> list[str]:
     """What a released file was taken for, a sentence each."""
     sentences = [
         f"{seen.program}, {seen.settings.get('backbone', 'backbone unknown')}, {seen.queries} queries, "
-        f"names {seen.spelling}; frames of {short_side_px} px at 1 a second, as published",
+        f"names {seen.spelling}; sees frames of {_short_side_px(seen, reading)} px"
+        + (", as published" if reading.short_side_px is None else ""),
         *(f"assumed: {sentence}" for sentence in seen.assumed),
     ]
     if seen.categories_from:

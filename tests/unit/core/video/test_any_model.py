@@ -36,7 +36,7 @@ def test_a_release_becomes_a_predictor_and_what_was_assumed_is_said(released: Pa
     assert predictor.score_threshold == 0.3
     assert said == [
         "AVISM, efficientnet_lite0, 4 queries, names published (avism_module.…); "
-        "frames of 360 px at 1 a second, as published",
+        "sees frames of 360 px, as published",
         "3 categories: --categories",
     ]
     smaller, said = load_any(released, PARAMS, Reading(Choices(heads=2), "bell,horn,dog", 32))

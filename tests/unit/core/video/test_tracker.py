@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -30,3 +32,28 @@ def test_a_video_is_tracked_frame_by_frame(tmp_path: Path) -> None:
     assert np.isclose(found.objects[0].score, frames[0].objects[0].score)
     with pytest.raises(AvisError, match="no such video"):
         next(model.track(tmp_path / "nowhere.mp4"))
+
+
+def test_the_notebook_goes_from_a_file_to_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    given = {
+        "MODEL": str(write_finder(tmp_path / "tiny")),
+        "VIDEO": str(make_clip(tmp_path / "clip.mp4", seconds=2.5, flashes_s=(0.5,))),
+        "SCORE_THRESHOLD": 0.3,
+    }
+    cells = json.loads(Path("docs/track-a-video.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", ()):
+                names |= given
+    assert "[(0.0, 2.0)]" in capsys.readouterr().out
+    pictures, bars = (plt.figure(number) for number in plt.get_fignums())
+    assert [axis.get_title() for axis in pictures.axes] == ["0.5 s", "1.5 s"]
+    assert len(bars.axes[0].get_yticklabels()) == len(names["found"].objects) > 0  # type: ignore[attr-defined]
+    plt.close("all")
