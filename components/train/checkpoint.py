@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from components.core.run.files import replace_file
+from components.train.averaging import WeightAverage
 from components.train.progress import Fitted
 
 
@@ -21,7 +22,7 @@ class Checkpoint:
     history: list[dict[str, float]]
     fingerprint: str
     run_id: str
-    state: dict[str, Any]  # model, optimizer, schedule, scaler; best, if there is one: step, FSLA, weights
+    state: dict[str, Any]  # model, optimizer, schedule, scaler, average; best, if any: step, FSLA, weights
     validation_s: float = 0.0
 
     @classmethod
@@ -31,6 +32,7 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LambdaLR,
         scaler: torch.amp.GradScaler,
+        average: WeightAverage,
         fingerprint: str,
         run_id: str,
         *,
@@ -40,7 +42,13 @@ class Checkpoint:
         best: dict[str, Any] | None = None,
         validation_s: float = 0.0,
     ) -> "Checkpoint":
-        parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+        parts = {
+            "model": model,
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "scaler": scaler,
+            "average": average,
+        }
         state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
         if best is not None:
             state["best"] = best
@@ -53,8 +61,11 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """What a finished training keeps: the best state, if states were compared, else the last."""
-        kept: dict[str, Tensor] = self.state.get("best", {}).get("weights") or self.state["model"]
+        """What a finished training keeps: the best state, if states were compared, else the last, averaged."""
+        kept: dict[str, Tensor] = self.state.get("best", {}).get("weights") or {
+            **self.state["model"],
+            **self.state["average"],
+        }
         return kept
 
     def restore(
@@ -63,11 +74,13 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LambdaLR,
         scaler: torch.amp.GradScaler,
+        average: WeightAverage,
     ) -> None:
         model.load_state_dict(self.state["model"])
         optimizer.load_state_dict(self.state["optimizer"])
         schedule.load_state_dict(self.state["schedule"])
         scaler.load_state_dict(self.state["scaler"])
+        average.load_state_dict(self.state["average"])
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from components.core.run.errors import AvisError
+from components.train.averaging import WeightAverage
 from components.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from components.train.examples.batch import ClipBatch, ClipSource
 from components.train.examples.loader import Share, steps_of_parts
@@ -115,13 +116,14 @@ def fit(
     dtype = autocast_type(params.precision, device, scaled=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     weights = LossWeights(**params.loss.model_dump())
-    fitted = _resume(checkpoint, fingerprint, team, model, optimizer, schedule, scaler)
+    average = WeightAverage(model, params.average_decay)
+    fitted = _resume(checkpoint, fingerprint, team, model, optimizer, schedule, scaler, average)
     if fitted.steps and team.leads:
         tqdm.write(f"{label}: resuming at step {fitted.steps} of {params.steps}")
     watch = FiniteWatch(team, check_gradient=not scaler.is_enabled(), failures=failures)
     sums = _Sums()
     started = time.monotonic() - fitted.seconds
-    validations = Validations(validate, params, team, fitted, log, label)
+    validations = Validations(validate, params, team, fitted, log, label, average)
     if fitted.steps == 0:
         validations.score(model, 0)
     # killed after it had stopped early, it has nothing left to do
@@ -179,6 +181,7 @@ def fit(
             scaler.step(optimizer)
             scaler.update()
             schedule.step()
+            average.update()
 
             sums.steps += 1
             fitted.steps, fitted.seconds = done, time.monotonic() - started
@@ -189,7 +192,7 @@ def fit(
                     raise _never_finite(step, team)
                 row = {
                     **means,
-                    "learning_rate": float(schedule.get_last_lr()[-1]),
+                    "learning_rate": params.learning_rate * schedule.lr_lambdas[0](done),
                     "seconds": fitted.seconds,
                 }
                 fitted.add(done, row)
@@ -204,6 +207,7 @@ def fit(
                     optimizer,
                     schedule,
                     scaler,
+                    average,
                     fingerprint,
                     run_id,
                     steps=done,
@@ -218,6 +222,8 @@ def fit(
                 break
     if fitted.best is not None:
         model.load_state_dict(fitted.best["weights"])
+    else:
+        average.settle()
     validations.conclude()
     model.eval()
     return fitted
@@ -231,6 +237,7 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
     scaler: torch.amp.GradScaler,
+    average: WeightAverage,
 ) -> Fitted:
     """Take up the first process's checkpoint in all processes; where a training begins without one."""
     found = load_checkpoint(checkpoint, fingerprint) if checkpoint and team.leads else None
@@ -238,7 +245,7 @@ def _resume(
     if values is None:
         return Fitted([], 0.0, 0)
     done = Checkpoint(**values)
-    done.restore(model, optimizer, schedule, scaler)
+    done.restore(model, optimizer, schedule, scaler, average)
     return done.fitted
 
 

@@ -134,6 +134,10 @@ class TrainParams(Block):
     deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
     backbone_factor: float = Field(default=0.1, ge=0, le=100)  # of the learning rate
+    class_factor: float = Field(default=1.0, ge=0, le=100)  # the same for heads with a row per category
+    average_decay: float | None = Field(
+        default=None, gt=0, lt=1
+    )  # of the weights' moving average; null: none
     weight_decay: float = Field(default=0.05, ge=0, le=1)
     clip_gradient_norm: float = Field(default=0.01, gt=0)
     schedule: Literal["step", "cosine"] = "cosine"

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from components.train.averaging import WeightAverage
 from components.train.params import TrainParams
 from components.train.processes.distributed import Team
 from models.networks.registry import Network
@@ -58,6 +59,7 @@ class Validations:
     fitted: Fitted
     log: Logger
     label: str
+    average: WeightAverage
     _began: float = field(default_factory=time.monotonic)
     _from_step: int = 0  # of this sitting
     _seconds: float = 0.0
@@ -72,17 +74,18 @@ class Validations:
         if self.validate is None:
             return False
         begun = time.monotonic()
-        scores = self.team.first_alone(
-            lambda: self.validate(model) if self.validate else None,
-            every_s=self.params.process_timeout_s / 4,
-        )
-        model.train()
-        took = time.monotonic() - begun
-        self._seconds += took
-        self._count += 1
-        self.fitted.validation_s += took
-        if scores is not None:  # in the first process
-            self._enter(model, step, scores)
+        with self.average.in_place():
+            scores = self.team.first_alone(
+                lambda: self.validate(model) if self.validate else None,
+                every_s=self.params.process_timeout_s / 4,
+            )
+            model.train()
+            took = time.monotonic() - begun
+            self._seconds += took
+            self._count += 1
+            self.fitted.validation_s += took
+            if scores is not None:  # in the first process
+                self._enter(model, step, scores)
         stops = stops_early(self.fitted.history, self.params) and self.team.leads
         return self.team.sum([float(stops)])[0] > 0
 

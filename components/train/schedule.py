@@ -6,32 +6,41 @@ import torch
 from torch import nn
 
 from components.train.params import TrainParams
+from models.checkpoints.saved import names_category
 
 
 def build_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.AdamW:
-    """AdamW; the backbone learns slower, norms and embeddings do not decay (as published)."""
+    """AdamW; the backbone learns slower, norms and embeddings do not decay (as published).
+
+    Heads with a row for each category may learn faster: rows of new categories begin at nothing.
+    """
     undecayed = {
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
         if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding))
         for name, _ in module.named_parameters(recurse=False)
     }
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("backbone."), name in undecayed), []).append(parameter)
-    rate = params.learning_rate
+            groups.setdefault((_share_of_rate(name, params), name in undecayed), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "lr": rate * params.backbone_factor if in_backbone else rate,
+                "lr": params.learning_rate * share,
                 "weight_decay": 0.0 if plain else params.weight_decay,
             }
-            for (in_backbone, plain), parameters in groups.items()
+            for (share, plain), parameters in groups.items()
         ],
         fused=True,  # one kernel for all parameters, not one for each
     )
+
+
+def _share_of_rate(parameter: str, params: TrainParams) -> float:
+    if parameter.startswith("backbone."):
+        return params.backbone_factor
+    return params.class_factor if names_category(parameter) else 1.0
 
 
 def build_schedule(

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from components.core.run.errors import AvisError
+from components.train.averaging import WeightAverage
 from components.train.checkpoint import load_checkpoint
 from components.train.examples.batch import TrainingClip
 from components.train.loop import fit, write_history
@@ -121,8 +122,9 @@ def test_an_unreadable_example_is_one_message(workers: int) -> None:
     assert str(caught.value) == "the frame is missing (00007.jpg). Run extract."
 
 
-def test_killed_and_started_again_it_ends_the_same(tmp_path: Path) -> None:
-    params = params_of(steps=5, checkpoint_every_steps=2, deaf_share=0.3)
+@pytest.mark.parametrize("decay", [None, 0.6])
+def test_killed_and_started_again_it_ends_the_same(tmp_path: Path, decay: float | None) -> None:
+    params = params_of(steps=5, checkpoint_every_steps=2, deaf_share=0.3, average_decay=decay)
     undisturbed = tiny_model()
     run(undisturbed, TwoClips(), params)
 
@@ -150,9 +152,35 @@ def test_killed_and_started_again_it_ends_the_same(tmp_path: Path) -> None:
     assert again.history == fitted.history
 
 
+def test_what_is_scored_and_kept_is_the_average_of_the_weights() -> None:
+    """The mean of the start and of two steps, as torch's own moving average has it."""
+    scored: list[torch.Tensor] = []
+
+    def validate(model: Avism) -> dict[str, float]:
+        scored.append(model.video_module.class_head.weight.detach().clone())
+        return {"FSLA": 0.0, "HOTA": 0.0, "mAP": 0.0}
+
+    states = []
+    for steps in (1, 2):  # of the same schedule: a step rate that does not change
+        model = tiny_model()
+        run(model, TwoClips(), params_of(steps=steps, schedule="step", warmup_steps=0))
+        states.append(model.video_module.class_head.weight.detach())
+    start = tiny_model().video_module.class_head.weight.detach()
+    wanted = 0.8 * (0.8 * start + 0.2 * states[0]) + 0.2 * states[1]
+    model = tiny_model()
+    settings = {"validate_every_steps": 2, "schedule": "step", "warmup_steps": 0, "average_decay": 0.8}
+    run(model, TwoClips(), params_of(steps=2, **settings), validate=validate)
+    assert torch.equal(scored[0], start)
+    assert torch.equal(scored[1], model.video_module.class_head.weight)
+    assert torch.allclose(scored[1], wanted, atol=1e-7)
+    assert not torch.allclose(wanted, states[1], atol=1e-5)
+
+
 @pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 5)])
 def test_of_the_scored_states_the_best_is_kept_also_when_killed(tmp_path: Path, keep: str, kept: int) -> None:
-    params = params_of(steps=5, checkpoint_every_steps=3, validate_every_steps=2, keep=keep)
+    params = params_of(
+        steps=5, checkpoint_every_steps=3, validate_every_steps=2, keep=keep, average_decay=0.5
+    )
     seen: dict[float, torch.Tensor] = {}
 
     def validate(model: Avism) -> dict[str, float]:
@@ -212,7 +240,8 @@ def test_what_validation_takes_is_said_with_the_remedy(capsys: pytest.CaptureFix
         (50.0, "took 50 s, 50% of the time; "),
     ):
         fitted = Fitted([], 100.0, 200, validation_s=validation_s)
-        Validations(lambda _: {}, params, Team(torch.device("cpu")), fitted, print, "train").conclude()
+        team, average = Team(torch.device("cpu")), WeightAverage(torch.nn.Identity(), None)
+        Validations(lambda _: {}, params, team, fitted, print, "train", average).conclude()
         out = capsys.readouterr().out
         assert said in out
     # 50 s of training allow 8.8 s of validation
@@ -269,13 +298,15 @@ def test_history_is_a_table(tmp_path: Path) -> None:
 
 def test_backbone_learns_slower_and_norms_do_not_decay() -> None:
     model = tiny_model(backbone_frozen_parts=3)
-    optimizer = build_optimizer(model, params_of(backbone_factor=0.1, weight_decay=0.05))
+    optimizer = build_optimizer(model, params_of(backbone_factor=0.1, class_factor=5, weight_decay=0.05))
     settings = {id(x): group for group in optimizer.param_groups for x in group["params"]}
     named = dict(model.named_parameters())
     assert len(settings) == sum(x.requires_grad for x in named.values())
     for name, rate, decay in [
         ("backbone.network.network.blocks.5.0.conv_pw.weight", 1e-4, 0.05),
-        ("frame_decoder.class_head.weight", 1e-3, 0.05),
+        ("frame_decoder.mask_head.layers.0.weight", 1e-3, 0.05),
+        ("frame_decoder.class_head.weight", 5e-3, 0.05),
+        ("audio_tags.bias", 5e-3, 0.05),
         ("frame_decoder.norm.weight", 1e-3, 0.0),
         ("frame_decoder.query_content.weight", 1e-3, 0.0),
         ("pixel_decoder.input_proj.0.1.weight", 1e-3, 0.0),
