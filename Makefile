@@ -1,10 +1,10 @@
 # make demo   everything, from nothing to a compared model      make check  what is quick: types, style, unit tests
 # make ui     the tracked runs in a browser                     make test   the checks and all tests
-# make clean  forget what was built and made
+# make clean  forget what was built and made                   make pretrain   the demo's starting weights, once more
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo check static test ui clean
+.PHONY: help install demo pretrain check static test ui clean
 
 # The first Python on this machine that the pinned packages are built for; PYTHON=/path/to/python overrides it.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -47,6 +47,10 @@ $(INSTALLED): pyproject.toml requirements.txt
 demo: install
 	$(BIN)/dvc repro
 	@$(BIN)/avis results
+
+# An hour or more on one core: models/weights/avism_lite_sample.md says what comes out.
+pretrain: install
+	$(BIN)/avis pretrain models/weights/avism_lite_sample.safetensors
 
 # What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
 check: static

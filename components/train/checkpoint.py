@@ -61,7 +61,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """What a finished training keeps: the best state, if states were compared, else the last, averaged."""
+        """What a finished training keeps: the best of compared states, else the last, averaged."""
         kept: dict[str, Tensor] = self.state.get("best", {}).get("weights") or {
             **self.state["model"],
             **self.state["average"],

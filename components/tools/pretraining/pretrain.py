@@ -49,12 +49,16 @@ def pretrain(out: Path, *, steps: int | None = None, settings: Path = SETTINGS) 
             fix="Set it to vggish or none.",
         )
 
+    import torch
+
     from components.core.run.files import replace_file
     from components.tools.pretraining.composed_clips import ComposedClips
     from components.train.loop import fit, seed_everything, write_history
     from models.checkpoints.saved import save_weights
     from models.networks.registry import build
 
+    # On one core, whatever there are: more threads add up in another order, and other bytes come out.
+    torch.set_num_threads(1)
     seed_everything(params.seed)
     clips = ComposedClips(
         count=params.steps * params.clips_per_step,
