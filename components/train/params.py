@@ -148,6 +148,7 @@ class TrainParams(Block):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False  # torch.compile
+    frozen_parts: tuple[Part, ...] = ()  # which keep their weights: less to learn, and less time
     checkpoint_activations: tuple[Part, ...] = ()  # parts computed again in the backward pass, to save memory
     loader_workers: int = Field(default=0, ge=0, le=256)
     validate_every_steps: int = Field(default=0, ge=0)  # score clips of val so often; 0: never
@@ -157,14 +158,14 @@ class TrainParams(Block):
     checkpoint_every_steps: int = Field(default=50, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
 
-    @field_validator("checkpoint_activations")
+    @field_validator("frozen_parts", "checkpoint_activations")
     @classmethod
     def _are_parts_of_the_model(cls, parts: tuple[Part, ...], info: ValidationInfo) -> tuple[Part, ...]:
         other = {"avism": "clip_decoder", "tpavi": "frame_decoder"}.get(
             getattr(info.data.get("model"), "name", "")
         )
         if other in parts:
-            raise ValueError(f"this model has no {other} to compute again")
+            raise ValueError(f"this model has no {other}")
         return parts
 
     @model_validator(mode="after")
@@ -173,6 +174,16 @@ class TrainParams(Block):
             raise ValueError("milestones belong to schedule: step")
         if self.crop_px is not None and self.crop_px[0] > self.crop_px[1]:
             raise ValueError("crop_px is [smallest, largest]")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_parts_know_something(self) -> "TrainParams":
+        unlearned = [part for part in self.frozen_parts if part != "backbone"]
+        if unlearned and self.start_from is None and self.checkpoint is None:
+            raise ValueError(
+                f"frozen_parts: {', '.join(unlearned)} would keep random weights, since start_from is null; "
+                "set frozen_parts to []"
+            )
         return self
 
     @model_validator(mode="after")

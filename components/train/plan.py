@@ -94,6 +94,8 @@ def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: 
     model = _build(params, annotations, start, with_weights=with_weights)
     if start:
         _start(model, start, annotations)
+    for part in params.frozen_parts:
+        model.get_submodule(part).requires_grad_(False)
     for part in params.checkpoint_activations:
         recomputable(model, part)
     fingerprint = _fingerprint(params, file, paths) if with_weights else ""

@@ -275,6 +275,21 @@ def test_it_starts_from_given_weights(paths: Paths, capsys: pytest.CaptureFixtur
     assert f"{total} of {total} tensors" in capsys.readouterr().out
 
 
+def test_frozen_parts_keep_the_weights_that_they_start_from(paths: Paths) -> None:
+    given = tiny_model(seed=7)
+    weights = paths.root / "given.safetensors"
+    save_weights(weights, given.state_dict(), categories=CATEGORIES)
+    frozen = ["backbone", "pixel_decoder"]
+    train("tiny", params_of(steps=1, start_from=str(weights), frozen_parts=frozen), paths)
+    trained, _ = load_model(paths.model("tiny"))
+    changed = {
+        name.split(".")[0]
+        for name, value in given.named_parameters()
+        if not torch.equal(trained.state_dict()[name], value)
+    }
+    assert changed >= {"frame_decoder", "video_module"} and not changed & set(frozen)
+
+
 def test_weights_without_a_backbone_keep_the_pretrained_one(paths: Paths) -> None:
     state = {
         name: x for name, x in tiny_model(seed=7).state_dict().items() if not name.startswith("backbone.")
@@ -345,6 +360,10 @@ def test_heads_that_do_not_share_the_channels_are_refused_at_once() -> None:
 def test_milestones_and_crops_are_checked() -> None:
     with pytest.raises(ValueError, match="stop_after_validations needs validate_every_steps above 0"):
         params_of(stop_after_validations=3)
+    with pytest.raises(
+        ValueError, match=r"pixel_decoder would keep random weights.*set frozen_parts to \[\]"
+    ):
+        params_of(frozen_parts=["backbone", "pixel_decoder"])
     with pytest.raises(ValueError, match="milestones belong to schedule: step"):
         params_of(milestones=[5])
     with pytest.raises(ValueError, match=r"crop_px is \[smallest, largest\]"):
