@@ -1,9 +1,6 @@
 """The first AVIS model through train, predict and evaluate, as the pipeline runs them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,6 @@ from components.core.inference.params import PredictParams
 from components.core.records.annotations import read_annotations
 from components.core.records.masks import decode
 from components.core.records.results import read_results
-from components.core.run.files import write_json
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.evaluate.params import EvaluateParams
@@ -25,8 +21,8 @@ from components.tools.prediction.one_video import Task, Wanted, predict_one
 from components.train.params import TrainParams
 from components.train.stage import train
 from models.checkpoints.saved import load_model
-from pipelines.dvc.graph import find_root
 from tests.support.clips import make_clip
+from tests.support.processes import run_together
 from tests.support.tiny_model import CATEGORIES, train_settings, write_square_set
 from tests.support.tiny_tpavi import SETTINGS, write_tpavi_finder
 
@@ -120,19 +116,9 @@ def test_recomputed_parts_change_nothing(paths: Paths) -> None:
         torch.testing.assert_close(other[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.timeout(600)
 def test_two_processes_train_one_model(paths: Paths) -> None:
     """Their gradients are one; the fusions' batch norms see the clips of their own process (on CPUs)."""
-    train_block = json.loads(params_of().model_copy(update={"clips_per_step": 4}).model_dump_json())
-    write_json(paths.root.parent / "params.yaml", {"train": train_block, "variants": {"pair": {}}})
-    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    done = subprocess.run(
-        [sys.executable, *command, "-m", "components.train", "--variant", "pair"],
-        cwd=paths.root.parent,
-        env={**os.environ, "PYTHONPATH": str(find_root(Path(__file__).parent))},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    params = params_of().model_copy(update={"clips_per_step": 4})
+    assert run_together(lambda: train("pair", params, paths), 2) == [None, None]
     assert json.loads((paths.model("pair") / "metrics.json").read_text())["steps"] == 3
     assert all(value.isfinite().all() for value in load_model(paths.model("pair"))[0].state_dict().values())

@@ -20,6 +20,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.paths import Paths
 from components.train import stage
+from components.train.loop import Fitted
 from components.train.params import TrainParams
 from components.train.plan import Plan, make_plan
 from components.train.stage import train
@@ -134,20 +135,34 @@ def test_a_training_is_compared_with_its_start(
     with (paths.model("tiny") / "history.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file) if row["val_FSLA"]] == ["0", "1", "2"]
     capsys.readouterr()
-    cases = (
-        ("last", [20.0, 40.0, 30.0], "made it worse: FSLA on the validation clips was 40.0 at step 1"),
+    left = iter([20.0, 40.0, 30.0])
+    fake = lambda *_: lambda model: {"FSLA": next(left), "HOTA": 0.0, "mAP": 0.0}  # noqa: E731
+    monkeypatch.setattr("components.train.plan.validator", fake)
+    train("tiny", params.model_copy(update={"keep": "last"}), paths)
+    assert "made it worse: FSLA on the validation clips was 40.0 at step 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keep", "scores", "said"),
+    [
         ("last", [20.0, 40.0, 30.0], "Set train.keep to best"),
         ("best", [20.0, 40.0, 30.0], "The state of step 1 is kept"),
         ("last", [30.0, 20.0, 10.0], "taught nothing: FSLA on the validation clips was 30.0 at its"),
         ("last", [30.0, 31.0, 32.0], ""),
-    )
-    for keep, scores, said in cases:
-        left = iter(scores)
-        fake = lambda *_: lambda model: {"FSLA": next(left), "HOTA": 0.0, "mAP": 0.0}  # noqa: E731, B023
-        monkeypatch.setattr("components.train.plan.validator", fake)
-        train("tiny", params.model_copy(update={"keep": keep}), paths)
-        warned = capsys.readouterr().err
-        assert said in warned and ("!!!" in warned) == bool(said)
+    ],
+)
+def test_what_no_gain_is_said_to_be(
+    keep: str, scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"step": float(step), "val_FSLA": score, "val_HOTA": 0.0, "val_mAP": 0.0}
+        for step, score in enumerate(scores)
+    ]
+    kept = {"step": 1, "FSLA": 40.0, "weights": {}} if keep == "best" else None
+    metrics = stage._of_validation(Fitted(rows, seconds=1.0, steps=2, best=kept))
+    assert metrics["kept_FSLA"] == (max(scores) if kept else scores[-1])
+    warned = capsys.readouterr().err
+    assert said in warned and ("!!!" in warned) == bool(said)
 
 
 def bells_beside(annotations: AnnotationSet) -> tuple[list[Video], list[Track]]:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -93,7 +94,7 @@ def alone() -> Any:
     return trained(params_of(deaf_share=0.3))
 
 
-@pytest.mark.parametrize(("processes", "accumulate"), [(2, 1), (2, 2), (4, 1)])
+@pytest.mark.parametrize(("processes", "accumulate"), [(2, 2), (4, 1)])
 def test_however_a_step_is_shared_the_losses_are_the_same(
     alone: Any, processes: int, accumulate: int
 ) -> None:
@@ -119,12 +120,11 @@ def test_it_goes_on_in_another_number_of_processes(tmp_path: Path, alone: Any) -
     checkpoint = tmp_path / "tiny.pt"
     first = params_of(deaf_share=0.3, steps=3)
     run_together(lambda: trained(first, checkpoint=checkpoint), 2)
+    for_one = Path(shutil.copy(checkpoint, tmp_path / "for_one.pt"))
     params = params_of(deaf_share=0.3, accumulate=2)
     results = run_together(lambda: trained(params, checkpoint=checkpoint, model={"channels": 16}), 2)
     assert_same(results[0], alone)
-    checkpoint.unlink()
-    run_together(lambda: trained(first, checkpoint=checkpoint), 2)
-    assert_same(trained(params, checkpoint=checkpoint), alone)
+    assert_same(trained(params, checkpoint=for_one), alone)
 
 
 def test_what_one_process_cannot_read_ends_all_with_one_message(capfd: pytest.CaptureFixture[str]) -> None:
