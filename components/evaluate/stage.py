@@ -206,8 +206,12 @@ def write_evaluation(
 
 def _write_numbers(folder: Path, scores: Scores) -> Metrics:
     """Write metrics.json, and the counts behind it."""
-    metrics = {str(protocol): rounded(part.values) for protocol, part in scores.protocols.items()}
-    write_json(folder / "metrics.json", metrics)
+    metrics = {
+        str(protocol): {name: values[name] for name in dict.fromkeys((*reversed(_HEADLINES), *values))}
+        for protocol, part in scores.protocols.items()
+        if (values := rounded(part.values))
+    }
+    write_json(folder / "metrics.json", metrics, sort_keys=False)  # `dvc exp show` begins with the headlines
     corrected = scores.protocols["corrected"]
     write_counts(
         folder / _COUNTS,

@@ -145,10 +145,11 @@ def _keep(
             f"{chosen.presence:g} (FSLA there {chosen.fsla:.1f}, with the published ones "
             f"{chosen.published_fsla:.1f})"
         )
-    metrics = {"parameters": float(sum(x.numel() for x in model.parameters()))} | _of_calibration(calibration)
+    metrics = {} if fitted is None else _of_validation(fitted, params)  # first what a training is judged by
+    metrics |= _of_calibration(calibration)
     if fitted is not None:
         metrics |= _of_training(fitted, validation_loss(model, params, paths))
-        metrics |= _of_validation(fitted, params)
+    metrics["parameters"] = float(sum(x.numel() for x in model.parameters()))
     run.metrics({f"train/{name}": value for name, value in metrics.items()})
     folder = paths.model(variant)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,7 @@ def _keep(
             (temporary / SEEDS).mkdir()  # an output of the stage, filled or not
         save_model(temporary, model, card)
         write_history(temporary / "history.csv", fitted.history if fitted else [])
-        write_json(temporary / "metrics.json", metrics)
+        write_json(temporary / "metrics.json", metrics, sort_keys=False)
         write_json(temporary / "calibration.json", None if calibration is None else asdict(calibration))
         write_json(temporary / "clips.json", clips)  # so that it can be told which models saw a video
         write_json(
@@ -213,9 +214,9 @@ def _of_validation(fitted: Fitted, params: TrainParams) -> dict[str, float]:
         )
     names = ("FSLA", "HOTA", "mAP")
     return {
-        **{f"start_{name}": round(start[f"val_{name}"], 2) for name in names},
         **{f"kept_{name}": round(kept[f"val_{name}"], 2) for name in names},
         **{f"gain_{name}": round(kept[f"val_{name}"] - start[f"val_{name}"], 2) for name in names},
+        **{f"start_{name}": round(start[f"val_{name}"], 2) for name in names},
         "kept_step": kept["step"],
         "validation_share": round(fitted.validation_s / max(fitted.seconds, 1e-9), 4),
         **(

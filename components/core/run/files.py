@@ -128,12 +128,13 @@ def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> st
     return text.getvalue()
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, *, sort_keys: bool = True) -> None:
     """Write JSON atomically: keys sorted, floats as `repr`, so that equal values give equal bytes.
 
+    sort_keys: False keeps their order, for files that people read from the top (`dvc exp show`).
     NumPy scalars and paths are converted; a float that is not finite becomes null, JSON has no other way.
     """
-    write_text(path, json.dumps(_plain(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(_plain(value), indent=1, sort_keys=sort_keys, ensure_ascii=False) + "\n")
 
 
 def _plain(value: object) -> Any:

@@ -12,8 +12,8 @@ import yaml
 
 LOCK = Path("dvc.lock")
 _DIFFERENCE_BYTES = 200_000
-# What `dvc repro` itself writes into the tree does not make the code "changed"; its hashes are in dvc.lock.
-_CODE = ("--", ".", ":(exclude)dvc.lock", ":(exclude)data")
+# What decides a result beside the data, whose hashes are in dvc.lock. A log or a note beside it does not.
+_CODE = ("--", "components", "models", "pipelines", "params", "params.yaml", "dvc.yaml", "requirements.txt")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,16 @@ def code_version() -> dict[str, str]:
 
 
 def uncommitted_changes() -> str:
-    """Return the difference between the commit and the tree (cut at 200 kB), empty if there is none."""
-    return _git("diff", "HEAD", *_CODE)[:_DIFFERENCE_BYTES]
+    """Return the difference between the commit and the code's tree (cut at 200 kB), empty if there is none.
+
+    Files that git does not know yet are in it as new ones.
+    """
+    difference = _git("diff", "HEAD", *_CODE)
+    for name in _git("ls-files", "-z", "--others", "--exclude-standard", *_CODE).split("\0")[:-1]:
+        if len(difference) >= _DIFFERENCE_BYTES:
+            break
+        difference += _git("diff", "--no-index", "--", os.devnull, name, differs=True)
+    return difference[:_DIFFERENCE_BYTES]
 
 
 def data_version(path: Path) -> DataVersion:
@@ -86,13 +94,14 @@ def _locked_entries() -> Iterator[tuple[str, dict[str, Any]]]:
                     )
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str, differs: bool = False) -> str:
+    """Return what git prints; differs: it ends with 1 because two files differ."""
     try:
         done = subprocess.run(
             ["git", *arguments],  # noqa: S607 (git of the user's PATH)
             capture_output=True,
             timeout=20,
-            check=True,
+            check=not differs,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
         )
     except (OSError, subprocess.SubprocessError):

@@ -18,6 +18,9 @@ _LOCKED_S = 60.0  # how long other writers of an sqlite file are waited for
 # MLflow: at most 1000 metrics, 100 parameters, 100 tags a request; lengths as the store has them.
 METRICS_A_REQUEST, _PARAMS, _TAGS = 1000, 100, 100
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
+# MLflow's pages have two kinds of experiments; without this they take these for a language application's.
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+_REFERENCE, _STAND_IN = "avis.reference", "avis.stand_in"
 _TRANSIENT_CLIENT_ERRORS = {401, 403, 408, 429}  # the user or time can mend these: keep and try again
 _Entity = TypeVar("_Entity")
 
@@ -86,15 +89,18 @@ class Store:
         with self.errors(), (self.folder / "store.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             found = self.client.get_experiment_by_name(name)
-            if found is not None and found.lifecycle_stage == "active":
-                return str(found.experiment_id)
-            if found is not None:
+            if found is None:
+                place = self._artifacts(name)
+                try:
+                    made = self.client.create_experiment(name, artifact_location=place, tags={KIND_TAG: KIND})
+                    return str(made)
+                except MlflowException:  # another machine was quicker
+                    return str(self.client.get_experiment_by_name(name).experiment_id)
+            if found.lifecycle_stage != "active":
                 self.client.restore_experiment(found.experiment_id)
-                return str(found.experiment_id)
-            try:
-                return str(self.client.create_experiment(name, artifact_location=self._artifacts(name)))
-            except MlflowException:  # another machine was quicker
-                return str(self.client.get_experiment_by_name(name).experiment_id)
+            if KIND_TAG not in found.tags:  # of an older version, or made by hand
+                self.client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
+            return str(found.experiment_id)
 
     def _artifacts(self, name: str) -> str | None:
         """Where a new experiment keeps its files: beside a database file that lies elsewhere.
@@ -112,21 +118,28 @@ class Store:
         reference = start["ref"]
         with self.errors():
             run = self.known_run(reference, experiment)
-            if run is not None:
-                return str(run.info.run_id), str(run.info.experiment_id)
-            run = self.client.create_run(
-                experiment,
-                start_time=start["time_ms"],
-                run_name=start["name"],
-                tags={"avis.reference": reference, "mlflow.source.type": "LOCAL"},
-            )
-            return str(run.info.run_id), experiment
+            if run is None:
+                known_by = _STAND_IN if reference.startswith(STAND_IN) else _REFERENCE
+                run = self.client.create_run(
+                    experiment,
+                    start_time=start["time_ms"],
+                    run_name=start["name"],
+                    tags={known_by: reference.removeprefix(STAND_IN), "mlflow.source.type": "LOCAL"},
+                )
+            run_id, tags = str(run.info.run_id), run.data.tags
+            old = tags.get(_REFERENCE, STAND_IN)
+            if old.startswith(STAND_IN):  # just begun, or by an older version
+                stand_in = tags.get(_STAND_IN) or old.removeprefix(STAND_IN)
+                self.client.set_tag(run_id, _STAND_IN, stand_in)
+                self.client.set_tag(run_id, _REFERENCE, run_id)
+            return run_id, str(run.info.experiment_id)
 
     def known_run(self, reference: str, experiment: str) -> Any | None:
         """Return MLflow's run with this id, or begun in place of this reference; None if there is none."""
         from mlflow.exceptions import MlflowException
 
-        if not reference.startswith(STAND_IN):
+        stand_in = reference.removeprefix(STAND_IN)
+        if stand_in == reference:
             try:
                 run = self.client.get_run(reference)
                 if run.info.lifecycle_stage == "active":
@@ -134,8 +147,14 @@ class Store:
             except MlflowException as error:
                 if not 400 <= error.get_http_status_code() < 500:
                     raise
-        found = self.client.search_runs([experiment], f"tags.`avis.reference` = '{reference}'", max_results=1)
-        return found[0] if found else None
+        searches = [f"tags.`{_REFERENCE}` = '{reference}'"]  # of a stand-in: by an older version
+        if stand_in != reference:
+            searches.insert(0, f"tags.`{_STAND_IN}` = '{stand_in}'")
+        for search in searches:
+            found = self.client.search_runs([experiment], search, max_results=1)
+            if found:
+                return found[0]
+        return None
 
 
 class StoredRun:
@@ -243,7 +262,7 @@ class StoredRun:
 
     def _send_model(self, operation: Operation) -> None:
         import mlflow
-        from mlflow.entities import Metric
+        from mlflow.entities import LoggedModelOutput, Metric
 
         model = mlflow.create_external_model(
             operation["name"],
@@ -252,6 +271,8 @@ class StoredRun:
             model_type="avis",
             experiment_id=self.experiment_id,
         )
+        # The model names its run; without this its run does not name the model.
+        self.store.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
         # A model's metric is also a point of its run: under the curve's name it would lie at its beginning.
         metrics = [
             Metric(

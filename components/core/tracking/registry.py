@@ -5,6 +5,7 @@ version is made of stands in its tags, so that it can be traced and made again: 
 the hash of all that decides its training (`avis.training`), the weights' MD5 (`avis.weights.md5`).
 """
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from components.core.run.errors import AvisError
 from components.core.tracking.address import NO_TRACKING
 from components.core.tracking.mlflow_store import Away, Store, pages
 
+_VERSIONS_OF_MODEL = "mlflow.modelVersions"  # tag of a logged model by which its page names its versions
 _REASON_CHARACTERS = 150  # the libraries below tell their whole story in one line
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 COMMIT, TRAINING, WEIGHTS_MD5 = "avis.commit", "avis.training", "avis.weights.md5"
@@ -156,6 +158,7 @@ class Registry:
                 where=reference,
                 fix="Was it deleted there, or is this another MLflow? `dvc repro --force` trains anew.",
             )
+        model = self._logged_model(run)
         with _errors(), self._store.errors():
             try:
                 client.create_registered_model(self.model)
@@ -164,17 +167,21 @@ class Registry:
                     raise
             added = client.create_model_version(
                 self.model,
-                source=self._source(run),
+                source=f"models:/{model}" if model is not None else f"runs:/{run.info.run_id}",
                 run_id=run.info.run_id,
                 tags=dict(tags),
                 description=description,
             )
+            if model is not None:  # MLflow's own `register_model` does this, the client's call does not
+                known = client.get_logged_model(model).tags.get(_VERSIONS_OF_MODEL, "[]")
+                versions = [*json.loads(known), {"name": self.model, "version": int(added.version)}]
+                client.set_logged_model_tags(model, {_VERSIONS_OF_MODEL: json.dumps(versions)})
         return int(added.version)
 
-    def _source(self, run: Any) -> str:
-        """The page of the model that the training logged, which points to the weights; else its run."""
+    def _logged_model(self, run: Any) -> str | None:
+        """The id of the model that the training logged, whose page points to the weights."""
         outputs = getattr(run.outputs, "model_outputs", None) or []
-        return f"models:/{outputs[-1].model_id}" if outputs else f"runs:/{run.info.run_id}"
+        return str(outputs[-1].model_id) if outputs else None
 
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""

@@ -16,7 +16,8 @@ class Search(BaseModel):
     purpose: what it is for. filter: in MLflow's search language. order: as MLflow's order_by.
     columns: shown beside the usual ones: metrics.NAME, params.NAME or tags.NAME.
     experiment: that of the models, or that of the data stages.
-    parallel: axes of a parallel coordinates plot; scatter: two axes; images: the pictures of test clips.
+    parallel: axes of a parallel coordinates plot; scatter: two axes; bars: a chart of bars for each;
+    images: the pictures of test clips.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +29,7 @@ class Search(BaseModel):
     experiment: Literal["models", "data"] = "models"
     parallel: tuple[str, ...] = ()
     scatter: tuple[str, str] | None = None
+    bars: tuple[str, ...] = ()
     images: bool = False
 
 

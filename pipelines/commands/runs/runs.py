@@ -84,6 +84,32 @@ def diff(
         print(f"{csv}: {len(found.clips)} scores of clips")
 
 
+@runs.command("compare")
+def compare_runs(
+    which: Annotated[list[str], typer.Argument(help="Two or more, named as for avis runs diff.")],
+) -> None:
+    """Print an address that opens MLflow with these runs beside each other, their scores as charts."""
+    from components.core.run.params import read_block
+    from components.core.tracking.address import tracking_params, tracking_uri
+    from components.tools.promotion.params import PromotionParams
+    from components.tools.runs.difference import find
+    from components.tools.runs.table import open_runs
+    from components.tools.runs.views import LOCAL_SERVER, address, comparison, server_of, view_tag
+
+    if len(which) < 2:
+        raise AvisError("one run alone cannot be compared", fix="Name two or more: avis runs compare A B")
+    experiment = tracking_params().experiment
+    model = read_block("promotion", PromotionParams, optional=True).model
+    tracked = open_runs()
+    found = [find(wanted, tracked, model=model, experiments=[experiment]) for wanted in which]
+    name, search = comparison([run.run_id for run in found])
+    experiment_id = tracked.tag_experiment(experiment, *view_tag(name, search, listed=False))
+    server = server_of(tracking_uri())
+    print(address(name, search, server=server or LOCAL_SERVER, experiment_id=str(experiment_id)))
+    if server is None:
+        print("It is there while `make ui` runs.", file=sys.stderr)
+
+
 @runs.command()
 def searches() -> None:
     """List the saved searches, and put them into MLflow as views with plots, each with its address."""

@@ -1,5 +1,6 @@
 """`avis ui`: become MLflow's server on this machine; of a remote one, say where it is."""
 
+import json
 import os
 import sys
 from typing import Annotated
@@ -16,15 +17,19 @@ def ui(
 ) -> None:
     """Show the tracked runs (MLflow) in a browser."""
     import socket
+    from importlib.metadata import entry_points
 
-    from components.core.run.params import read_block
     from components.core.run.process import disable_telemetry
-    from components.core.tracking.address import TrackingParams
+    from components.core.tracking.address import tracking_params
+    from components.core.tracking.pages import APP, START
     from components.core.tracking.run import send_pending
+    from components.tools.runs.searches import read_searches
+    from components.tools.runs.views import address, server_of, view_tag
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or read_block("tracking", TrackingParams).uri
-    if uri.startswith(("http://", "https://")):
-        print(f"Runs are tracked at {uri}")
+    tracking = tracking_params()
+    uri, server = tracking.uri, server_of(tracking.uri)
+    if server is not None:
+        print(f"Runs are tracked at {server}; avis runs searches prints addresses that open there.")
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,4 +46,11 @@ def ui(
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     print(f"Runs: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
     command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    if entry_points(group="mlflow.app", name=APP):  # not where the packages were installed before it was
+        scores = read_searches()["scores"]
+        place = address("scores", scores, server="", experiment_id="{experiment_id}").lstrip("/")
+        tags = dict([view_tag("scores", scores)])
+        start = {"uri": uri, "experiment": tracking.experiment, "tags": tags, "address": place}
+        os.environ[START] = json.dumps(start)
+        command += ["--app-name", APP]
     os.execv(sys.executable, [sys.executable, *command, "--workers", "1"])  # noqa: S606 (fixed arguments, no shell)

@@ -1,5 +1,6 @@
 """Versions and aliases on a real sqlite registry."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,6 +92,22 @@ def test_promotion_keeps_the_former_champion_and_rollback_brings_it_back(
     assert registry.run_params(third) == {}
     # beside the database, wherever the process happens to run
     assert (tmp_path / "mlruns" / "runs" / third.run_id / "artifacts/promotion/report.html").is_file()
+
+
+def test_run_logged_model_and_version_name_each_other(registry: Registry) -> None:
+    import mlflow
+    from mlflow.entities import LoggedModelOutput
+
+    run = new_run(registry)
+    client = registry._store.client
+    experiment = client.get_experiment_by_name("runs").experiment_id
+    model = mlflow.create_external_model("avism", source_run_id=run, experiment_id=experiment)
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])  # as StoredRun does
+    version = registry.register(run, tags=made_of(1))
+    known = client.get_model_version("avis", str(version.number))
+    assert (known.source, known.run_id) == (f"models:/{model.model_id}", run)
+    tag = client.get_logged_model(model.model_id).tags["mlflow.modelVersions"]
+    assert json.loads(tag) == [{"name": "avis", "version": version.number}]
 
 
 def test_a_run_that_nobody_knows_and_a_server_that_is_away(registry: Registry, tmp_path: Path) -> None:

@@ -126,6 +126,9 @@ def test_one_model_is_one_run(
     [page] = client().search_logged_models([row.info.experiment_id])
     assert page.tags["dvc.path"].endswith("data/model/avism/model.safetensors")
     assert page.source_run_id == run_id
+    assert [output.model_id for output in row.outputs.model_outputs] == [page.model_id]
+    assert row.data.tags["avis.reference"] == run_id
+    assert client().get_experiment_by_name("avis").tags["mlflow.experimentKind"] == "custom_model_development"
     assert [(metric.key, metric.value) for metric in page.metrics] == [("final/loss", 0.0)]
     read = read_tracked_run(model / "run.json")
     assert read is not None
@@ -240,6 +243,7 @@ def test_a_server_that_is_away_gets_everything_when_it_is_back(
         assert row.data.metrics["mAP"] == 30.0
         assert row.data.metrics["loss"] == 1.0
         assert row.info.status == "FINISHED"
+        assert row.data.tags["avis.reference"] == row.info.run_id
         [failed] = runs("avis-data", uri)
         assert (failed.info.status, failed.data.tags["failure"]) == ("FAILED", "ValueError: no clips")
         assert pending(Path("data/.tracking")) == []

@@ -46,6 +46,7 @@ RUNS = {
     "annotate": ("avis-data", "FAILED", {}, {}, {"avis.stage": "annotate", "failure": "AvisError: no file"}),
 }
 FOUND = {
+    "scores": ["good", "chat", "going", "stopped", "broken", "poor"],  # begun at 0: now
     "best": ["good", "poor"],
     "speed": ["poor", "good"],
     "hearing": ["poor", "good"],
@@ -119,7 +120,9 @@ def test_views_are_put_into_mlflow(uri: str, capsys: pytest.CaptureFixture[str])
         f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=avis-best&"
         in said
     )
-    view = json.loads(experiment.tags["mlflow.sharedViewState.avis-best"])
+    listed = json.loads(experiment.tags["mlflow.sharedViewState.avis-best"])  # in the page's menu "Views"
+    assert listed["name"] == "best" and listed["createdAt"] > 0
+    view = json.loads(listed["state"])
     assert view["searchFilter"] == read_searches()["best"].filter
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`corrected/FSLA`", False)
     assert "params.`steps`" in view["selectedColumns"]
@@ -132,3 +135,27 @@ def test_views_are_put_into_mlflow(uri: str, capsys: pytest.CaptureFixture[str])
     assert all(
         len(value) < 5000 for value in (*experiment.tags.values(), *data.tags.values())
     )  # MLflow's limit
+
+
+def test_runs_are_compared_on_their_scores(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import mlflow
+
+    app(["runs", "compare", "good", "poor"], standalone_mode=False)
+    said = capsys.readouterr().out
+    experiment = mlflow.MlflowClient(uri).get_experiment_by_name("avis")
+    ids = [
+        mlflow.MlflowClient(uri)
+        .search_runs([experiment.experiment_id], f"run_name = '{name}'")[0]
+        .info.run_id
+        for name in ("good", "poor")
+    ]
+    key = f"avis-compare-{ids[0][:8]}-{ids[1][:8]}"
+    assert said.startswith(
+        f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey={key}&"
+    )
+    assert "workflowType=machine_learning&compareRunsMode=CHART" in said
+    view = json.loads(experiment.tags[f"mlflow.sharedViewState.{key}"])
+    assert view["searchFilter"] == f"attributes.run_id IN ('{ids[0]}', '{ids[1]}')"
+    bars = [chart["metricKey"] for chart in view["compareRunCharts"]]
+    assert bars[:3] == ["corrected/FSLA", "corrected/HOTA", "corrected/mAP"]
+    assert all(chart["type"] == "BAR" for chart in view["compareRunCharts"])

@@ -86,7 +86,7 @@ def test_searches_by_name_and_by_filter(workspace: Path, capsys: pytest.CaptureF
     assert [row[1][:2] for row in cells(capsys.readouterr().out)] == ["av", "de"]
     show_runs("--search", "params.seed = '7'")
     assert "No runs in the experiment avis that the search finds" in capsys.readouterr().err
-    with pytest.raises(AvisError, match=r"no saved search 'bset'\. There are: best"):
+    with pytest.raises(AvisError, match=r"no saved search 'bset'\. There are: scores, best"):
         show_runs("--search", "bset")
     with pytest.raises(AvisError, match="MLflow refuses: Invalid"):
         show_runs("--search", "params.seed =")
