@@ -78,7 +78,7 @@ MAKE = """
     import yaml
     from components.core.run.files import write_json
     from components.core.run.process import run_stage
-    from components.core.tracking.run import training_run
+    from components.core.tracking.run import continue_run, training_run
 
     model, evaluation = Path("data/model/avism"), Path("data/evaluation/avism")
     signs = Path({signs!r})
@@ -111,6 +111,8 @@ MAKE = """
         values = scores_of(found, clips={clips}).protocols
         write_json(evaluation / "metrics.json", {{name: part.values for name, part in values.items()}})
         (evaluation / "per_clip.csv").write_text("\\n".join(["video", *map(clip_name, found), ""]))
+        with continue_run(model / "run.json") as run:
+            run.artifact(evaluation / "per_clip.csv", "evaluation")
 
     run_stage(sys.argv[1], {{"annotate": annotate, "train": train, "evaluate": evaluate}}[sys.argv[1]])
 """
