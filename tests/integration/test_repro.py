@@ -27,6 +27,7 @@ SMALL = {
         "steps": 3, "clips_per_step": 1, "frames_per_clip": 2, "checkpoint_every_steps": 2,
         "log_every_steps": 1,
         "short_sides_px": [64], "test_short_side_px": 64, "start_from": None, "warmup_steps": 0,
+        "frozen_parts": [],
     },
     "compare": {"clips": 1, "frames": 2, "bootstrap_samples": 100},
 }  # fmt: skip
