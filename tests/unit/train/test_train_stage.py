@@ -159,7 +159,7 @@ def test_what_no_gain_is_said_to_be(
         for step, score in enumerate(scores)
     ]
     kept = {"step": 1, "FSLA": 40.0, "weights": {}} if keep == "best" else None
-    metrics = stage._of_validation(Fitted(rows, seconds=1.0, steps=2, best=kept))
+    metrics = stage._of_validation(Fitted(rows, seconds=1.0, steps=2, best=kept), params_of())
     assert metrics["kept_FSLA"] == (max(scores) if kept else scores[-1])
     warned = capsys.readouterr().err
     assert said in warned and ("!!!" in warned) == bool(said)
