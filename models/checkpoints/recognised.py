@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoints.architecture import HEADS, read_architecture, read_tpavi_architecture, split_heads
+from models.checkpoints.aviseg_categories import AVISEG_CATEGORIES
 from models.checkpoints.parameter_names import is_acvis, our_entries
 from models.checkpoints.saved import names_in_header
 from models.networks.backbones.released_weights import which_backbone
@@ -16,12 +17,6 @@ from models.networks.registry import Network, build
 from models.weight_files.checkpoint_file import read_weights, require_same_entries
 from models.weight_files.contents import Take
 
-# What the published models name, in the order of the data set's ids 1 to 26.
-AVISEG_CATEGORIES = (
-    *("person", "violin", "guitar", "cello", "flute", "piano", "ukulele", "accordion", "guzheng"),
-    *("clarinet", "cat", "car", "saxophone", "dog", "lawn_mover", "tuba", "banjo", "pipa", "bassoon"),
-    *("airplane", "tree_harvester", "trumpet", "lion", "bass", "erhu", "horse"),
-)
 Audio = Literal["features", "vggish", "none"]
 
 

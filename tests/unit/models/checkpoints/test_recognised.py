@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.checkpoints.recognised import AVISEG_CATEGORIES, Choices, SeveralReadingsError, recognise
+from models.checkpoints.aviseg_categories import AVISEG_CATEGORIES
+from models.checkpoints.recognised import Choices, SeveralReadingsError, recognise
 from models.checkpoints.saved import save_weights
 from tests.support.released import released_state, write_released
 from tests.support.tiny_model import tiny_model
