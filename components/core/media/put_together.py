@@ -21,7 +21,10 @@ def other_file_at(path: Path) -> int | None:
         if head[:3] != b"FLV" and head[4:8] != b"ftyp":
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _after_flv(content) if head[:3] == b"FLV" else _after_mp4(content)
+            try:
+                return _after_flv(content) if head[:3] == b"FLV" else _after_mp4(content)
+            except (struct.error, IndexError):  # a box ends before its fields: FFmpeg says what that means
+                return None
 
 
 def _after_flv(content: mmap.mmap) -> int | None:

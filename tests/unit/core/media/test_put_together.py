@@ -45,3 +45,15 @@ def test_a_recorder_may_name_the_tracks_again_where_the_time_goes_on(tmp_path: P
     assert other_file_at(path) is None
     path.write_bytes(content[:second] + content)
     assert other_file_at(path) == second
+
+
+@pytest.mark.parametrize("part", [b"tfhd", b"tfdt"])
+def test_a_box_that_ends_before_its_fields_is_left_to_ffmpeg(tmp_path: Path, part: bytes) -> None:
+    def box(name: bytes, content: bytes = b"") -> bytes:
+        return (8 + len(content)).to_bytes(4, "big") + name + content
+
+    whole = {b"tfhd": box(b"tfhd", bytes(8)), b"tfdt": box(b"tfdt", bytes(8))}
+    others = b"".join(value for name, value in whole.items() if name != part)
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(box(b"ftyp", b"isom") + box(b"moof", box(b"traf", others + box(part))))
+    assert other_file_at(path) is None
