@@ -128,6 +128,7 @@ def test_a_training_is_compared_with_its_start(
     assert make_plan("tiny", params, paths, with_weights=True).fingerprint != before
     train("tiny", params, paths)
     metrics = json.loads((paths.model("tiny") / "metrics.json").read_text())
+    assert next(iter(metrics)) == "kept_FSLA"
     assert metrics["kept_FSLA"] >= metrics["start_FSLA"] and metrics["kept_step"] in (0, 1, 2)
     assert metrics["gain_FSLA"] == round(metrics["kept_FSLA"] - metrics["start_FSLA"], 2)
     assert 0 < metrics["validation_share"] < 1 and "stopped_early" not in metrics
