@@ -1,6 +1,6 @@
 # make demo   everything, from nothing to a compared model      make check  what is quick: types, style, unit tests
 # make ui     the tracked runs in a browser                     make test   the checks and all tests
-# make clean  forget what was built and made                   make pretrain   the demo's starting weights, once more
+# make clean  forget what was built and made                   make pretrain   weights to start from, as the demo's
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
