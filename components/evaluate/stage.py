@@ -21,7 +21,7 @@ from components.core.records.checked_results import index_results
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json, write_text
 from components.core.run.params import EngineParams
-from components.core.run.paths import SEEDS, Paths
+from components.core.run.paths import FURTHER, SEEDS, Paths
 from components.core.tracking.run import continue_run
 from components.evaluate import tables
 from components.evaluate.films import FilmSource, choose_films, pipeline_media, write_films
@@ -85,9 +85,10 @@ def evaluate(
         stills = write_stills(Path(temporary), source, score_threshold=threshold)
         _log(variant, folder, metrics, scores.failures, stills, params, paths)
     _say(variant, metrics, intervals["corrected"], folder)
-    with replace_folder(folder / SEEDS):
-        pass  # an output of the stage, filled or not
-    for name in paths.seeds(variant):
+    further = paths.seeds(variant)
+    with replace_folder(folder / SEEDS) as seeds:
+        write_json(seeds / FURTHER, len(further))
+    for name in further:
         _score_seed(name, annotations, engine, paths)
     return scores
 

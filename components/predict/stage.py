@@ -13,7 +13,7 @@ from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json
-from components.core.run.paths import SEEDS, Paths
+from components.core.run.paths import FURTHER, SEEDS, Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run
 from models.inference.moments import ClipError
@@ -65,9 +65,10 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
     """
     paths = paths or Paths()
     _predict_once(variant, params, paths)
-    with replace_folder(paths.predictions(variant) / SEEDS):
-        pass  # an output of the stage, filled or not
-    for name in paths.seeds(variant):
+    further = paths.seeds(variant)
+    with replace_folder(paths.predictions(variant) / SEEDS) as seeds:
+        write_json(seeds / FURTHER, len(further))
+    for name in further:
         _predict_once(name, params, paths)
 
 

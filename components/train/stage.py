@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.params import read_variant
-from components.core.run.paths import SEEDS, Paths, name_of_seed
+from components.core.run.paths import FURTHER, SEEDS, Paths, name_of_seed
 from components.core.tracking.run import Run, training_run
 from components.train.checkpoint import load_checkpoint
 from components.train.loop import write_history
@@ -155,7 +155,7 @@ def _keep(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replace_folder(folder) as temporary:
         if folder == paths.model(variant.partition("@")[0]):
-            (temporary / SEEDS).mkdir()  # an output of the stage, filled or not
+            write_json(temporary / SEEDS / FURTHER, 0 if fitted is None else params.seeds - 1)
         save_model(temporary, model, card)
         write_history(temporary / "history.csv", fitted.history if fitted else [])
         write_json(temporary / "metrics.json", metrics, sort_keys=False)

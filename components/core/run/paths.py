@@ -6,6 +6,9 @@ from pathlib import Path
 SEEDS = "seeds"
 """The folder of a variant's further trainings, of what they predicted, and of how they scored."""
 
+FURTHER = "further.json"
+"""In that folder: how many there are. An output without a file would make DVC warn."""
+
 
 @dataclass(frozen=True)
 class Paths:

@@ -156,6 +156,7 @@ def test_weak_tracks_are_those_below_the_models_own_threshold(tmp_path):
     evaluate("small", known_variants=["small"], params=params, engine=ENGINE, paths=paths)
     further = paths.evaluation("small") / "seeds" / "2"  # of a further seed only the numbers
     assert sorted(file.name for file in further.iterdir()) == ["counts.safetensors", "metrics.json"]
+    assert json.loads((further.parent / "further.json").read_text()) == 1  # without a file DVC warns
     for file in further.iterdir():
         assert file.read_bytes() == (paths.evaluation("small") / file.name).read_bytes()
     assert json.loads((paths.evaluation("small") / "failures.json").read_text())["score_threshold"] == 0.7

@@ -62,7 +62,7 @@ def test_each_seed_predicts_and_what_is_no_longer_trained_is_gone(paths: Paths) 
     assert (folder / "seeds" / "2" / "results.json").read_bytes() == (folder / "results.json").read_bytes()
     shutil.rmtree(paths.model("tiny@2"))
     predict("tiny", settings, paths)
-    assert list((folder / "seeds").iterdir()) == []
+    assert [file.name for file in (folder / "seeds").iterdir()] == ["further.json"]  # else DVC warns
 
 
 def test_categories_are_the_models_by_id(paths: Paths) -> None:
