@@ -19,10 +19,14 @@ _NOT_COMPUTED = {
 
 @dataclass(frozen=True)
 class Origin:
-    """The weights that a model began with, and those that it is, each with its network; empty: none known."""
+    """The weights that a model began with, and those that it is, each with its network; empty: none known.
+
+    categories: names that the model has a row for; empty if its card does not say.
+    """
 
     start: str = ""
     checkpoint: str = ""
+    categories: frozenset[str] = frozenset()
 
     def is_start_of(self, other: "Origin") -> bool:
         """Is this model, untrained, what the other one's training began with?"""
@@ -34,7 +38,8 @@ def read_origin(folder: Path) -> Origin:
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return Origin(*(_identity(run.get(name), card) for name in ("start_from", "checkpoint")))
+        start, checkpoint = (_identity(run.get(name), card) for name in ("start_from", "checkpoint"))
+        return Origin(start, checkpoint, frozenset(card.get("categories", {}).values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Origin()
 

@@ -11,6 +11,7 @@ from components.compare.cells import Cell
 from components.compare.differences import Differences
 from components.compare.gains import Gain
 from components.compare.strips import Strip
+from components.compare.taught import Taught
 from components.compare.variants import Model
 from components.core.metrics.paired import Difference
 from components.core.records.annotations import AnnotationSet
@@ -62,6 +63,8 @@ class Comparison:
     """Variant, without the first -> how its scores differ from the first's."""
     gains: Sequence[Gain]
     """Of each model over its start."""
+    taught: Taught | None
+    """What the first screen shows; None where no variant is the start of another."""
 
 
 def render(comparison: Comparison) -> str:
@@ -102,7 +105,7 @@ def render(comparison: Comparison) -> str:
         clips=comparison.strips,
         gains=_gains(comparison),
         tested_columns=TESTED,
-        has_starts=any(gain.start for gain in comparison.gains),
+        taught=comparison.taught,
         curves=_curves(models),
         validation_curves=[curve for model in models for curve in _validation_curve(model)],
         bars=_bars(models),

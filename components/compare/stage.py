@@ -11,6 +11,7 @@ from components.compare.page import Comparison, render, write_curves
 from components.compare.params import CompareParams
 from components.compare.strips import TRUTH, Strip, choose, film_strip, tracks_of_predictions, tracks_of_truth
 from components.compare.table import table_csv
+from components.compare.taught import Taught, what_was_taught
 from components.compare.variants import Model, read_json, read_model
 from components.core.metrics.accumulate import HEADLINES
 from components.core.records.annotations import AnnotationSet, read_annotations
@@ -77,6 +78,7 @@ def _write(
         answers=answers,
         annotations=annotations,
         strips=_strips(models, annotations, params, paths),
+        taught=_taught(models, gains, annotations, params, paths),
         differences={model.name: differences(model, models[0], params) for model in models[1:]},
         gains=gains,
     )
@@ -84,6 +86,22 @@ def _write(
     write_text(report, render(comparison))
     write_text(table, table_csv(models, answers, comparison.differences, gains))
     return report, table
+
+
+def _taught(
+    models: Sequence[Model],
+    gains: Sequence[Gain],
+    annotations: AnnotationSet,
+    params: CompareParams,
+    paths: Paths,
+) -> Taught | None:
+    """Of the first model that was trained and whose start is a variant."""
+    by_name = {model.name: model for model in models}
+    for gain in gains:
+        if gain.trained and gain.start is not None:
+            pair = by_name[gain.start], by_name[gain.name]
+            return what_was_taught(*pair, gain, annotations, params, paths)
+    return None
 
 
 def _answers(paths: Paths) -> dict[str, dict[str, float]]:

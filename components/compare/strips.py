@@ -97,6 +97,7 @@ def film_strip(
     scores: Sequence[tuple[str, float | None]],
     params: CompareParams,
     paths: Paths,
+    seconds: Sequence[int] | None = None,
 ) -> Strip:
     """One clip's strip.
 
@@ -105,11 +106,12 @@ def film_strip(
         sources: name -> objects; the truth first, then the variants.
         categories: names by id.
         scores: per variant, on this clip.
+        seconds: those of the frames to show; `params.frames` of the whole clip if they are not given.
 
     Raises:
         AvisError: a frame or the sound is missing.
     """
-    seconds = _spread(video.length, params.frames)
+    seconds = spread(video.length, params.frames) if seconds is None else list(seconds)
     samples, rate_hz = clip_sound.read_wav(paths.media / "audio" / f"{video.name}.wav")
     present = sorted(
         {
@@ -153,10 +155,10 @@ def film_strip(
 def choose(names_and_scores: Sequence[tuple[str, float]], count: int) -> list[str]:
     """`count` clips spread evenly from the worst to the best score; equal scores go by name."""
     ranked = [name for name, score in sorted(names_and_scores, key=lambda pair: (pair[1], pair[0]))]
-    return [ranked[place] for place in _spread(len(ranked), count)]
+    return [ranked[place] for place in spread(len(ranked), count)]
 
 
-def _spread(length: int, count: int) -> list[int]:
+def spread(length: int, count: int) -> list[int]:
     """At most `count` places in 0 … length - 1, evenly spread, the first and the last among them."""
     if count >= length:
         return list(range(length))

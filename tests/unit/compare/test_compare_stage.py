@@ -9,7 +9,7 @@ import shutil
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,7 +23,13 @@ from components.compare.stage import compare
 from components.core.metrics.counts_file import read_counts, write_counts
 from components.core.metrics.score import numbers, score
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
+from components.core.records.annotations import (
+    AnnotationSet,
+    Track,
+    Video,
+    read_annotations,
+    write_annotations,
+)
 from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
@@ -347,6 +353,49 @@ def test_a_training_is_compared_with_its_start_first_of_all(started, monkeypatch
     assert set(told["seeing-run"]) > {"start/FSLA_gain_low", "start/FSLA_gain_p", "start/HOTA_gain"}
     assert told["deaf-run"] == {}
     assert "seeing, FSLA and HOTA on validation clips" in told["seeing-run", "curves.html"]
+
+
+def knows(paths, *names):
+    """The start's card, which names the categories that it knows."""
+    file = paths.model("deaf") / "config.json"
+    write_json(file, json.loads(file.read_text()) | {"categories": dict(enumerate(names))})
+
+
+def test_the_first_screen_names_the_new_categories_with_scores_before_and_after(started):
+    knows(started, "<b>drum</b>")
+    for variant, scores in (("deaf", [0.0, 0.0, 1.0]), ("seeing", [31.5, 42.5, 60.0])):
+        rows = [["corrected", "violin", *scores], ["corrected", "<b>drum</b>", "", "", ""]]
+        write_csv(started.evaluation(variant) / "per_category.csv", "protocol,category,AP,HOTA,FSLA", rows)
+    page = Page(run(started))
+    text = " ".join(page.text.split())
+    assert "1 new category deaf has no name for it" in text
+    assert re.search(r"categoryobjectsbeforeafterbeforeafter ?violin30\.031\.50\.042\.5", text)
+    assert "known before" not in text  # the drum never sounds
+    assert re.search(r"FSLA60\.093\.3\+33\.3 \[\+20\.0 … \+40\.0\]", text)
+    assert page.text.index("before and after") < page.text.index("Every training against its own start")
+
+
+def test_the_first_clip_is_that_with_the_median_gain_among_those_with_a_new_category(started):
+    """The clips gain 20, 40 and 40 points of FSLA."""
+    pictures = [s for s in Page(run(started)).sources if s.startswith("data:image/jpeg")]
+    assert len(pictures) == 3 * 4 + 2 * 3 * 3  # four of the five seconds, for truth, start and trained model
+    text = " ".join(Page(run(started)).text.split())
+    rule = "in which something sounds, the one with the median gain: FSLA 60.0 before, 100.0 after (+40.0)"
+    assert f"before and after: clip1 Of the 3 test clips {rule}" in text
+    assert "known before" not in text and "new categor" not in text  # the start's card does not say
+    annotations = read_annotations(started.annotations / "test.json")
+    tracks = [replace(track, category_id=1 + (track.video_id > 1)) for track in annotations.tracks]
+    write_annotations(started.annotations / "test.json", replace(annotations, tracks=tracks))
+    knows(started, "<b>drum</b>")
+    page = Page(run(started))
+    text = " ".join(page.text.split())
+    rule = (
+        "in which a new category sounds, the one with the median gain: FSLA 60.0 before, 80.0 after (+20.0)"
+    )
+    assert f"before and after: clip0 Of the 1 test clip {rule}" in text
+    assert "the 1 known before2" in text
+    pictures = [s for s in page.sources if s.startswith("data:image/jpeg")]
+    assert len(pictures) == 3 * 3 + 2 * 3 * 3  # the three seconds in which the violin sounds
 
 
 @pytest.mark.parametrize(
