@@ -63,7 +63,9 @@ def evaluate_champion(
                 data = needs.get(f"train@{params.variant}", ())
                 bring_up_to_date(workspace.root, targets=data, retries=retries, timeouts_s=timeouts_s)
                 scratch = workspace.root / _SCRATCH
-                counts = measure_version(workspace.root, champion, scratch, log, timeouts_s=timeouts_s or {})
+                counts, *_ = measure_version(
+                    workspace.root, champion, scratch, log, timeouts_s=timeouts_s or {}
+                )
             # null of a model that was trained elsewhere: nobody knows
             trained_on = json.loads((scratch / "model" / "clips.json").read_text()) or []
             known = when_there(log, _scored_on, registry, champion)

@@ -1,5 +1,6 @@
 """A version's files, from its commit: into a folder, checked against what the registry says of them."""
 
+import json
 import os
 import shutil
 import sys
@@ -13,22 +14,24 @@ from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.core.run.git import git
-from components.core.run.paths import Paths
+from components.core.run.paths import SEEDS, Paths, numbers_of_seeds
 from components.core.tracking.registry import WEIGHTS_MD5, Version
 from pipelines.dvc.processes import Children, read_lines, time_limit
 from pipelines.dvc.repository import open_repo
 from pipelines.flows.gpu import count_gpus, gpu_slot, make_limit
 
 FILES = ("model.safetensors", "config.json", "clips.json", "run.json")
+_LIST = "seeds.json"  # DVC's list of what that folder holds
 
 
-def fetch_version(root: Path, version: Version, folder: Path) -> None:
+def fetch_version(root: Path, version: Version, folder: Path, *, seeds: bool = False) -> None:
     """Put the model of a registered version into a folder.
 
     Args:
         root: a checkout of the repository that has its commit, or can fetch it from `origin`.
         version: which.
         folder: model.safetensors, config.json, clips.json and run.json come here.
+        seeds: whether those of its trainings with further seeds come along, into seeds/2, ….
 
     Raises:
         AvisError: the commit or the data is gone, or the weights are not those that were registered.
@@ -48,7 +51,15 @@ def fetch_version(root: Path, version: Version, folder: Path) -> None:
     wanted = {name: str(md5s.get(f"{place}/{name}", "")) for name in FILES}
     if not all(wanted.values()) or wanted[FILES[0]] != version.tags.get(WEIGHTS_MD5):
         raise AvisError("the weights of this commit are not those that were registered", where=where)
+    shutil.rmtree(folder / SEEDS, ignore_errors=True)  # another version's
     folder.mkdir(parents=True, exist_ok=True)
+    listed = md5s.get(f"{place}/{SEEDS}", "") if seeds else ""
+    if listed:
+        _copy(root, {_LIST: str(listed)}, folder, where)
+        for entry in json.loads((folder / _LIST).read_text()):
+            number, _, name = entry["relpath"].partition("/")
+            if number.isdigit() and name in FILES:
+                wanted[f"{SEEDS}/{number}/{name}"] = str(entry["md5"])
     _copy(root, wanted, folder, where)
 
 
@@ -88,8 +99,9 @@ def measure_version(
     log: Callable[[str], None],
     *,
     timeouts_s: Mapping[str, float],
-) -> CountsFile:
-    """Score a registered version on the test clips of a checkout.
+    seeds: bool = False,
+) -> list[CountsFile]:
+    """Score a registered version on the test clips of a checkout: its model, then those of further seeds.
 
     Args:
         root: the checkout: its test annotations, media, parameters and code.
@@ -97,12 +109,13 @@ def measure_version(
         scratch: a folder for its files and results.
         log: gets each line of what the scoring says.
         timeouts_s: of stages; that of `predict`, or `default`, holds here.
+        seeds: whether to score its trainings with further seeds, too.
 
     Raises:
         AvisError: its files cannot be had, or it cannot be scored: it says why.
     """
     log(f"Scores version {version.number}")
-    fetch_version(root, version, scratch / "model")
+    fetch_version(root, version, scratch / "model", seeds=seeds)
     command = [sys.executable, "-m", "components.tools.promotion.measure"]
     reason = ""
     children = Children()
@@ -128,4 +141,9 @@ def measure_version(
             fix="If the code no longer reads its configuration: avis champion promote N makes another version"
             " the champion by hand.",
         )
-    return read_counts(scratch / "out" / "counts.safetensors", stage="evaluate")
+    further = [
+        scratch / "out" / SEEDS / str(number) for number in numbers_of_seeds(scratch / "model" / SEEDS)
+    ]
+    return [
+        read_counts(folder / "counts.safetensors", stage="evaluate") for folder in (scratch / "out", *further)
+    ]

@@ -68,18 +68,18 @@ class Contest:
         Raises:
             AvisError: the champion cannot be had or scored, or MLflow stays away.
         """
-        counts, *further = self._own_counts()
+        trainings = self._own_counts()
         root = self.workspace.root
         starts = variants_of_start(self.params.variant, root / PARAMS)
-        start = own_start(counts, starts, self.params, Paths(root / "data"))
+        start = own_start(trainings, starts, self.params, Paths(root / "data"))
         while True:
             champion = self._registry(self.registry.with_alias, CHAMPION)
             if champion is not None and champion.number == version.number:
                 self._registry(self.registry.promote, version, "it is the champion")  # if that was cut off
                 return Completed(name="Promoted", message=f"Version {version.number} is the champion already")
-            theirs = None if champion is None else self._measured(champion)
-            decision = decide(counts, theirs, self.params, start, further)
-            self._report(version, champion, decision, len(counts.videos))
+            theirs = [] if champion is None else self._measured(champion)
+            decision = decide(trainings, theirs, self.params, start)
+            self._report(version, champion, decision, len(trainings[0].videos))
             reason = "; ".join(decision.reasons)
             if not decision.promote:
                 self._registry(self.registry.refuse, version, reason)
@@ -105,10 +105,10 @@ class Contest:
             for name in (variant, *paths.seeds(variant))
         ]
 
-    def _measured(self, champion: Version) -> CountsFile:
+    def _measured(self, champion: Version) -> list[CountsFile]:
         root = self.workspace.root
         log = get_run_logger().info
-        return measure_version(root, champion, root / SCRATCH, log, timeouts_s=self.timeouts_s)
+        return measure_version(root, champion, root / SCRATCH, log, timeouts_s=self.timeouts_s, seeds=True)
 
     def _approval(self, version: Version, champion: Version | None, reason: str, timeout_s: int) -> str:
         """Wait for a person; return why not, empty if they approve."""

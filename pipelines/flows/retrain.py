@@ -130,7 +130,7 @@ class _Retraining:
             return Completed(name="Unchanged", message=message)
         champion = self._registry(self.registry.with_alias, CHAMPION)
         if champion is not None:  # if it cannot be had, better to know before a training of days
-            fetch_version(root, champion, root / SCRATCH / "model")
+            fetch_version(root, champion, root / SCRATCH / "model", seeds=True)
         # beside the challenger what it began with, where a variant is that: did training teach anything?
         starts = [f"evaluate@{name}" for name in variants_of_start(variant, root / PARAMS)]
         bring_up_to_date(root, targets=[evaluate, *starts], **how)

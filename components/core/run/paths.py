@@ -67,9 +67,7 @@ class Paths:
 
     def seeds(self, variant: str) -> list[str]:
         """The names of a variant's trainings with further seeds, in their order; to be used as its own."""
-        folder = self.model(variant) / SEEDS
-        numbers = (int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else ()
-        return [name_of_seed(variant, number) for number in sorted(numbers)]
+        return [name_of_seed(variant, number) for number in numbers_of_seeds(self.model(variant) / SEEDS)]
 
     def training_checkpoint(self, variant: str) -> Path:
         """Where a training that was stopped goes on; never under DVC."""
@@ -84,6 +82,11 @@ class Paths:
 
     def evaluation(self, variant: str) -> Path:
         return self.root / "evaluation" / _folder(variant)
+
+
+def numbers_of_seeds(folder: Path) -> list[int]:
+    """The further seeds that a folder `seeds` holds; none if it is not there."""
+    return sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else []
 
 
 def name_of_seed(variant: str, number: int) -> str:

@@ -5,11 +5,19 @@ is at least `min_gain_points`, lies outside the noise (its 95 % interval leaves 
 test has p < 0.05), and no category's HOTA falls by more than `max_category_fall_points`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import mean
 from typing import Any
 
-from components.core.metrics.accumulate import HEADLINES, add_up, all_values, category_values, clip_values
+from components.core.metrics.accumulate import (
+    HEADLINES,
+    Counts,
+    add_up,
+    all_values,
+    category_values,
+    clip_values,
+)
 from components.core.metrics.counts_file import CountsFile
 from components.core.metrics.paired import Difference
 from components.core.metrics.seeds import seed_differences
@@ -99,23 +107,23 @@ class Decision:
 
 
 def decide(
-    challenger: CountsFile,
-    champion: CountsFile | None,
+    challenger: Sequence[CountsFile],
+    champion: Sequence[CountsFile],
     params: PromotionParams,
     start: OwnStart | None = None,
-    further_seeds: Sequence[CountsFile] = (),
 ) -> Decision:
     """Compare two models on the same clips; without a champion the challenger becomes it.
 
-    Of a challenger that was trained with several seeds the mean must be better, with the noise of training in
-    the interval; what is promoted is the model of the first seed.
+    Each is its trainings, one for each seed, the first one's first; without any there is no champion. The
+    mean of several counts, also by category and clip, with the noise of training in the interval; what is
+    promoted is the model of the first seed.
 
     A challenger that is no better than its own start is refused if `must_beat_start`, else that is said.
 
     Raises:
         AvisError: the two were scored on different clips or categories.
     """
-    decision = _against(challenger, champion, params, further_seeds)
+    decision = _against(challenger, champion, params)
     objection = "" if start is None else start.objection(params.metric)
     if not objection:
         return replace(decision, start=start)
@@ -128,54 +136,54 @@ def decide(
 
 
 def _against(
-    challenger: CountsFile,
-    champion: CountsFile | None,
-    params: PromotionParams,
-    further_seeds: Sequence[CountsFile],
+    challenger: Sequence[CountsFile], champion: Sequence[CountsFile], params: PromotionParams
 ) -> Decision:
-    counts = challenger.counts[params.protocol]
-    own = all_values(add_up(counts))
-    scores = {name: _number(own.get(name)) for name in HEADLINES}
-    if champion is None:
+    ours, theirs = ([one.counts[params.protocol] for one in side] for side in (challenger, champion))
+    own = [all_values(add_up(counts)) for counts in ours]
+    scores = {name: _mean(values.get(name) for values in own) for name in HEADLINES}
+    if not champion:
         reason = "there is no champion yet"
         if scores[params.metric] is None:
             return Decision(False, [f"it has no {params.metric}"], scores, None, [], [])
         return Decision(True, [reason], scores, None, [], [])
-    if any(
-        (one.videos, one.categories) != (champion.videos, champion.categories)
-        for one in (challenger, *further_seeds)
-    ):
+    videos, categories = challenger[0].videos, challenger[0].categories
+    if any((one.videos, one.categories) != (videos, categories) for one in (*challenger, *champion)):
         raise AvisError("champion and challenger were scored on different clips or categories")
-    other = champion.counts[params.protocol]
-    trained = [counts, *(one.counts[params.protocol] for one in further_seeds)]
-    differences = seed_differences(trained, [other], resamples=params.resamples, seed=params.seed)
-    if further_seeds:
-        scores = {name: None if found is None else found.value for name, found in differences.items()}
-    ours, theirs = add_up(counts), add_up(other)
-    categories = _worst_first(
-        Pair(
-            name,
-            category_values(ours, place)[CATEGORY_METRIC],
-            category_values(theirs, place)[CATEGORY_METRIC],
-        )
-        for place, name in enumerate(challenger.categories)
-    )
+    differences = seed_differences(ours, theirs, resamples=params.resamples, seed=params.seed)
+    by_category = [_categories(side) for side in (ours, theirs)]
+    pairs = _worst_first(Pair(name, *values) for name, *values in zip(categories, *by_category, strict=True))
     shown = params.metric if params.metric != "mAP" else "FSLA"  # one clip has no mAP worth the name
     clips = _worst_first(
-        Pair(name, clip_values(counts, place)[shown], clip_values(other, place)[shown])
-        for place, name in enumerate(challenger.videos)
+        Pair(name, *(_mean(clip_values(counts, place)[shown] for counts in side) for side in (ours, theirs)))
+        for place, name in enumerate(videos)
     )
-    objections = [*_gain(differences[params.metric], params), *_falls(categories, params)]
+    objections = [*_gain(differences[params.metric], params), *_falls(pairs, params)]
     if objections:
-        return Decision(False, objections, scores, differences, categories, clips)
+        return Decision(False, objections, scores, differences, pairs, clips)
     found = differences[params.metric]
     assert found is not None  # noqa: S101 (else _gain objects)
-    over_seeds = f" (mean of {len(further_seeds) + 1} seeds)" if further_seeds else ""
+    over_seeds = "" if len(ours) == 1 else f" (mean of {len(ours)} seeds)"
+    if len(theirs) > 1:
+        over_seeds += f" over the mean of the champion's {len(theirs)} seeds"
     reasons = [
         f"{params.metric} rises by {found.difference:.2f} points{over_seeds}, outside the noise",
         f"no category's {CATEGORY_METRIC} falls by more than {params.max_category_fall_points:g} points",
     ]
-    return Decision(True, reasons, scores, differences, categories, clips)
+    return Decision(True, reasons, scores, differences, pairs, clips)
+
+
+def _categories(trainings: Sequence[Counts]) -> list[float | None]:
+    """CATEGORY_METRIC of each category, the mean over seeds."""
+    added = [add_up(counts) for counts in trainings]
+    places = range(len(trainings[0].rankings))
+    return [_mean(category_values(one, place)[CATEGORY_METRIC] for one in added) for place in places]
+
+
+def _mean(values: Iterable[object]) -> float | None:
+    """Over seeds; None where one has no number."""
+    numbers = [_number(value) for value in values]
+    known = [number for number in numbers if number is not None]
+    return mean(known) if len(known) == len(numbers) else None
 
 
 def _gain(found: Difference | None, params: PromotionParams) -> list[str]:

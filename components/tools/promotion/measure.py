@@ -13,15 +13,23 @@ from components.core.run.process import run_stage
 
 
 def measure_model(model: Path, out: Path) -> None:
-    """Write results.json and counts.safetensors of a model on data/annotations/test.json.
+    """Write results.json and counts.safetensors of a model on data/annotations/test.json, and of its seeds.
 
     Args:
-        model: a folder with model.safetensors and config.json.
+        model: a folder with model.safetensors and config.json; those of further seeds in seeds/2, ….
         out: a folder; made if it is not there.
 
     Raises:
-        AvisError: the model cannot be loaded by this code, knows other categories, or media are missing.
+        AvisError: a model cannot be loaded by this code, knows other categories, or media are missing.
     """
+    from components.core.run.paths import SEEDS, numbers_of_seeds
+
+    _measure_one(model, out)
+    for number in numbers_of_seeds(model / SEEDS):
+        _measure_one(model / SEEDS / str(number), out / SEEDS / str(number))
+
+
+def _measure_one(model: Path, out: Path) -> None:
     from components.core.inference.params import PredictParams
     from components.core.inference.predictor import Predictor
     from components.core.metrics.counts_file import write_counts

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from components.compare.origins import read_origin
 from components.core.metrics.counts_file import CountsFile, read_counts
-from components.core.metrics.paired import paired_differences
+from components.core.metrics.seeds import seed_differences
 from components.core.run.params import PARAMS, read_yaml
 from components.core.run.paths import Paths
 from components.tools.promotion.decision import OwnStart
@@ -24,31 +25,31 @@ def variants_of_start(variant: str, path: Path = PARAMS) -> list[str]:
 
 
 def own_start(
-    counts: CountsFile, starts: Sequence[str], params: PromotionParams, paths: Paths
+    trainings: Sequence[CountsFile], starts: Sequence[str], params: PromotionParams, paths: Paths
 ) -> OwnStart | None:
     """Compare the variant that may be promoted with its start; None if its training was not validated.
 
     Args:
-        counts: of the variant on the test clips.
+        trainings: counts of the variant on the test clips, of each seed, the first one's first.
         starts: variants that may be its start; scored on the same clips, or they are left out.
     """
-    file = paths.model(params.variant) / "metrics.json"
-    numbers = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if "start_FSLA" not in numbers:
+    files = [paths.model(name) / "metrics.json" for name in (params.variant, *paths.seeds(params.variant))]
+    numbers = [json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in files]
+    if any("start_FSLA" not in found for found in numbers):
         return None
-    gain = (float(numbers["start_FSLA"]), float(numbers["kept_FSLA"]))
+    begun, kept = (mean(float(found[name]) for found in numbers) for name in ("start_FSLA", "kept_FSLA"))
     origin = read_origin(paths.model(params.variant))
     for name in starts:
         file = paths.evaluation(name) / "counts.safetensors"
         if not (read_origin(paths.model(name)).is_start_of(origin) and file.is_file()):
             continue
         theirs = read_counts(file, stage=f"evaluate@{name}")
-        if (theirs.videos, theirs.categories) == (counts.videos, counts.categories):
-            found = paired_differences(
-                counts.counts[params.protocol],
-                theirs.counts[params.protocol],
+        if (theirs.videos, theirs.categories) == (trainings[0].videos, trainings[0].categories):
+            found = seed_differences(
+                [one.counts[params.protocol] for one in trainings],
+                [theirs.counts[params.protocol]],
                 resamples=params.resamples,
                 seed=params.seed,
             )
-            return OwnStart(*gain, name, found[params.metric])
-    return OwnStart(*gain)
+            return OwnStart(begun, kept, name, found[params.metric])
+    return OwnStart(begun, kept)

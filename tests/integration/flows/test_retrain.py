@@ -145,11 +145,11 @@ def place(
     return found
 
 
-def measure(root, version, scratch, log, *, timeouts_s, clips=CLIPS):
+def measure(root, version, scratch, log, *, timeouts_s, seeds=False, clips=CLIPS):
     """As pipelines.flows.champion_model does it, with a number in the place of a network."""
-    fetch_version(root, version, scratch / "model")
+    fetch_version(root, version, scratch / "model", seeds=seeds)
     frames = int((scratch / "model/model.safetensors").read_text())
-    return counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=clips)
+    return [counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=clips)]
 
 
 def change(place, *, frames: int) -> None:

@@ -20,30 +20,30 @@ FAIR = counts_of(dict.fromkeys(range(1, CLIPS + 1), 2), clips=CLIPS)
 
 
 def test_the_first_model_becomes_the_champion_unless_it_has_no_score() -> None:
-    decision = decide(FAIR, None, PARAMS)
+    decision = decide([FAIR], [], PARAMS)
     assert decision.promote and decision.scores["FSLA"] == pytest.approx(50)
     assert "no champion" in decision.reasons[0]
 
 
 def test_a_clear_gain_is_promoted_and_the_way_back_is_not() -> None:
     better = counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS)
-    decision = decide(better, FAIR, PARAMS)
+    decision = decide([better], [FAIR], PARAMS)
     assert decision.promote, decision.reasons
     assert decision.differences["FSLA"].difference == pytest.approx(25)
-    back = decide(FAIR, better, PARAMS)
+    back = decide([FAIR], [better], PARAMS)
     assert not back.promote and "less than the 1 asked for" in back.reasons[0]
 
 
 def test_a_gain_of_few_clips_is_noise() -> None:
     lucky = counts_of({n: 4 if n == 1 else 2 for n in range(1, CLIPS + 1)}, clips=CLIPS)
-    decision = decide(lucky, FAIR, PARAMS)
+    decision = decide([lucky], [FAIR], PARAMS)
     assert decision.differences["FSLA"].difference == pytest.approx(2.5)
     assert not decision.promote and "may be noise" in decision.reasons[0]
 
 
 def test_a_gain_below_the_threshold_is_refused_however_sure() -> None:
     better = counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS)
-    decision = decide(better, FAIR, PARAMS.model_copy(update={"min_gain_points": 25.5}))
+    decision = decide([better], [FAIR], PARAMS.model_copy(update={"min_gain_points": 25.5}))
     assert not decision.promote and "25.5 asked for" in decision.reasons[0]
 
 
@@ -51,9 +51,9 @@ def test_no_category_may_pay_for_it() -> None:
     # clips of even number show category "bell", the others "horn"
     fair = counts_of(dict.fromkeys(range(1, 61), 2), clips=60)
     uneven = counts_of({n: 1 if n % 2 == 0 else 4 for n in range(1, 61)}, clips=60)
-    lenient = decide(uneven, fair, PARAMS.model_copy(update={"max_category_fall_points": 90.0}))
+    lenient = decide([uneven], [fair], PARAMS.model_copy(update={"max_category_fall_points": 90.0}))
     assert lenient.promote, lenient.reasons
-    strict = decide(uneven, fair, PARAMS)
+    strict = decide([uneven], [fair], PARAMS)
     assert not strict.promote
     assert strict.reasons == [reason for reason in strict.reasons if "bell falls by" in reason]
     assert strict.categories[0].name == "bell" and strict.categories[0].change < -5
@@ -62,28 +62,42 @@ def test_no_category_may_pay_for_it() -> None:
 def test_the_noise_of_training_is_in_the_decision() -> None:
     """One seed gains 25 points for sure; two more show that the recipe may as well lose as many."""
     better, worse = (counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=CLIPS) for frames in (3, 1))
-    assert decide(better, FAIR, PARAMS).promote
-    noisy = decide(better, FAIR, PARAMS, further_seeds=[better, worse])
+    assert decide([better], [FAIR], PARAMS).promote
+    noisy = decide([better, better, worse], [FAIR], PARAMS)
     assert not noisy.promote and "may be noise" in noisy.reasons[0]
     assert noisy.scores["FSLA"] == pytest.approx(175 / 3)
-    steady = decide(better, FAIR, PARAMS, further_seeds=[better, better])
+    steady = decide([better, better, better], [FAIR], PARAMS)
     assert steady.promote and "25.00 points (mean of 3 seeds)" in steady.reasons[0]
+
+
+def test_the_champions_seeds_count_as_the_challengers_do() -> None:
+    """Its first training is the worst of three; the model that would take its place is as the others."""
+    poor, good = (counts_of(dict.fromkeys(range(1, CLIPS + 1), frames), clips=CLIPS) for frames in (1, 3))
+    assert decide([good, good], [poor], PARAMS).promote
+    lucky = decide([good, good], [poor, good, good], PARAMS)
+    assert not lucky.promote and "may be noise" in lucky.reasons[0]
+    assert lucky.differences["FSLA"].other == pytest.approx(175 / 3)
+    assert [pair.champion for pair in lucky.clips] == pytest.approx([175 / 3] * CLIPS)
+    assert all(pair.challenger > pair.champion > 25 for pair in lucky.categories)
+    best = counts_of(dict.fromkeys(range(1, CLIPS + 1), 4), clips=CLIPS)
+    clear = decide([best, best], [good, good, good], PARAMS)
+    assert clear.promote and "(mean of 2 seeds) over the mean of the champion's 3 seeds" in clear.reasons[0]
 
 
 def test_a_challenger_that_taught_nothing_is_said_or_refused() -> None:
     better = counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS)
     strict = PARAMS.model_copy(update={"must_beat_start": True})
     taught, nothing = OwnStart(30.0, 30.5), OwnStart(30.0, 29.5)
-    assert decide(better, FAIR, strict, taught).promote
-    said = decide(better, FAIR, PARAMS, nothing)
+    assert decide([better], [FAIR], strict, taught).promote
+    said = decide([better], [FAIR], PARAMS, nothing)
     assert said.promote and said.reasons[-1] == (
         "but it did not beat its own start: FSLA on the validation clips was 30.00 before training "
         "and is 29.50"
     )
-    refused = decide(better, FAIR, strict, nothing)
+    refused = decide([better], [FAIR], strict, nothing)
     assert not refused.promote and refused.reasons[0].startswith("it did not beat its own start")
-    assert not decide(better, None, strict, nothing).promote
-    worse = decide(FAIR, better, PARAMS, nothing)
+    assert not decide([better], [], strict, nothing).promote
+    worse = decide([FAIR], [better], PARAMS, nothing)
     assert not worse.promote and worse.reasons[-1].startswith("it did not beat its own start")
 
 
@@ -94,7 +108,7 @@ def test_the_start_is_a_variant_of_the_same_weights(tmp_path: Path) -> None:
     file.write_text(json.dumps({"train": {"start_from": "w.st"}, "variants": variants}))
     assert variants_of_start("ours", file) == ["start"] and variants_of_start("start", file) == []
     paths, params = Paths(tmp_path), PARAMS.model_copy(update={"variant": "ours"})
-    assert own_start(FAIR, ["start"], params, paths) is None
+    assert own_start([FAIR], ["start"], params, paths) is None
     for name, field in (("ours", "start_from"), ("start", "checkpoint")):
         paths.model(name).mkdir(parents=True)
         card = {"name": "avism", "config": {"channels": 8}}
@@ -102,13 +116,13 @@ def test_the_start_is_a_variant_of_the_same_weights(tmp_path: Path) -> None:
         run = {"run_id": name, field: {"file": "w.st", "sha256": "a1"}}
         (paths.model(name) / "run.json").write_text(json.dumps(run))
     (paths.model("ours") / "metrics.json").write_text(json.dumps({"start_FSLA": 40.0, "kept_FSLA": 45.0}))
-    assert own_start(FAIR, ["start"], params, paths) == OwnStart(40.0, 45.0)
+    assert own_start([FAIR], ["start"], params, paths) == OwnStart(40.0, 45.0)
     paths.evaluation("start").mkdir(parents=True)
     write_scores(paths.evaluation("start"), counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS))
-    found = own_start(FAIR, ["start"], params, paths)
+    found = own_start([FAIR], ["start"], params, paths)
     assert found is not None and found.name == "start" and found.difference is not None
     assert found.difference.difference == pytest.approx(-25)
-    decision = decide(FAIR, None, PARAMS, found)
+    decision = decide([FAIR], [], PARAMS, found)
     assert decision.reasons[-1] == (
         "but it is worse than its own start (the variant start) on the test clips: FSLA -25.00 points"
     )
@@ -121,12 +135,12 @@ def test_the_start_is_a_variant_of_the_same_weights(tmp_path: Path) -> None:
 
 def test_other_clips_cannot_be_compared() -> None:
     with pytest.raises(AvisError, match="different clips"):
-        decide(counts_of({1: 2}, clips=3), FAIR, PARAMS)
+        decide([counts_of({1: 2}, clips=3)], [FAIR], PARAMS)
 
 
 def test_the_report_names_both_models_and_escapes_what_it_shows(tmp_path: Path) -> None:
     better = counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS)
-    decision = decide(better, FAIR, PARAMS)
+    decision = decide([better], [FAIR], PARAMS)
     old = Candidate(3, {"commit": "abc"}, {"train.seed": "1", "steps": "2"})
     new = Candidate(4, {"commit": "<script>x</script>"}, {"train.seed": "7", "steps": "2"})
     write_report(tmp_path, decision, PARAMS, challenger=new, champion=old, clips=CLIPS)
