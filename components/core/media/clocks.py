@@ -24,6 +24,7 @@ from components.core.media.container import (
     MediaError,
     best_streams,
     clip_start_s,
+    in_seconds,
     no_pictures,
     open_media,
     read_packets,
@@ -63,7 +64,7 @@ class _Track:
 
     def length_s(self, packet: Packet) -> float:
         """How long a packet lasts: MP4 has no gaps, it has samples of many seconds instead."""
-        length_s = float(packet.duration * packet.time_base) if packet.duration else self.usual_s
+        length_s = in_seconds(packet.duration, packet.time_base) if packet.duration else self.usual_s
         return self.usual_s if length_s > max(HOLE_S, 2 * self.usual_s) else length_s
 
 
@@ -400,7 +401,7 @@ def _times_of(packet: Packet) -> tuple[float, float] | None:
     if decoded is None or packet.is_discard:
         return None
     shown = decoded if packet.pts is None else packet.pts
-    return float(decoded * packet.time_base), float(shown * packet.time_base)
+    return in_seconds(decoded, packet.time_base), in_seconds(shown, packet.time_base)
 
 
 def _move(packet: Packet, by_s: float) -> None:

@@ -272,6 +272,11 @@ def clip_start_s(video: VideoStream | AudioStream, audio: AudioStream | None) ->
     return starts[1] if starts[1] < starts[0] - PRIMING_S else starts[0]
 
 
+def in_seconds(ticks: int, time_base: Fraction) -> float:
+    """As float(ticks * time_base), which takes ten times as long."""
+    return ticks * time_base.numerator / time_base.denominator
+
+
 def usual_rate_hz(video: VideoStream) -> float:
     """Pictures per second; of stills, which have no rate, 25."""
     rate_hz = float(video.average_rate or video.guessed_rate or 0)

@@ -17,6 +17,7 @@ from components.core.media.container import (
     MediaProblem,
     best_streams,
     clip_start_s,
+    in_seconds,
     no_pictures,
     no_sound,
     open_media,
@@ -110,7 +111,7 @@ def decode(
                 hole_s = clock.hole_s(before_s + origin_s, time_s + origin_s) if pictures else None
                 heard_s = sound.end_s if hole_s is None else 0.0  # a still picture, while the sound goes on
                 _refuse_endless(max(picture_end_s, start_s, heard_s), time_s, path)
-                length_s = float(frame.duration * frame.time_base) if frame.duration else usual_s
+                length_s = in_seconds(frame.duration, frame.time_base) if frame.duration else usual_s
                 told_end_s = time_s + length_s
                 length_s = length_s if length_s <= LONGEST_STILL_S else usual_s
                 picture = Picture(frame, time_s, length_s, pixel_aspect)

@@ -48,6 +48,10 @@ _WINDOW_S = 0.5
 _CANCELLED = 0.125  # of the energy of both is left in their sum: -9 dB, a correlation of -0.75 of equals
 _SOUND = 0.25  # left in the sum: enough to be sure that nothing cancels
 _SILENT = 1e-4  # of the other side's energy
+_FRAMES_AT_ONCE = 32
+_JOINED = frozenset(  # PyAV makes arrays of these; of more than 8 channels it crashes
+    {"u8", "s16", "s32", "flt", "dbl", "u8p", "s16p", "s32p", "fltp", "dblp"}
+)
 _QUIET_RMS = 3.0  # of 32768: mere rounding
 _UNIT = "sound track"
 _AMBISONIC = "its channels are ambisonic; the first, which hears all directions, was taken"
@@ -72,13 +76,31 @@ class Converter:
         self._stereo = av.AudioResampler(format="s16", layout="stereo", rate=rate_hz)
         self._mono = av.AudioResampler(format="s16", layout="mono", rate=rate_hz) if mono else None
         self._sides = not mono or (layout.nb_channels > 1 and self._pair != (0, 0))
+        self._held: list[AudioFrame] = []
+        self._begun = False
 
     def convert(self, frame: AudioFrame | None) -> NDArray[np.int16]:
         """The next frame, or None for what is still held.
 
+        Frames last some 20 ms: but for the first, which shows whether they can be converted at all, they are
+        held until there are some to convert at once, which is faster and gives the same samples.
+
         Raises:
             av.error.FFmpegError: its format cannot be converted.
         """
+        is_joined = frame is None or (frame.layout.nb_channels <= 2 and frame.format.name in _JOINED)
+        if not self._begun or not is_joined:
+            self._begun = True
+            return self._converted(frame)
+        if frame is not None:
+            self._held.append(frame)
+            if len(self._held) < _FRAMES_AT_ONCE:
+                return np.zeros((0, 2), np.int16)
+        pieces = [self._converted(_joined(self._held))] if self._held else []
+        self._held.clear()
+        return np.concatenate([*pieces, self._converted(None)]) if frame is None else pieces[0]
+
+    def _converted(self, frame: AudioFrame | None) -> NDArray[np.int16]:
         if frame is not None and self._pair is not None:
             frame = _as_stereo(frame, self._pair)
         mixed = _arrays(self._mono, frame) if self._mono is not None else None
@@ -187,6 +209,14 @@ def _has_weights(layout: str) -> bool:
     except av.error.FFmpegError:
         return False
     return True
+
+
+def _joined(frames: list[AudioFrame]) -> AudioFrame:
+    """Frames of one format, end to end."""
+    samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+    joined = av.AudioFrame.from_ndarray(samples, format=frames[0].format, layout=frames[0].layout)
+    joined.sample_rate = frames[0].sample_rate
+    return joined
 
 
 def _as_stereo(frame: AudioFrame, pair: tuple[int, int]) -> AudioFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from components.core.media import downmix
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import Soundtrack, read_sound, stream_sound
 from components.core.records.changes import Changes, changes_of_text
@@ -229,6 +230,30 @@ def test_every_pair_is_stereo(layout: str) -> None:
     mono, told = mono_of(np.stack((tone(1.0, 440), tone(1.0, 1_000)), 1), layout)
     assert np.abs(mono - (tone(1.0, 440) + tone(1.0, 1_000)) / 2).max() < 1e-4
     assert told == []
+
+
+@pytest.mark.parametrize("kind", ["u8", "s16p", "s32", "fltp", "dbl", "s64"])
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1", "ambisonic 1", "4 channels"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_frames_converted_at_once_are_what_they_are_one_by_one(
+    layout: str, kind: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = av.AudioLayout(layout).nb_channels
+    noise = np.random.default_rng(3).uniform(-0.5, 0.5, (70 * 1024 + 77, count)).astype(np.float32)
+    maker = av.AudioResampler(format=kind, layout=layout, rate=44_100)
+
+    def samples() -> NDArray:
+        sound = Soundtrack(rate_hz=16_000, channels=channels)
+        for first in range(0, len(noise), 1024):
+            frame = frame_of(noise[first : first + 1024], layout)
+            frame.sample_rate = 44_100
+            for piece in maker.resample(frame):
+                sound.add(piece, first / 44_100)
+        return sound.samples(round(len(noise) / 44_100 * 16_000))
+
+    many = samples()
+    monkeypatch.setattr(downmix, "_FRAMES_AT_ONCE", 1)
+    assert np.array_equal(many, samples()) and many.any()
 
 
 def opposite() -> NDArray:
