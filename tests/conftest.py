@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from components.core.run.process import spin_briefly
+from tests.support.zygote import zygote
 
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -132,6 +133,22 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]
         return f"sqlite:///{folder}/mlflow.db"
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def zygote_python() -> Iterator[str]:
+    """A Python whose processes have the large libraries: see tests/support/zygote.py."""
+    with tempfile.TemporaryDirectory() as name, zygote(Path(name)) as python:  # a socket: short
+        yield python
+
+
+@pytest.fixture(scope="module")
+def quick_python(zygote_python: str) -> Iterator[None]:
+    """What this module's tests start as `sys.executable` or as `python` imports no large library anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", zygote_python)
+        patch.setenv("PATH", f"{Path(zygote_python).parent}{os.pathsep}{os.environ['PATH']}")
+        yield
 
 
 @pytest.fixture
