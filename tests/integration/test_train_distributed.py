@@ -19,8 +19,13 @@ from components.train.params import TrainParams
 from components.train.stage import train
 from pipelines.dvc.graph import find_root
 from tests.support.tiny_model import train_settings, write_square_set
+from tests.support.zygote import REAL_PYTHON
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("quick_python"),
+    pytest.mark.timeout(1200),
+]
 
 ROOT = find_root(Path(__file__).parent)
 ENVIRONMENT = {
@@ -43,7 +48,9 @@ class Project:
         params = {"train": train, "variants": {"tiny": {}}}
         (self.root / "params.yaml").write_text(yaml.safe_dump(params))
 
-    def start(self, processes: int, *, torchrun: bool = True) -> "subprocess.Popen[str]":
+    def start(
+        self, processes: int, *, torchrun: bool = True, python: str | None = None
+    ) -> "subprocess.Popen[str]":
         stage = ["-m", "components.train", "--variant", "tiny"]
         if torchrun and processes > 1:
             stage = [
@@ -51,7 +58,7 @@ class Project:
                 *stage,
             ]
         return subprocess.Popen(
-            [sys.executable, *stage],
+            [python or sys.executable, *stage],
             cwd=self.root,
             env=ENVIRONMENT,
             stderr=subprocess.PIPE,
@@ -97,9 +104,9 @@ def test_two_processes_are_one_with_twice_the_clips(tmp_path: Path, accumulate: 
 
 
 def kill_after_a_checkpoint(project: Project, processes: int) -> None:
-    process = project.start(processes)
+    process = project.start(processes, python=REAL_PYTHON)
     checkpoint = project.paths.training_checkpoint("tiny")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not checkpoint.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -123,7 +130,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path) ->
 
 def failed(project: Project, processes: int, **how: Any) -> str:
     process = project.start(processes, **how)
-    errors = process.communicate(timeout=200)[1]
+    errors = process.communicate(timeout=300)[1]
     assert process.returncode != 0
     assert not project.weights.exists()
     return errors
@@ -143,12 +150,12 @@ def test_an_example_that_one_process_cannot_read_ends_all_with_one_message(tmp_p
 @pytest.mark.parametrize("torchrun", [True, False])
 def test_killed_it_leaves_no_process_behind(tmp_path: Path, torchrun: bool) -> None:
     project = Project(tmp_path, steps=500, checkpoint_every_steps=1, processes=2)
-    process = project.start(2, torchrun=torchrun)
+    process = project.start(2, torchrun=torchrun, python=REAL_PYTHON)
     while not project.paths.training_checkpoint("tiny").exists():
         assert process.poll() is None
         time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.kill()
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=300)
     assert not alive

@@ -18,7 +18,11 @@ from prefect.client.orchestration import get_client
 from pipelines.flows import ingest as ingest_flow
 from tests.support.clips import make_clip
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("prefect_api", "quick_python"),
+    pytest.mark.timeout(600),
+]
 
 ROOT = Path(__file__).parents[3]
 GRAPH = """
@@ -89,7 +93,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def told(within_s: float = 30) -> list[str]:
+def told(within_s: float = 300) -> list[str]:
     """Revisions that events name; an event takes a moment to arrive."""
     deadline_s = time.monotonic() + within_s
     asked = {"filter": {"event": {"name": [ingest_flow.CHANGED]}}}

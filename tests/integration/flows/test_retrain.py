@@ -36,8 +36,13 @@ from pipelines.flows.champion_model import fetch_version
 from pipelines.flows.clones import remove_kept
 from pipelines.flows.rebuild import rebuild
 from tests.support.promotion_scores import counts_of
+from tests.support.zygote import REAL_PYTHON
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("prefect_api", "quick_python"),
+    pytest.mark.timeout(600),
+]
 
 ROOT = Path(__file__).parents[3]
 CLIPS = 12
@@ -301,7 +306,7 @@ def test_killed_it_goes_on_and_meanwhile_nobody_else_does(place) -> None:
     environment = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}
     with (place.tmp / "log").open("wb") as log:
         run = subprocess.Popen(
-            [sys.executable, "-c", code, place.base], cwd=ROOT, stdout=log, stderr=log, env=environment
+            [REAL_PYTHON, "-c", code, place.base], cwd=ROOT, stdout=log, stderr=log, env=environment
         )
     try:
         wait_for(lambda: (place.signs / "trained").exists())
@@ -369,7 +374,7 @@ def mlflow_server(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment.pop("MLFLOW_TRACKING_URI")
     command = [
-        sys.executable,
+        REAL_PYTHON,
         "-m",
         "mlflow",
         "server",
