@@ -201,7 +201,7 @@ class Clock:
             yield packet
             return
         track = self._tracks[packet.stream.index]
-        times = _times_of(packet)
+        times = _times_of(packet, track)
         if times is None:
             if jump is not None:
                 jump.held.append((packet, track if track in jump.firsts else None))
@@ -316,7 +316,7 @@ class Clock:
         self._jump, self._has_mended = None, True
         track = jump.opener
         for packet, held_track in jump.held:
-            times = _times_of(packet)
+            times = _times_of(packet, track)
             if held_track is not None and times is not None:
                 _move(packet, track.next_s - times[0])
                 packet = self._passed(packet, track)
@@ -376,7 +376,7 @@ class Clock:
 
     def _passed(self, packet: Packet, track: _Track) -> Packet:
         """A packet with its time on the one clock; remembers how far its track has come."""
-        times = _times_of(packet)
+        times = _times_of(packet, track)
         shift_s = self._shifts_s[track.part]
         if times is not None:
             length_s = track.length_s(packet)
@@ -391,8 +391,11 @@ class Clock:
         return packet
 
 
-def _times_of(packet: Packet) -> tuple[float, float] | None:
+def _times_of(packet: Packet, track: _Track | None = None) -> tuple[float, float] | None:
     """When a packet is decoded and when it is shown; None where it does not tell, or never is.
+
+    A Matroska does not tell when its first pictures are decoded: right after the one before, where that is
+    sooner than they are shown.
 
     An edit list of an MP4 makes such packets: before each of its parts some sound, and pictures from the
     key picture on. Their times go back.
@@ -401,7 +404,10 @@ def _times_of(packet: Packet) -> tuple[float, float] | None:
     if decoded is None or packet.is_discard:
         return None
     shown = decoded if packet.pts is None else packet.pts
-    return in_seconds(decoded, packet.time_base), in_seconds(shown, packet.time_base)
+    decoded_s, shown_s = in_seconds(decoded, packet.time_base), in_seconds(shown, packet.time_base)
+    if packet.dts is None and track is not None and track.last_s is not None:
+        decoded_s = min(decoded_s, track.next_s) if decoded_s - track.next_s <= _JUMP_S else decoded_s
+    return decoded_s, shown_s
 
 
 def _move(packet: Packet, by_s: float) -> None:

@@ -26,6 +26,7 @@ from components.core.media.container import (
 )
 from components.core.media.picture import Picture
 from components.core.media.sound import Soundtrack, add_frame
+from components.core.media.unseen_pictures import UnseenPictures
 from components.core.records.changes import Changes, Kind
 
 _MISSING_S = 1.0  # an end that comes this much earlier than the header says is a truncated file
@@ -47,6 +48,7 @@ def decode(
     require_audio: bool = True,
     threads: int = 0,
     changes: Changes | None = None,
+    wanted_hz: float | None = None,
 ) -> Iterator[Picture]:
     """Decode a file once: yield its pictures in the order of time, collect its sound in `sound`.
 
@@ -60,6 +62,7 @@ def decode(
         require_audio: if False, a file without sound is no error.
         threads: of the video decoder; 0 = one per core.
         changes: receives what was moved and filled.
+        wanted_hz: only the pictures shown at (k + 0.5) / wanted_hz are wanted: others may be left out.
 
     Raises:
         MediaError: at the start, no video or no sound in the file; at the end, too much damage, or the file
@@ -89,11 +92,14 @@ def decode(
         done = {stream.index: False for stream in (video, audio) if stream is not None}
         streams = [stream for stream in (video, audio) if stream is not None]
         clock = Clock(container, streams, origin_s=origin_s, path=path, changes=changes)
+        unseen = UnseenPictures(video, wanted_hz, origin_s)
         for packet in clock.packets():
             packets += 1
             if packet is None:
                 broken_s.append(picture_end_s)
                 continue
+            if packet.stream.index == video.index:
+                unseen.look_at(packet)
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:

@@ -139,7 +139,12 @@ class ClipReader:
         shown: Picture | None = None
         self.changes, self._odd = Changes(), set()
         pictures = decode(
-            self.path, sound, require_audio=self.require_audio, threads=self.threads, changes=self.changes
+            self.path,
+            sound,
+            require_audio=self.require_audio,
+            threads=self.threads,
+            changes=self.changes,
+            wanted_hz=self.frame_rate_hz,
         )
         for picture in pictures:
             if shown is not None and picture.time_s < shown.time_s:
