@@ -1,4 +1,4 @@
-"""LabelMe's own files (written by its LabelFile), and VIA's, which are refused by name."""
+"""LabelMe's own files, written by its LabelFile."""
 
 import json
 import shutil
@@ -96,31 +96,3 @@ def test_without_groups_and_from_one_file_no_objects_are_known(folder: Path) -> 
             change(file, shape, group_id=None)
     with pytest.raises(AvisError, match=r"No shape of the video 'clip_a' has a group_id.*Group ID"):
         read_sources(folder)
-
-
-REGION = {
-    "shape_attributes": {"name": "polygon", "all_points_x": [1, 4, 4], "all_points_y": [1, 1, 3]},
-    "region_attributes": {"track_id": "1", "label": "dog"},
-}
-PICTURE = {"filename": "0.jpg", "size": 99, "regions": [REGION], "file_attributes": {}}
-SETTINGS = {"ui": {}, "core": {}, "project": {"name": "p"}}
-VIA_3 = {"project": {"pid": "x"}, "config": {}, "attribute": {}, "file": {}, "metadata": {}, "view": {}}
-CSV = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps(
-            {"_via_settings": SETTINGS, "_via_img_metadata": {"0.jpg99": PICTURE}, "_via_attributes": {}}
-        ),
-        json.dumps({"0.jpg99": PICTURE}),
-        json.dumps(VIA_3),
-        CSV,
-        "# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)\n",
-    ],
-)
-def test_files_of_via_are_refused_by_name(tmp_path: Path, text: str) -> None:
-    (tmp_path / "via").write_text(text)
-    with pytest.raises(AvisError, match=r"VGG Image Annotator are not read.*/via\).*Export COCO"):
-        read_sources(tmp_path / "via")
