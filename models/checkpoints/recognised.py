@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from models.checkpoints.architecture import HEADS, read_architecture, read_tpavi_architecture, split_heads
-from models.checkpoints.aviseg_categories import AVISEG_CATEGORIES
-from models.checkpoints.parameter_names import is_acvis, our_entries
-from models.checkpoints.saved import names_in_header
-from models.networks.backbones.released_weights import which_backbone
+from models.checkpoints.entries import read_entries
 from models.networks.registry import Network, build
-from models.weight_files.checkpoint_file import read_weights, require_same_entries
+from models.weight_files.checkpoint_file import require_same_entries
 from models.weight_files.contents import Take
 
 Audio = Literal["features", "vggish", "none"]
@@ -101,58 +98,45 @@ def recognise(path: Path, choices: Choices | None = None) -> Recognised:
         ValueError: damaged, more than tensors, or of no network that is known here.
     """
     choices = choices or Choices()
-    read = read_weights(path, choices.take)
-    state = read.tensors
-    if which_backbone(state) is not None:
+    read = read_entries(path, choices.take)
+    tensors, published = read.tensors, bool(read.published)
+    if read.backbone is not None:
+        raise ValueError(f"{path} holds a backbone ({read.backbone}) only, which finds nothing by itself")
+    if not read.has_decoder:
         raise ValueError(
-            f"{path} holds a backbone ({which_backbone(state)}) only, which finds nothing by itself"
+            f"{path} is of another task or of a network that is not known here: its entries are called "
+            f"{', '.join([*tensors, *read.left][:3])}, …; known are AVISM, ACVIS and TPAVI"
         )
-    notes, assumed = [*read.notes], [*read.choices]
-    left: list[str] = []
-    if any(name.startswith("clip_decoder.") for name in state):
-        program, network, spelling, tensors = "TPAVI (2023)", "tpavi", "ours", state
-        settings = read_tpavi_architecture(tensors, heads=_heads(tensors, choices, path, ours=True))
+    assumed = [*read.choices]
+    heads = _heads(tensors, choices, path, ours=not published)
+    if any(name.startswith("clip_decoder.") for name in tensors):
+        program, network = "TPAVI (2023)", "tpavi"
+        settings = read_tpavi_architecture(tensors, heads=heads)
         _assume(settings, assumed, choices.clip_frames, clip_frames=2)
-    elif any(name.startswith(("frame_decoder.", "video_module.")) for name in state):
-        program, network, spelling, tensors = "AVISM", "avism", "ours", state
-        heads = _heads(tensors, choices, path, ours=True)
-        settings = read_architecture(tensors, heads=heads) | {"heads": heads}
-        if "frame_decoder.audio_fusion.after.weight" not in tensors:
-            settings["audio_queries"] = "audio_centric"
-        _assume(settings, assumed, choices.window, window=6)
     else:
-        tensors, left = our_entries(state)
-        if not any(name.startswith(("frame_decoder.", "video_module.")) for name in tensors):
-            raise ValueError(
-                f"{path} is of another task or of a network that is not known here: its entries are called "
-                f"{', '.join(list(state)[:3])}, …; known are AVISM, ACVIS and TPAVI"
-            )
-        program, network = ("ACVIS" if is_acvis(state) else "AVISM"), "avism"
-        prefix = "vita_module" if any(name.startswith("vita_module.") for name in state) else "avism_module"
-        spelling = f"published ({prefix}.…)"
-        heads = _heads(tensors, choices, path, ours=False)
+        program, network = "AVISM", "avism"
         settings = read_architecture(tensors, heads=heads) | {"heads": heads}
-        settings |= {"audio_queries": "audio_centric"} if is_acvis(state) else {}
-        if choices.heads is None:
+        if read.acvis or not (published or "frame_decoder.audio_fusion.after.weight" in tensors):
+            settings["audio_queries"] = "audio_centric"
+        if published and choices.heads is None:
             assumed.append(f"{heads} heads, as all released models have (heads decides)")
         _assume(settings, assumed, choices.window, window=6)
-    if program == "AVISM" and settings.get("audio_queries") == "audio_centric":
+    if settings.get("audio_queries") == "audio_centric":
         program = "ACVIS"
-    settings |= _audio(tensors, settings, choices, path, ours=spelling == "ours")
+    settings |= _audio(tensors, settings, choices, path, ours=not published)
     tensors = _with_counters(network, settings, tensors)
-    names, told_by = _category_names(path, settings.get("categories"))
     return Recognised(
         program=program,
         network=network,
-        spelling=spelling,
+        spelling=f"published ({read.published}.…)" if published else "ours",
         settings=settings,
         tensors=tensors,
-        categories=names,
-        categories_from=told_by,
+        categories=read.categories,
+        categories_from=read.categories_from,
         different=_different(network, settings, tensors),
-        left=left,
+        left=read.left,
         assumed=assumed,
-        notes=notes,
+        notes=read.notes,
     )
 
 
@@ -207,15 +191,6 @@ def _audio(
             "audio (features or none) decides"
         )
     return {"audio": choices.audio or "features"}
-
-
-def _category_names(path: Path, count: int | None) -> tuple[tuple[str, ...] | None, str]:
-    named = names_in_header(path) if path.is_file() else None
-    if named and len(named) == count:
-        return tuple(named), "the file's header"
-    if count == len(AVISEG_CATEGORIES):
-        return AVISEG_CATEGORIES, "AVISeg's, of which there are as many"
-    return None, ""
 
 
 def _with_counters(network: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,16 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.checkpoints.aviseg_categories import AVISEG_CATEGORIES
-from models.checkpoints.parameter_names import our_entries
-from models.checkpoints.saved import WEIGHTS, fill, names_category, names_in_header
+from models.checkpoints.entries import DECODERS, HEADER, read_entries
+from models.checkpoints.saved import WEIGHTS, fill, names_category
 from models.networks.backbones.choice import build_backbone
 from models.networks.registry import Network
-from models.weight_files.checkpoint_file import read_weights
 
 _ALIKE = 0.8  # difflib's ratio, from which two names may mean one category
 _LISTED = 5
-_DECODERS = {"frame_decoder.": "an AVISM", "video_module.": "an AVISM", "clip_decoder.": "a TPAVI"}
 
 
 @dataclass(frozen=True)
@@ -96,17 +93,11 @@ def read_start(path: Path) -> Start:
         OSError: it cannot be read.
         ValueError: it holds no parameters, or not only them.
     """
-    file = weights_file(path)
-    read = read_weights(file)
-    ours = any(name.startswith((*_DECODERS, "pixel_decoder.")) for name in read.tensors)
-    tensors = read.tensors if ours else our_entries(read.tensors)[0]
-    names = names_in_header(file)
-    rows = tensors.get("video_module.class_head.weight")
+    read = read_entries(weights_file(path))
     notes = [*read.choices]
-    if names is None and rows is not None and len(rows) == len(AVISEG_CATEGORIES) + 1:
-        names = list(AVISEG_CATEGORIES)
-        notes.append(f"it has {len(names)} categories without names: they are taken for AVISeg's")
-    return Start(path, tensors, tuple(names) if names else None, tuple(notes))
+    if read.categories and read.categories_from != HEADER:
+        notes.append(f"it has {len(read.categories)} categories without names: they are taken for AVISeg's")
+    return Start(path, read.tensors, read.categories, tuple(notes))
 
 
 def begin(model: Network, start: Start, categories: Mapping[int, str]) -> Started:
@@ -172,7 +163,7 @@ def _refuse_another_network(own: Mapping[str, Tensor], start: Start) -> None:
 
 
 def _kind(names: Mapping[str, Tensor]) -> str:
-    return next(kind for prefix, kind in _DECODERS.items() if any(name.startswith(prefix) for name in names))
+    return next(kind for prefix, kind in DECODERS.items() if any(name.startswith(prefix) for name in names))
 
 
 def _size(value: Tensor) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from models import build
 from models.checkpoints.aviseg_categories import AVISEG_CATEGORIES
 from models.checkpoints.parameter_names import published_name
+from models.checkpoints.recognised import Choices, recognise
 from models.checkpoints.saved import save_weights
 from models.checkpoints.starting import begin, read_start
 from tests.support.tiny_model import tiny_model
@@ -86,6 +87,16 @@ def test_rows_without_names_are_not_taken_for_other_categories(tmp_path: Path) -
     started = begin(model, read_start(tmp_path / "avism.pth"), {1: "cat", 2: "dog", 3: "harp"})
     assert torch.equal(model.video_module.class_head.weight, fresh)  # in shape they would fit
     assert started.known == [] and started.taken < started.of
+
+
+def test_names_of_another_number_than_the_rows_name_nothing(tmp_path: Path) -> None:
+    """Both readers of files say the same of them."""
+    state = tiny_model(2, seed=1).state_dict()
+    names = {1: "violin", 2: "dog", 3: "cat"}
+    save_weights(tmp_path / "w.safetensors", state, categories=names)
+    assert read_start(tmp_path / "w.safetensors").categories is None
+    seen = recognise(tmp_path / "w.safetensors", Choices(heads=2, window=3))
+    assert seen.categories is None and seen.categories_from == ""
 
 
 @pytest.mark.parametrize(
