@@ -32,8 +32,9 @@ def read_released(params: TrainParams, paths: Paths) -> tuple[Network, ModelCard
     do not have gets an id behind theirs: predict leaves its tracks out.
 
     Raises:
-        AvisError: it cannot be read, is of another network than `model`, has no category of the annotations,
-            or does not name its categories and has another number of them.
+        AvisError: it cannot be read, is of another network than `model`, has no category of the annotations
+            (unless it is what `start_from` names: what it is taught is told beside it), or does not name its
+            categories and has another number of them.
     """
     if params.checkpoint is None:
         raise AvisError("the variant names no checkpoint")
@@ -105,7 +106,7 @@ def _named(
     config = {**settings, "categories": len(named)}
     config |= {setting: value for setting, value in elsewhere.items() if setting in config}
     model = build(name, **config)
-    categories = _numbered(named, wanted)
+    categories = _numbered(named, wanted, is_start=params.checkpoint == params.start_from)
     _require_same_network(model, weights)
     start_from(model, weights, categories)
     return model.eval(), _card(name, config, categories, earlier, params, paths)
@@ -133,10 +134,14 @@ def _require_same_network(model: Network, weights: Path) -> None:
         )
 
 
-def _numbered(names: list[str], wanted: dict[int, str]) -> dict[int, str]:
+def _numbered(names: list[str], wanted: dict[int, str], *, is_start: bool) -> dict[int, str]:
     """The categories by the annotations' ids; those that these lack follow. Says what does not meet."""
     ids = {name: number for number, name in wanted.items()}
-    if not set(names) & set(ids):
+    if not set(names) & set(ids) and is_start:
+        print(
+            "the checkpoint knows none of the annotations' categories: it finds nothing before it is trained"
+        )
+    elif not set(names) & set(ids):
         raise ValueError(
             f"it knows none of the annotations' categories: it has {', '.join(names[:5])}, they "
             f"{', '.join(list(ids)[:5])}"

@@ -122,6 +122,19 @@ def test_a_released_checkpoint_in_the_published_spelling(
         train("other", params_of(tmp_path / "model_final.pth"), paths)
 
 
+def test_a_start_that_knows_none_of_the_categories_finds_nothing(
+    paths: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands beside what was taught from it; any other checkpoint of this kind is a mistake."""
+    weights = tmp_path / "w.safetensors"
+    save_weights(weights, tiny_model().state_dict(), categories={1: "cat", 2: "dog"})
+    train("start", params_of(weights, start_from=str(weights)), paths)
+    said = capsys.readouterr().out
+    assert "knows none of the annotations' categories: it finds nothing before it is trained" in said
+    predict("start", ANYTHING, paths)
+    assert json.loads((paths.predictions("start") / "results.json").read_text()) == []
+
+
 def test_a_trained_model_of_other_categories_is_still_refused(paths: Paths) -> None:
     train("old", TrainParams.model_validate(train_settings()), paths)
     annotations = read_annotations(paths.annotations / "test.json")
