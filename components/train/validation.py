@@ -19,6 +19,7 @@ from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.train.examples.annotated_clips import clips_of
 from components.train.examples.batch import collate
+from components.train.kept_features import KeptFeatures
 from components.train.loop import seed_everything
 from components.train.params import TrainParams
 from components.train.processes.distributed import choose_device
@@ -105,10 +106,12 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
     media = with_local_media(paths, [video.name for video in videos]).media
 
     settings = predict_settings()
+    features = KeptFeatures()
 
     def validate(model: Network) -> dict[str, float]:
         predictor = Predictor(model.eval(), card, settings)
-        clips = find_candidates(predictor, few, media, label="validate")
+        with features.used_by(model):
+            clips = find_candidates(predictor, few, media, label="validate")
         best = choose_thresholds(clips)
         kept = [clip.under(best.score, best.presence) for clip in clips]
         categories = sorted(few.categories)
