@@ -61,7 +61,8 @@ def read_entries(path: Path, take: Take | None = None) -> Entries:
         ValueError: it holds no parameters, or not only them.
     """
     read = read_weights(path, take)
-    state, left, published, backbone = read.tensors, [], "", None
+    state, published, backbone = read.tensors, "", None
+    left: list[str] = []
     if not any(name.startswith((*DECODERS, "pixel_decoder.")) for name in state):
         published = (
             "vita_module" if any(name.startswith("vita_module.") for name in state) else "avism_module"
