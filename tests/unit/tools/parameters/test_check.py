@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copytree(ROOT / "params", folder / "params")
-    for name in ("data/sample/kit", "data/qa-waivers.yaml", "models"):
+    for name in ("data/sample/kit", "data/sample/second-kit", "data/qa-waivers.yaml", "models"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(ROOT / name)
     return folder
