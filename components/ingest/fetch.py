@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,9 +21,10 @@ from components.core.run.disk import DiskFullError, disk_full, is_disk_full, mak
 from components.core.run.errors import AvisError
 from components.ingest.address import Source, SourceKind
 from components.ingest.params import IngestParams
-from components.ingest.status import classify, clean_message, retry_after_s
+from components.ingest.status import DownloadError, classify, clean_message, retry_after_s
 from components.ingest.web.direct import take_file
 from components.ingest.web.network_guard import guard_for, guarded
+from components.ingest.web.sizes import refuse_size
 
 _TIMEOUT_S = 30.0  # of one network operation
 _KEPT_DOWNLOADERS = 8
@@ -38,16 +40,6 @@ class Download:
     uploader: str | None = None
 
 
-class DownloadError(Exception):
-    """A download that brought no file, with the reason's status."""
-
-    def __init__(self, status: Status, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.retry_after_s = retry_after_s
-
-
 def fetch(source: Source, folder: Path, params: IngestParams) -> Download:
     """Bring a video to an existing folder.
 
@@ -58,7 +50,7 @@ def fetch(source: Source, folder: Path, params: IngestParams) -> Download:
         DiskFullError: there is no room for it.
     """
     if source.kind is SourceKind.S3:
-        return Download([_from_s3(source.url, folder)])
+        return Download([_from_s3(source.url, folder, params)])
     if source.path is not None:
         if not source.path.is_file():
             raise DownloadError(Status.REMOVED, f"there is no file {source.text}")
@@ -125,13 +117,15 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
     try:
         with guarded(guard):
             web = _downloader(params, guard.beyond_public, is_site=_is_site(url))
-            file = take_file(web, url, folder)
+            file = take_file(web, url, folder, params.most_bytes)
             if file is not None:
                 return Download([file])
             web.params |= {"paths": {"home": str(folder)}, "match_filter": accept}
             info = web.extract_info(url, download=True)
-    except DiskFullError:
+    except (DiskFullError, DownloadError):
         raise
+    except OverflowError:  # yt-dlp, at the time that is left for a size of a thousand digits
+        raise DownloadError(Status.TOO_LARGE, "the server claims a size that no file has") from None
     except Exception as error:  # extractors raise anything
         if is_disk_full(error):
             raise disk_full(folder, repr(url), None) from None
@@ -176,6 +170,17 @@ def _downloader(params: IngestParams, allowed: object, *, is_site: bool) -> yt_d
     return _downloaders[key]
 
 
+def _weigh(most_bytes: int, progress: Mapping[str, Any]) -> None:
+    """Called by yt-dlp with each piece: its own limit knows only what a server claims.
+
+    Raises:
+        DownloadError: more has come, or is to come, than is allowed or fits.
+    """
+    came, claimed = (int(progress.get(name) or 0) for name in ("downloaded_bytes", "total_bytes"))
+    refuse_size(came, most_bytes)
+    refuse_size(claimed, most_bytes, Path(progress.get("tmpfilename") or progress["filename"]).parent, came)
+
+
 def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
     height = f"height<=?{params.max_height_px}"
     options: dict[str, Any] = {
@@ -198,6 +203,7 @@ def _options(params: IngestParams, *, is_site: bool) -> dict[str, Any]:
         "allowed_extractors": ["default"] if is_site else ["generic", "html5"],
         "js_runtimes": {"deno": {}, "node": {}},
         "socket_timeout": _TIMEOUT_S,
+        "progress_hooks": [partial(_weigh, params.most_bytes)],
         "retries": params.attempts,
         "fragment_retries": params.attempts,
         "extractor_retries": 1,
@@ -226,7 +232,7 @@ def _is_site(url: str) -> bool:
     return urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
-def _from_s3(url: str, folder: Path) -> Path:
+def _from_s3(url: str, folder: Path, params: IngestParams) -> Path:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -238,7 +244,10 @@ def _from_s3(url: str, folder: Path) -> Path:
     target = folder / f"object{Path(key).suffix}"
     config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S)
     try:
-        boto3.client("s3", config=config).download_file(bucket, key, str(target))
+        client = boto3.client("s3", config=config)
+        size_bytes = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        refuse_size(size_bytes, params.most_bytes, folder)
+        client.download_file(bucket, key, str(target))
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = {

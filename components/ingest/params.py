@@ -17,6 +17,7 @@ class IngestParams(Block):
     format: which of a site's formats is taken, in the language of yt-dlp's -f; None: the best picture of at
         most max_height_px and the best sound. Of several that it allows, that height is preferred.
     min_duration_s: a video shorter than this is too_short.
+    max_file_gb: a download that is larger, or says that it is, is given up: too_large.
     max_failed_share: the stage fails when a larger share of the entries failed.
     attempts: tries of an entry that fails for a passing reason (network, timeout).
     backoff_s: wait before the second try; it doubles with each further one.
@@ -33,6 +34,7 @@ class IngestParams(Block):
     max_height_px: int = Field(default=720, ge=16, le=16_384)
     format: str | None = None
     min_duration_s: float = Field(default=1.0, gt=0)
+    max_file_gb: float = Field(default=50.0, gt=0, le=1_000_000)
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
     attempts: int = Field(default=3, ge=1, le=1000)
     backoff_s: float = Field(default=2.0, ge=0)
@@ -43,6 +45,11 @@ class IngestParams(Block):
     sleep_s: float = Field(default=5.0, ge=0)
     cookies_file: str | None = None
     proxy: str | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """Of one download."""
+        return int(self.max_file_gb * 1e9)
 
     def fingerprint(self, *, is_local: bool) -> str:
         """Changes when a video that is there would be another one now.
@@ -55,7 +62,7 @@ class IngestParams(Block):
 
     def failure_fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
         """Changes when an entry that failed may fare better now; sha256 is what the manifest expects."""
-        way = [] if is_local else [self.proxy, self.cookies_file, self._cookies()]
+        way = [] if is_local else [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb]
         return _hash([self.fingerprint(is_local=is_local), sha256, *way])
 
     def _cookies(self) -> str | None:

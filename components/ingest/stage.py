@@ -35,7 +35,7 @@ from components.core.storage.choice import StorageParams, open_store, read_stora
 from components.core.tracking.run import data_run
 from components.ingest.address import SourceKind, parse_source
 from components.ingest.entry_row import is_local, new_row, ok_row
-from components.ingest.fetch import DownloadError, check_cookies, check_format, fetch
+from components.ingest.fetch import check_cookies, check_format, fetch
 from components.ingest.folder import INDEX, JOURNAL, PARTS, bring_along, known_rows, old_index, prune
 from components.ingest.frames import take_frames
 from components.ingest.new_index import index_tables
@@ -43,7 +43,7 @@ from components.ingest.params import IngestParams
 from components.ingest.remux import remux, suffix_of
 from components.ingest.reuse import NEW, are_local, positions_of, reuse
 from components.ingest.schedule import Task, Tried, schedule
-from components.ingest.status import ADVICE, RETRIED, TRANSIENT
+from components.ingest.status import ADVICE, RETRIED, TRANSIENT, DownloadError
 from components.ingest.verify import verify
 
 

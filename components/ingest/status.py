@@ -11,7 +11,14 @@ from components.core.raw.index import Status
 
 # A failure of one of these kinds may pass by itself; all others are not tried again for some days.
 TRANSIENT = frozenset(
-    {Status.NETWORK, Status.TIMEOUT, Status.RATE_LIMITED, Status.BOT_CHECK, Status.LIVE_OR_UPCOMING}
+    {
+        Status.NETWORK,
+        Status.TIMEOUT,
+        Status.RATE_LIMITED,
+        Status.BOT_CHECK,
+        Status.LIVE_OR_UPCOMING,
+        Status.NO_ROOM,
+    }
 )
 # Tried again within the same run.
 RETRIED = frozenset({Status.NETWORK, Status.TIMEOUT})
@@ -34,6 +41,8 @@ ADVICE = {
     Status.NO_AUDIO: "use videos with sound",
     Status.NO_VIDEO: "use videos with pictures",
     Status.TOO_SHORT: "check start_s and end_s against the video's length",
+    Status.TOO_LARGE: "raise ingest.max_file_gb if they are worth it",
+    Status.NO_ROOM: f"make room, or leave them out of the manifest; then {_AGAIN}",
     Status.BAD_ENTRY: "mend the rows of the manifest",
 }
 
@@ -93,6 +102,16 @@ _NOISE = re.compile(
     r"| ?\(caused by .*\)$",
     re.DOTALL,
 )
+
+
+class DownloadError(Exception):
+    """A download that brought no file, with the reason's status."""
+
+    def __init__(self, status: Status, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
 
 
 def classify(error: BaseException) -> Status:

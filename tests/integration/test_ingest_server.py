@@ -103,6 +103,13 @@ class Handler(BaseHTTPRequestHandler):
             self._send_chunks(self.server.clip)
         elif name == "choppedoff":
             self._send_chunks(self.server.clip[: len(self.server.clip) // 2], is_whole=False)
+        elif name in ("petabyte", "terabytes"):
+            self._send(self.server.clip, "video/mp4", promised=10**15 if name == "petabyte" else 10**13)
+        elif name == "digits":
+            self._send(self.server.clip, "video/mp4", promised=10**4000)
+        elif name == "endless":
+            with contextlib.suppress(OSError):  # the client has had enough
+                self._send_chunks(self.server.clip * 100)
         elif name == "trickle":
             self._trickle()
         elif name == "norange":
@@ -341,6 +348,40 @@ def test_a_trickle_ends_as_timeout_and_the_queue_goes_on(tmp_path: Path, server:
     assert server.requests["trickle"] > asked and server.requests["v0"] == 1
 
 
+def test_a_size_stops_no_other_download(tmp_path: Path, server: Server) -> None:
+    """What a server claims is believed up to `max_file_gb`, what it sends is counted."""
+    expected = {
+        "petabyte.mp4": Status.TOO_LARGE,
+        "petabyte": Status.TOO_LARGE,
+        "endless.mp4": Status.TOO_LARGE,
+        "endless": Status.TOO_LARGE,
+        "digits.mp4": Status.TOO_LARGE,
+        "digits": Status.TOO_LARGE,
+        "good.mp4": Status.OK,
+    }
+    sources = {name: f"{server.url}/{name}" for name in expected}
+    rows = run(tmp_path, sources, max_file_gb=0.004)
+    found = {name: (row.status, row.message) for name, row in rows.items()}
+    assert {name: status for name, (status, _) in found.items()} == expected, found
+    assert "the 0.004 GB that ingest.max_file_gb allows: 1e+06 GB, says" in rows["petabyte.mp4"].message
+    assert rows["endless"].message.endswith("the 0.004 GB that ingest.max_file_gb allows")
+    assert not list((tmp_path / "data" / "raw").glob(".*"))
+    asked = server.requests["petabyte"]
+    run(tmp_path, sources, max_file_gb=0.004)
+    assert server.requests["petabyte"] == asked
+    allowed = run(tmp_path, sources, max_file_gb=0.1)
+    assert allowed["endless.mp4"].status is not Status.TOO_LARGE
+
+
+def test_what_will_not_fit_is_asked_for_again(tmp_path: Path, server: Server) -> None:
+    sources = {name: f"{server.url}/{name}" for name in ("terabytes.mp4", "terabytes", "good.mp4")}
+    for _ in range(2):
+        rows = run(tmp_path, sources, max_file_gb=1e6)
+        assert [row.status.value for row in rows.values()] == ["no_room", "no_room", "ok"]
+        assert "10000000.0 MB are to come" in rows["terabytes.mp4"].message
+    assert server.requests["terabytes"] > 2 * 2
+
+
 def test_no_rest_left_ends_the_queue(tmp_path: Path, server: Server) -> None:
     sources = {f"v{k}": f"{server.url}/429.mp4?{k}" for k in range(12)}
     rows = run(tmp_path, sources, pause_s=0.1, max_pauses=1)
@@ -395,9 +436,13 @@ def test_s3_through_boto3(tmp_path: Path, server: Server, monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    rows = run(tmp_path, {"a": "s3://bucket/folder/good.mp4", "b": "s3://bucket/404.mp4", "c": "s3://bucket"})
+    rows = run(
+        tmp_path,
+        {"a": "s3://bucket/folder/good.mp4", "b": "s3://bucket/404.mp4", "c": "s3://bucket"}
+        | {"d": "s3://bucket/petabyte.mp4"},
+    )
     found = {name: row.status.value for name, row in rows.items()}
-    assert found == {"a": "ok", "b": "removed", "c": "bad_entry"}
+    assert found == {"a": "ok", "b": "removed", "c": "bad_entry", "d": "too_large"}
 
 
 def test_same_local_files_give_the_same_index(tmp_path: Path, clip: Path) -> None:

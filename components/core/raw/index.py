@@ -36,6 +36,8 @@ class Status(StrEnum):
     NO_AUDIO = "no_audio"
     NO_VIDEO = "no_video"
     TOO_SHORT = "too_short"
+    TOO_LARGE = "too_large"
+    NO_ROOM = "no_room"
     BAD_ENTRY = "bad_entry"
 
 

@@ -18,6 +18,11 @@ class DiskFullError(AvisError):
     """There is no room for a file."""
 
 
+def free_bytes(folder: Path) -> int:
+    """What may still be written there."""
+    return shutil.disk_usage(folder).free
+
+
 def disk_full(folder: Path, what: str, needed_bytes: int | None) -> DiskFullError:
     """The error that says how much is missing.
 
@@ -26,12 +31,12 @@ def disk_full(folder: Path, what: str, needed_bytes: int | None) -> DiskFullErro
         what: whose file it is.
         needed_bytes: how much more it needs, as far as that is known.
     """
-    free_bytes = shutil.disk_usage(folder).free
-    message = f"the disk is full: {_mb(free_bytes)} are free, and {what} needs "
-    if needed_bytes is None or needed_bytes <= free_bytes:  # a quota may leave less than is free
+    room = free_bytes(folder)
+    message = f"the disk is full: {_mb(room)} are free, and {what} needs "
+    if needed_bytes is None or needed_bytes <= room:  # a quota may leave less than is free
         message += "more"
     else:
-        message += f"{_mb(needed_bytes)}: {_mb(needed_bytes - free_bytes)} are missing"
+        message += f"{_mb(needed_bytes)}: {_mb(needed_bytes - room)} are missing"
     return DiskFullError(
         message,
         where=str(folder),
@@ -45,7 +50,7 @@ def make_sure_of_room(folder: Path, what: str, needed_bytes: int) -> None:
     Raises:
         DiskFullError: it will not fit.
     """
-    if needed_bytes > shutil.disk_usage(folder).free:
+    if needed_bytes > free_bytes(folder):
         raise disk_full(folder, what, needed_bytes)
 
 

@@ -10,16 +10,18 @@ import yt_dlp
 from yt_dlp.networking.common import Request, Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
 
-from components.core.run.disk import make_sure_of_room, noticing_full_disk
+from components.core.run.disk import noticing_full_disk
 from components.ingest.remux import SUFFIXES
+from components.ingest.web.sizes import refuse_size
 
 _PIECE_BYTES = 1 << 14  # what a broken connection costs at most
 _BROKEN_CONNECTIONS = 20  # that a download survives as long as each of them brought something
+_LONGEST_LENGTH = 19  # digits of a number of bytes: more than any file has
 _KINDS = ("video/", "audio/", "application/octet-stream", "binary/octet-stream", "application/mp4",
           "application/ogg", "application/x-matroska")  # fmt: skip
 
 
-def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path) -> Path | None:
+def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path, most_bytes: int) -> Path | None:
     """Download the file at an address that ends like a video's.
 
     What an earlier try left in the folder is continued if the server still has that very file.
@@ -30,7 +32,8 @@ def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path) -> Path | None:
 
     Raises:
         yt_dlp.networking.exceptions.RequestError: the server's answer, or none.
-        DiskFullError: the file will not fit.
+        DownloadError: it has, or says that it has, more than `most_bytes`, or will not fit.
+        DiskFullError: the disk became full.
     """
     suffix = Path(urlsplit(url).path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -39,7 +42,7 @@ def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path) -> Path | None:
     for _ in range(_BROKEN_CONNECTIONS):
         before = _size(part)
         try:
-            is_media = _take_on(web, url, part, note)
+            is_media = _take_on(web, url, part, note, most_bytes)
             break
         except HTTPError as error:
             if error.status != 416 or not before:  # the part is no longer a part of what lies there
@@ -57,7 +60,7 @@ def take_file(web: yt_dlp.YoutubeDL, url: str, folder: Path) -> Path | None:
     return part.rename(folder / f"direct{suffix}")
 
 
-def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path) -> bool:
+def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path, most_bytes: int) -> bool:
     """One request that begins where `part` ends; False if the answer is no media file."""
     headers = {"Accept-Encoding": "identity"}  # what is compressed cannot be resumed
     known = note.read_text().split("\n") if note.is_file() else []
@@ -77,23 +80,30 @@ def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path) -> bool:
         promised = response.headers.get("Content-Length") or ""
         if not is_rest:
             part.unlink(missing_ok=True)
-        if promised.isdigit():
-            make_sure_of_room(part.parent, url, int(promised))
+        begin = _size(part)
+        end = begin + _length(promised) if promised.isdigit() else None
+        if end is not None:
+            refuse_size(end, most_bytes, part.parent, begin)
         note.write_text(f"{url}\n{_validator(response)}")
-        end = (first if is_rest else 0) + int(promised) if promised.isdigit() else None
         with (
             noticing_full_disk(part.parent, url, lambda: None if end is None else end - _size(part)),
             part.open("ab" if is_rest else "wb") as file,
         ):
             while piece := response.read(_PIECE_BYTES):
                 file.write(piece)
-        received = _size(part) - (first if is_rest else 0)
+                refuse_size(file.tell(), most_bytes)
+        received = _size(part) - begin
         is_plain = (response.headers.get("Content-Encoding") or "identity").lower() == "identity"
-        if promised.isdigit() and is_plain and received < int(promised):
-            raise IncompleteRead(received, int(promised) - received)
+        if end is not None and is_plain and begin + received < end:
+            raise IncompleteRead(received, end - begin - received)
     if not _size(part):
         raise TransportError("the server did not send any data")
     return True
+
+
+def _length(digits: str) -> int:
+    """What Content-Length says; Python refuses to read a number of thousands of digits."""
+    return int(digits) if len(digits) < _LONGEST_LENGTH else 10**_LONGEST_LENGTH
 
 
 def _begins_at(response: Response) -> int | None:
