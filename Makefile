@@ -54,24 +54,26 @@ pretrain: install
 
 # What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
 check: static
-	$(call side_by_side,tests/unit -m "not integration and not gpu and not slow")
+	$(call side_by_side,tests/unit -m "not integration and not gpu and not slow",2)
 
-test: static
-	$(call side_by_side,tests)
+# One process more than for the quick ones: these wait for children and servers a third of the time.
+test: install
+	$(call side_by_side,tests,3,$(STATIC))
 
+STATIC := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 static: install
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	$(BIN)/mypy
+	$(STATIC)
 
-# Two processes: most tests wait for children and servers now and then. Each takes the next file that the other has
-# not begun, and what the second has to say is shown last.
+# Side by side: the tests in so many processes, and one more command. Each process takes the next file that no other
+# has begun; what all but the first have to say is shown at the end.
 define side_by_side
-@claims=$$(mktemp -d); trap 'kill $$second 2>/dev/null || true; rm -rf "$$claims"' EXIT; failed=0; \
-$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" < /dev/null > "$$claims/log" 2>&1 & second=$$!; \
-$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" -p no:cacheprovider || failed=1; \
-wait $$second || failed=1; cat "$$claims/log"; exit $$failed
+@claims=$$(mktemp -d); others=; trap 'kill $$others 2>/dev/null || true; rm -rf "$$claims"' EXIT; failed=0; \
+$(if $(3),{ $(3); } < /dev/null > "$$claims/log1" 2>&1 & others=$$!;) \
+for number in $$(seq 2 $(2)); do \
+$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" -p no:cacheprovider < /dev/null > "$$claims/log$$number" 2>&1 & \
+others="$$others $$!"; done; \
+$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" || failed=1; \
+for other in $$others; do wait $$other || failed=1; done; cat "$$claims"/log*; exit $$failed
 endef
 
 ui: install

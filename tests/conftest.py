@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(INTEGRATION):
             item.add_marker("integration")
-    # Long ones first, so that of two processes side by side neither waits for the other's last one.
+    # Long ones first, so that of processes side by side none waits long for another's last one.
     ranks: dict[Path, int] = {}
     for item in items:
         marks = [n for n, name in enumerate(("integration", "slow")) if item.get_closest_marker(name)]

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -118,7 +119,9 @@ def _serve(listener: socket.socket) -> _Asked | None:
                     except (ValueError, OSError):  # it was killed meanwhile
                         connection.close()
                         continue
-                    process = os.fork()
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", DeprecationWarning)  # Arrow's thread: see below
+                        process = os.fork()
                     if process == 0:
                         for end, (_, other) in running.items():
                             os.close(end)
