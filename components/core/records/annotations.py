@@ -12,6 +12,7 @@ import msgspec
 
 from components.core.records import masks
 from components.core.records.json_rows import read_object, text, whole_number
+from components.core.records.work_file import WorkFile, on_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.core.run.safe_names import safe_name
@@ -119,8 +120,11 @@ class TrackRow(msgspec.Struct):
     annotator: Any = None
 
 
-def read_annotations(path: Path) -> AnnotationSet:
+def read_annotations(path: Path, work: WorkFile | None = None) -> AnnotationSet:
     """Read AVISeg JSON, row by row; uncompressed RLE comes back compressed.
+
+    Args:
+        work: where the masks lie; None: in memory.
 
     Raises:
         AvisError: if it is missing or malformed; it names the file, the annotation, the video and the frame.
@@ -143,6 +147,8 @@ def read_annotations(path: Path) -> AnnotationSet:
         track = checked_track(annotation, where, path, videos, categories)
         if track.id in tracks:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
+        if work is not None:
+            track.segmentations = on_disk(track.segmentations, work)
         tracks[track.id] = track
     info = document.value("info")
     return AnnotationSet(

@@ -197,6 +197,9 @@ class Frames(Sequence[Any]):
     def __deepcopy__(self, memo: object) -> "Frames":
         return self  # nothing changes it
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)  # to another process, which has no such file, they travel as a list
+
     @property
     def numbers(self) -> Sequence[int]:
         """The frames that have a value."""

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,9 @@ def test_frames_are_as_good_as_a_list() -> None:
         assert taken(frames, chosen) == taken(listed, chosen)
     assert taken(frames, [3, None, 1]) == ["b", None, "a"]
     assert Frames(Numbered(WorkFile()), 2, missing="") == ["", ""]
+
+
+def test_frames_travel_to_another_process_as_a_list() -> None:
+    frames = on_disk([None, [[0.0, 0, 4, 0, 4, 4]], {"size": [6, 8], "counts": b"0"}], WorkFile())
+    there = pickle.loads(pickle.dumps(frames))
+    assert type(there) is list and there == list(frames)
