@@ -30,6 +30,7 @@ from components.core.run.errors import AvisError
 
 ENDINGS = (".txt", ".eaf", ".json")
 _LONGEST_S = 1e7
+_LATE = "it begins after the video's end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,11 @@ def _label(start: Any, end: Any, names: tuple[str, ...], where: str, per_second:
     except (TypeError, ValueError):
         start_s = end_s = math.nan
     if not 0 <= start_s <= end_s <= _LONGEST_S:
-        raise AvisError(f"{start!r} to {end!r} is no interval of time", where=where)
+        raise AvisError(
+            f"{start!r} to {end!r} is no interval of time",
+            where=where,
+            fix="Write points for decimals." if "," in f"{start}{end}" else None,
+        )
     return SoundLabel(start_s, end_s, tuple(name for name in names if name), where)
 
 
@@ -182,9 +187,9 @@ def apply_sound_labels(
             track = _named(label, tracks, annotations.categories)
             end_s = min(label.end_s, video.length / frame_rate_hz)
             if label.start_s >= end_s:
-                changes.add(
-                    Kind.DROPPED, "sound label", "it begins after the video's end", example=label.where
-                )
+                is_point = label.start_s == label.end_s
+                why = "it is a point in time, start and end are the same" if is_point else _LATE
+                changes.add(Kind.DROPPED, "sound label", why, example=label.where)
             else:
                 if label.end_s > end_s + 1 / frame_rate_hz:
                     changes.add(

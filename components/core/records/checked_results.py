@@ -202,6 +202,12 @@ def _video_of(row: dict[str, Any] | None, where: str, videos: Videos) -> Video:
     if row is None:
         raise AvisError("a predicted track must be a JSON object", where=where)
     video = videos.find(row.get("video_id"))
+    if video is None and "image_id" in row:
+        raise AvisError(
+            "the row is of one image, as COCO's results are, and no track",
+            where=where,
+            fix="Give a row for each track, with its masks of all frames under segmentations.",
+        )
     if video is None:
         raise AvisError(
             f"video {reprlib.repr(row.get('video_id'))} is not in the ground truth",
@@ -245,8 +251,15 @@ def _result(
         )
     codes, problems = masks.compress_all(segmentations, video.height, video.width)
     for frame, problem in sorted(problems.items()):
-        raise AvisError(problem, where=f"{where}, frame {frame}")
+        raise AvisError(problem, where=f"{where}, frame {frame}", fix=_bytes_hint(segmentations[frame]))
     return Result(video.id, category, float(score), codes)
+
+
+def _bytes_hint(segmentation: Any) -> str | None:
+    """What to do where a program wrote what Python prints of bytes: b'...'."""
+    counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
+    is_printed = isinstance(counts, str) and counts[:2] in ("b'", 'b"')
+    return "Its counts are bytes as Python prints them: write counts.decode()." if is_printed else None
 
 
 def _check_identity(row: dict[str, Any], where: str, number: int, seen: dict[str, int]) -> None:

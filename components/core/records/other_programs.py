@@ -23,7 +23,8 @@ _PERCENT = 100.0
 class SeenRow:
     """What one pass notes of a row.
 
-    start, end: its bytes; values: its video_id, category_id, score and id, or None where it is no object;
+    start, end: its bytes; values: its video_id (if it has none, its image_id), category_id, score and id, or
+    None where it is no object;
     length: of its list of masks, or None; sizes: [height, width] of its run lengths.
     """
 
@@ -40,6 +41,8 @@ class SeenRow:
         if not isinstance(row, dict):
             return cls(number, start, end, None)
         values = {name: _decoded(row.get(name)) for name in ("video_id", "category_id", "score", "id")}
+        if "video_id" not in row and "image_id" in row:
+            values["image_id"] = _decoded(row["image_id"])
         masks = row.get("segmentations")
         if not isinstance(masks, list):
             return cls(number, start, end, values)

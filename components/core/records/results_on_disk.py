@@ -153,6 +153,8 @@ def _enter_list(
 ) -> str | None:
     """Move behind the [ of the list; return its name, if it stands in an object."""
     first = window.next_character()
+    if window.text.startswith("\x1f\x8b"):
+        raise AvisError("the results are packed with gzip", where=str(path), fix="Unpack them: gunzip.")
     if first not in ("[", "{"):
         raise AvisError(
             "not valid JSON: it does not begin with [" if first else "not valid JSON: the file is empty",
@@ -170,6 +172,12 @@ def _enter_list(
             changes.add(Kind.GUESSED, "file", why)
             return name
         _skip(window, decoder, path, 0)
+    if changes is not None and window.next_character() == "{":
+        raise AvisError(
+            "the results are JSON lines, an object a line, and no JSON list",
+            where=str(path),
+            fix="Make a list of them: jq -s . FILE",
+        )
     raise AvisError(
         f"results must be a JSON list of predicted tracks, or an object with one under {', '.join(_NAMES)}",
         where=str(path),

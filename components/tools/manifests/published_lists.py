@@ -42,7 +42,12 @@ _STARTS, _ENDS = (
     re.compile(rf"({word}(_time)?|time_{word})(_(in_)?(s|sec|secs|seconds|ms|msec|milliseconds))?")
     for word in ("(start|begin)", "(end|stop)")
 )
+_DURATIONS = re.compile(r"(duration|length)(_(in_)?(s|sec|secs|seconds|ms|msec|milliseconds))?")
 _SPLIT_COLUMNS = re.compile(r"split|subset")
+_OF_TIME = re.compile(
+    r"(.*_)?(start|begin|end|stop|times?|s|secs?|seconds|ms|duration|length|offset|onset|from|to|frames?)(_.*)?"
+)
+_LONG_S = 3600.0  # a part that is longer may be one in milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Row:
 class _Layout:
     """Where a list has what: indices of its columns.
 
+    ends_after_start: the end's column tells how long the clip is.
     length_s: of each clip, where the list gives no end; fewest, most: columns of a row.
     """
 
@@ -70,6 +76,7 @@ class _Layout:
     source: int = 0
     start: int | None = 1
     end: int | None = 2
+    ends_after_start: bool = False
     split: int | None = None
     length_s: float | None = None
     milliseconds: tuple[bool, bool] = (False, False)
@@ -145,7 +152,14 @@ class PublishedList:
             raise AvisError(f"these {len(words)} columns are not understood", where=place, fix=UNDERSTOOD)
         if not times:
             return Row(number, source)
-        return Row(number, source, self._seconds(times[0], place), self._seconds(times[1], place))
+        start_s, end_s = (self._seconds(time, place) for time in times)
+        if end_s - start_s > _LONG_S and all(time.isdigit() for time in times):
+            raise AvisError(
+                f"{times[0]} to {times[1]} may be {(end_s - start_s) / 3600:.1f} hours, or milliseconds",
+                where=place,
+                fix="Write h:mm:ss, or a first line that names the columns: youtube_id,start_ms,end_ms.",
+            )
+        return Row(number, source, start_s, end_s)
 
     def _words(self, cell: str) -> list[str]:
         return [cell] if _DECIMAL_COMMA.fullmatch(cell) else re.split(r"[\s,;]+", cell)
@@ -204,6 +218,7 @@ class PublishedList:
         start_s = self._seconds(start, place, milliseconds=layout.milliseconds[0])
         if end or length_s is None:
             end_s = self._seconds(end, place, milliseconds=layout.milliseconds[1])
+            end_s += start_s if layout.ends_after_start else 0.0
         else:
             end_s = start_s + length_s
             why = f"the list gives only its start, and a clip of {layout.name} lasts {length_s:g} s"
@@ -290,7 +305,7 @@ def _audioset_header(text: str) -> list[str]:
 
 def _of_header(cells: list[str], where: str, place: str) -> _Layout | None:
     """The layout of a table whose columns are named; None if these are no names."""
-    names = [re.sub(r"[\s-]+", "_", cell.lower()) for cell in cells]
+    names = [re.sub(r"[\s()\[\]-]+", "_", cell.lower()).strip("_") for cell in cells]
     if names[:1] == ["segment_id"] and _index(names, _STARTS) is not None:
         return _Layout(_STRONG)
     source = _index(names, _IDS)
@@ -308,18 +323,25 @@ def _of_header(cells: list[str], where: str, place: str) -> _Layout | None:
     is_kinetics = {"label", "youtube_id", "time_start", "time_end"} <= set(names)
     name = "AudioSet" if is_audioset else "Kinetics" if is_kinetics else _TABLE
     length_s = None
-    if start is not None and end is None:
+    ends_after_start = end is None and _index(names, _DURATIONS) is not None and start is not None
+    if ends_after_start:
+        end = _index(names, _DURATIONS)
+    elif start is not None and end is None:
         known = _by_file_name(where)
         if known is None:
             raise AvisError("the table has a start and no end", where=place, fix=UNDERSTOOD)
         name, length_s = known
     if (start is None and end is not None) or (start is None and len(names) > 1 and split is None):
         raise AvisError("no column of the table is a start", where=place, fix=UNDERSTOOD)
+    times = [name for index, name in enumerate(names) if index != source and _OF_TIME.fullmatch(name)]
+    if start is None and times:
+        raise AvisError(f"the column {times[0]!r} may tell a part, and is none", where=place, fix=UNDERSTOOD)
     return _Layout(
         name,
         source,
         start,
         end,
+        ends_after_start,
         split,
         length_s,
         milliseconds=(_is_milliseconds(names, start), _is_milliseconds(names, end)),

@@ -111,6 +111,7 @@ def test_label_studio_sound_is_chosen_and_named_as_its_masks_are(tmp_path: Path)
         ("clip.txt", "0 1 dog\n", r"not start, end and label.*line 1"),
         ("clip.txt", "2\t1\tcello\n", r"no interval of time.*line 1"),
         ("clip.txt", "0\tinf\tcello\n", r"no interval of time"),
+        ("clip.txt", "0,0\t2,5\tcello\n", r"no interval of time.*points for decimals"),
         ("clip.txt", "0\t1\tdog\n", r"names several tracks.*line 1.*dog 3, dog 5, cello 6"),
         ("clip.txt", "0\t1\tcow\n", r"names no track"),
         ("clip.eaf", "<x/>", r"no ELAN file"),
@@ -130,6 +131,14 @@ def test_bad_labels_are_one_message_with_their_place(
     (tmp_path / name).write_text(content)
     with pytest.raises(AvisError, match=message):
         apply_sound_labels(labels(), read_sound_labels(tmp_path, Changes()), Changes())
+
+
+def test_a_label_at_a_point_in_time_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "clip.txt").write_text("1.0\t1.0\tcello\n99\t100\tcello\n")
+    changes = Changes()
+    apply_sound_labels(labels(), read_sound_labels(tmp_path, Changes()), changes)
+    said = " ".join(map(str, changes))
+    assert "a point in time, start and end are the same" in said and "after the video's end" in said
 
 
 @pytest.mark.parametrize(("target", "ending"), [("audacity", "txt"), ("elan", "eaf")])

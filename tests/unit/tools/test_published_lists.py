@@ -54,6 +54,12 @@ def read(text: str, name: str = "list.csv") -> MadeOfList:
             "a table with a header",
             [(1.5, 123456.789, None)],
         ),
+        (
+            f"YouTube ID;Start (s);End [s];Split\n{ID};12,5;40;Train\n",
+            "a table with a header",
+            [(12.5, 40, "train")],
+        ),
+        (f"youtube_id,start_s,duration\n{ID},12.5,10\n", "a table with a header", [(12.5, 22.5, None)]),
         (STRONG, "AudioSet-strong", [(30, 40, None), (1.5, 11.5, None)]),
         (STRONG.split("\n", 1)[1], "AudioSet-strong", [(30, 40, None), (1.5, 11.5, None)]),
         (f"sep=;\n{ID};1,5;1:05,25\n", "ids and addresses", [(1.5, 65.25, None)]),
@@ -112,6 +118,8 @@ def test_acav_is_known_by_the_name_of_its_file(text: str) -> None:
             r"2 columns .* tell the video: video_id, url \(list.csv, line 1\).*Keep the one with YouTube ids",
         ),
         (f"youtube_id\n{ID},3,5\n", "has 3 columns"),
+        (f"youtube_id,start_frame,split\n{ID},300,train\n", "column 'start_frame' may tell a part"),
+        (f"{ID},12500,40000\n", r"7\.6 hours, or milliseconds \(list.csv, line 1\).*start_ms"),
         (f'{ID},1,2\n"{ID},3,4\n', r"no CSV.*line 2"),
         (
             VGGSOUND + VGGSOUND.replace(",test", ",train"),

@@ -1,5 +1,6 @@
 """Results as other programs write them: taken where one reading is possible, and said; else refused."""
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -131,6 +132,8 @@ SAME = dict.fromkeys(LENGTHS, 2)
         (LENGTHS, [*perfect(video_id="clip")[:1], *perfect(video_id="cow")[:1]], "'cow'.*such as 'clip'"),
         (LENGTHS, perfect(video_id=lambda key: key - 2), "video -1 is not in the ground truth"),
         (LENGTHS, {"results": [], "annotations": perfect()}, "lists under 'results' and 'annotations'"),
+        (LENGTHS, [{"image_id": 1, "category_id": 1, "score": 1}], "of one image, as COCO's results are"),
+        (LENGTHS, '{"video_id": 1}\n{"video_id": 2}\n', "are JSON lines.*jq -s"),
         (LENGTHS, {"clip": perfect()}, "an object with one under results, annotations"),
         (LENGTHS, {"results": 3}, "must be a JSON list"),
         (LENGTHS, '{"results": [], 3: 4}', "not valid JSON: a name and its value are missing"),
@@ -144,6 +147,19 @@ def test_more_than_one_reading_is_refused(
     write_annotations(tmp_path / "test.json", annotations(lengths))
     with pytest.raises(AvisError, match=said):
         scored(tmp_path / "test.json", document)
+
+
+def test_counts_as_python_prints_bytes_and_gzip_are_refused_with_what_to_do(
+    truth: Path, tmp_path: Path
+) -> None:
+    rows = perfect()
+    mask = {"size": [6, 8], "counts": "b'0'"}
+    rows[0]["segmentations"] = [mask] * len(rows[0]["segmentations"])
+    with pytest.raises(AvisError, match=r"counts\.decode"):
+        scored(truth, rows)
+    (tmp_path / "r.json").write_bytes(gzip.compress(b"[]"))
+    with pytest.raises(AvisError, match=r"packed with gzip.*gunzip"):
+        score_files(truth, tmp_path / "r.json")
 
 
 def test_a_text_that_is_the_id_of_one_and_the_name_of_another(tmp_path: Path) -> None:
