@@ -13,7 +13,6 @@ K categories.
 """
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -124,6 +123,8 @@ class TrackLinks:
         if not len(self._memory):
             self._memory, self._has_sounded = unit, sounds
             return torch.arange(len(unit), device=unit.device)
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
         # [V, Q]; NaN is found by whoever reads the output
         alike = (self._memory @ unit.T).nan_to_num()
         order = torch.as_tensor(linear_sum_assignment(alike.cpu().numpy(), maximize=True)[1]).to(unit.device)

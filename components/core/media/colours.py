@@ -6,12 +6,13 @@ Primaries are converted for HDR only: of ordinary video they lie near each other
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, VideoReformatter
 from numpy.typing import NDArray
 
 from components.core.media.container import MediaError, MediaProblem
@@ -55,6 +56,7 @@ _WHITE = 203.0  # cd/m², of paper in HDR (BT.2408); 1.0 from here on
 _KNEE = 0.6  # of that white: up to here light stays as it is, brighter is compressed below 1.0
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # BT.2100, table 5: the display's peak, cd/m², and its system gamma
 _DISPLAY_GAMMA = 2.4  # BT.1886
+_own = threading.local()  # a thread's reformatter
 _STEPS = 4096  # of linear light's square root, finer than 8 bits
 
 
@@ -79,6 +81,13 @@ def _converted(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         field = _rgb_of_moments(frame, frame.width, frame.height)[::2]  # [ceil(height / 2), width, 3]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(field), format="rgb24")
     return _rgb_of_moments(frame, width, height)
+
+
+def reformat(frame: VideoFrame, pixels: str, width: int, height: int) -> VideoFrame:
+    """As the frame's own `reformat`, which makes its tables anew for each frame."""
+    if not hasattr(_own, "reformatter"):
+        _own.reformatter = VideoReformatter()
+    return _own.reformatter.reformat(frame, width, height, pixels, threads=1)
 
 
 def oddities(frame: VideoFrame) -> list[tuple[Kind, str]]:
@@ -112,7 +121,8 @@ def _rgb_of_moments(frame: VideoFrame, width: int, height: int) -> NDArray[np.ui
     if frame.color_range not in list(ColorRange)[:3]:
         frame.color_range = ColorRange.UNSPECIFIED
     if not _is_hdr(frame):
-        return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), dtype=np.uint8)
+        frame = reformat(frame, "rgb24", width, height)
+        return np.asarray(frame.to_ndarray(), dtype=np.uint8)
     signal = frame.to_ndarray(format="rgb48le", width=width, height=height)  # uint16 [height, width, 3]
     is_hlg = frame.color_trc == ColorTrc.ARIB_STD_B67
     light = _light_of_hlg(signal) if is_hlg else _pq_table()[signal]  # 1.0 is white

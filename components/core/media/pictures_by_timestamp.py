@@ -19,6 +19,7 @@ from components.core.media.container import ROUNDING_S, MediaError, MediaProblem
 from components.core.media.decode import decode
 from components.core.media.picture import Picture
 from components.core.media.published_sound import Resampling, soundtrack_for
+from components.core.media.sound import UnheardSound
 from components.core.records.changes import Changes, Kind
 
 _LONGEST_TOLERANCE_S = 0.05  # at the end of a clip
@@ -90,7 +91,7 @@ class ClipReader:
     The file is decoded once, end to end, and only the chosen pictures are converted. All have one size, that
     of the file's first picture: where the size or the rotation changes in the middle, the others are scaled
     to it. After the last picture `audio` (mono int16 [n], aligned), `duration_s` and `changes` (the pictures
-    that were scaled, and what was odd about the channels of the sound) are known.
+    that were scaled, and of a sound that was kept what was odd about its channels) are known.
 
     Args:
         path: any file that FFmpeg reads.
@@ -98,7 +99,7 @@ class ClipReader:
         sample_rate_hz: of the sound.
         max_height_px: pictures higher than this are made smaller.
         require_audio: if False, a file without sound gives silence instead of an error.
-        keep_audio: if False, the sound is only checked, and `audio` stays empty: for a video of any length.
+        keep_audio: if False, only the sound's length is read, `audio` stays empty: for a video of any length.
         threads: of the video decoder; 0 = one per core. Use 1 where processes share the cores.
         resampling: of the sound; "resampy" as before the published VGGish.
 
@@ -133,7 +134,11 @@ class ClipReader:
         self._odd: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        sound = soundtrack_for(self.path, self.resampling, rate_hz=self.sample_rate_hz)
+        sound = (
+            soundtrack_for(self.path, self.resampling, rate_hz=self.sample_rate_hz)
+            if self.keep_audio
+            else UnheardSound()
+        )
         chosen: list[Picture] = []  # their second has not ended yet: it may be cut off
         count = given = 0  # pictures chosen, yielded
         shown: Picture | None = None
@@ -155,8 +160,6 @@ class ClipReader:
             if shown is None:
                 self._size_px = self._last_size_px = picture.size_px
             shown = picture
-            if not self.keep_audio:
-                sound.forget()
             while chosen and self._end_s(given) <= picture.time_s:
                 yield self._middle_s(given), self._convert(chosen.pop(0), self._middle_s(given))
                 given += 1
@@ -177,9 +180,6 @@ class ClipReader:
             yield self._middle_s(index), self._convert(chosen.pop(0), self._middle_s(index))
         if self.keep_audio:
             self.audio = sound.samples(round(frames / self.frame_rate_hz * self.sample_rate_hz))[:, 0]
-        else:
-            sound.finish()
-            sound.forget()
         self.changes.extend(sound.changes)
 
     def _convert(self, picture: Picture, middle_s: float) -> NDArray[np.uint8]:

@@ -166,6 +166,21 @@ class Soundtrack:
             self._converter = None
 
 
+class UnheardSound(Soundtrack):
+    """Knows how long the sound is, and nothing else of it: for readers of pictures."""
+
+    def __init__(self) -> None:
+        super().__init__(rate_hz=1)
+
+    def add(self, frame: AudioFrame, time_s: float | None) -> None:
+        """As of Soundtrack, but for the samples."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        time_s = self.end_s if time_s is None else time_s
+        if kind != self._format or abs(time_s - self.end_s) > _STEP_S:
+            self._format, self._start_s, self._samples_in = kind, time_s, 0
+        self._samples_in += frame.samples
+
+
 def add_frame(frame: AudioFrame, sound: Soundtrack, origin_s: float) -> bool:
     """Add a decoded piece to the sound; False if its format or its time is absurd."""
     time_s = None if frame.time is None else frame.time - origin_s

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from components.core.records.masks import Segmentation, decode, is_empty
 
 if TYPE_CHECKING:
-    from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -99,8 +98,6 @@ def draw_masks(
     not tinted and have a dotted outline.
     """
     import cv2
-    from PIL import Image
-    from PIL.ImageDraw import Draw
 
     picture = frame_rgb.copy()
     height, width = picture.shape[:2]
@@ -117,14 +114,12 @@ def draw_masks(
         tinted = picture[mask] * (1 - _MASK_OPACITY) + np.array(colour) * _MASK_OPACITY
         picture[mask] = tinted.astype(np.uint8)
         cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
-    image = Image.fromarray(picture)
-    draw = Draw(image)
     size = max(11, round(height / 26))
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[int, int, int, int]] = []
     for mask, label, colour in zip(masks, labels, colours, strict=True):
         if label and mask.any():
-            _draw_label(draw, label, mask, colour, size, width, taken)
-    return np.array(image)
+            _draw_label(picture, label, mask, colour, size, width, taken)
+    return picture
 
 
 def draw_timeline(
@@ -189,6 +184,7 @@ def render_overlay(
     audio_rate_hz: int = 16_000,
     panel_height_px: int = 360,
     mark_held: bool = False,
+    quick: bool = False,
 ) -> None:
     """Write an MP4: panels side by side, the time bar with a moving playhead below, and the clip's sound.
 
@@ -206,13 +202,21 @@ def render_overlay(
         panel_height_px: height of each panel; the width follows from the picture.
         mark_held: on pictures other than the annotated one (at the middle of its time) masks are drawn as
             held: dotted outlines, "held" behind the label.
+        quick: less time for a larger file.
     """
     from components.core.media.encode import write_video
 
     frames = _overlay_frames(
         pictures, picture_rate_hz, panels, lanes, frame_rate_hz, panel_height_px, mark_held=mark_held
     )
-    write_video(path, frames, frame_rate_hz=picture_rate_hz, audio=audio, audio_rate_hz=audio_rate_hz)
+    write_video(
+        path,
+        frames,
+        frame_rate_hz=picture_rate_hz,
+        audio=audio,
+        audio_rate_hz=audio_rate_hz,
+        quick=quick,
+    )
 
 
 def _overlay_frames(
@@ -289,34 +293,47 @@ def _header(titles: Sequence[str], width_px: int) -> Picture:
 
 
 def _draw_label(
-    draw: "ImageDraw",
+    picture: Picture,
     label: str,
     mask: Mask,
     colour: Colour,
     size: int,
     width: int,
-    taken: list[tuple[float, float, float, float]],
+    taken: list[tuple[int, int, int, int]],
 ) -> None:
     """Put the label above the mask's top, inside the picture, below labels that stand there already."""
-    font = _font(size)
+    drawn, inside = _label_picture(label, colour, size)
+    label_height, label_width = inside.shape
     rows = np.flatnonzero(mask.any(1))
     columns = np.flatnonzero(mask.any(0))
-    text_width = font.getlength(label)
-    left = float(
-        min(max(0, (columns[0] + columns[-1]) / 2 - text_width / 2 - 4), max(0, width - text_width - 8))
-    )
-    top = float(max(0, rows[0] - size - 7))
-    box = (left, top, left + text_width + 8, top + size + 5)
+    left = max(0, min(round((columns[0] + columns[-1] - label_width) / 2), width - label_width))
+    top = max(0, int(rows[0]) - size - 7)
+    box = (left, top, left + label_width, top + label_height)
     while any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
         top += size + 6
-        box = (left, top, left + text_width + 8, top + size + 5)
+        box = (left, top, left + label_width, top + label_height)
     taken.append(box)
+    seen = picture[top : top + label_height, left : left + label_width]  # what of it lies in the picture
+    part = np.s_[: seen.shape[0], : seen.shape[1]]
+    seen[inside[part]] = drawn[part][inside[part]]
+
+
+@lru_cache(maxsize=256)
+def _label_picture(label: str, colour: Colour, size: int) -> tuple[Picture, Mask]:
+    """A label as RGB [h, w, 3], and which of its pixels are inside its round corners [h, w]."""
+    from PIL import Image
+    from PIL.ImageDraw import Draw
+
+    font = _font(size)
+    box = (0, 0, round(font.getlength(label)) + 8, size + 5)
+    inside, image = Image.new("1", (box[2] + 1, box[3] + 1)), Image.new("RGB", (box[2] + 1, box[3] + 1))
+    Draw(inside).rounded_rectangle(box, 4, fill=1)
+    draw = Draw(image)
     draw.rounded_rectangle(box, 4, fill=colour)
     red, green, blue = colour
     dark = 0.299 * red + 0.587 * green + 0.114 * blue > 130
-    draw.text(
-        (left + 4, top + (size + 5) / 2), label, BACKGROUND if dark else (255, 255, 255), font, anchor="lm"
-    )
+    draw.text((4, (size + 5) / 2), label, BACKGROUND if dark else (255, 255, 255), font, anchor="lm")
+    return np.array(image), np.array(inside)
 
 
 def _draw_playhead(picture: Picture, now_s: float, duration_s: float) -> None:

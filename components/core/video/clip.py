@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from components.core.clips.index import FEATURES_OF_SOURCE
 from components.core.clips.reader import SAMPLE_RATE_HZ, cut_seconds, resize
+from components.core.media.ahead import ahead
 from components.core.media.audio_features import embed_seconds, encoder_fingerprint
 from components.core.media.container import probe
 from components.core.media.pictures_by_timestamp import ClipReader
@@ -64,12 +65,16 @@ class VideoClip:
         self.height, self.width = first.shape[:2]
 
     def __call__(self) -> Iterator[Moment]:
+        return ahead(self._moments())
+
+    def _moments(self) -> Iterator[Moment]:
         self._calls += 1
         what = "pass 1: find objects" if self._calls == 1 else "pass 2: masks"
         total = self.frames or round((probe(self._video).duration_s or 0) * self._rate_hz) or None
+        sound = soundtrack_for(self._video, self._resampling, rate_hz=SAMPLE_RATE_HZ)
+        pieces: Iterator[NDArray[np.int16]] = iter(())
         sounds: Iterator[NDArray[np.float32] | None] = repeat(None)
         if self._hears:
-            sound = soundtrack_for(self._video, self._resampling, rate_hz=SAMPLE_RATE_HZ)
             pieces = stream_sound(self._video, rate_hz=SAMPLE_RATE_HZ, sound=sound)
             seconds = cut_seconds((floats(piece)[:, 0] for piece in pieces), self._rate_hz)
             if self._muted_s[1] > self._muted_s[0]:
@@ -85,7 +90,10 @@ class VideoClip:
         for (_, picture), heard in zip(pictures, sounds, strict=False):
             frames += 1
             yield resize(picture, self._short_side_px), heard
+        for _ in pieces:
+            pass  # what comes after the last picture is not heard, but may be odd
         self.frames, self.changes = frames, reader.changes
+        self.changes.extend(sound.changes)
 
     def _muted(self, second: NDArray[np.float32], frame: int) -> NDArray[np.float32]:
         """The second of sound of a frame, silent where that is asked for."""

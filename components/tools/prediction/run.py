@@ -10,7 +10,6 @@ from components.core.run.files import remove, remove_leftovers, write_csv
 from components.core.run.output_folder import alone_in
 from components.core.run.params import EngineParams
 from components.ingest.params import IngestParams
-from components.tools.prediction.bring import bring
 from components.tools.prediction.inputs import Input
 from components.tools.prediction.one_video import COLUMNS, Row, Task, Wanted, finished, predict_one
 
@@ -57,7 +56,12 @@ def _predict_all(
     todo: Sequence[Input], wanted: Wanted, out: Path, engine: EngineParams, ingest: IngestParams
 ) -> Iterator[Row]:
     away = [source for source in todo if source.needs_ingest]
-    paths, lost = bring(away, out / BROUGHT, ingest, engine) if away else ({}, {})
+    paths: dict[str, Path] = {}
+    lost: dict[str, tuple[str, str]] = {}
+    if away:
+        from components.tools.prediction.bring import bring  # downloaders take long to import
+
+        paths, lost = bring(away, out / BROUGHT, ingest, engine)
     for source in away:
         if source.name in lost:
             status, cause = lost[source.name]

@@ -6,7 +6,6 @@ Letters: L layers, Q queries, N instances, T frames, P points, C channels, K cat
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -74,6 +73,8 @@ def assign(costs: list[Tensor]) -> list[list[Match]]:
 
     All tables travel to the CPU together: one wait for the GPU instead of one for each.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and prediction needs none
+
     if not costs:
         return []
     flat = torch.cat([cost.flatten() for cost in costs]).cpu()

@@ -23,6 +23,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
     """Masks are those of the picture that they were computed of; on the others they are drawn as held."""
     from tqdm import tqdm
 
+    from components.core.media.ahead import ahead
     from components.core.media.container import probe
     from components.core.media.pictures_by_timestamp import ClipReader
     from components.core.media.sound import stream_sound
@@ -46,7 +47,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
     sound = None
     if info.audio_codec is not None:
         pieces = stream_sound(found.video, rate_hz=_SOUND_RATE_HZ, channels=2)
-        sound = (floats(piece) for piece in pieces)
+        sound = ahead(floats(piece) for piece in pieces)
     title = found.video.name + (", predicted without hearing it" if found.is_deaf else "")
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
@@ -55,12 +56,11 @@ def _write(folder: Path, found: VideoTracks) -> None:
         bar = tqdm(
             reader, total=total, desc="film", unit="frame", mininterval=1.0, disable=not found.progress
         )
-        for _, picture in bar:
-            yield picture
+        return (picture for _, picture in bar)
 
     render_overlay(
         folder / FILM,
-        pictures(),
+        ahead(pictures()),
         picture_rate_hz=picture_rate_hz,
         panels=[Panel(title, drawn)],
         lanes=lanes,
@@ -68,6 +68,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
         audio=sound,
         audio_rate_hz=_SOUND_RATE_HZ,
         mark_held=picture_rate_hz > found.rate_hz,
+        quick=True,
     )
 
 

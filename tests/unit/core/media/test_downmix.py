@@ -11,6 +11,7 @@ from components.core.media import downmix
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import Soundtrack, read_sound, stream_sound
 from components.core.records.changes import Changes, changes_of_text
+from components.core.video.clip import VideoClip
 from tests.support.clips import remuxed
 
 RATE_HZ = 48_000
@@ -75,8 +76,8 @@ def ways_of_reading(path: Path, folder: Path) -> dict[str, tuple[NDArray, list[s
     changes = Changes()
     whole = read_sound(path, rate_hz=16_000, changes=changes)[:, 0]
     streamed = np.concatenate(list(stream_sound(path, rate_hz=16_000)))[: len(whole), 0]
-    extracted, predicted = ClipReader(path), ClipReader(path, keep_audio=False)
-    assert len(list(extracted)) == len(list(predicted)) >= 1
+    extracted, predicted = ClipReader(path), VideoClip(path, 1.0, 32, hears=True, progress=False)
+    assert len(list(extracted)) == len(list(predicted())) >= 1
     folder.mkdir()
     verified = remuxed([path], folder, 0.5, None)
     cut = ClipReader(verified.path)
@@ -164,12 +165,12 @@ def test_between_the_limits_it_stays_as_it_was() -> None:
     assert told == [f"1 sound track guessed: {TURNED} (0 to 2 s)"]
 
 
-def test_a_reader_that_keeps_no_sound_hears_the_last_part_of_a_second(tmp_path: Path) -> None:
+def test_the_last_part_of_a_second_is_heard(tmp_path: Path) -> None:
     sign = np.concatenate((np.ones(2 * RATE_HZ), -np.ones(RATE_HZ // 4)))
     path = write_clip(tmp_path / "a.mov", np.stack((tone(2.25), sign * tone(2.25)), 1), "stereo")
-    reader = ClipReader(path, keep_audio=False)
-    assert len(list(reader)) == 2
-    assert len(reader.changes.sentences()) == 1 and "(2 to 2.25" in reader.changes.sentences()[0]
+    clip = VideoClip(path, 1.0, 32, hears=True, progress=False)
+    assert len(list(clip())) == 2
+    assert len(clip.changes.sentences()) == 1 and "(2 to 2.25" in clip.changes.sentences()[0]
 
 
 def test_noise_of_rounding_cancels_nothing() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
+from components.core.media.colours import reformat
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.records.changes import Changes, changes_of_text
@@ -388,3 +389,18 @@ def test_colours_that_cannot_be_known(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"coded as YCgCo, which is not converted \(.*8.mkv\)") as caught:
         read(tagged(8))
     assert caught.value.problem is MediaProblem.UNSUPPORTED
+
+
+def test_tables_that_are_kept_give_the_same_pixels() -> None:
+    """One picture after another of other sizes, pixels and colours, as PyAV converts each alone."""
+    random = np.random.default_rng(3)
+    for number in range(24):
+        height, width = (int(2 * side) for side in random.integers(8, 60, 2))
+        rgb = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+            format=("yuv420p", "yuv444p", "yuv420p10le")[number % 3]
+        )
+        frame.colorspace, frame.color_range = (1, 5, 9, 2)[number % 4], (1, 2)[number % 2]
+        size = (width, height) if number % 2 else (40, 24)
+        alone = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+        assert np.array_equal(reformat(frame, "rgb24", *size).to_ndarray(), alone)

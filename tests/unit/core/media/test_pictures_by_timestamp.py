@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from components.core.media.container import MediaError, MediaProblem, probe
+from components.core.media.decode import decode
 from components.core.media.encode import write_video
 from components.core.media.pictures_by_timestamp import ClipReader, read_clip
-from components.core.media.sound import Soundtrack, read_sound, stream_sound
+from components.core.media.sound import Soundtrack, UnheardSound, read_sound, stream_sound
 from tests.support.clips import grey, make_clip, make_clip_of_two_sizes, onset_s
 
 
@@ -300,3 +301,17 @@ def test_sound_in_pieces_gives_the_same_file(tmp_path: Path, channels: int) -> N
     assert len(read_sound(tmp_path / "short.mp4", rate_hz=16_000)) < 8_000
     write_video(tmp_path / "none.mp4", pictures, frame_rate_hz=12, audio=iter([]))
     assert probe(tmp_path / "none.mp4").duration_s == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_sound_that_is_not_kept_is_as_long(tmp_path: Path) -> None:
+    """A gap in it, parts of another rate and another end than the pictures' are what decides lengths."""
+    path = make_clip(tmp_path / "clip.mkv", seconds=3.4, flashes_s=(1.2,))
+    kept, unheard = Soundtrack(rate_hz=16_000), UnheardSound()
+    times = [[(p.time_s, p.length_s) for p in decode(path, sound)] for sound in (kept, unheard)]
+    assert times[0] == times[1]
+    assert unheard.end_s == kept.end_s > 3
+    assert not unheard.is_empty and list(unheard.take()) == []
+    readers = [ClipReader(path, keep_audio=keep) for keep in (True, False)]
+    assert len({len(list(reader)) for reader in readers}) == 1
+    assert readers[0].duration_s == readers[1].duration_s
+    assert (len(readers[0].audio), len(readers[1].audio)) == (48_000, 0)

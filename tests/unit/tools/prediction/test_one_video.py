@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +265,19 @@ def test_intervals_are_runs_of_masks() -> None:
     shown = [True, True, False, False, True]
     assert intervals(shown, 1.0) == [(0.0, 2.0), (4.0, 5.0)]
     assert intervals(shown, 2.0) == [(0.0, 1.0), (2.0, 2.5)]
+
+
+def test_only_what_the_model_needs_is_imported(folder: Path, tmp_path: Path) -> None:
+    video = clip_of(tmp_path / "clip")
+    code = (
+        "import sys\n"
+        "from pipelines.cli import app\n"
+        f"app(['predict', {str(video)!r}, '--model', {str(folder)!r}, '--out', {str(tmp_path / 'out')!r}],"
+        " standalone_mode=False)\n"
+        "slow = {'timm', 'torchvision', 'torch._dynamo', 'scipy', 'pandas', 'mlflow', 'yt_dlp'}\n"
+        "print('unneeded:', *sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[4]
+    )
+    assert done.stdout.splitlines()[-1:] == ["unneeded:"], done.stdout + done.stderr
