@@ -27,6 +27,7 @@ _TEXT: Colour = (226, 232, 240)
 _FAINT: Colour = (71, 85, 105)
 _PLAYHEAD: Colour = (250, 204, 21)
 _MASK_OPACITY = 0.45
+_FAINT_OPACITY = 0.2  # where masks are held: a tint that is stronger on computed pictures would flash
 _DOT_STEP_PX = 7  # between the dots of a held outline
 _LANE_PX, _LABEL_SHARE, _AXIS_PX = 16, 0.16, 18
 _HEADER_PX = 26
@@ -91,11 +92,12 @@ def draw_masks(
     colours: Sequence[Colour],
     *,
     held: bool = False,
+    opacity: float = _MASK_OPACITY,
 ) -> Picture:
     """Return the picture with masks (bool [H, W] each) tinted and outlined, and their labels on top.
 
-    An empty mask draws nothing, an empty label no label. Masks that are `held` over from another picture are
-    not tinted and have a dotted outline.
+    An empty mask draws nothing, an empty label no label. Masks that are `held` over from another picture have
+    a dotted outline. opacity: of the tint.
     """
     import cv2
 
@@ -106,14 +108,14 @@ def draw_masks(
         if not mask.any():
             continue
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        if held:
-            for contour in contours:
-                for column, row in contour[:: _DOT_STEP_PX * thickness, 0].tolist():
-                    cv2.circle(picture, (column, row), thickness, colour, -1)
-            continue
-        tinted = picture[mask] * (1 - _MASK_OPACITY) + np.array(colour) * _MASK_OPACITY
+        tinted = picture[mask] * (1 - opacity) + np.array(colour) * opacity
         picture[mask] = tinted.astype(np.uint8)
-        cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
+        if not held:
+            cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
+            continue
+        for contour in contours:
+            for column, row in contour[:: _DOT_STEP_PX * thickness, 0].tolist():
+                cv2.circle(picture, (column, row), thickness, colour, -1)
     size = max(11, round(height / 26))
     taken: list[tuple[int, int, int, int]] = []
     for mask, label, colour in zip(masks, labels, colours, strict=True):
@@ -201,7 +203,7 @@ def render_overlay(
         audio_rate_hz: samples per second.
         panel_height_px: height of each panel; the width follows from the picture.
         mark_held: on pictures other than the annotated one (at the middle of its time) masks are drawn as
-            held: dotted outlines, "held" behind the label.
+            held: dotted outlines. All tints are faint then.
         quick: less time for a larger file.
     """
     from components.core.media.encode import write_video
@@ -256,9 +258,10 @@ def _overlay_frames(
             draw_masks(
                 small,
                 masks,
-                [f"{track.label}, held" if held else track.label for track in panel.tracks],
+                [track.label for track in panel.tracks],
                 [track.colour for track in panel.tracks],
                 held=held,
+                opacity=_FAINT_OPACITY if mark_held else _MASK_OPACITY,
             )
             for panel, masks in zip(panels, decoded, strict=True)
         ]

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 FILM = "film.mp4"
 _RATE_HZ = 25.0  # at most, unless more frames a second were computed; slower videos keep their own rate
 _SOUND_RATE_HZ = 44_100
+_MOST_LANES = 12  # of the strip; the best have one each, the others one together
+_GREY = (128, 128, 128)
 
 
 def _write(folder: Path, found: VideoTracks) -> None:
     """Masks are those of the picture that they were computed of; on the others they are drawn as held."""
+    import numpy as np
     from tqdm import tqdm
 
     from components.core.media.ahead import ahead
@@ -42,13 +45,20 @@ def _write(folder: Path, found: VideoTracks) -> None:
         Lane(track.label, track.colour, thing.masks.on())
         for track, thing in zip(drawn, found.objects, strict=True)
     ]
+    if len(lanes) > _MOST_LANES:
+        rest = lanes[_MOST_LANES - 1 :]
+        together = np.any([lane.on for lane in rest], axis=0).tolist()
+        lanes = [*lanes[: _MOST_LANES - 1], Lane(f"{len(rest)} others", _GREY, together)]
     if not lanes:
-        lanes = [Lane("nothing found", (128, 128, 128), [False] * found.frames)]
+        lanes = [Lane("nothing found", _GREY, [False] * found.frames)]
     sound = None
     if info.audio_codec is not None:
         pieces = stream_sound(found.video, rate_hz=_SOUND_RATE_HZ, channels=2)
         sound = ahead(floats(piece) for piece in pieces)
     title = found.video.name + (", predicted without hearing it" if found.is_deaf else "")
+    mark_held = picture_rate_hz > found.rate_hz
+    if mark_held:
+        title += f"; dotted: held, {found.rate_hz:g} of {picture_rate_hz:g} pictures a second are computed"
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         reader = ClipReader(found.video, frame_rate_hz=picture_rate_hz, require_audio=False, keep_audio=False)
@@ -67,7 +77,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
         frame_rate_hz=found.rate_hz,
         audio=sound,
         audio_rate_hz=_SOUND_RATE_HZ,
-        mark_held=picture_rate_hz > found.rate_hz,
+        mark_held=mark_held,
         quick=True,
     )
 

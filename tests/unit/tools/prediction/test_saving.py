@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -163,26 +164,49 @@ def test_pictures_of_masks_and_cutouts(saved: Path) -> None:
     assert later[20:, :, :3].mean() < 100
 
 
-def test_the_film_tints_what_was_computed_and_dots_what_is_held(saved: Path) -> None:
+def test_the_film_tints_evenly_and_dots_what_is_held(saved: Path) -> None:
     info = probe(saved / "film.mp4")
     assert info.audio_codec == "aac" and info.duration_s == pytest.approx(3.0, abs=0.2)
     with av.open(str(saved / "film.mp4")) as container:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
     assert len(pictures) == 30
     scale = 360 / HEIGHT
-    inside = [picture[26 + round(30 * scale), round(18 * scale)].astype(int) for picture in pictures]
-    coloured = [int(pixel.max() - pixel.min()) > 40 for pixel in inside]  # the clip itself is grey
-    assert [k for k, on in enumerate(coloured) if on] == [5, 15]  # 0.5 s and 1.5 s, of 10 pictures a second
+    row, edge = 26 + round(30 * scale), slice(26 + round(20 * scale), 26 + round(33 * scale))
+    inside = [picture[row, round(18 * scale)] for picture in pictures]
+    colour = [int(pixel.max() - pixel.min()) for pixel in inside]  # the clip itself is grey
+    assert min(colour[:20]) > 15 > 10 > max(colour[21:])  # no picture flashes
+    assert max(colour[:20]) < 60
+    right = [round((28 + second * 4) * scale) - 1 for second in (0, 1)]  # the edge of the dog's mask
+    outlined = [
+        bool(
+            ((p := picture[edge, right[k // 10] - 2 : right[k // 10] + 3]).max(2) - p.min(2) > 60)
+            .any(1)
+            .all()
+        )
+        for k, picture in enumerate(pictures[:20])
+    ]
+    assert [k for k, whole in enumerate(outlined) if whole] == [5, 15]  # 0.5 s and 1.5 s, of 10 a second
 
 
-def test_a_held_mask_leaves_the_picture_as_it_is_inside() -> None:
+def test_a_held_mask_is_tinted_and_dotted() -> None:
     picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     mask = box_mask(10, 10, 40, 40)
-    held = draw_masks(picture, [mask], [""], [(255, 0, 0)], held=True)
-    drawn = draw_masks(picture, [mask], [""], [(255, 0, 0)])
-    assert (held[15:45, 15:45] == 90).all() and (drawn[15:45, 15:45] != 90).any()
-    edge = (held[10, 10:50] != 90).any(1)
+    held = draw_masks(picture, [mask], [""], [(255, 0, 0)], held=True, opacity=0.2)
+    assert (held[15:45, 15:45] == (123, 72, 72)).all() and (held[:8] == 90).all()
+    edge = (held[10, 10:50] == (255, 0, 0)).all(1)
     assert edge.any() and not edge.all()
+
+
+def test_the_strip_of_many_objects_stays_low(found: VideoTracks, tmp_path: Path) -> None:
+    heights = {}
+    for count in (2, 12, 40):
+        many = replace(found, objects=[*found.objects, *[found.objects[0]] * (count - 2)])
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        chosen_savers(["film"])[1].write(folder, many)
+        with av.open(str(folder / "film.mp4")) as container:
+            heights[count] = container.streams.video[0].height
+    assert heights[2] + 160 == heights[12] == heights[40]
 
 
 def test_the_page_is_one_file_and_escapes_what_it_shows(saved: Path) -> None:
