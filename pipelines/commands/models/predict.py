@@ -87,50 +87,56 @@ def predict(
 
     kinds = tuple(saver.name for saver in chosen_savers(save or []))
     chosen = model_path(model)
-    inputs = find_inputs(videos, start_s=start, end_s=end, scratch=out / ".stdin")
-    if audio_weights is not None and not audio_weights.is_file():
-        raise AvisError("there are no weights", where=str(audio_weights), fix="Correct --audio-weights.")
+    try:
+        inputs = find_inputs(videos, start_s=start, end_s=end, scratch=out / ".stdin")
+        if audio_weights is not None and not audio_weights.is_file():
+            raise AvisError("there are no weights", where=str(audio_weights), fix="Correct --audio-weights.")
 
-    from components.core.inference.params import PredictParams
-    from components.core.run.params import EngineParams, read_block
-    from components.core.video.any_model import examine
-    from components.extract.params import ExtractParams
-    from components.ingest.params import IngestParams
-    from components.tools.prediction.one_video import Wanted
-    from components.tools.prediction.run import TABLE, predict_videos
+        from components.core.inference.params import PredictParams
+        from components.core.run.params import EngineParams, read_block
+        from components.core.video.any_model import examine
+        from components.extract.params import ExtractParams
+        from components.ingest.params import IngestParams
+        from components.tools.prediction.one_video import Wanted
+        from components.tools.prediction.run import TABLE, predict_videos
 
-    override = {"score_threshold": threshold, "most_tracks": most}
-    params = read_block(
-        "predict",
-        PredictParams,
-        override={name: value for name, value in override.items() if value is not None},
-        optional=True,
-    )
-    extract = read_block("extract", ExtractParams, optional=True)
-    weights = audio_weights or (Path(extract.audio_weights) if extract.audio_weights else None)
-    reading = reading_of(take, heads, window, clip_frames, audio, categories, short_side)
-    for sentence in examine(chosen, reading):  # here, so that one message says what is wrong with it
-        print(sentence, file=sys.stderr)
-    wanted = Wanted(
-        model=chosen,
-        params=params,
-        save=kinds,
-        reading=reading,
-        deaf_model=model_path(deaf_model) if deaf_model else _deaf_variant(chosen),
-        rate_hz=rate,
-        audio_weights=weights,
-        resampling=extract.resampling,
-        explain=explain,
-        threads=_threads(workers or 1) if len(inputs) > 1 else None,
-    )
-    engine = read_block("engine", EngineParams, optional=True)
-    usual = engine.workers if engine.kind == "ray" else 1  # on one machine a second model costs its memory
-    engine = EngineParams(kind=engine.kind, workers=workers or usual)
-    rows = []
-    for row in predict_videos(inputs, wanted, out, engine, read_block("ingest", IngestParams, optional=True)):
-        rows.append(row)
-        _say(row, alone=len(inputs) == 1)
-    shutil.rmtree(out / ".stdin", ignore_errors=True)
+        override = {"score_threshold": threshold, "most_tracks": most}
+        params = read_block(
+            "predict",
+            PredictParams,
+            override={name: value for name, value in override.items() if value is not None},
+            optional=True,
+        )
+        extract = read_block("extract", ExtractParams, optional=True)
+        weights = audio_weights or (Path(extract.audio_weights) if extract.audio_weights else None)
+        reading = reading_of(take, heads, window, clip_frames, audio, categories, short_side)
+        for sentence in examine(chosen, reading):  # here, so that one message says what is wrong with it
+            print(sentence, file=sys.stderr)
+        wanted = Wanted(
+            model=chosen,
+            params=params,
+            save=kinds,
+            reading=reading,
+            deaf_model=model_path(deaf_model) if deaf_model else _deaf_variant(chosen),
+            rate_hz=rate,
+            audio_weights=weights,
+            resampling=extract.resampling,
+            explain=explain,
+            threads=_threads(workers or 1) if len(inputs) > 1 else None,
+        )
+        engine = read_block("engine", EngineParams, optional=True)
+        usual = (
+            engine.workers if engine.kind == "ray" else 1
+        )  # on one machine a second model costs its memory
+        engine = EngineParams(kind=engine.kind, workers=workers or usual)
+        rows = []
+        for row in predict_videos(
+            inputs, wanted, out, engine, read_block("ingest", IngestParams, optional=True)
+        ):
+            rows.append(row)
+            _say(row, alone=len(inputs) == 1)
+    finally:
+        shutil.rmtree(out / ".stdin", ignore_errors=True)
     failed = [row for row in rows if row.status != "ok"]
     if len(inputs) == 1 and failed:
         raise AvisError(failed[0].cause)

@@ -6,10 +6,11 @@ polygon each is one track. The attributes must be among the label's attributes i
 (docs/formats.md), else CVAT forgets them.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # builds; never parses
+from xml.etree.ElementTree import Element, SubElement, indent, tostring  # builds; never parses
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, replace_file
 
 ATTRIBUTES = ("track_id", "annotator")
+_END = "\n</annotations>"
 
 
 def write(path: Path, annotations: AnnotationSet) -> list[str]:
@@ -54,7 +56,7 @@ def write(path: Path, annotations: AnnotationSet) -> list[str]:
 
 
 def _write_task(path: Path, video: Video, tracks: Sequence[Track], categories: Mapping[int, str]) -> int:
-    """Write one task; returns how many frames' polygons became masks."""
+    """Write one task, track by track; returns how many frames' polygons became masks."""
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
     task = SubElement(SubElement(root, "meta"), "task")
@@ -69,18 +71,27 @@ def _write_task(path: Path, video: Video, tracks: Sequence[Track], categories: M
     size = SubElement(task, "original_size")
     SubElement(size, "width").text = str(video.width)
     SubElement(size, "height").text = str(video.height)
-    masked = 0
-    for track in tracks:
-        label = categories[track.category_id]
-        shown = [s for s in track.segmentations if not is_empty(s)]
-        if all(isinstance(s, list) and len(s) == 1 for s in shown):
-            _add_polygons(root, track, label)
-        else:
-            _add_masks(root, track, label, video)
-            masked += sum(isinstance(s, list) for s in shown)
     indent(root)
-    ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    masked, numbers = 0, itertools.count()
+    with path.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as file:
+        file.write(f"<?xml version='1.0' encoding='utf-8'?>\n{_text(root).removesuffix(_END)}")
+        for track in tracks:
+            label = categories[track.category_id]
+            if all(is_empty(s) or (isinstance(s, list) and len(s) == 1) for s in track.segmentations):
+                elements = _polygons(track, label)
+            else:
+                elements = _masks(track, label, video)
+                masked += sum(isinstance(s, list) and not is_empty(s) for s in track.segmentations)
+            for element in elements:
+                element.set("id", str(next(numbers)))
+                indent(element, level=1)
+                file.write(f"\n  {_text(element)}")
+        file.write(_END)
     return masked
+
+
+def _text(element: Element) -> str:
+    return tostring(element, encoding="unicode")
 
 
 def _add_label(labels: Element, name: str) -> None:
@@ -96,9 +107,8 @@ def _add_label(labels: Element, name: str) -> None:
             SubElement(element, tag).text = text
 
 
-def _add_track(root: Element, track: Track, label: str) -> Element:
-    number = str(len(root) - 2)  # beside <version> and <meta>
-    return SubElement(root, "track", id=number, label=label, source="manual", group_id=str(track.id))
+def _track(track: Track, label: str) -> Element:
+    return Element("track", id="", label=label, source="manual", group_id=str(track.id))
 
 
 def _add_attributes(shape: Element, track: Track) -> None:
@@ -107,11 +117,11 @@ def _add_attributes(shape: Element, track: Track) -> None:
             SubElement(shape, "attribute", name=name).text = text
 
 
-def _add_polygons(root: Element, track: Track, label: str) -> None:
+def _polygons(track: Track, label: str) -> Iterator[Element]:
     """One track: each polygon holds for its frame; `outside` ends it where the object falls silent."""
     if all(is_empty(segmentation) for segmentation in track.segmentations):
         return
-    element = _add_track(root, track, label)
+    element = _track(track, label)
     points = ""
     for k, segmentation in enumerate(track.segmentations):
         shown = not is_empty(segmentation)
@@ -127,14 +137,15 @@ def _add_polygons(root: Element, track: Track, label: str) -> None:
         _add_attributes(shape, track)
         if not shown:
             points = ""
+    yield element
 
 
-def _add_masks(root: Element, track: Track, label: str, video: Video) -> None:
+def _masks(track: Track, label: str, video: Video) -> Iterator[Element]:
     """A track of one frame for each mask."""
     for k, segmentation in enumerate(track.segmentations):
         if is_empty(segmentation):
             continue
-        element = _add_track(root, track, label)
+        element = _track(track, label)
         box = _row_runs(decode(segmentation, video.height, video.width))
         for frame in range(k, min(k + 2, video.length)):
             shape = SubElement(
@@ -143,6 +154,7 @@ def _add_masks(root: Element, track: Track, label: str, video: Video) -> None:
             )  # fmt: skip
             shape.attrib.update(box)
             _add_attributes(shape, track)
+        yield element
 
 
 def _row_runs(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, str]:

@@ -23,7 +23,7 @@ def as_annotations(found: VideoTracks) -> AnnotationSet:
     files = [f"{name}/{frame:05d}.jpg" for frame in range(found.frames)]
     video = Video(1, name, files, found.frames, found.height, found.width)
     tracks = [
-        Track(thing.number, 1, thing.category_id, [*thing.masks], sounding=[*thing.intervals_s])
+        Track(thing.number, 1, thing.category_id, thing.masks, sounding=[*thing.intervals_s])
         for thing in found.objects
     ]
     info = {"description": f"predicted: {found.frames} frames, {found.rate_hz:g} a second"}
