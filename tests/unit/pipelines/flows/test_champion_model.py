@@ -2,14 +2,21 @@
 
 import hashlib
 import json
+import os
+import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from components.core.run.errors import AvisError
-from components.core.tracking.registry import COMMIT, WEIGHTS_MD5, Version
+from components.core.tracking.registry import COMMIT, WEIGHTS_MD5, Registry, Version
+from pipelines.commands.options import model_path
 from pipelines.flows.champion_model import FILES, fetch_version
 
 
@@ -65,3 +72,54 @@ def test_other_weights_than_those_that_were_registered_are_refused(tmp_path: Pat
     version.tags[WEIGHTS_MD5] = "0" * 32
     with pytest.raises(AvisError, match="not those that were registered"):
         fetch_version(tmp_path, version, tmp_path / "fetched")
+
+
+@pytest.mark.integration
+def test_an_address_is_fetched_through_a_server(
+    tmp_path: Path, version: Version, new_store: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`avis predict --model models:/avis@champion`, with a server of MLflow, a commit and a cache of DVC."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", new_store(tmp_path), "--artifacts-destination", str(tmp_path / "kept")),
+        ],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(3000):
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None
+            time.sleep(0.1)
+        address = f"http://127.0.0.1:{port}"
+        registry = Registry(address, tmp_path / "t", model="avis", experiment="runs")
+        client = registry._store.client
+        run = client.create_run(client.get_experiment_by_name("runs").experiment_id).info.run_id
+        registry.promote(registry.register(run, tags=version.tags), "the first")
+        (tmp_path / "params.yaml").write_text(
+            f"tracking:\n  uri: {address}\nvariants:\n  avism:\n    seed: 1\n", encoding="utf-8"
+        )
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+        monkeypatch.chdir(tmp_path)
+        folder = model_path("models:/avis@champion")
+        assert folder.is_relative_to(tmp_path / "own")
+        assert {file.name: file.read_text() for file in folder.iterdir()} == {
+            name: f"first {name}" for name in FILES
+        }
+        assert model_path("models:/avis/1") == folder
+        with pytest.raises(AvisError, match="avis has no version 'best'"):
+            model_path("models:/avis@best")
+    finally:
+        family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        for process in family:
+            process.terminate()
+        psutil.wait_procs(family, timeout=10)
+        server.wait()
