@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from components.core.run.process import spin_briefly
+from tests.support.processes import PATIENT_RAY
 from tests.support.zygote import zygote
 
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
@@ -116,7 +117,8 @@ def ray_folder() -> Iterator[None]:
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as name,  # sockets: short
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("RAY_TMPDIR", name)
+        for variable, value in {"RAY_TMPDIR": name, **PATIENT_RAY}.items():
+            patch.setenv(variable, value)
         yield
 
 

@@ -35,6 +35,7 @@ from components.ingest.stage import ingest
 from components.train.stage import train
 from tests.integration.test_train_distributed import Project, assert_same_curve
 from tests.support.clips import make_clip
+from tests.support.processes import PATIENT_RAY
 from tests.support.s3_server import environment, make_bucket, s3_server
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
@@ -109,6 +110,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.environment = {
             **os.environ,
+            **PATIENT_RAY,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",

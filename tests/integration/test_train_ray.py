@@ -15,17 +15,18 @@ import yaml
 
 from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 from tests.integration.test_train_distributed import ENVIRONMENT, Project
+from tests.support.processes import PATIENT_RAY
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
     pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.usefixtures("ray_folder")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800), pytest.mark.usefixtures("ray_folder")]
 
 
 def start(project: Project, workers: int = 2) -> "subprocess.Popen[str]":
     values = yaml.safe_load((project.root / "params.yaml").read_text())
     values["engine"] = {"kind": "ray", "workers": workers}
     (project.root / "params.yaml").write_text(yaml.safe_dump(values))
-    environment = {**ENVIRONMENT, "RAY_TMPDIR": os.environ["RAY_TMPDIR"]}
+    environment = {**ENVIRONMENT, **PATIENT_RAY, "RAY_TMPDIR": os.environ["RAY_TMPDIR"]}
     return subprocess.Popen(
         [sys.executable, "-m", "components.train", "--variant", "tiny"],
         cwd=project.root,
@@ -43,7 +44,7 @@ def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     project = Project(tmp_path, steps=40, checkpoint_every_steps=2)
     process = start(project)
     checkpoint = project.paths.training_checkpoint("tiny")
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not checkpoint.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
@@ -56,7 +57,7 @@ def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     for worker in workers:
         assert BRIEF_SPIN.items() <= worker.environ().items()  # set before it could load torch
     os.kill(workers[1].pid, 9)
-    said, errors = process.communicate(timeout=400)
+    said, errors = process.communicate(timeout=900)
     assert process.returncode == 0, said + errors
     assert "a worker was lost" in said
     assert [row["step"] for row in project.history()] == [float(step) for step in range(1, 41)]
@@ -67,7 +68,7 @@ def test_what_a_worker_cannot_read_is_one_message(tmp_path: Path) -> None:
     for frame in (project.paths.media / "frames" / "train_horn").iterdir():
         frame.unlink()
     process = start(project)
-    errors = process.communicate(timeout=400)[1]
+    errors = process.communicate(timeout=900)[1]
     assert process.returncode == 1
     assert errors.count("train: the frame is missing or is no image") == 1
     assert not project.weights.exists()

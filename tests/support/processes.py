@@ -9,6 +9,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+# Ray gives processes a minute to start, and nodes less to answer: beside other work that is too little.
+PATIENT_RAY = {
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_health_check_failure_threshold": "60",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
+}
+
 
 def run_together(function: Callable[[], Any], count: int, *, timeout_s: float = 120) -> list[Any]:
     """Call a function in `count` processes that find each other as under torchrun.
