@@ -1,6 +1,6 @@
 """Peak memory of converting large exports: does it grow with the file?
 
-Run from the repository root: PYTHONPATH=. python benchmarks/annotation_memory.py [--megabytes 600] [--to sav]
+Run from the repository root: PYTHONPATH=. python benchmarks/annotation_memory.py [--megabytes 600] [--check]
 
 Each file is written to a temporary folder, converted in a process of its own, and removed. The process's own
 memory (RssAnon) is looked at every 20 ms; pages of files come on top and are given back when somebody else
@@ -37,8 +37,10 @@ def look():
 thread = threading.Thread(target=look)
 thread.start()
 start = time.process_time()
-path, kind, target = sys.argv[1:]
-made = convert(Path(path), Path(path + ".made"), source_format=kind, target_format=target)
+path, kind, target, check = sys.argv[1:]
+made = convert(
+    Path(path), Path(path + ".made"), source_format=kind, target_format=target, check=check == "True"
+)
 seconds = time.process_time() - start
 after = own()
 done.set()
@@ -53,8 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--megabytes", type=int, nargs="+", default=[300, 600])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--check", action="store_true", help="read back what was written, and compare")
     parser.add_argument("--to", default="aviseg", help="the format that is written")
     arguments = parser.parse_args()
+    options = [arguments.to, str(arguments.check)]
     print(
         "| file | MB | MB before | MB at most | MB after | masks | CPU s |\n"
         "|---|---:|---:|---:|---:|---:|---:|"
@@ -67,7 +71,7 @@ def main() -> None:
                     file.writelines(KINDS[kind](megabytes * 1_000_000))
                 size = path.stat().st_size / 1e6
                 done = subprocess.run(
-                    [sys.executable, "-c", MEASURE, str(path), kind.partition(",")[0], arguments.to],
+                    [sys.executable, "-c", MEASURE, str(path), kind.partition(",")[0], *options],
                     capture_output=True,
                     text=True,
                     check=True,
@@ -178,6 +182,38 @@ def cvat(kind: str) -> Callable[[int], Iterator[str]]:
     return write
 
 
+def label_studio(size: int) -> Iterator[str]:
+    """Label Studio's JSON of so many bytes: a task a frame, polygons with a number that tells the track."""
+    shapes = [
+        [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in zip(flat[::2], flat[1::2], strict=True)]
+        for flat in map(outline, range(FRAMES))
+    ]
+
+    def task(n: int, k: int) -> str:
+        regions = []
+        for t in range(TRACKS):
+            head = {"id": f"r{t}", "to_name": "image", "original_width": WIDTH, "original_height": HEIGHT}
+            value = {"points": shapes[k], "closed": True, "polygonlabels": ["dog"]}
+            regions.append({**head, "from_name": "label", "type": "polygonlabels", "value": value})
+            regions.append({**head, "from_name": "track", "type": "number", "value": {"number": t + 1}})
+        data = {"image": f"v{n}/{k:05d}.jpg", "video_id": f"v{n}", "frame": k}
+        return json.dumps({"id": n * FRAMES + k, "data": data, "annotations": [{"result": regions}]})
+
+    count = max(1, size // (FRAMES * len(task(0, 0))))
+    yield "["
+    for n in range(count):
+        for k in range(FRAMES):
+            yield ("," if n + k else "") + task(n, k)
+    yield "]"
+
+
+def mots_txt(size: int) -> Iterator[str]:
+    """One file of MOTS, which is one video, of so many bytes."""
+    codes = [encode(blob(k))["counts"] for k in range(FRAMES)]
+    for k in range(max(1, size // len(codes[0]))):
+        yield f"{k} 1001 1 {HEIGHT} {WIDTH} {codes[k % FRAMES]}\n"
+
+
 def polygon_element(k: int, frame: int) -> str:
     """A polygon as CVAT writes it."""
     flat = outline(k)
@@ -208,6 +244,8 @@ KINDS = {
     "coco_video, run lengths": coco_video("rle"),
     "cvat, polygons": cvat("polygons"),
     "cvat, masks": cvat("masks"),
+    "label_studio, polygons": label_studio,
+    "mots_txt, one video": mots_txt,
 }
 
 

@@ -107,6 +107,14 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         container = av.open(str(path.absolute()), mode="r", options=_SAFE)  # absolute: no protocol
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        with path.open("rb") as file:
+            is_fragment = file.read(8)[4:] in (b"styp", b"sidx", b"moof")
+        if is_fragment:
+            raise MediaError(
+                "the file is a part of a stream (DASH, HLS) without the header that tells its tracks",
+                where=str(path),
+                fix="Put its initialisation segment before its parts: cat init.mp4 part*.m4s > video.mp4",
+            ) from None
         raise MediaError(
             f"the file cannot be read as a video: {reason}", where=str(path), fix="Get the file again."
         ) from None

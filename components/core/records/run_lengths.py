@@ -6,16 +6,24 @@ difference to the run two before.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 MALFORMED = -1
 _LONGEST_RUN = 7  # characters: 35 bits
+_AT_ONCE = 1 << 18  # characters, more or less: each takes some 100 bytes on the way
 
 
 def covered_pixels(counts: Sequence[bytes]) -> NDArray[np.int64]:
     """Return the sum of the run lengths of each mask, [len(counts)]; MALFORMED where they are none."""
+    blocks = np.cumsum([len(text) for text in counts], dtype=np.int64) // _AT_ONCE
+    firsts = [0, *np.flatnonzero(np.diff(blocks)) + 1, len(counts)]
+    return np.concatenate([_covered(counts[first:end]) for first, end in pairwise(firsts)])
+
+
+def _covered(counts: Sequence[bytes]) -> NDArray[np.int64]:
     lengths = np.array([len(text) for text in counts], dtype=np.int64)
     covered = np.zeros(len(counts), dtype=np.int64)
     if not lengths.sum():

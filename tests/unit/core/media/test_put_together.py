@@ -47,6 +47,13 @@ def test_a_recorder_may_name_the_tracks_again_where_the_time_goes_on(tmp_path: P
     assert other_file_at(path) == second
 
 
+def test_parts_of_a_stream_without_its_header_are_refused_with_what_is_missing(tmp_path: Path) -> None:
+    one = make_part(tmp_path / "one.mp4", 2, grey=50, tone_hz=300, options=FRAGMENTS).read_bytes()
+    (tmp_path / "part.m4s").write_bytes(one[one.index(b"moof") - 4 :])
+    with pytest.raises(MediaError, match="initialisation segment"), open_media(tmp_path / "part.m4s"):
+        pass
+
+
 @pytest.mark.parametrize("part", [b"tfhd", b"tfdt"])
 def test_a_box_that_ends_before_its_fields_is_left_to_ffmpeg(tmp_path: Path, part: bytes) -> None:
     def box(name: bytes, content: bytes = b"") -> bytes:

@@ -1,11 +1,14 @@
 """Run lengths of many masks at once, against each mask decoded."""
 
+import tracemalloc
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from components.core.records import masks
+from components.core.records import masks, run_lengths
 from components.core.records.run_lengths import MALFORMED, covered_pixels
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
@@ -26,6 +29,25 @@ def test_malformed_counts_are_told_and_spare_their_neighbours():
     covered = covered_pixels(counts).tolist()
     assert covered[:7] == [400, MALFORMED, 0, MALFORMED, 400, MALFORMED, MALFORMED]
     assert covered[7] != 400
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 20])
+def test_in_blocks_it_is_the_same_and_a_long_track_takes_the_memory_of_a_short_one(at_once, monkeypatch):
+    good = masks.encode(np.eye(20, dtype=bool))["counts"].encode()
+    counts = [b"", good, b"O", b"", good, good[:-1], good, b""]
+    expected = covered_pixels(counts).tolist()
+    monkeypatch.setattr(run_lengths, "_AT_ONCE", at_once)
+    assert covered_pixels(counts).tolist() == expected
+    monkeypatch.undo()
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        covered_pixels([good] * count)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(100_000) < 3 * peak(20_000)
 
 
 def test_big_masks():
