@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from components.core.records.run_lengths import MALFORMED, covered_pixels
 from components.core.run.errors import AvisError
 
+_CHECKED_TOGETHER = 64  # masks of a track; the runs of an hour's would fill the memory
 Segmentation: TypeAlias = Mapping[str, Any] | Sequence[Sequence[float]] | None
 
 
@@ -160,7 +161,12 @@ def compress_all(
         for frame, code in enumerate(codes)
         if code is not None and isinstance(segmentations[frame], Mapping)
     ]
-    for (frame, _), problem in zip(coded, _count_problems([code for _, code in coded]), strict=True):
+    found = (
+        problem
+        for first in range(0, len(coded), _CHECKED_TOGETHER)
+        for problem in _count_problems([code for _, code in coded[first : first + _CHECKED_TOGETHER]])
+    )
+    for (frame, _), problem in zip(coded, found, strict=True):
         if problem is not None:
             codes[frame] = None
             problems[frame] = problem

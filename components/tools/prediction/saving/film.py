@@ -58,7 +58,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
     title = found.video.name + (", predicted without hearing it" if found.is_deaf else "")
     mark_held = picture_rate_hz > found.rate_hz
     if mark_held:
-        title += f"; dotted: held, {found.rate_hz:g} of {picture_rate_hz:g} pictures a second are computed"
+        title += "; dotted: held"
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         reader = ClipReader(found.video, frame_rate_hz=picture_rate_hz, require_audio=False, keep_audio=False)
