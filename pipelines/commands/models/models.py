@@ -1,4 +1,4 @@
-"""`avis models …`: what a file of weights is."""
+"""`avis models …`: what a file of weights is, and a trained model as ONNX."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,22 @@ import typer
 
 from pipelines.commands.options import Audio, Take, reading_of
 
-models = typer.Typer(help="Files of weights: what they are.")
+models = typer.Typer(help="Files of weights: what they are; as ONNX.")
 
 
-@models.callback()
-def _group() -> None:
-    """Only so that `inspect` stays a sub-command while it is the only one."""
+@models.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Of a training: an AVISM.")],
+    target: Annotated[Path, typer.Argument(help="The .onnx file.")],
+    height: Annotated[int, typer.Option(min=32, help="Of the frames, px.")] = 160,
+    width: Annotated[int, typer.Option(min=32, help="Of the frames, px.")] = 288,
+    frames: Annotated[int, typer.Option(min=1, help="That go in together.")] = 1,
+) -> None:
+    """Write the half of an AVISM that looks at frames as ONNX."""
+    from components.core.video.onnx_export import export_frames
+
+    export_frames(folder, target, height=height, width=width, frames=frames)
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
 @models.command()
