@@ -131,6 +131,9 @@ class TrainParams(Block):
     max_long_side_px: Pixels | None = None  # a clip whose long side would be longer is made smaller still
     test_short_side_px: Pixels = 160
     flip: bool = True
+    pasted_share: float = Field(
+        default=0.0, ge=0, le=1
+    )  # of examples that get another clip's objects and sound
     deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
     backbone_factor: float = Field(default=0.1, ge=0, le=100)  # of the learning rate
@@ -174,6 +177,12 @@ class TrainParams(Block):
             raise ValueError("milestones belong to schedule: step")
         if self.crop_px is not None and self.crop_px[0] > self.crop_px[1]:
             raise ValueError("crop_px is [smallest, largest]")
+        return self
+
+    @model_validator(mode="after")
+    def _sounds_can_be_added(self) -> "TrainParams":
+        if self.pasted_share and self.model.audio == "features":
+            raise ValueError("pasted_share needs sound as samples: in the block model, audio: vggish or none")
         return self
 
     @model_validator(mode="after")

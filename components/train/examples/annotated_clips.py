@@ -1,5 +1,6 @@
 """Training examples from annotated clips: some frames around a reference frame, cropped, resized, flipped."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.train.examples.batch import TrainingClip
+from components.train.examples.pasting import paste
 from components.train.params import TrainParams
 
 
@@ -56,6 +58,15 @@ class AnnotatedClips:
         self.tracks: dict[int, list[Track]] = {video.id: [] for video in self.videos}
         for track in annotations.tracks:
             self.tracks[track.video_id].append(track)
+        heard = {
+            (track.category_id, track.video_id)
+            for track in annotations.tracks
+            if any(not is_empty(mask) for mask in track.segmentations)
+        }
+        self._clips_of_category = [
+            [video for video in self.videos if (category, video.id) in heard]
+            for category in sorted({category for category, _ in heard})
+        ]
 
     def __len__(self) -> int:
         return self.params.steps * self.params.clips_per_step
@@ -65,22 +76,36 @@ class AnnotatedClips:
         order = np.random.default_rng([self.params.seed, round_]).permutation(len(self.videos))
         video = self.videos[int(order[place])]
         chance = np.random.default_rng([self.params.seed, 1, index])
-        chosen = self._choose_frames(video, chance)
-        frames = [read_frame(self.media, video, frame) for frame in chosen]
-        masks, labels = self._masks(video, chosen)
-        frames, masks = self._crop(frames, masks, chance)
+        clip = self._read(video, self._choose_frames(video, chance))
+        clip = self._with_another(clip, video, np.random.default_rng([self.params.seed, 4, index]))
+        frames, masks = self._crop(list(clip.frames), clip.masks, chance)
         frames, masks = self._resize(frames, masks, int(chance.choice(self.params.short_sides_px)))
         left = masks.any((1, 2, 3))  # the crop may have cut an instance away: there is nothing of it to learn
-        masks, labels = masks[left], labels[left]
+        masks, labels = masks[left], clip.labels[left]
         if self.params.flip and chance.random() < 0.5:
             frames = [frame[:, ::-1] for frame in frames]
             masks = masks[..., ::-1]
-        return TrainingClip(
-            name=video.name,
-            frames=np.stack(frames),
-            sound=self._sound(video, chosen),
-            labels=labels,
-            masks=masks,
+        return replace(clip, frames=np.stack(frames), labels=labels, masks=masks)
+
+    def _read(self, video: Video, chosen: list[int]) -> TrainingClip:
+        """The chosen frames as they are, with what shows in them and their sound."""
+        frames = [read_frame(self.media, video, frame) for frame in chosen]
+        masks, labels = self._masks(video, chosen)
+        return TrainingClip(video.name, np.stack(frames), self._sound(video, chosen), labels, masks)
+
+    def _with_another(self, clip: TrainingClip, video: Video, chance: np.random.Generator) -> TrainingClip:
+        """In `pasted_share` of the examples, the clip with the objects of another one.
+
+        First its category is drawn, then the clip: rare categories are pasted as often as others.
+        """
+        if chance.random() >= self.params.pasted_share:
+            return clip
+        others = self._clips_of_category[int(chance.integers(len(self._clips_of_category)))]
+        other = others[int(chance.integers(len(others)))]
+        return (
+            clip
+            if other is video
+            else paste(clip, self._read(other, self._choose_frames(other, chance)), chance)
         )
 
     def _choose_frames(self, video: Video, chance: np.random.Generator) -> list[int]:

@@ -136,15 +136,15 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
             r"^train.model.heads: channels \(128\) must be .*1, 2, 4, 8, .*not 7",
         ),
         (
-            {"train": {"warmup_steps": 301}},
-            r"^train.warmup_steps: a warm-up of 301 .*training of 300.*at most 300",
+            {"train": {"warmup_steps": 601}},
+            r"^train.warmup_steps: a warm-up of 601 .*training of 600.*at most 600",
         ),
         ({"variants": {"avism": {"steps": 5}}}, r"^train.warmup_steps: a warm-up of 10 .*training of 5\b"),
         (
             {"train": {"schedule": "step", "milestones": [90, 40]}},
             r"^train.milestones: \[90, 40\] are not asc",
         ),
-        ({"train": {"schedule": "step", "milestones": [300]}}, r"train.milestones: .*from 1 to 299"),
+        ({"train": {"schedule": "step", "milestones": [600]}}, r"train.milestones: .*from 1 to 599"),
         ({"train": {"learning_rate": 1000}}, r"^train.learning_rate: .*less than or equal to 1, not 1000"),
         ({"train": {"learning_rate": 0}}, r"^train.learning_rate: .*greater than 0, not 0"),
         ({"train": {"learning_rate": float("nan")}}, r"^train.learning_rate: .*finite number, not nan"),
@@ -181,7 +181,10 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
             r"NO_SUCH_KEY is not set.*Type: export",
         ),
         # blocks
-        ({"train": {"model": {"audio": "features"}}}, r"^train.model.audio: there are no audio features"),
+        (
+            {"train": {"model": {"audio": "features"}, "pasted_share": 0}},
+            r"^train.model.audio: there are no audio features",
+        ),
         ({"extract": {"replace_features": True}}, r"^extract.replace_features: "),
         (
             {"train": {"checkpoint_activations": ["clip_decoder"]}},
@@ -272,7 +275,7 @@ def test_a_download_with_features_needs_no_weights(tmp_path: Path) -> None:
         "dataset": "mine",
         "ingest": {"manifest": str(manifest)},
         "annotate": {"source": str(labels), "splits": {"manifest": str(manifest)}},
-        "train": {"model": {"audio": "features"}},
+        "train": {"model": {"audio": "features"}, "pasted_share": 0},
     }
     change(**mine)
     assert [m.what[:50] for m in find_mistakes()] == ["train.model.audio: there are no audio features: ex"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from components.core.records.annotations import AnnotationSet
 from components.core.run.errors import AvisError
@@ -149,6 +150,29 @@ def test_clips_of_different_sizes_share_a_batch(annotations: AnnotationSet, path
     picture = batch.frames[1].permute(0, 2, 3, 1).numpy()
     assert np.array_equal(picture[:, :, : narrow.frames.shape[2]], narrow.frames)
     assert not picture[:, :, narrow.frames.shape[2] :].any()
+
+
+def test_another_clip_comes_with_its_sound(annotations: AnnotationSet, paths: Paths) -> None:
+    alone, together = (clips_of(annotations, paths, pasted_share=share) for share in (0.0, 1.0))
+    gained = {}
+    for index in range(30):
+        one, other = alone[index], together[index]
+        assert same(other, together[index])
+        assert_squares_under_masks(other)
+        if " with objects of " in other.name:
+            assert other.name.startswith(one.name)
+            gained[other.name] = np.abs(other.sound).max() > np.abs(one.sound).max()
+        else:  # the clip itself was drawn as the other one
+            assert same(one, other)
+    assert any(name == "train_quiet with objects of train_horn" for name in gained)
+    assert not any(name.endswith("train_quiet") for name in gained)  # it has nothing to paste
+    assert any(gained.values())
+
+
+def test_features_cannot_be_added_up() -> None:
+    settings = train_settings(pasted_share=0.5)
+    with pytest.raises(ValidationError, match=r"pasted_share needs sound as samples.*audio: vggish or none"):
+        TrainParams.model_validate({**settings, "model": {**settings["model"], "audio": "features"}})
 
 
 def test_no_mask_anywhere_is_an_error(paths: Paths) -> None:
