@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, PictureNames, Track, Video
+from components.core.records.annotations import MOST_FRAMES, AnnotationSet, PictureNames, Track, Video
 from components.core.records.changes import Changes, Kind
 from components.core.records.work_file import Frames, Numbered, WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
-MOST_PIXELS = 2**27  # of a frame: four times 8K
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 _OVER_EDGE_PX = 2  # hands are not exact
 SHAPE_TOLERANCE = 0.01  # difference of width / height, share
-MOST_FRAMES = 1_000_000  # of a video
 
 
 def video_name(name: str, where: str) -> str:
@@ -99,7 +97,7 @@ class Gathering:
         name = plain
         if name in self._videos:
             raise AvisError(f"The video {name!r} stands there twice", where=where, fix="Rename one of them.")
-        if min(height, width) < 1 or height * width > MOST_PIXELS or not 1 <= length <= MOST_FRAMES:
+        if min(height, width) < 1 or height * width > masks.MOST_PIXELS or not 1 <= length <= MOST_FRAMES:
             raise AvisError(
                 f"The video {name!r} has {width}x{height} pixels and {length} frames", where=where
             )

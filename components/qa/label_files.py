@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from components.core.clips.index import MediaEntry
+from components.core.records.annotations import MOST_FRAMES
+from components.core.records.masks import MOST_PIXELS
 from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
-_MOST_FRAMES, _MOST_PIXELS = 1_000_000, 2**30  # of a clip, of a frame: beyond any video
 _LARGEST_ID = 2**53
 _LONGEST_TEXT = 200
 
@@ -116,7 +117,7 @@ def _clip(
     if any(type(value) is not int or value < 1 for value in values[1:]) or not _is_id(values[0]):
         return None
     _, length, height, width = values
-    if length > _MOST_FRAMES or height * width > _MOST_PIXELS:
+    if length > MOST_FRAMES or height * width > MOST_PIXELS:
         return None
     return ClipItem(split, name, length, height, width, [], categories, media, index.get(name))
 

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.records.annotations import intervals_problem
-from components.core.records.masks import area, bounding_box, decode, encode
+from components.core.records.masks import MOST_PIXELS, area, bounding_box, decode, encode
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_csv, write_text
 
 _LARGEST_PART = 0.002  # of the mask: what the checks `specks` and `pinholes` call tiny
 _FARTHEST = 0.5  # of the square root of the area, as in `specks`
-_MOST_PIXELS = 2**30  # of a frame
 _FARTHEST_PX = 1e9  # of a box's number
 _BOX_TOLERANCE_PX = 2.0  # as in `box_mismatch`
 
@@ -341,6 +340,6 @@ def _size(row: Any) -> Size | None:
         return None
     if any(type(value) is not int or not 1 <= value < 1_000_000 for value in (length, height, width)):
         return None
-    if type(identity) is not int or height * width > _MOST_PIXELS:
+    if type(identity) is not int or height * width > MOST_PIXELS:
         return None
     return Size(name, length, height, width)

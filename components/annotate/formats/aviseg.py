@@ -13,9 +13,10 @@ from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
 from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
 from components.annotate.parsing.frame_names import refuse_other_order
-from components.annotate.track_builder import MOST_FRAMES, note_cut_polygons, video_name
+from components.annotate.track_builder import note_cut_polygons, video_name
 from components.core.records import masks
 from components.core.records.annotations import (
+    MOST_FRAMES,
     AnnotationSet,
     PictureNames,
     TrackRow,

@@ -19,12 +19,12 @@ from components.annotate.parsing.fields import mapping, numbers, text, whole
 from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.foreign_rows import drawn, names_of_folders
 from components.annotate.parsing.frame_names import FrameNames, any_is_0
-from components.annotate.parsing.label_pictures import MOST_PIXELS, frame_number
+from components.annotate.parsing.label_pictures import frame_number
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.annotations import Video
 from components.core.records.changes import Kind
 from components.core.records.json_rows import first_keys, read_object
-from components.core.records.masks import encode
+from components.core.records.masks import MOST_PIXELS, encode
 from components.core.run.errors import AvisError
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}

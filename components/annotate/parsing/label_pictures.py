@@ -13,7 +13,7 @@ from components.annotate.capabilities import count
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.annotations import AnnotationSet, Track, Video, tracks_by_video
-from components.core.records.masks import decode
+from components.core.records.masks import MOST_PIXELS, decode
 from components.core.run.errors import AvisError
 
 _MOST_SHADES = 64
@@ -23,7 +23,6 @@ _SETS = {
     "train", "training", "val", "valid", "validation", "test", "testing", "masks", "labels", "annotations",
     "annotations_unsupervised", "gt", "480p", "720p", "1080p", "full-resolution",
 }  # fmt: skip
-MOST_PIXELS = 100_000_000  # of one picture: far beyond any video, far below what fills the memory
 
 
 def frame_number(names: FrameNames, video: str, file: Path) -> int:

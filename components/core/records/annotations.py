@@ -18,6 +18,7 @@ from components.core.run.files import replace_file
 from components.core.run.safe_names import safe_name
 
 SPLITS = ("train", "val", "test")
+MOST_FRAMES = 1_000_000  # of a video
 
 
 class PictureNames(Sequence[str]):
@@ -177,6 +178,8 @@ def checked_video(row: VideoRow, where: str) -> Video:
         raise AvisError(f"length is {length}, but there are {len(names)} file_names", where=where)
     if height < 1 or width < 1:
         raise AvisError(f"the size {width} x {height} is not positive", where=where)
+    if height * width > masks.MOST_PIXELS or length > MOST_FRAMES:
+        raise AvisError(f"{length} frames of {width} x {height} pixels are beyond any video", where=where)
     for frame, file_name in enumerate(names):
         parts = file_name.split("/")
         if parts[0] != name or ".." in parts:

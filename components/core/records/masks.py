@@ -16,6 +16,9 @@ from components.core.records.run_lengths import MALFORMED, covered_pixels
 from components.core.run.errors import AvisError
 
 _CHECKED_TOGETHER = 64  # masks of a track; the runs of an hour's would fill the memory
+MOST_PIXELS = 1 << 27  # of a frame: 16384 x 8192
+_LONGEST_OUTLINE_PX = 2_000_000  # of a frame's polygons; every pixel of a 16k frame's edge makes 50,000
+
 Segmentation: TypeAlias = Mapping[str, Any] | Sequence[Sequence[float]] | None
 
 
@@ -88,7 +91,7 @@ def check(segmentation: object, height: int, width: int) -> str | None:
         if not isinstance(counts, list) or any(type(run) is not int or run < 0 for run in counts):
             return "RLE counts are neither a string nor a list of run lengths"
         if sum(counts) != height * width:
-            return f"RLE counts cover {sum(counts)} of {height * width} pixels"
+            return f"RLE counts cover {reprlib.repr(sum(counts))} of {height * width} pixels"
         return None
     if isinstance(segmentation, list):
         for polygon in segmentation:
@@ -96,8 +99,25 @@ def check(segmentation: object, height: int, width: int) -> str | None:
                 return "a polygon needs an even number of at least 6 coordinates"
             if not all(type(value) in (int, float) and abs(value) < 1e6 for value in polygon):
                 return "a polygon's coordinates must be finite numbers"
+        if _too_long(segmentation):
+            return f"the outlines of its polygons are longer than {_LONGEST_OUTLINE_PX:,} pixels"
         return None
     return f"a segmentation is polygons, an RLE or null, not {type(segmentation).__name__}"
+
+
+def _too_long(polygons: list[list[float]]) -> bool:
+    """Whether pycocotools, which keeps every point of an outline five times as fine, would need gigabytes."""
+    points = sum(len(polygon) for polygon in polygons) // 2
+    if (
+        points * (max(map(max, polygons), default=0) - min(map(min, polygons), default=0) + 1)
+        < _LONGEST_OUTLINE_PX
+    ):
+        return False
+    steps = 0.0
+    for polygon in polygons:
+        corners = np.asarray(polygon).reshape(-1, 2)
+        steps += float(np.abs(corners - np.roll(corners, 1, axis=0)).max(1).sum()) + len(corners)
+    return steps > _LONGEST_OUTLINE_PX
 
 
 def compress(segmentation: Segmentation, height: int | None, width: int | None) -> dict[str, Any] | None:
@@ -210,7 +230,10 @@ def _unchecked(
     if isinstance(segmentation, Mapping) and (height is None or width is None):
         size = segmentation.get("size")
         if not (
-            isinstance(size, Sequence) and len(size) == 2 and all(type(n) is int and n >= 0 for n in size)
+            isinstance(size, Sequence)
+            and len(size) == 2
+            and all(type(n) is int and n >= 0 for n in size)
+            and size[0] * size[1] <= MOST_PIXELS
         ):
             return None, f"a mask's RLE has no valid size: {reprlib.repr(size)}"
         height, width = size

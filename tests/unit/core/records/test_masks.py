@@ -97,3 +97,28 @@ def test_equal_coordinates_are_one_object_and_no_number_changes() -> None:
     first, second = (masks.compact(copy.deepcopy(polygons), 9, 9) for _ in range(2))
     assert json.dumps(first) == json.dumps(polygons)
     assert first[0][3] is second[0][3] and first[0][0] is second[1][0]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param([-999_999.0, -999_999.0, 999_999.0, 999_999.0] * 2000, id="far"),
+        pytest.param([float(k * 37 % 90) for k in range(200_000)], id="many"),
+    ],
+)
+def test_outlines_that_would_fill_the_memory_are_refused(points: list[float]) -> None:
+    """pycocotools keeps each of their points, and ends the process where it finds no room."""
+    assert masks.check([points], 100, 100) == "the outlines of its polygons are longer than 2,000,000 pixels"
+    with pytest.raises(AvisError, match="longer than 2,000,000 pixels"):
+        masks.area([points])
+
+
+def test_a_long_outline_of_a_large_frame_is_a_mask() -> None:
+    comb = [float(v) for k in range(100) for v in (2 * k, 0, 2 * k, 9000, 2 * k + 1, 9000, 2 * k + 1, 0)]
+    assert masks.check([comb], 9216, 16384) is None
+    assert masks.area([comb], 9216, 16384) == pytest.approx(100 * 9000, rel=0.02)
+
+
+def test_an_rle_beyond_any_frame_has_no_valid_size() -> None:
+    with pytest.raises(AvisError, match="no valid size"):
+        masks.area({"size": [10**6, 10**6], "counts": [10**12]})
