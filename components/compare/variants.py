@@ -10,8 +10,9 @@ from typing import Any
 
 from components.compare.origins import Origin, read_origin
 from components.compare.params import CompareParams
+from components.core.metrics.accumulate import add_up, category_values
 from components.core.metrics.counts_file import CountsFile, read_counts
-from components.core.metrics.protocols import PROTOCOLS
+from components.core.metrics.protocols import PROTOCOLS, Protocol
 from components.core.metrics.seeds import spreads
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
@@ -45,7 +46,7 @@ class Model:
     counts: CountsFile
     """What the scores are made of, clip by clip: for paired tests."""
     further: tuple[CountsFile, ...] = ()
-    """The same of trainings with further seeds: scores, intervals and training are then of the means."""
+    """The same of trainings with further seeds: scores, of categories too, intervals, training: means."""
     deviations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Protocol -> metric -> standard deviation over seeds, percent; empty with one seed."""
 
@@ -90,9 +91,19 @@ def read_model(variant: str, run: Run, paths: Paths, params: CompareParams) -> M
             for name, one in found.items()
             if one.low is not None and one.high is not None
         },
+        category_scores={protocol: _categories([model.counts, *further], protocol) for protocol in PROTOCOLS},
         training=_over_seeds([model.training, *trained])[0],
         further=further,
     )
+
+
+def _categories(trainings: Sequence[CountsFile], protocol: Protocol) -> dict[str, dict[str, float]]:
+    """Category -> means over seeds of what each training has a number for, percent."""
+    added = [add_up(training.counts[protocol]) for training in trainings]
+    return {
+        name: _over_seeds([_numbers(category_values(one, place)) for one in added])[0]
+        for place, name in enumerate(trainings[0].categories)
+    }
 
 
 def _over_seeds(each: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, float]]:

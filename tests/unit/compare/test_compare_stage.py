@@ -375,6 +375,19 @@ def test_the_first_screen_names_the_new_categories_with_scores_before_and_after(
     assert page.text.index("before and after") < page.text.index("Every training against its own start")
 
 
+def test_of_several_seeds_the_new_categories_have_the_mean(started):
+    """The second one finds what `deaf` finds: all five seconds where three are true, an overlap of 0.6."""
+    knows(started, "<b>drum</b>")
+    model = shutil.copytree(started.model("seeing"), started.root / "second")  # not into itself
+    started.model("seeing@2").parent.mkdir()
+    model.rename(started.model("seeing@2"))
+    for kind in (started.evaluation, started.predictions):
+        shutil.copytree(kind("deaf"), kind("seeing@2"))
+    text = " ".join(Page(run(started)).text.split())
+    found = re.search(r"beforeafterbeforeafter ?violin340\.0(\d+\.\d)50\.0", text)
+    assert found and float(found[1]) == pytest.approx((100 + 30) / 2, abs=0.1)
+
+
 def test_the_first_clip_is_that_with_the_median_gain_among_those_with_a_new_category(started):
     """The clips gain 20, 40 and 40 points of FSLA."""
     pictures = [s for s in Page(run(started)).sources if s.startswith("data:image/jpeg")]
