@@ -33,7 +33,7 @@ def paste(onto: TrainingClip, other: TrainingClip, chance: np.random.Generator) 
         for row, mask in enumerate(other.masks[:, t]):
             small = cv2.resize(mask.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST) > 0
             pasted[(row, t, *window)] = small[:, mirror]
-        covered = pasted[:, t].any(0)
+        covered = np.asarray(pasted[:, t].any(0))
         small_frame = cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_AREA)[:, mirror]
         frames[(t, *window)][covered[window]] = small_frame[covered[window]]
         masks[:, t] &= ~covered
