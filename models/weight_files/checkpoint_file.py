@@ -44,16 +44,26 @@ def read_weights(path: Path | str, take: Take | None = None) -> Weights:
 
     Raises:
         OSError: the file cannot be read; FileNotFoundError if there is none.
-        ValueError: no file, damaged, a shard is missing, or it holds no parameters or not only them.
+        ValueError: no file, damaged, a shard is missing, it holds no parameters or not only them, or some of
+            them are no numbers.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"{path!r} is no path but of type {type(path).__name__}; allowed: {ALLOWED}")
     given = Path(path)
     file = weights_in(given, ALLOWED) if given.is_dir() else given
     if file.name.endswith(INDEX_ENDING):
-        return weights_of(read_shards(file, _content), str(file), take)
-    refuse_single_shard(file)
-    return weights_of(_content(file), str(file), take)
+        content = read_shards(file, _content)
+    else:
+        refuse_single_shard(file)
+        content = _content(file)
+    weights = weights_of(content, str(file), take)
+    broken = [name for name, value in weights.tensors.items() if value.isnan().any()]
+    if broken:
+        raise ValueError(
+            f"{file}: {len(broken)} of {len(weights.tensors)} parameters are not all numbers (NaN), first "
+            f"{broken[0]}: the training that wrote it had failed"
+        )
+    return weights
 
 
 def _content(path: Path) -> Any:

@@ -11,7 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.weight_files.checkpoint_file import named_tensors, read_checkpoint, require_same_entries
+from models.weight_files.checkpoint_file import (
+    named_tensors,
+    read_checkpoint,
+    read_weights,
+    require_same_entries,
+)
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -130,3 +135,14 @@ def test_names_and_counts_are_worded() -> None:
         named_tensors({3: torch.zeros(1)})
     with pytest.raises(ValueError, match=r"1 entry differs: missing: a$"):
         require_same_entries({"a": torch.zeros(1)}, {})
+
+
+def test_parameters_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = {
+        "a.weight": torch.ones(3),
+        "b.weight": torch.tensor([1.0, float("nan")]),
+        "c.steps": torch.tensor(3),
+    }
+    torch.save(weights, tmp_path / "broken.pth")
+    with pytest.raises(ValueError, match=r"broken\.pth: 1 of 3 parameters .*NaN.*, first b\.weight"):
+        read_weights(tmp_path / "broken.pth")
