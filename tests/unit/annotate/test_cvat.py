@@ -108,7 +108,7 @@ def test_masks_survive_the_way_to_cvat_and_back(tmp_path: Path) -> None:
 
 
 def test_unknown_files_and_formats_name_what_is_known(tmp_path: Path) -> None:
-    with pytest.raises(AvisError, match=r"not recognised.*aviseg, coco_video, cvat"):
+    with pytest.raises(AvisError, match=r"not recognised.*aviseg, burst, coco_video, cvat"):
         detect_format(write(tmp_path / "x.txt", "frame,mask"))
     write(tmp_path / "t.xml", TASK)
     with pytest.raises(AvisError, match="Did you mean cvat"):
