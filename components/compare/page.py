@@ -267,8 +267,8 @@ def _verdict(found: Difference | None) -> str | None:
     if found is None or found.low is None:
         return None
     if not found.is_clear:
-        return "not outside the noise"
-    return "better than its start" if found.difference > 0 else "worse than its start"
+        return "FSLA not outside the noise"
+    return "FSLA better than its start" if found.difference > 0 else "FSLA worse than its start"
 
 
 def _bars(models: Sequence[Model]) -> list[str]:

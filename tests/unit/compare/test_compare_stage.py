@@ -343,7 +343,7 @@ def test_a_training_is_compared_with_its_start_first_of_all(started, monkeypatch
     assert page.ids.index("start") < page.ids.index("scores")
     row = r"deaf → seeing 50\.062\.5step 20\+12\.5\+33\.3\[\+20\.0 … \+40\.0\]p = 0\.2"
     assert re.search(row, text)
-    assert "not outside the noise" in text  # of three clips
+    assert "FSLA not outside the noise" in text  # of three clips
     assert len([title for title in page.ids if title.startswith("seeing-FSLA-and-HOTA")]) > 0
     rows = list(csv.DictReader((started.comparison / "table.csv").open()))
     assert (rows[0]["start"], rows[0]["validation_FSLA_start"]) == ("deaf", "50.0")
