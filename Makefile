@@ -56,9 +56,9 @@ pretrain: install
 check: static
 	$(call side_by_side,tests/unit -m "not integration and not gpu and not slow",2)
 
-# One process more than for the quick ones: these wait for children and servers a third of the time.
+# Two processes more than for the quick ones: these wait for children and servers much of the time.
 test: install
-	$(call side_by_side,tests,3,$(STATIC))
+	$(call side_by_side,tests,4,$(STATIC))
 
 STATIC := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 static: install

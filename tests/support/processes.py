@@ -12,7 +12,7 @@ from typing import Any
 # Ray gives processes a minute to start, and nodes less to answer: beside other work that is too little.
 PATIENT_RAY = {
     "RAY_worker_register_timeout_seconds": "600",
-    "RAY_health_check_failure_threshold": "60",
+    "RAY_health_check_failure_threshold": "12",  # of 3 s: so late is an ended node missed
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 
