@@ -11,6 +11,7 @@ from typing import Any
 
 from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
+from components.annotate.parsing.foreign_rows import gather_categories
 from components.annotate.track_builder import Gathering, note_missing_frames
 from components.core.records.changes import Kind
 from components.core.records.json_rows import read_object
@@ -28,12 +29,7 @@ def _recognise(look: Look) -> str | None:
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
     gathering = Gathering(hints.work)
-    for where, row in document.rows("categories"):
-        row = mapping(row, where)
-        name, identity = text(row, "name", where), whole(row, "id", where)
-        if name in gathering.categories.values() or identity in gathering.categories:
-            raise AvisError(f"The category {name!r} ({identity}) stands twice", where=where)
-        gathering.category(name, identity)
+    gather_categories(document, gathering)
     clocks = {}
     for where, row in document.rows("sequences"):
         name, clock = _read_sequence(gathering, mapping(row, where), where)

@@ -13,8 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
-from components.annotate.parsing.fields import flag, mapping, number_or_text, text, whole
-from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
+from components.annotate.parsing.fields import flag, mapping, number_or_text, whole
+from components.annotate.parsing.foreign_rows import (
+    annotation_rows,
+    drawn,
+    gather_categories,
+    names_of_folders,
+    plain_path,
+)
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
@@ -56,12 +62,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
     rows = annotation_rows(document, path)
     gathering = Gathering(hints.work)
-    for where, row in document.rows("categories"):
-        row = mapping(row, where)
-        name, identity = text(row, "name", where), whole(row, "id", where)
-        if name in gathering.categories.values() or identity in gathering.categories:
-            raise AvisError(f"The category {name!r} ({identity}) stands twice", where=where)
-        gathering.category(name, identity)
+    gather_categories(document, gathering)
     images = _images(document, gathering.changes, path, hints, gathering.work)
     videos: dict[object, Video] = {}
     from_0 = any(0 in frames.files for frames in images.videos.values())

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from components.annotate.parsing.fields import mapping, text, whole
+from components.annotate.track_builder import Gathering
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import JsonObject
 from components.core.run.errors import AvisError
@@ -19,6 +21,16 @@ def annotation_rows(document: JsonObject, path: object, kind: Any = Any) -> Iter
             where=str(path),
             fix="Take the file with labels. If nothing sounds in all of its videos, write an empty list.",
         ) from None
+
+
+def gather_categories(document: JsonObject, gathering: Gathering) -> None:
+    """Take the rows of `categories`; raises AvisError where a name or an id stands twice."""
+    for where, row in document.rows("categories"):
+        row = mapping(row, where)
+        name, identity = text(row, "name", where), whole(row, "id", where)
+        if name in gathering.categories.values() or identity in gathering.categories:
+            raise AvisError(f"The category {name!r} ({identity}) stands twice", where=where)
+        gathering.category(name, identity)
 
 
 def plain_path(file_name: str, changes: Changes, where: str) -> str:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from components.core.records.run_lengths import MALFORMED, covered_pixels
 from components.core.run.errors import AvisError
 
-_CHECKED_TOGETHER = 64  # masks of a track; the runs of an hour's would fill the memory
 MOST_PIXELS = 1 << 27  # of a frame: 16384 x 8192
 _LONGEST_OUTLINE_PX = 2_000_000  # of a frame's polygons; every pixel of a 16k frame's edge makes 50,000
 
@@ -181,12 +180,7 @@ def compress_all(
         for frame, code in enumerate(codes)
         if code is not None and isinstance(segmentations[frame], Mapping)
     ]
-    found = (
-        problem
-        for first in range(0, len(coded), _CHECKED_TOGETHER)
-        for problem in _count_problems([code for _, code in coded[first : first + _CHECKED_TOGETHER]])
-    )
-    for (frame, _), problem in zip(coded, found, strict=True):
+    for (frame, _), problem in zip(coded, _count_problems([code for _, code in coded]), strict=True):
         if problem is not None:
             codes[frame] = None
             problems[frame] = problem
