@@ -88,6 +88,9 @@ def make_project() -> None:
     ]
     tracks = [Track(k, k, 1, [masks.encode(np.ones((64, 96), bool)), None]) for k in (1, 2, 3)]
     write_annotations(paths.annotations / "train.json", AnnotationSet({1: "horn"}, videos, tracks))
+    (paths.annotations / "summary.json").write_text(
+        json.dumps({"categories": ["horn"], "unlabelled": [FIRST]})
+    )
     Path("labels.json").write_bytes((paths.annotations / "train.json").read_bytes())
     dvc("add", "data/raw", "data/media")
     dvc("push")
@@ -139,6 +142,7 @@ def test_nothing_of_the_video_is_left_and_nothing_else_is_lost(
     assert {file: file.read_bytes() for file in other} == contents
     names = [path.name for path in (project / "data").rglob("*")]
     assert not [name for name in names if name.startswith("dQw4w9WgXcQ")]
+    assert not (paths.annotations / "summary.json").exists()
     evaluation = paths.evaluation("small")
     assert {path.name for path in evaluation.rglob("*") if path.is_file()} == {
         f"{OTHER}.mp4",

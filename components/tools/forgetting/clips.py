@@ -8,7 +8,7 @@ from components.core.raw.clip_names import source_of
 from components.core.raw.forgotten import ForgottenVideos
 from components.core.raw.index import read_raw_index
 from components.core.raw.manifest_table import read_manifest_table
-from components.core.records.annotations import read_annotations
+from components.core.records.annotations import SPLITS, read_annotations
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
@@ -47,7 +47,7 @@ def find_clips(
 def _known(paths: Paths) -> dict[str, str | None]:
     """Source by video_id, of everything that the manifest, the index and the annotations name."""
     known: dict[str, str | None] = {}
-    for file in sorted(paths.annotations.glob("*.json")):
+    for file in split_files(paths):
         known |= {video.name: None for video in read_annotations(file).videos}
     if (paths.raw / "index.parquet").is_file():
         known |= {row.video_id: row.source for row in read_raw_index(paths.raw / "index.parquet")}
@@ -57,6 +57,11 @@ def _known(paths: Paths) -> dict[str, str | None]:
         ids, sources = table.column("video_id").to_pylist(), table.column("source").to_pylist()
         known |= dict(zip(ids, sources, strict=True))
     return known
+
+
+def split_files(paths: Paths) -> list[Path]:
+    """Return the annotation files that are there."""
+    return [file for split in SPLITS if (file := paths.annotations / f"{split}.json").is_file()]
 
 
 def manifest_file() -> Path:

@@ -17,7 +17,7 @@ from components.core.storage.base import Store
 from components.core.storage.choice import open_store, read_storage
 from components.core.storage.folder import FolderStore
 from components.core.storage.names import all_names
-from components.tools.forgetting.clips import manifest_file, name_pattern
+from components.tools.forgetting.clips import manifest_file, name_pattern, split_files
 
 _DERIVED = ("qa", "predictions", "evaluation", "mllm", "comparison")
 _TEXT = {".html", ".csv", ".json", ".jsonl", ".md", ".txt"}
@@ -90,13 +90,16 @@ def _remove_media(names: set[str], paths: Paths) -> None:
 
 
 def _remove_annotations(names: set[str], paths: Paths) -> None:
-    for file in sorted(paths.annotations.glob("*.json")):
+    for file in split_files(paths):
         annotations = read_annotations(file)
         gone = {video.id for video in annotations.videos if video_id_of(video.name) in names}
         if gone:
             annotations.videos = [video for video in annotations.videos if video.id not in gone]
             annotations.tracks = [track for track in annotations.tracks if track.video_id not in gone]
             write_annotations(file, annotations)
+    summary = paths.annotations / "summary.json"
+    if summary.is_file() and name_pattern(names).search(summary.read_text("utf-8", errors="replace")):
+        summary.unlink()
 
 
 def _remove_derived(names: set[str], paths: Paths) -> int:
