@@ -18,7 +18,6 @@ from components.core.metrics.failures.tally import FailureScores
 from components.core.metrics.score import Scores, rounded, score_indexed
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.checked_results import index_results
-from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json, write_text
 from components.core.run.params import EngineParams
@@ -61,7 +60,7 @@ def evaluate(
     calibration = read_calibration(paths.model(variant))
     threshold = params.threshold(calibration)
     params = params.model_copy(update={"failure_score_threshold": threshold})  # the number is recorded
-    annotations = read_annotations(paths.annotations / "test.json", WorkFile())
+    annotations = read_annotations(paths.annotations / "test.json")
     index = index_results(paths.predictions(variant) / "results.json", annotations)
     for line in index.report():
         print(line)

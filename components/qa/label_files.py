@@ -1,15 +1,16 @@
 """Annotation files read with patience: what is wrong in them becomes findings, not an exception."""
 
-import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from components.core.clips.index import MediaEntry
 from components.core.records.annotations import MOST_FRAMES
+from components.core.records.json_rows import read_object
 from components.core.records.masks import MOST_PIXELS
+from components.core.records.work_file import Frames, LongNumberError, Numbered, WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
 
@@ -31,7 +32,7 @@ class Problem:
 class ClipItem:
     """One clip as its annotation file has it, and where its media are: what a worker gets.
 
-    tracks: the file's entries with this video_id, unchecked.
+    tracks: the file's entries with this video_id, unchecked; decoded anew whenever they are asked for.
     """
 
     split: str
@@ -39,7 +40,7 @@ class ClipItem:
     length: int
     height: int
     width: int
-    tracks: list[dict[str, Any]]
+    tracks: Sequence[dict[str, Any]]
     categories: dict[int, str]
     media: Path
     entry: MediaEntry | None
@@ -55,22 +56,29 @@ class SplitDocument:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_split(path: Path, split: str, media: Path, index: Mapping[str, MediaEntry]) -> SplitDocument:
-    """Read one annotation file.
+def read_split(
+    path: Path, split: str, media: Path, index: Mapping[str, MediaEntry], work: WorkFile | None = None
+) -> SplitDocument:
+    """Read one annotation file, row by row.
+
+    Args:
+        work: where the tracks lie; None: in a file of their own.
 
     Raises:
-        AvisError: the file is missing or is not a JSON object with the three lists.
+        AvisError: the file is missing, or is not a JSON object with the three lists.
     """
-    content = _read_object(path)
+    if not path.is_file():
+        raise AvisError("There are no annotations", where=str(path), fix="Run the annotate stage.")
+    content = read_object(path, "annotations")
     document = SplitDocument(split=split, categories={}, clips=[])
-    for number, row in enumerate(content["categories"]):
+    for number, (_, row) in enumerate(content.rows("categories")):
         if isinstance(row, dict) and _is_id(row.get("id")) and isinstance(row.get("name"), str):
             document.categories[row["id"]] = shown(row["name"])
         else:
             document.problems.append(Problem("malformed_entry", f"categories[{number}] has no id and name"))
     by_id: dict[Any, ClipItem] = {}
     names: set[str] = set()
-    for number, row in enumerate(content["videos"]):
+    for number, (_, row) in enumerate(content.rows("videos")):
         clip = _clip(row, split, document.categories, media, index)
         if clip is None:
             document.problems.append(
@@ -89,21 +97,8 @@ def read_split(path: Path, split: str, media: Path, index: Mapping[str, MediaEnt
             names.add(clip.name)
             by_id[row["id"]] = clip
             document.clips.append(clip)
-    _hand_out_tracks(content["annotations"], by_id, document)
+    _hand_out_tracks((row for _, row in content.rows("annotations")), by_id, document, work or WorkFile())
     return document
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise AvisError("There are no annotations", where=str(path), fix="Run the annotate stage.") from None
-    except (ValueError, RecursionError) as error:
-        raise AvisError(f"The annotations are not valid JSON: {error}", where=str(path)) from None
-    for key in ("categories", "videos", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise AvisError(f"The list {key!r} is missing", where=str(path), fix="Run the annotate stage.")
-    return dict(content)
 
 
 def _clip(
@@ -122,8 +117,11 @@ def _clip(
     return ClipItem(split, name, length, height, width, [], categories, media, index.get(name))
 
 
-def _hand_out_tracks(rows: list[Any], by_id: Mapping[Any, ClipItem], document: SplitDocument) -> None:
+def _hand_out_tracks(
+    rows: Iterator[Any], by_id: Mapping[Any, ClipItem], document: SplitDocument, work: WorkFile
+) -> None:
     seen: set[int] = set()
+    kept: dict[int, Numbered] = {}  # of each video
     for number, row in enumerate(rows):
         track_id = row.get("id") if isinstance(row, dict) else None
         if not _is_id(track_id) or not isinstance(row.get("segmentations"), list):
@@ -143,7 +141,14 @@ def _hand_out_tracks(rows: list[Any], by_id: Mapping[Any, ClipItem], document: S
             message = f"the annotation id {track_id} is given twice"
             document.problems.append(Problem("duplicate_id", message, video=clip.name, track=track_id))
         seen.add(track_id)
-        clip.tracks.append(row)
+        tracks = kept.setdefault(row["video_id"], Numbered(work))
+        try:
+            tracks[len(tracks)] = row
+        except LongNumberError:
+            message = f"annotations[{number}] has a number of more than 64 bits"
+            document.problems.append(Problem("malformed_entry", message, video=clip.name, track=track_id))
+    for video_id, tracks in kept.items():
+        by_id[video_id].tracks = Frames(tracks, len(tracks))
 
 
 def shown(text: str) -> str:

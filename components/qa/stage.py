@@ -10,6 +10,7 @@ from pathlib import Path
 from components.core.clips.index import read_media_index
 from components.core.raw.clip_names import source_of
 from components.core.records.annotations import SPLITS
+from components.core.records.work_file import WorkFile
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, write_json
@@ -108,8 +109,10 @@ def qa(params: QaParams, engine: EngineParams, paths: Paths, run: Run) -> Outcom
     waivers = read_waivers(Path(params.waivers) if params.waivers else None, list(all_checks()))
     paths = with_local_media(paths)
     media = read_media_index(paths.media / "index.parquet")
+    work = WorkFile(paths.qa)
     documents = {
-        split: read_split(paths.annotations / f"{split}.json", split, paths.media, media) for split in SPLITS
+        split: read_split(paths.annotations / f"{split}.json", split, paths.media, media, work)
+        for split in SPLITS
     }
     dataset = Dataset(documents, media, labels=read_label_summary(paths.annotations / "summary.json"))
     if params.agreements is not None:
@@ -167,10 +170,13 @@ def check_clip(item: ClipItem, checks: Sequence[Check]) -> tuple[list[Finding], 
 
 def _attributed(findings: Sequence[Finding], dataset: Dataset) -> list[Finding]:
     """The findings with their track's category and annotator and their clip's source."""
+    places = {(finding.split, finding.video) for finding in findings}
     tracks: dict[tuple[str, str, int], tuple[str, str]] = {}
     annotators: dict[tuple[str, str], str] = {}
     for document in dataset.documents.values():
         for clip in document.clips:
+            if (clip.split, clip.name) not in places:
+                continue
             people = set()
             for row in clip.tracks:
                 annotator = row.get("annotator")

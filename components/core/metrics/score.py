@@ -33,7 +33,6 @@ from components.core.records.checked_results import (
 )
 from components.core.records.other_programs import Reading
 from components.core.records.results import Result
-from components.core.records.work_file import WorkFile
 from components.core.run.engine import Outcome, progress_bar, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
@@ -146,7 +145,7 @@ def score_files(
     Raises:
         AvisError: a file is missing or wrong; it names row, video and frame.
     """
-    annotations = read_annotations(ground_truth, WorkFile())
+    annotations = read_annotations(ground_truth)
     index = index_results(results, annotations, lenient=lenient)
     return score_indexed(annotations, index, protocols, lenient=lenient, engine=engine)
 

@@ -121,16 +121,13 @@ class TrackRow(msgspec.Struct):
     annotator: Any = None
 
 
-def read_annotations(path: Path, work: WorkFile | None = None) -> AnnotationSet:
-    """Read AVISeg JSON, row by row; uncompressed RLE comes back compressed.
-
-    Args:
-        work: where the masks lie; None: in memory.
+def read_annotations(path: Path) -> AnnotationSet:
+    """Read AVISeg JSON, row by row; masks lie on the disk, and uncompressed RLE comes back compressed.
 
     Raises:
         AvisError: if it is missing or malformed; it names the file, the annotation, the video and the frame.
     """
-    document = read_object(path, "annotations")
+    document, work = read_object(path, "annotations"), WorkFile()
     categories: dict[int, str] = {}
     for where, category in document.rows("categories", _CategoryRow):
         identity, name = whole_number(category.id, where, "id"), text(category.name, where, "name")
@@ -148,8 +145,7 @@ def read_annotations(path: Path, work: WorkFile | None = None) -> AnnotationSet:
         track = checked_track(annotation, where, path, videos, categories)
         if track.id in tracks:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
-        if work is not None:
-            track.segmentations = on_disk(track.segmentations, work)
+        track.segmentations = on_disk(track.segmentations, work)
         tracks[track.id] = track
     info = document.value("info")
     return AnnotationSet(

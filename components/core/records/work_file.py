@@ -23,6 +23,10 @@ _LENGTH_BYTES = 4
 _LEAST_MERGED = 256
 
 
+class LongNumberError(AvisError):
+    """A whole number is too long for a work file."""
+
+
 class WorkFile:
     """Values that are added one after another, and read in any order.
 
@@ -43,11 +47,12 @@ class WorkFile:
 
         Raises:
             DiskFullError: there is no room for it.
+            LongNumberError: it has a number of more than 64 bits.
         """
         try:
             content = self._encode(value)
         except OverflowError:
-            raise AvisError(
+            raise LongNumberError(
                 "A number has more than 64 bits", fix="No mask or name needs such a number: export it again."
             ) from None
         place = self._on_disk + len(self._block)

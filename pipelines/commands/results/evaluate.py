@@ -52,7 +52,6 @@ def evaluate(
     from components.core.metrics.score import numbers, protocols_of, score_indexed
     from components.core.records.annotations import read_annotations
     from components.core.records.checked_results import index_results
-    from components.core.records.work_file import WorkFile
     from components.core.run.files import write_json
     from components.core.run.params import EngineParams, read_block
     from components.evaluate.films import FilmSource, find_media
@@ -68,7 +67,7 @@ def evaluate(
     engine = read_block("engine", EngineParams, optional=True)
     params = read_block("evaluate", EvaluateParams, optional=True)
     chosen = protocols_of(protocol.value)
-    annotations = read_annotations(ground_truth, WorkFile())
+    annotations = read_annotations(ground_truth)
 
     def scored(path: Path, *, with_failures: bool) -> "tuple[Scores, ResultsIndex]":
         index = index_results(path, annotations, lenient=lenient)

@@ -252,7 +252,8 @@ def test_the_process_ends_with_one_message_and_exit_code_1(labelled_set: Any, tm
         (("annotations", 2, "category_id"), {}, "unknown_category"),
         (("annotations", 2, "id"), 10**30, "malformed_entry"),
         (("annotations", 2, "bboxes", 1), ["a", 0, 1, 1], "box_mismatch"),
-        (("categories", 1, "id"), float("inf"), "malformed_entry"),
+        (("annotations", 2, "areas", 1), 10**30, "malformed_entry"),
+        (("categories", 1, "id"), 1.5, "malformed_entry"),
         (("videos", 1, "length"), 10**30, "malformed_entry"),
     ],
 )
@@ -290,10 +291,16 @@ def test_a_waiver_of_the_set_covers_no_clip_and_words_tell_findings_apart(tmp_pa
     assert [bool(finding.waived) for finding in marked] == [True, False, False, False, True, False]
 
 
-def test_half_characters_and_pages_of_text_do_not_stop_the_report(labelled_set: Any) -> None:
-    labelled_set.edit("train", lambda document: document["categories"][0].update(name="dog\ud800"))
-    labelled_set.edit_track(3, lambda track: track.update(annotator="A\ud800" + "a" * 10**6))
+@pytest.mark.parametrize("value", [float("nan"), "half a character: \ud800"])
+def test_what_json_does_not_have_is_refused_with_its_place(labelled_set: Any, value: Any) -> None:
+    labelled_set.edit_track(3, lambda track: track.update(note=value))
+    with pytest.raises(AvisError, match=r"not valid JSON: .* near .*note.*train\.json"):
+        run_qa(labelled_set)
+
+
+def test_pages_of_text_do_not_stop_the_report(labelled_set: Any) -> None:
+    labelled_set.edit_track(3, lambda track: track.update(annotator="a" * 10**6))
     labelled_set.put(3, 1, None)
     outcome = run_qa(labelled_set, skip=["untrained_category", "empty_split"])
-    assert {finding.annotator[:2] for finding in outcome.findings if finding.track == 3} == {"A?"}
+    assert {len(finding.annotator) for finding in outcome.findings if finding.track == 3} == {200}
     assert (labelled_set.paths.qa / "report.html").stat().st_size < 2_000_000
