@@ -25,8 +25,9 @@ disable_telemetry()
 from prefect import flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.events import emit_event  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
+
+from pipelines.flows.announcement import announce  # noqa: E402
 
 DROPPED = "avis.champion.dropped"
 _SCRATCH = Path(".dvc") / "tmp" / "champion"
@@ -79,11 +80,8 @@ def evaluate_champion(
             if found.dropped:
                 for problem in notify("drop", f"{params.model} {champion.number} does worse", message):
                     get_run_logger().warning(problem)
-                emit_event(
-                    DROPPED,
-                    resource={"prefect.resource.id": f"avis.model.{params.model}"},
-                    payload={"revision": revision, "message": message},
-                )
+                payload = {"revision": revision, "message": message}
+                announce(DROPPED, f"avis.model.{params.model}", payload)
                 return Completed(name="Dropped", message=message)
             return Completed(message=message)
     except AvisError as error:

@@ -1,16 +1,19 @@
-"""Champion against challenger on the same clips, and what follows: promotion, refusal, or a person's word."""
+"""Champion against challenger on the same clips, and what follows: promotion, refusal, or a question."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
-from prefect import get_run_logger, pause_flow_run
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.exceptions import FlowPauseTimeout
-from prefect.input import RunInput
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed
+from prefect.utilities.urls import url_for
 
 from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.run.params import PARAMS
@@ -18,8 +21,6 @@ from components.core.run.paths import Paths
 from components.core.tracking.registry import (
     CHAMPION,
     COMMIT,
-    DECISION,
-    REASON,
     TRAINING,
     WEIGHTS_MD5,
     Registry,
@@ -29,6 +30,7 @@ from components.tools.promotion.decision import Decision, decide
 from components.tools.promotion.own_start import own_start, variants_of_start
 from components.tools.promotion.params import PromotionParams
 from components.tools.promotion.report import DOCUMENT, PAGE, Candidate, write_report
+from pipelines.flows.approval import state, wait_for_person
 from pipelines.flows.champion_model import measure_version
 from pipelines.flows.clones import Workspace
 from pipelines.flows.notifications import Kind, notify
@@ -36,17 +38,7 @@ from pipelines.flows.registry_access import when_there
 
 P = ParamSpec("P")
 T = TypeVar("T")
-APPROVAL_POLL_S = 10
 SCRATCH = Path(".dvc") / "tmp" / "champion"
-WAITING = "waiting"  # for approval
-
-
-class Approval(RunInput):
-    """What a person answers when a promotion waits for them."""
-
-    approve: bool
-    by: str = ""
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,16 +76,16 @@ class Contest:
             if not decision.promote:
                 self._registry(self.registry.refuse, version, reason)
                 return self._tell("Refused", version, f"is not promoted: {reason}")
-            if approval_timeout_s is not None:
-                refusal = self._approval(version, champion, reason, approval_timeout_s)
-                if refusal:
-                    self._registry(self.registry.refuse, version, refusal)
-                    return self._tell("Refused", version, f"is not promoted: {refusal}")
-            now = self._registry(self.registry.with_alias, CHAMPION)
-            if (now and now.number) != (champion and champion.number):
-                get_run_logger().info("Meanwhile another version became the champion: compared anew")
-                continue
-            self._registry(self.registry.promote, version, reason)
+            with self.registry.alone():
+                now = self._registry(self.registry.with_alias, CHAMPION)
+                if (now and now.number) != (champion and champion.number):
+                    get_run_logger().info("Meanwhile another version became the champion: compared anew")
+                    continue
+                if approval_timeout_s is not None:
+                    limit_s = approval_timeout_s
+                    self._registry(wait_for_person, self.registry, version, champion, reason, limit_s)
+                    return self._ask(self._registry(self.registry.version, version.number), champion, reason)
+                self._registry(self.registry.promote, version, reason)
             former = f" in place of version {champion.number}" if champion else ""
             return self._tell("Promoted", version, f"is the champion{former}: {reason}")
 
@@ -110,27 +102,13 @@ class Contest:
         log = get_run_logger().info
         return measure_version(root, champion, root / SCRATCH, log, timeouts_s=self.timeouts_s, seeds=True)
 
-    def _approval(self, version: Version, champion: Version | None, reason: str, timeout_s: int) -> str:
-        """Wait for a person; return why not, empty if they approve."""
-        text = f"Version {version.number} of {self.params.model}: {reason}. Promote it?"
-        self._registry(self.registry.tag, version, {DECISION: WAITING, REASON: reason})
+    def _ask(self, version: Version, champion: Version | None, reason: str) -> State[Any]:
+        message = f"Version {version.number} of {self.params.model} {state(version, champion)}. Why: {reason}"
+        page = _form(version.number)
+        text = f"{message}\n\n{page}" if page else message
         _warn_all(notify("approval", f"{self.params.model} {version.number} waits for it", text))
-        try:
-            answer = pause_flow_run(
-                wait_for_input=Approval.with_initial_data(description=text, approve=False),
-                timeout=timeout_s,
-                poll_interval=APPROVAL_POLL_S,
-                # An answer holds for this pair: it is asked anew when the champion changed meanwhile.
-                key=f"approve-{version.number}-{champion.number if champion else 0}",
-            )
-        except FlowPauseTimeout:
-            return f"nobody approved it within {timeout_s} s"
-        who = f" by {answer.by}" if answer.by else ""
-        why = f": {answer.why}" if answer.why else ""
-        if not answer.approve:
-            return f"refused{who}{why}"
-        get_run_logger().info(f"Approved{who}{why}")
-        return ""
+        get_run_logger().info(text)
+        return Completed(name="Waiting", message=message)
 
     def _report(self, version: Version, champion: Version | None, decision: Decision, clips: int) -> None:
         folder = self.workspace.root / SCRATCH / "report"
@@ -192,6 +170,17 @@ def facts(version: Version) -> dict[str, str]:
         if name.startswith("avis.data.")
     }
     return {name: value for name, value in (shown_ | data).items() if value}
+
+
+def _form(number: int) -> str:
+    """The form of the deployment `settle-champion` in Prefect's page; empty where it is not deployed."""
+    with get_client(sync_client=True) as client:
+        try:
+            deployment = client.read_deployment_by_name("settle-champion/cpu")
+        except ObjectNotFound:
+            return ""
+    page = url_for("deployment", obj_id=deployment.id)
+    return f"{page}/run?parameters={quote(json.dumps({'version': number}))}" if page else ""
 
 
 def _warn_all(problems: list[str]) -> None:

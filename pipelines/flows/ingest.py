@@ -29,8 +29,9 @@ disable_telemetry()
 from prefect import flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.events import emit_event  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
+
+from pipelines.flows.announcement import announce  # noqa: E402
 
 CHANGED = "avis.data.changed"
 REPORT = Path("data") / "attrition.json"
@@ -83,11 +84,8 @@ def ingest(
             workspace.push()
             get_run_logger().info(f"Commit {commit} on {workspace.branch}")
             if _media_md5(workspace) != before.media:
-                emit_event(
-                    CHANGED,
-                    resource={"prefect.resource.id": f"avis.data.{base.name}"},
-                    payload={"revision": workspace.branch, "commit": commit, "message": message},
-                )
+                payload = {"revision": workspace.branch, "commit": commit, "message": message}
+                announce(CHANGED, f"avis.data.{base.name}", payload)
             if lost or after.failed > before.failed:  # those that were added and cannot be had, too
                 text = f"{message}\nBranch {workspace.branch}, commit {commit}.\n" + "\n".join(lost[:_SHOWN])
                 for problem in notify("attrition", f"{base.name}: videos were lost", text):

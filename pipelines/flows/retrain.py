@@ -20,9 +20,9 @@ from components.core.tracking.address import tracking_uri
 from components.core.tracking.registry import (
     CHAMPION,
     COMMIT,
-    DECISION,
     REASON,
     TRAINING,
+    WAITING,
     WEIGHTS_MD5,
     Registry,
     RegistryAway,
@@ -33,6 +33,7 @@ from components.tools.promotion.own_start import variants_of_start
 from components.tools.promotion.params import PromotionParams
 from pipelines.dvc.graph import Stage, find_root, read_graph
 from pipelines.dvc.lock import Ingredients, drop_lost, ingredients, output_md5
+from pipelines.flows.approval import is_open, refuse_late, state
 from pipelines.flows.champion_model import fetch_version
 from pipelines.flows.clones import Workspace, environment_of_stages, own_clone, require_remote
 from pipelines.flows.notifications import notify_failure
@@ -46,7 +47,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.flows.contest import SCRATCH, WAITING, Contest  # noqa: E402
+from pipelines.flows.contest import SCRATCH, Contest  # noqa: E402
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def retrain(
     trigger: Trigger = "hand",
     force: bool = False,
     ask_first: bool = False,
-    approval_timeout_s: int = 3 * 24 * 3600,
+    approval_timeout_s: int = 14 * 24 * 3600,
     retries: int = 1,
     timeouts_s: dict[str, float] | None = None,
     root: Path | None = None,
@@ -72,8 +73,8 @@ def retrain(
         repository: what to clone and push to; by default where this checkout comes from.
         trigger: what started the run, for its records.
         force: compare once more with the champion although nothing changed.
-        ask_first: a challenger that is better waits, paused, until a person approves.
-        approval_timeout_s: how long it waits; unanswered it is not promoted.
+        ask_first: a better challenger waits in the registry for `avis champion approve`; the run ends.
+        approval_timeout_s: how long an answer counts; unanswered it is not promoted.
         retries: further tries of a stage that fails for a passing reason.
         timeouts_s: longest time of a stage by its name, "default" for the others.
         root: a checkout on this machine, whose DVC cache is used; by default that around the current folder.
@@ -114,21 +115,23 @@ class _Retraining:
         how: dict[str, Any] = {"retries": self.retries, "timeouts_s": self.timeouts_s}
         bring_up_to_date(root, targets=stages[train].needs, **how)
         made_of = ingredients(root, train)
+        self._registry(self.registry.finish)  # a promotion that was cut off
+        self._registry(refuse_late, self.registry)
         known = next(
             (
                 version
                 for version in self._registry(self.registry.versions)
-                if version.tags.get(TRAINING) == made_of.digest and DECISION in version.tags
+                if version.tags.get(TRAINING) == made_of.digest and version.decision
             ),
             None,
         )
-        undecided = known is not None and known.tags[DECISION] == WAITING  # its run ended while it waited
-        if known is not None and not (self.force or undecided):
-            told = f"{known.tags[DECISION]}: {known.tags.get(REASON, '')}".rstrip(": ")
+        champion = self._registry(self.registry.with_alias, CHAMPION)
+        outdated = known is not None and known.decision == WAITING and not is_open(known, champion)
+        if known is not None and not (self.force or outdated):
+            told = f"{state(known, champion)}: {known.tags.get(REASON, '')}".rstrip(": ")
             message = f"Nothing to do: data, code and parameters are those of version {known.number} ({told})"
             get_run_logger().info(message)
             return Completed(name="Unchanged", message=message)
-        champion = self._registry(self.registry.with_alias, CHAMPION)
         if champion is not None:  # if it cannot be had, better to know before a training of days
             fetch_version(root, champion, root / SCRATCH / "model", seeds=True)
         # beside the challenger what it began with, where a variant is that: did training teach anything?

@@ -5,6 +5,7 @@ version is made of stands in its tags, so that it can be traced and made again: 
 the hash of all that decides its training (`avis.training`), the weights' MD5 (`avis.weights.md5`).
 """
 
+import fcntl
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ _REASON_CHARACTERS = 150  # the libraries below tell their whole story in one li
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 COMMIT, TRAINING, WEIGHTS_MD5 = "avis.commit", "avis.training", "avis.weights.md5"
 DECISION, REASON, DECIDED, REPLACED = "avis.decision", "avis.reason", "avis.decided", "avis.replaced"
+WAITING = "waiting"  # for a person
+_BEGUN = "promotion begun"  # what follows the champion's alias is not done yet
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Version:
     def commit(self) -> str:
         """The commit that has its data, code and parameters; empty if it was registered by other means."""
         return self.tags.get(COMMIT, "")
+
+    @property
+    def decision(self) -> str:
+        """What was decided about it, WAITING, or empty: nothing yet, or a promotion was cut off."""
+        found = self.tags.get(DECISION, "")
+        return "" if found == _BEGUN or (found == WAITING and CHAMPION in self.aliases) else found
 
 
 class RegistryAway(AvisError):  # noqa: N818
@@ -68,10 +77,18 @@ class Registry:
             )
         self.model = model
         self._experiment = experiment
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with _errors():
             self._store = Store(uri, folder)
             self._store.experiment(experiment)  # made here, so that its files are kept beside the database
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other decision of this checkout come between what is read and what is written."""
+        with (self._folder / "registry.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def versions(self) -> list[Version]:
         """Return all versions, the newest first."""
@@ -136,12 +153,12 @@ class Registry:
         def is_same(version: Version) -> bool:
             same = [name for name in (COMMIT, TRAINING) if version.tags.get(name) == tags.get(name)]
             return version.tags.get(WEIGHTS_MD5) == tags.get(WEIGHTS_MD5) and (
-                COMMIT in same or (TRAINING in same and DECISION not in version.tags)
+                COMMIT in same or (TRAINING in same and not version.decision)
             )
 
         known = next(filter(is_same, self.versions()), None)
         number = known.number if known else self._add(reference, tags, description)
-        if known is None or not (DECISION in known.tags or CHAMPION in known.aliases):
+        if known is None or not (known.decision or CHAMPION in known.aliases):
             with _errors(), self._store.errors():
                 self._store.client.set_registered_model_alias(self.model, CHALLENGER, str(number))
         return self.version(number)
@@ -191,37 +208,38 @@ class Registry:
 
     def refuse(self, version: Version, reason: str) -> None:
         """Note why a challenger does not become the champion; it stays the challenger until the next one."""
-        self.tag(version, {DECISION: "refused", REASON: reason, DECIDED: _now()})
+        self.tag(version, {REASON: reason, DECIDED: _now(), DECISION: "refused"})
 
     def promote(self, version: Version, reason: str, *, decision: str = "promoted") -> Version | None:
         """Make a version the champion; the former one is kept as PREVIOUS.
 
-        The aliases are set in an order in which there is a champion at every moment.
+        What is meant stands in the version's tags before its alias is set, and there is a champion at every
+        moment: after a kill, `promote` or `finish` does what is left.
 
         Returns:
             the former champion, None if there was none.
         """
         former = self.with_alias(CHAMPION)
-        if former is not None and former.number == version.number:
-            if DECISION not in version.tags:  # cut off when the aliases were set
-                self._end_contest(version, {DECISION: decision, REASON: reason})
-            return former
-        with _errors(), self._store.errors():
-            client = self._store.client
-            if former is not None:
-                client.set_registered_model_alias(self.model, PREVIOUS, str(former.number))
-            client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
-        replaced = {REPLACED: str(former.number)} if former is not None else {}
-        self._end_contest(version, {DECISION: decision, REASON: reason, **replaced})
+        if former is None or former.number != version.number:
+            replaced = {REPLACED: str(former.number)} if former is not None else {}
+            self.tag(version, {REASON: reason, **replaced, DECISION: _BEGUN})
+            with _errors(), self._store.errors():
+                self._store.client.set_registered_model_alias(self.model, CHAMPION, str(version.number))
+        self.finish(decision)
         return former
 
-    def _end_contest(self, version: Version, tags: Mapping[str, str]) -> None:
+    def finish(self, decision: str = "promoted") -> None:
+        """Do what a promotion left undone that was cut off after it had set the champion's alias."""
+        champion = self.with_alias(CHAMPION)
+        if champion is None or champion.decision:
+            return
         with _errors(), self._store.errors():
             client = self._store.client
-            challenger = client.get_registered_model(self.model).aliases.get(CHALLENGER)
-            if challenger is not None and int(challenger) == version.number:
+            if REPLACED in champion.tags:
+                client.set_registered_model_alias(self.model, PREVIOUS, champion.tags[REPLACED])
+            if CHALLENGER in champion.aliases:
                 client.delete_registered_model_alias(self.model, CHALLENGER)
-        self.tag(version, {**tags, DECIDED: _now()})
+        self.tag(champion, {DECIDED: _now(), DECISION: decision})
 
     def note_run(
         self,

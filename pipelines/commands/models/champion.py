@@ -20,10 +20,16 @@ champion = typer.Typer(help="The registered versions of the model, and which of 
 @champion.callback(invoke_without_command=True)
 def show_versions(context: typer.Context) -> None:
     """Show all registered versions: scores, what was decided about each, and its commit."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        status()
+
+
+@champion.command()
+def status() -> None:
+    """Show all versions, what was decided about each, and what has to be done where nothing was."""
     from components.core.run.terminal import print_table
-    from components.core.tracking.registry import DECISION, REASON
+    from components.core.tracking.registry import CHAMPION, REASON
+    from pipelines.flows.approval import state
 
     registry = _registry()
     versions = registry.versions()
@@ -37,16 +43,17 @@ def show_versions(context: typer.Context) -> None:
             time.strftime("%Y-%m-%d", time.localtime(version.created_s)),
             *(version.tags.get(f"avis.score.{name}", "-") for name in _SCORES),
             version.commit[:8],
-            version.tags.get(DECISION, "-"),
+            version.decision or "-",
         )
         for version in versions
     ]
     columns = ("no.", "", "registered", *_SCORES, "commit", "decision")
     print_table(columns, rows, numbers=("no.", *_SCORES))
+    champion = next((version for version in versions if CHAMPION in version.aliases), None)
     print("\nWhy:")
     for version in versions:
-        if version.tags.get(REASON):
-            print(f"  {version.number}: {version.tags[DECISION]}, {version.tags[REASON]}")
+        why = version.tags.get(REASON)
+        print(f"  {version.number}: {state(version, champion)}{f', {why}' if why else ''}")
 
 
 @champion.command("evaluate")
@@ -69,6 +76,7 @@ def rollback(
     from components.core.tracking.registry import PREVIOUS
 
     registry = _registry()
+    registry.finish()  # a promotion that was cut off: it decides who the previous one is
     target = registry.version(to) if to is not None else registry.with_alias(PREVIOUS)
     if target is None:
         raise AvisError(
@@ -85,6 +93,27 @@ def promote(
     """Make a version the champion by hand, whatever was measured."""
     registry = _registry()
     _make_champion(registry, registry.version(version), reason or "by hand", decision="by hand")
+
+
+_Number = Annotated[int, typer.Argument(metavar="VERSION", help="As `avis champion status` shows it.")]
+_By = Annotated[str, typer.Option(help="Who says so; kept with the version.")]
+_Reason = Annotated[str, typer.Option(help="Kept with the version.")]
+
+
+@champion.command()
+def approve(version: _Number, by: _By = "", reason: _Reason = "") -> None:
+    """Make a version that waits for a person's word the champion."""
+    from pipelines.flows.approval import settle
+
+    print(settle(_registry(), version, approve=True, by=by, why=reason))
+
+
+@champion.command()
+def refuse(version: _Number, by: _By = "", reason: _Reason = "") -> None:
+    """Refuse a version that waits for a person's word, or was not decided on."""
+    from pipelines.flows.approval import settle
+
+    print(settle(_registry(), version, approve=False, by=by, why=reason))
 
 
 @champion.command()
@@ -120,15 +149,16 @@ def _make_champion(registry: "Registry", target: "Version", reason: str, *, deci
     from components.core.tracking.registry import CHAMPION
     from pipelines.flows.notifications import notify
 
-    if CHAMPION in target.aliases:
+    if CHAMPION in target.aliases and target.decision:
         raise AvisError(f"version {target.number} is the champion already")
     if not target.commit:
         raise AvisError(
             f"version {target.number} was not registered by avis: its tags name no commit",
             fix="No challenger could be compared with it.",
         )
-    former = registry.promote(target, reason, decision=decision)
-    instead = f", in place of version {former.number}" if former else ""
+    with registry.alone():
+        former = registry.promote(target, reason, decision=decision)
+    instead = f", in place of version {former.number}" if former and former.number != target.number else ""
     message = f"Version {target.number} of {registry.model} is the champion{instead}: {reason}"
     print(message)
     for problem in notify("promotion", f"{registry.model} {target.number} is the champion", message):

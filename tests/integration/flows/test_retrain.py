@@ -21,7 +21,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.flow_runs import resume_flow_run
 from prefect.settings import PREFECT_API_URL
 
 from components.core.run.errors import AvisError
@@ -35,6 +34,7 @@ from pipelines.flows import retrain as retraining
 from pipelines.flows.champion_model import fetch_version
 from pipelines.flows.clones import remove_kept
 from pipelines.flows.rebuild import rebuild
+from pipelines.flows.settle import settle_champion
 from tests.support.promotion_scores import counts_of
 from tests.support.zygote import REAL_PYTHON
 
@@ -258,31 +258,47 @@ def test_champion_and_challenger(place, monkeypatch, capsys) -> None:
         retraining.retrain(root=place.base, revision="nowhere")
 
 
-def test_a_person_approves_or_not(place, monkeypatch) -> None:
-    monkeypatch.setattr(contest, "APPROVAL_POLL_S", 1)
-    for answer, expected in ((False, "Refused"), (True, "Promoted")):
-        ended: list[tuple[str, str]] = []
-        settings = {"ask_first": True, "approval_timeout_s": 300}
-        thread = retraining_thread(place, ended, **settings)
-        thread.start()
-        with get_client(sync_client=True) as client:
-            paused = wait_for(
-                lambda client=client: [run for run in client.read_flow_runs() if run.state.is_paused()]
-            )
-        assert registry(place).version(1).tags["avis.decision"] == "waiting"
-        resume_flow_run(paused[0].id, run_input={"approve": answer, "by": "Ann", "why": "heard it"})
-        thread.join(300)
-        assert ended[0][0] == expected, ended
-        champion = registry(place).with_alias(CHAMPION)
-        assert (champion is not None) == answer
-        if not answer:
-            version = registry(place).version(1)
-            assert version.tags["avis.reason"] == "refused by Ann: heard it"
-            assert retrain(place)[0] == "Unchanged"
-            # As if the run had ended while it waited: the next one asks again.
-            registry(place).tag(version, {"avis.decision": "waiting"})
-    (version,) = registry(place).versions()  # compared once more, not made once more
-    assert trainings(place) == ["2"] and version.tags["avis.branch"].startswith("avis/retrain-")
+def test_a_better_challenger_waits_and_no_process_with_it(place, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(place.base)
+
+    def said(*words: str) -> str:
+        app(["champion", *words], standalone_mode=False)
+        return capsys.readouterr().out
+
+    name, message = retrain(place, ask_first=True)
+    assert name == "Waiting" and "avis champion approve 1, or avis champion refuse 1" in message
+    assert clones(place) == [] and "waits until" in said("status")
+    assert registry(place).with_alias(CHAMPION) is None
+    assert retrain(place, ask_first=True)[0] == "Unchanged"  # nobody is asked every night
+    assert "is not promoted: refused by Ann: heard it" in said(
+        "refuse", "1", "--by", "Ann", "--reason", "heard it"
+    )
+    with pytest.raises(AvisError, match=r"does not wait for an answer: refused.*avis champion promote 1"):
+        said("approve", "1")
+    assert "refused by Ann: heard it" in said("status") and trainings(place) == ["2"]
+
+    change(place, frames=3)
+    assert retrain(place, ask_first=True)[0] == "Waiting"
+    assert "no champion" not in said("status")
+    state = settle_champion(2, True, by="Ben", root=place.base, return_state=True)  # as from Prefect's page
+    assert state.name == "Promoted" and "approved by Ben" in state.message
+    state = settle_champion(2, True, root=place.base, return_state=True)
+    assert state.name == "Failed" and "does not wait" in state.message
+    assert registry(place).with_alias(CHAMPION).number == 2
+
+    # Compared with a champion that is none any more: an answer does not count, the next run compares anew.
+    change(place, frames=4)
+    assert retrain(place, ask_first=True)[0] == "Waiting"
+    versions.promote(1, "by hand")
+    with pytest.raises(AvisError, match="was compared with version 2, not version 1: avis retrain compares"):
+        said("approve", "3")
+    assert retrain(place, ask_first=True, approval_timeout_s=-1)[0] == "Waiting"
+    assert "nobody approved it by" in said("status")
+    with pytest.raises(AvisError, match="nobody approved it by"):
+        said("approve", "3")
+    name, message = retrain(place)
+    assert name == "Unchanged" and "version 3 (refused: nobody approved it by" in message, message
+    assert trainings(place) == ["2", "3", "4"]
 
 
 def test_what_could_not_be_pushed_is_pushed_by_the_next_run(place) -> None:
