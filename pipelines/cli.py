@@ -60,9 +60,10 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
     try:
         from components.core.run.errors import AvisError
-        from components.core.run.process import spin_briefly
+        from components.core.run.process import end_cleanly_on_terminate, spin_briefly
 
         spin_briefly()
+        end_cleanly_on_terminate()
         app()
     except AvisError as error:
         print(f"avis: {error}", file=sys.stderr)

@@ -133,7 +133,7 @@ def _walk(
 ) -> Iterator[_Piece]:
     """The pieces that a path holds, one after the other: an archive is unpacked only while it is read."""
     if path.is_file() and is_zip(path):
-        with unpacked(path) as folder:
+        with unpacked(path, hints.work.folder if hints.work else None) as folder:
             inside = replace(hints, name=_plain_name(path))
             yield from _walk_folder(folder, name, inside, forced, (str(folder), name), deep=True)
         return

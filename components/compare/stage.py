@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from components.compare.differences import differences
 from components.compare.gains import Gain, gains_over_start
@@ -16,7 +15,7 @@ from components.compare.variants import Model, read_json, read_model
 from components.core.metrics.accumulate import HEADLINES
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import scratch_folder, write_text
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import Run, continue_run
@@ -61,8 +60,8 @@ def _record_training(model: Model, gain: Gain, run: Run) -> None:
                 )
     if gain.start is not None:
         run.tags({"avis.start": gain.start})
-    with TemporaryDirectory() as temporary:
-        page = Path(temporary) / "curves.html"
+    with scratch_folder() as scratch:
+        page = scratch / "curves.html"
         if write_curves(page, model):
             run.artifact(page, "training")
 

@@ -7,7 +7,6 @@ page that explains them, then the variant's run in MLflow.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.core.metrics.accumulate import NO_TRACKS, Value
@@ -19,7 +18,7 @@ from components.core.metrics.score import Scores, rounded, score_indexed
 from components.core.records.annotations import AnnotationSet, read_annotations
 from components.core.records.checked_results import index_results
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_folder, write_json, write_text
+from components.core.run.files import replace_folder, scratch_folder, write_json, write_text
 from components.core.run.params import EngineParams
 from components.core.run.paths import FURTHER, SEEDS, Paths
 from components.core.tracking.run import continue_run
@@ -81,8 +80,8 @@ def evaluate(
         source=source,
         calibration=calibration,
     )
-    with TemporaryDirectory() as temporary:
-        stills = write_stills(Path(temporary), source, score_threshold=threshold)
+    with scratch_folder() as scratch:
+        stills = write_stills(scratch, source, score_threshold=threshold)
         _log(variant, folder, metrics, scores.failures, stills, params, paths)
     _say(variant, metrics, intervals["corrected"], folder)
     further = paths.seeds(variant)

@@ -254,7 +254,7 @@ def _compare_sound(written: AnnotationSet, target: Path) -> ReadBack:
     for track in back.tracks:
         track.sounding = None
     if target.is_file() and is_zip(target):
-        with unpacked(target) as folder:
+        with unpacked(target, target.parent) as folder:
             labels = read_sound_labels(folder, result.reading)
     else:
         labels = read_sound_labels(target, result.reading)

@@ -1,6 +1,5 @@
 """From one annotation format to another, telling what the other cannot hold."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from components.core.records.archives import write_zip
 from components.core.records.changes import MAX_CHANGED_SHARE, Changes
 from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_file
+from components.core.run.files import replace_file, scratch_folder
 from components.tools.conversion_check import ReadBack, read_back
 
 
@@ -101,8 +100,8 @@ def write_target(target: Path, annotations: AnnotationSet, writer: Format) -> li
         raise AvisError(f"The format {writer.name} can only be read")
     if target.suffix.lower() != ".zip":
         return writer.write(target, annotations)
-    with tempfile.TemporaryDirectory(prefix="avis-") as name:
-        content = Path(name) / "content"
+    with scratch_folder(target.parent) as scratch:
+        content = scratch / "content"
         inside = content / writer.in_zip if writer.in_zip else content
         if writer.in_zip.endswith(".xml") and len(annotations.videos) != 1:
             inside = content

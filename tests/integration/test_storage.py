@@ -14,7 +14,7 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage import s3
-from components.core.storage.base import Store, scratch_folder
+from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store
 from components.core.storage.folder import FolderStore
 from components.extract.params import ExtractParams
@@ -137,26 +137,6 @@ def test_what_cannot_be_reached_is_one_message(bucket: str, monkeypatch: pytest.
     s3._client.cache_clear()
     with pytest.raises(AvisError, match=r"S3 answers: .*SignatureDoesNotMatch"):
         s3.S3Store(f"s3://{bucket}/x").check()
-
-
-def test_scratch_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with scratch_folder() as folder:
-        dead = folder.parent / "4194305-dead"  # beyond the highest process id of Linux
-        dead.mkdir()
-        (folder / "x").write_bytes(b"x")
-        with scratch_folder() as other:
-            assert other != folder
-        assert not dead.exists() and folder.exists()
-    assert not folder.exists()
-
-
-def test_scratch_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    (tmp_path / f"avis-{os.getuid()}").mkdir(mode=0o700)
-    (tmp_path / f"avis-{os.getuid()}").chmod(0o777)
-    with pytest.raises(AvisError, match="others may write"), scratch_folder():
-        pass
 
 
 def test_without_a_url_the_folder_is_the_store(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Zip archives of annotations or results, unpacked so that nothing lands outside, and no more than fits."""
 
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from components.core.run.errors import AvisError
+from components.core.run.files import scratch_folder
 
 MOST_FILES = 300_000
 MOST_BYTES = 8 * 2**30  # of all files together, unpacked
@@ -23,14 +23,13 @@ def is_zip(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder with what an archive holds of annotations.
+def unpacked(path: Path, place: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder with what an archive holds of annotations; place: as of `scratch_folder`.
 
     Raises:
         AvisError: the archive is broken, encrypted, too large, or an entry would land outside the folder.
     """
-    with tempfile.TemporaryDirectory(prefix="avis-") as name:
-        folder = Path(name)
+    with scratch_folder(place) as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, folder, str(path))

@@ -35,7 +35,7 @@ class WorkFile:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._file: IO[bytes] | None = None
         self._on_disk = 0  # bytes
         self._block = bytearray()
@@ -77,7 +77,7 @@ class WorkFile:
         return self._decode(content)
 
     def _write_block(self) -> None:
-        folder = self._folder or Path(tempfile.gettempdir())
+        folder = self.folder or Path(tempfile.gettempdir())
         with noticing_full_disk(folder, "what is kept of the annotations while they are read", lambda: None):
             if self._file is None:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Files that are there completely or not at all."""
 
 import csv
+import fcntl
 import hashlib
 import io
 import json
@@ -8,14 +9,16 @@ import math
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from components.core.run.errors import AvisError
 
 _MARK = ".unfinished-"
+_SCRATCH = ".scratch-"
 
 
 def _temporary(path: Path, suffix: str) -> Path:
@@ -79,6 +82,53 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise AvisError("There is something already", where=str(path), fix="Name a new folder.")
     with replace_folder(path) as folder:
         yield folder
+
+
+@contextmanager
+def scratch_folder(place: Path | None = None) -> Iterator[Path]:
+    """Yield an empty hidden folder, removed afterwards; those that killed processes left there go first.
+
+    Args:
+        place: beside what is made from it; None: where this system has temporary files.
+
+    Raises:
+        AvisError: the folder for temporary files is somebody else's.
+    """
+    place = place or _own_temporary_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(f"{_SCRATCH}*"):
+        with suppress(OSError), _held(left):  # whoever uses it holds it, however that process ends
+            shutil.rmtree(left)
+    with ExitStack() as stack:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place))
+            with suppress(OSError):  # another process takes it for a killed one's, before it is held
+                stack.enter_context(_held(folder))
+                if folder.exists():
+                    break
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _own_temporary_folder() -> Path:
+    home = Path(tempfile.gettempdir()) / f"avis-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    state = home.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o022 or not home.is_dir() or home.is_symlink():
+        raise AvisError(
+            "others may write to the folder for temporary files", where=str(home), fix="Set TMPDIR."
+        )
+    return home
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -64,8 +64,13 @@ def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
         os.kill(os.getpid(), number)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # unlike the default action this runs `finally`: no temporary file stays
+def end_cleanly_on_terminate() -> None:
+    """Let SIGTERM run `finally`, unlike its default action: no temporary file stays."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def run_stage(name: str, function: Callable[[], object]) -> None:
@@ -82,7 +87,7 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
     disable_telemetry()
     spin_briefly()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what it warns of, the stage says itself
-    signal.signal(signal.SIGTERM, _terminate)
+    end_cleanly_on_terminate()
     if "DVC_STAGE" in os.environ:  # started by hand, a stage may outlive its shell (nohup)
         end_with_parent()
     try:

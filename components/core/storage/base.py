@@ -7,16 +7,11 @@ files to the bucket and fetch them from it.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-
-from components.core.run.errors import AvisError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +53,3 @@ class Store(Protocol):
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files and whole folders; what is not there is no error."""
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """An empty folder for files on their way, removed afterwards; those of killed processes go, too.
-
-    Raises:
-        AvisError: the folder for temporary files is somebody else's.
-    """
-    home = Path(tempfile.gettempdir()) / f"avis-{os.getuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    state = home.lstat()
-    if state.st_uid != os.getuid() or state.st_mode & 0o022 or not home.is_dir() or home.is_symlink():
-        raise AvisError(
-            "others may write to the folder for temporary files", where=str(home), fix="Set TMPDIR."
-        )
-    for old in home.iterdir():
-        process = old.name.split("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=home))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from components.core.raw.frame_folder import sha256_folder
 from components.core.run.errors import AvisError
-from components.core.run.files import sha256_file
-from components.core.storage.base import Stored, scratch_folder
+from components.core.run.files import scratch_folder, sha256_file
+from components.core.storage.base import Stored
 
 T = TypeVar("T")
 R = TypeVar("R")

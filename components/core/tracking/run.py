@@ -283,8 +283,8 @@ class _SpooledRun(Run):
 
     def finish(self, status: str) -> None:
         """Wait until all is sent; say so if it could not be."""
-        self._session.append("end", status=status, time_ms=now_ms())
-        sent = self._wait(_LAST_SENDING_S, self._session.is_sent)
+        ended = self._session.append("end", status=status, time_ms=now_ms())
+        sent = ended and self._wait(_LAST_SENDING_S, self._session.is_sent)
         self._session.close()
         if sent:
             return

@@ -75,16 +75,22 @@ class Sender:
         """One round; return whether there was any session to send."""
         if self._store is None:
             self._store = Store(self.uri, self.folder)
-        mine = [path for path in pending(self.folder) if path not in self._damaged and self._is_mine(path)]
-        for path in mine:
+        sent = False
+        for path in pending(self.folder):
+            if path in self._damaged:
+                continue
             try:
-                self._send(path, self._store)
+                if self._is_mine(path):
+                    sent = True
+                    self._send(path, self._store)
             except Away:
                 raise
             except Exception as error:  # a damaged folder must not keep the others from being sent
                 _say(f"{path}: {short(error)}")
                 self._damaged.add(path)
-        return bool(mine)
+                if path.is_dir():
+                    tell_away(path, short(error))
+        return sent
 
     def _is_mine(self, path: Path) -> bool:
         """Another sender serves running stages with another store; what is left behind is anybody's."""

@@ -6,6 +6,7 @@ far it came, tells the stage in `identity.json` which run it is, or in `away` wh
 the folder when all is sent.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -35,16 +36,23 @@ class WrittenSession:
         first = {"operation": "start", "store": store_name(uri), "time_ms": now_ms(), **start}
         (new / "operations.jsonl").write_text(json.dumps(first) + "\n")
         self.folder = new.rename(folder / name)
-        self._file = (self.folder / "operations.jsonl").open("a")
+        self._file = (self.folder / "operations.jsonl").open("ab", buffering=0)
         self._artifacts = 0
 
-    def append(self, operation: str, **values: object) -> None:
-        """Add an operation; a disk that is full is a warning."""
+    def append(self, operation: str, **values: object) -> bool:
+        """Add an operation, completely or not at all; a disk that is full is a warning, and False."""
+        line = json.dumps({"operation": operation, **values}).encode() + b"\n"
+        written, reason = 0, os.strerror(errno.ENOSPC)
         try:
-            self._file.write(json.dumps({"operation": operation, **values}) + "\n")
-            self._file.flush()
+            written = self._file.write(line)
         except OSError as error:
-            warn(f"{operation} was not recorded: {error}")
+            reason = str(error)
+        if written == len(line):
+            return True
+        if written:
+            self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
+        warn(f"{operation} was not recorded: {reason}")
+        return False
 
     def keep(self, path: Path) -> int | None:
         """Copy a file or folder for the sender; return the copy's number, None if that did not work."""
@@ -134,8 +142,11 @@ class SentSession:
 
 
 def tell_away(session: Path, reason: str) -> None:
-    """Tell the stage that MLflow takes nothing now."""
-    _put(session / "away", reason)
+    """Tell the stage that nothing is sent now; on a full disk without a reason, lest it waits for nothing."""
+    try:
+        _put(session / "away", reason)
+    except OSError:
+        (session / "away").touch()
 
 
 def pending(folder: Path) -> list[Path]:

@@ -20,7 +20,10 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.settings import PREFECT_API_URL
 
 from components.core.run.errors import AvisError
@@ -28,8 +31,8 @@ from components.core.run.lineage import file_md5
 from components.core.tracking.registry import CHALLENGER, CHAMPION, COMMIT, PREVIOUS, Registry
 from pipelines.cli import app
 from pipelines.commands.models import champion as versions
+from pipelines.flows import announcement, contest, registry_access
 from pipelines.flows import champion as checking
-from pipelines.flows import contest, registry_access
 from pipelines.flows import retrain as retraining
 from pipelines.flows.champion_model import fetch_version
 from pipelines.flows.clones import remove_kept
@@ -299,6 +302,29 @@ def test_a_better_challenger_waits_and_no_process_with_it(place, monkeypatch, ca
     name, message = retrain(place)
     assert name == "Unchanged" and "version 3 (refused: nobody approved it by" in message, message
     assert trainings(place) == ["2", "3", "4"]
+
+
+def test_an_event_starts_its_deployment_also_when_prefect_loses_it(monkeypatch) -> None:
+    told = "avis.tests.changed"
+    asked = {"revision": "{{ event.payload.revision }}", "trigger": "data"}
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("started-by-event")
+        deployment = client.create_deployment(flow_id, name="cpu", enforce_parameter_schema=False)
+        automation = AutomationCore(
+            name=told,
+            trigger=EventTrigger(expect={told}, posture=Posture.Reactive, threshold=1),
+            actions=[RunDeployment(deployment_id=deployment, parameters=asked)],
+        )
+        client.request("POST", "/automations/", json=automation.model_dump(mode="json"))
+    tell = flow(announcement.announce)
+    tell(told, "avis.tests", {"revision": "avis/one"})
+    monkeypatch.setattr(announcement, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(announcement, "emit_event", lambda *arguments, **named: None)  # lost on its way
+    tell(told, "avis.tests", {"revision": "avis/two"})
+    with get_client(sync_client=True) as client:
+        runs = announcement._runs(client, deployment).values()
+    started = sorted(run["revision"] for run in runs if run["trigger"] == "data")
+    assert started == ["avis/one", "avis/two"]
 
 
 def test_what_could_not_be_pushed_is_pushed_by_the_next_run(place) -> None:

@@ -1,12 +1,23 @@
 import hashlib
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.core.run.errors import AvisError
-from components.core.run.files import remove_leftovers, replace_file, replace_folder, sha256_file, write_json
+from components.core.run.files import (
+    remove_leftovers,
+    replace_file,
+    replace_folder,
+    scratch_folder,
+    sha256_file,
+    write_json,
+)
 from components.core.run.safe_names import safe_name
 
 
@@ -68,3 +79,27 @@ def test_an_error_is_one_message_and_travels_between_processes() -> None:
     error = AvisError("the file is empty", where="a.mp4", fix="Download it again.")
     assert str(error) == "the file is empty (a.mp4). Download it again."
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_scratch_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from components.core.run.files import scratch_folder
+with scratch_folder(Path({str(tmp_path)!r})) as folder:
+    (folder / "large").write_bytes(b"x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    with scratch_folder(tmp_path) as folder, scratch_folder(tmp_path) as other:
+        assert not left.exists() and {*tmp_path.iterdir()} == {folder, other}
+    assert not [*tmp_path.iterdir()]
+
+
+def test_scratch_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"avis-{os.getuid()}").mkdir(mode=0o700)
+    (tmp_path / f"avis-{os.getuid()}").chmod(0o777)
+    with pytest.raises(AvisError, match="others may write"), scratch_folder():
+        pass
