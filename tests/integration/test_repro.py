@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 from components.core.run.errors import AvisError
 from components.core.run.params import read_variant_names
 from components.tools.promotion.measure import measure_model
-from pipelines.dvc.graph import find_root
+from tests.support.small_project import SMALL, make_small_project
 from tests.support.zygote import REAL_PYTHON
 
 pytestmark = [
@@ -22,46 +21,12 @@ pytestmark = [
     pytest.mark.timeout(1200),
 ]
 
-ROOT = find_root(Path(__file__).parent)
-SMALL = {
-    "sample": {
-        "train_clips": 4, "val_clips": 1, "test_clips": 2, "min_duration_s": 3, "max_duration_s": 4,
-        "width": 192, "height": 112,
-    },
-    "train": {
-        "steps": 3, "clips_per_step": 1, "frames_per_clip": 2, "checkpoint_every_steps": 2,
-        "log_every_steps": 1,
-        "short_sides_px": [64], "test_short_side_px": 64, "start_from": None, "warmup_steps": 0,
-        "frozen_parts": [],
-    },
-    "compare": {"clips": 1, "frames": 2, "bootstrap_samples": 100},
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this checkout with small parameters, brought up to date once."""
     root = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and name not in ("dvc.lock",):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    for name in ("data/model", "data/evaluation", "data/qa"):  # another run's metrics
-        shutil.rmtree(root / name, ignore_errors=True)
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    for block, values in SMALL.items():
-        params[block].update(values)
-    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    for command in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "t"],
-    ):
-        subprocess.run(["git", *command], cwd=root, check=True)
+    make_small_project(root)
     dvc(root, "repro")
     return root
 

@@ -40,6 +40,7 @@ def test_nothing_of_prefect_yaml_starts_by_itself_and_everything_has_an_end() ->
         assert all(schedule["active"] is False and schedule["slug"] for schedule in one["schedules"])
         assert all(trigger["enabled"] is False for trigger in one.get("triggers", []))
         assert one["concurrency_limit"]["limit"] == 1
-        assert one["parameters"]["timeouts_s"]["default"] > 0
         path, _, function = one["entrypoint"].partition(":")
+        if function != "settle_champion":  # it runs no stage
+            assert one["parameters"]["timeouts_s"]["default"] > 0
         assert f"def {function}(" in (ROOT / path).read_text()
