@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from components.core.clips.index import (
     FEATURES_OF_SOURCE,
@@ -18,7 +22,8 @@ from components.core.clips.index import (
 )
 from components.core.raw.index import RawEntry, Status, read_raw_index
 from components.core.records.changes import Changes, changes_of_text
-from components.core.run.engine import Outcome, run_items
+from components.core.run.confinement import Limits
+from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import remove, remove_leftovers
 from components.core.run.journal import Journal
@@ -26,6 +31,7 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
+from components.core.run.worker import Outcome
 from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.storage.names import MediaFinder, all_names, names
@@ -41,6 +47,14 @@ from components.extract.params import ExtractParams
 
 INDEX = "index.parquet"
 _JOURNAL = ".journal"
+_STATUS = {
+    "timeout": Status.TIMEOUT,
+    "memory": Status.TOO_HEAVY,
+    "crash": Status.CRASHED,
+    "killed": Status.KILLED,
+}
+_KILLERS = (Status.TIMEOUT, Status.TOO_HEAVY, Status.CRASHED)
+_MOST_FILE_BYTES = 2 << 30  # the sound of twelve hours has 1.4 GB
 _FOLDERS = {"frames": "", "audio": ".wav", "features": ".npy"}  # with the ending of what they hold
 
 
@@ -112,6 +126,7 @@ def _extract(
     store = open_store(storage.media if storage else None, media)
     store.check()
     remove_leftovers(media)
+    trial = _trial(params, encoder)
     journal = Journal(media / _JOURNAL, "extract 1")
     rows = {
         entry.video_id: new_row(entry, params, entry.status, entry.message)
@@ -120,7 +135,7 @@ def _extract(
     }
     available = [entry for entry in entries if entry.status is Status.OK]
     _prune(media, store, {entry.video_id for entry in available})
-    rows |= _finished_before(available, params, media, store, journal)
+    rows |= _finished_before(available, params, trial, media, store, journal)
     waiting = {entry.video_id: entry for entry in available if entry.video_id not in rows}
     tasks = [(video_id, Task(entry, params, raw_store, store)) for video_id, entry in waiting.items()]
     try:
@@ -131,13 +146,14 @@ def _extract(
                 engine=engine,
                 timeout_s=params.item_timeout_s,
                 retries=1,
+                limits=_limits(params, raw_store, store),
                 label="extract",
             ):
-                row = outcome.value or _failed(outcome, waiting[outcome.key], params, store)
+                row = outcome.value or _failed(outcome, waiting[outcome.key], params, trial, store)
                 journal.record(row.video_id, asdict(row))
                 rows[row.video_id] = row
         had = {entry.video_id: entry for entry in available}
-        for row in _features(rows, had, params, encoder, engine, store):
+        for row in _features(rows, had, params, encoder, trial, engine, store):
             journal.record(row.video_id, asdict(row))
             rows[row.video_id] = row
     finally:
@@ -149,6 +165,14 @@ def _extract(
     write_media_index(media / INDEX, ordered)
     journal.remove()
     return ordered
+
+
+def _limits(params: ExtractParams, *stores: Store) -> Limits:
+    return Limits(
+        network=not all(store.is_local for store in stores),
+        cpu_s=params.item_timeout_s,  # each works in one thread
+        file_bytes=_MOST_FILE_BYTES,
+    )
 
 
 def changes_of(rows: list[MediaEntry]) -> Changes:
@@ -184,30 +208,33 @@ def check_share(rows: list[MediaEntry], max_failed_share: float, index: Path) ->
     print(f"extract: {len(failed)} of {len(had)} videos failed: {numbers}; first {first}.", file=sys.stderr)
 
 
-def _failed(outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, store: Store) -> MediaEntry:
-    if outcome.error == "StorageError":
-        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}", passing=True)
-    if outcome.error == "DiskFullError":
-        raise AvisError(f"{entry.video_id!r} could not be extracted: {outcome.message}")
+def _failed(
+    outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, trial: str, store: Store
+) -> MediaEntry:
     store.remove(all_names(entry.video_id))
-    status = Status.TIMEOUT if outcome.kind == "timeout" else Status.CORRUPT
-    return new_row(entry, params, status, outcome.message)
+    row = new_row(entry, params, _STATUS.get(outcome.kind, Status.UNEXPECTED), outcome.message)
+    return replace(row, trial=trial if row.status in _KILLERS else "")
 
 
 def _finished_before(
-    entries: list[RawEntry], params: ExtractParams, media: Path, store: Store, journal: Journal
+    entries: list[RawEntry], params: ExtractParams, trial: str, media: Path, store: Store, journal: Journal
 ) -> dict[str, MediaEntry]:
-    """Rows whose media are whole and made from this raw file with these parameters."""
+    """Rows whose media are whole and made from this raw file with these parameters, or would be no better."""
     index = media / INDEX
     checked_s = index.stat().st_mtime if index.is_file() else 0.0
     known = {video_id: (row, checked_s) for video_id, row in _old_index(index).items()}
     for key, value in journal.finished.items():
-        known[key] = (MediaEntry(**value), 0.0)
+        with suppress(msgspec.ValidationError):  # a damaged line costs its video only
+            known[key] = (msgspec.convert(value, MediaEntry), 0.0)
     kept: dict[str, MediaEntry] = {}
     finder = MediaFinder(store)
     for entry in entries:
         row, seen_s = known.get(entry.video_id, (None, 0.0))
-        if row is None or row.fingerprint != fingerprint(entry, params) or row.status != Status.OK:
+        if row is None or row.fingerprint != fingerprint(entry, params):
+            continue
+        if row.trial == trial:
+            kept[entry.video_id] = row
+        if row.status != Status.OK:
             continue
         if not finder.has_media(row, seen_s):
             continue
@@ -215,6 +242,13 @@ def _finished_before(
             kept[entry.video_id] = row
         elif row.features_from != FEATURES_OF_SOURCE and not is_frames(entry):
             kept[entry.video_id] = replace(row, features_from="", features_sha256=None)
+    resting = sum(row.status != Status.OK for row in kept.values())
+    if resting:
+        print(
+            f"extract: {resting} videos are not tried again: they ended their process, or ran over its"
+            " limits, and neither they nor extract.item_timeout_s, the weights and PyAV have changed.",
+            file=sys.stderr,
+        )
     return kept
 
 
@@ -223,6 +257,7 @@ def _features(
     entries: dict[str, RawEntry],
     params: ExtractParams,
     encoder: str,
+    trial: str,
     engine: EngineParams,
     store: Store,
 ) -> Iterator[MediaEntry]:
@@ -254,13 +289,19 @@ def _features(
         engine=engine,
         timeout_s=params.item_timeout_s,
         retries=1,
+        limits=_limits(params, store),
         label="audio features",
     ):
         if outcome.kind == "ok":
             row = rows[outcome.key]
             yield replace(row, features_from=encoder, features_sha256=outcome.value)
         else:
-            yield _failed(outcome, entries[outcome.key], params, store)
+            yield _failed(outcome, entries[outcome.key], params, trial, store)
+
+
+def _trial(params: ExtractParams, encoder: str) -> str:
+    """With what a video is tried, beside what decides its media."""
+    return f"{params.item_timeout_s:g} s, av {importlib.metadata.version('av')}, {encoder or 'no encoder'}"
 
 
 def _fingerprint_of_encoder(params: ExtractParams) -> str:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from components.core.raw.index import RawEntry, Status
 from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
+from components.core.run.files import sha256_file
 from components.ingest.address import parse_source
 from components.ingest.params import IngestParams
+from components.ingest.status import KILLERS
 from components.ingest.verify import Verified
 
 
@@ -35,6 +37,13 @@ def new_row(
         split=entry.split,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def fault_row(entry: ManifestEntry, params: IngestParams, status: Status, message: str) -> RawEntry:
+    """The row of an entry that did something to its process; a local file is known again by its hash."""
+    row = new_row(entry, params, status, message)
+    path = parse_source(entry.source).path if is_local(entry) and status in KILLERS else None
+    return replace(row, source_sha256=sha256_file(path)) if path is not None and path.is_file() else row
 
 
 def ok_row(

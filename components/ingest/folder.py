@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def _last_of_each(journal: Path) -> Iterator[RawEntry]:
     last = {key: number for number, (key, _) in enumerate(read_journal(journal))}
     for number, (key, value) in enumerate(read_journal(journal)):
         if last[key] == number:
-            yield msgspec.convert(value, RawEntry)  # fields of another version are passed over
+            with suppress(msgspec.ValidationError):  # a damaged line costs its entry only
+                yield msgspec.convert(value, RawEntry)  # fields of another version are passed over
 
 
 def bring_along(raw: Path, store: Store, known: pyarrow.Table) -> None:

@@ -1,6 +1,7 @@
 """The `ingest` block of params.yaml."""
 
 import hashlib
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -62,7 +63,9 @@ class IngestParams(Block):
 
     def failure_fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
         """Changes when an entry that failed may fare better now; sha256 is what the manifest expects."""
-        way = [] if is_local else [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb]
+        way: list[object] = [self.item_timeout_s, importlib.metadata.version("av")]
+        if not is_local:
+            way += [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb]
         return _hash([self.fingerprint(is_local=is_local), sha256, *way])
 
     def _cookies(self) -> str | None:

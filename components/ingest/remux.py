@@ -92,8 +92,8 @@ def suffix_of(path: Path) -> str:
 
 def join(files: list[Path], target: Path) -> Path:
     """Put the pictures of one file and the sound of another into one, as they are."""
-    with av.open(str(target), mode="w", format="matroska") as output:
-        inputs = [av.open(str(file)) for file in files]
+    with av.open(str(target), mode="w", format="matroska") as output, ExitStack() as stack:
+        inputs = [stack.enter_context(open_media(file)) for file in files]
         try:
             kinds = {}
             for container in inputs:
@@ -116,9 +116,6 @@ def join(files: list[Path], target: Path) -> Path:
                         output.mux(packet)
         except av.error.FFmpegError as error:
             raise MediaError(f"pictures and sound cannot be joined: {error.strerror}") from None
-        finally:
-            for container in inputs:
-                container.close()
     return target
 
 

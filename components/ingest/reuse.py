@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from components.core.storage.base import Store, Stored
 from components.ingest.address import parse_source
 from components.ingest.folder import Known
 from components.ingest.params import IngestParams
-from components.ingest.status import TRANSIENT
+from components.ingest.status import KILLERS, TRANSIENT
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 NEW = -1  # no row
@@ -56,6 +57,12 @@ def reuse(
         # A site's failure with these settings rests, if it is permanent and recent.
         rests = asked & ~ok & same & ~local[part] & _rests(found, params)
         reused[part][rests] = positions[part][rests]
+        # So does a local file that killed its process, as long as it is the same file.
+        kills = asked & same & local[part] & _is_one_of(found, KILLERS)
+        for number in np.flatnonzero(kills).tolist():
+            row = found.slice(number, 1).to_pylist()[0]
+            if row["source_sha256"] is not None and _source_is_the_same(row, None):
+                reused[begin + number] = positions[begin + number]
         # A video stays if its file is intact, and the local file that it was taken from is the same.
         candidates = np.flatnonzero(asked & ok)
         rows = found.take(pyarrow.array(candidates)).to_pylist()
@@ -140,13 +147,19 @@ def equal(one: pyarrow.ChunkedArray, other: pyarrow.ChunkedArray) -> NDArray[np.
 
 def _rests(found: pyarrow.Table, params: IngestParams) -> NDArray[np.bool_]:
     """Whether a failure is permanent, and it is too early to ask again, [N]."""
-    transient = pyarrow.array(sorted(status.value for status in TRANSIENT))
-    permanent = pc.invert(pc.is_in(found.column("status").cast(pyarrow.string()), transient))
     again_s = pyarrow.scalar(
         datetime.now(UTC) - timedelta(days=params.retry_permanent_after_days), pyarrow.timestamp("us", "UTC")
     )
     tried = found.column("time").cast(pyarrow.timestamp("us", "UTC"))
-    return _numpy(pc.and_(permanent, pc.fill_null(pc.greater(tried, again_s), False)))
+    recent = _numpy(pc.fill_null(pc.greater(tried, again_s), False))
+    rests: NDArray[np.bool_] = recent & ~_is_one_of(found, TRANSIENT)
+    return rests
+
+
+def _is_one_of(found: pyarrow.Table, statuses: Collection[Status]) -> NDArray[np.bool_]:
+    """Whether each row has one of these statuses, [N]."""
+    values = pyarrow.array(sorted(status.value for status in statuses))
+    return _numpy(pc.is_in(found.column("status").cast(pyarrow.string()), values))
 
 
 def _is_intact(row: dict[str, Any], stored: Stored | None, seen_s: float, store: Store) -> bool:

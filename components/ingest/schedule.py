@@ -10,13 +10,20 @@ from itertools import chain
 
 from components.core.raw.index import RawEntry, Status
 from components.core.raw.manifest import ManifestEntry
-from components.core.run.engine import Outcome, run_items
-from components.core.run.errors import AvisError
+from components.core.run.engine import run_items
 from components.core.run.params import EngineParams
+from components.core.run.worker import Outcome
 from components.core.storage.base import Store
-from components.ingest.entry_row import is_local, new_row
+from components.ingest.entry_row import fault_row, is_local, new_row
 from components.ingest.params import IngestParams
 from components.ingest.status import PAUSING
+
+_STATUS = {
+    "timeout": Status.TIMEOUT,
+    "memory": Status.TOO_HEAVY,
+    "crash": Status.CRASHED,
+    "killed": Status.KILLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ def schedule(
         count: how many they are.
 
     Raises:
-        AvisError: the disk is full, or the store takes no file.
+        AvisError: as run_items; the disk is full, or the store takes no file.
     """
     crashed: set[str] = set()
     pauses = 0
@@ -78,7 +85,7 @@ def schedule(
             label="ingest",
         ):
             entry = taken.pop(outcome.key)
-            if outcome.kind == "crash" and outcome.key not in crashed:
+            if outcome.kind in ("crash", "killed") and outcome.key not in crashed:
                 crashed.add(outcome.key)
                 again.append(entry)
                 continue
@@ -116,10 +123,5 @@ def _status(tried: Tried) -> str:
 def _tried(outcome: Outcome[Tried], entry: ManifestEntry, params: IngestParams) -> Tried:
     if outcome.kind == "ok" and outcome.value is not None:
         return outcome.value
-    if outcome.error == "StorageError":
-        raise AvisError(f"{entry.video_id!r} could not be stored: {outcome.message}", passing=True)
-    if outcome.error == "DiskFullError":
-        raise AvisError(f"{entry.video_id!r} could not be fetched: {outcome.message}")
-    status = {"timeout": Status.TIMEOUT, "crash": Status.CORRUPT}.get(outcome.kind, Status.UNSUPPORTED)
-    row = new_row(entry, params, status, outcome.message)
+    row = fault_row(entry, params, _STATUS.get(outcome.kind, Status.UNEXPECTED), outcome.message)
     return Tried(replace(row, time=None) if is_local(entry) else row, None, time.time())

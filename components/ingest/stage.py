@@ -11,7 +11,9 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +24,21 @@ from components.core.raw.forgotten import ForgottenVideos
 from components.core.raw.index import RawEntry, RawIndex, Status, write_raw_index
 from components.core.raw.manifest import ManifestEntry
 from components.core.raw.manifest_table import entries_of, read_manifest_table
-from components.core.run.disk import DiskFullError, noticing_full_disk
-from components.core.run.errors import AvisError
+from components.core.run.confinement import Limits
+from components.core.run.disk import noticing_full_disk
+from components.core.run.errors import AvisError, MachineError
 from components.core.run.files import remove_leftovers, sha256_file
 from components.core.run.journal import Journal
 from components.core.run.output_folder import alone_in, refuse_foreign_files, refuse_other_downloads
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
+from components.core.run.worker import ItemError, Worker
 from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.tracking.run import data_run
 from components.ingest.address import SourceKind, parse_source
-from components.ingest.entry_row import is_local, new_row, ok_row
+from components.ingest.entry_row import fault_row, is_local, new_row, ok_row
 from components.ingest.fetch import check_cookies, check_format, fetch
 from components.ingest.folder import INDEX, JOURNAL, PARTS, bring_along, known_rows, old_index, prune
 from components.ingest.frames import take_frames
@@ -45,6 +49,8 @@ from components.ingest.reuse import NEW, are_local, positions_of, reuse
 from components.ingest.schedule import Task, Tried, schedule
 from components.ingest.status import ADVICE, RETRIED, TRANSIENT, DownloadError
 from components.ingest.verify import verify
+
+_SHARE_OF_READING = 0.9  # of ingest.item_timeout_s: what takes longer is the file's fault, and no network's
 
 
 def main() -> None:
@@ -168,6 +174,7 @@ def _bring(task: Task) -> Tried:
         DiskFullError: this machine's disk is.
         OSError: of this machine.
         StorageError: the store does not take the video.
+        ItemError: the process that reads the file died: the schedule tries it once more.
     """
     entry, params = task.entry, task.params
     with task.store.workspace() as raw, noticing_full_disk(raw, repr(entry.video_id), lambda: None):
@@ -182,7 +189,12 @@ def _bring(task: Task) -> Tried:
                 wait_s = failure.retry_after_s
             except MediaError as error:
                 row = new_row(entry, params, Status(error.problem.value), error.what, attempt)
-            except DiskFullError:
+            except ItemError as error:
+                if error.kind in ("crash", "killed"):
+                    raise
+                status = Status.UNEXPECTED if error.kind == "error" else Status.TOO_HEAVY
+                row = replace(fault_row(entry, params, status, error.what), attempts=attempt)
+            except MachineError:
                 raise
             except AvisError as error:
                 row = new_row(entry, params, Status.BAD_ENTRY, str(error), attempt)
@@ -204,24 +216,64 @@ def _bring_once(entry: ManifestEntry, params: IngestParams, raw: Path, parts: Pa
     """Fetch, remux and verify one entry, and give it its name in data/raw."""
     source = parse_source(entry.source)
     if source.kind is SourceKind.FRAMES:
-        return take_frames(source, entry, params, raw)
+        return _apart(partial(take_frames, source, entry, params, raw), params)
     parts.mkdir(parents=True, exist_ok=True)
     fetched = fetch(source, parts, params)
     source_sha256 = sha256_file(fetched.files[0]) if len(fetched.files) == 1 else None
     if entry.sha256 is not None and source_sha256 is not None and source_sha256 != entry.sha256:
         shutil.rmtree(parts)
         raise MediaError(f"the file's SHA-256 is {source_sha256}, the manifest says {entry.sha256}")
-    changes = tracks_taken(fetched.files)
-    path, frame_s = remux(fetched.files, parts, start_s=entry.start_s, end_s=entry.end_s, changes=changes)
+    row = _apart(partial(_keep, fetched.files, source_sha256, entry, params, raw, parts), params)
+    return replace(
+        row,
+        site_license=fetched.license,
+        site_uploader=fetched.uploader,
+        license=entry.license or fetched.license,
+        uploader=entry.uploader or fetched.uploader,
+    )
+
+
+def _apart(work: Callable[[], RawEntry], params: IngestParams) -> RawEntry:
+    """Do what reads a stranger's file in a process of this worker's own, which has no network.
+
+    Raises:
+        ItemError: what became of that process.
+        AvisError: as `work`.
+    """
+    most_s = _SHARE_OF_READING * params.item_timeout_s
+    reader = _reader(Limits(network=False, cpu_s=most_s, file_bytes=2 * params.most_bytes))  # two are joined
+    return reader.attempt("", work, most_s).result()
+
+
+@cache
+def _reader(limits: Limits) -> Worker[Callable[[], RawEntry], RawEntry]:
+    return Worker(_call, limits=limits, start="fork")
+
+
+def _call(work: Callable[[], RawEntry]) -> RawEntry:
+    return work()
+
+
+def _keep(
+    files: list[Path],
+    source_sha256: str | None,
+    entry: ManifestEntry,
+    params: IngestParams,
+    raw: Path,
+    parts: Path,
+) -> RawEntry:
+    """Remux and verify what was fetched, and give it its name in data/raw."""
+    changes = tracks_taken(files)
+    path, frame_s = remux(files, parts, start_s=entry.start_s, end_s=entry.end_s, changes=changes)
     verified = verify(path, min_duration_s=params.min_duration_s, frame_s=frame_s)
     verified = replace(verified, changes=changes.text() or None)
     target = raw / f"{entry.video_id}{suffix_of(path)}"
-    untouched = path == fetched.files[0]
+    untouched = path == files[0]
     digest = source_sha256 if untouched and source_sha256 is not None else sha256_file(path)
     with path.open("rb+") as file:  # on disk before it gets its name
         os.fsync(file.fileno())
     path.replace(target)
-    row = ok_row(
+    return ok_row(
         entry,
         params,
         verified,
@@ -229,13 +281,6 @@ def _bring_once(entry: ManifestEntry, params: IngestParams, raw: Path, parts: Pa
         sha256=digest,
         source_sha256=source_sha256,
         size_bytes=target.stat().st_size,
-    )
-    return replace(
-        row,
-        site_license=fetched.license,
-        site_uploader=fetched.uploader,
-        license=entry.license or fetched.license,
-        uploader=entry.uploader or fetched.uploader,
     )
 
 

@@ -18,14 +18,18 @@ TRANSIENT = frozenset(
         Status.BOT_CHECK,
         Status.LIVE_OR_UPCOMING,
         Status.NO_ROOM,
+        Status.KILLED,
     }
 )
+# Of the file itself, and hard on the machine: a local file, too, is tried again only when it has changed.
+KILLERS = frozenset({Status.CRASHED, Status.TOO_HEAVY})
 # Tried again within the same run.
 RETRIED = frozenset({Status.NETWORK, Status.TIMEOUT})
 # The site wants a rest: going on would burn through the whole list.
 PAUSING = frozenset({Status.RATE_LIMITED, Status.BOT_CHECK})
 
 _AGAIN = "run `dvc repro --force --single-item ingest`"  # DVC sees no change that would run it
+_RESTS = "they are not tried again while the file, ingest.item_timeout_s and PyAV stay the same"
 ADVICE = {
     Status.PRIVATE: "only the owner can share them",
     Status.REMOVED: "they are gone: drop them from the manifest, or mend the source",
@@ -38,6 +42,10 @@ ADVICE = {
     Status.NETWORK: f"{_AGAIN}; what is finished is kept",
     Status.TIMEOUT: f"{_AGAIN}, or raise ingest.item_timeout_s",
     Status.CORRUPT: "the files do not decode: get them again from elsewhere",
+    Status.CRASHED: f"their process died, twice: get them from elsewhere; {_RESTS}",
+    Status.TOO_HEAVY: f"shorten them, or raise ingest.item_timeout_s if it is for want of time; {_RESTS}",
+    Status.KILLED: f"free memory or lower engine.workers, and {_AGAIN}",
+    Status.UNEXPECTED: "the message says what nobody foresaw: report it",
     Status.NO_AUDIO: "use videos with sound",
     Status.NO_VIDEO: "use videos with pictures",
     Status.TOO_SHORT: "check start_s and end_s against the video's length",

@@ -91,7 +91,7 @@ def files_of(folder: Path, pattern: str = "*") -> dict[str, bytes]:
 def test_ingest(tmp_path: Path, manifest: Path) -> None:
     message = on_small_disk("1200k", tmp_path / "disk", str(manifest), tmp_path)
     free, needed, missing = missing_mb(message)
-    assert "'v3' could not be fetched: the disk is full" in message
+    assert "'v3' could not be finished: the disk is full" in message
     assert str(tmp_path / "disk") in message and "Make room" in message
     assert needed == pytest.approx(1.0, abs=0.1)
     assert missing == pytest.approx(needed - free, abs=0.11)
@@ -124,7 +124,7 @@ def test_extract(tmp_path: Path) -> None:
     shutil.copytree(whole.raw, kept / "raw")
     room = raw + 30 * 32_000 + frames + frames // 2 + 200_000  # one video, half of the next one's frames
     message = on_small_disk(str(room), tmp_path / "disk", "", kept)
-    assert "'v1' could not be extracted: the disk is full" in message
+    assert "'v1' could not be finished: the disk is full" in message
     assert str(tmp_path / "disk" / "media" / "frames") in message
     free, needed, missing = missing_mb(message)
     assert 0 < needed < frames / 1e6

@@ -34,7 +34,7 @@ from typing import NoReturn
 
 REAL_PYTHON = sys.executable
 LIBRARIES = (
-    *("numpy", "pandas", "pyarrow.parquet", "scipy.optimize", "cv2", "av", "PIL.Image", "tqdm", "pebble"),
+    *("numpy", "pandas", "pyarrow.parquet", "scipy.optimize", "cv2", "av", "PIL.Image", "tqdm"),
     *("torch", "torch._dynamo", "torchvision", "torch.distributed", "safetensors.torch"),
     *("msgspec", "pydantic", "jinja2", "matplotlib.figure", "pycocotools.mask", "multiprocessing.forkserver"),
     *("dvc.cli", "dvc.repo", "dvc.commands.repro", "mlflow", "mlflow.store.tracking.sqlalchemy_store"),

@@ -33,6 +33,7 @@ class MediaEntry:
     features_sha256: str | None = None
     changes: str = ""  # what was changed on the way from the raw file: records/changes.Changes.text
     source_rate_hz: float | None = None  # frames a second of the raw file, as ingest read it
+    trial: str = ""  # with what it ended its process or ran over its limits: not tried so again
 
 
 _FIELDS = frozenset(field.name for field in fields(MediaEntry))

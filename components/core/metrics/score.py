@@ -33,9 +33,10 @@ from components.core.records.checked_results import (
 )
 from components.core.records.other_programs import Reading
 from components.core.records.results import Result
-from components.core.run.engine import Outcome, progress_bar, run_items
+from components.core.run.engine import progress_bar, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
+from components.core.run.worker import Outcome
 
 _MASKS_WORTH_PROCESSES = 60_000  # fewer are measured sooner than processes start
 

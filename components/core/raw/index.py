@@ -33,6 +33,10 @@ class Status(StrEnum):
     NETWORK = "network"
     TIMEOUT = "timeout"
     CORRUPT = "corrupt"
+    CRASHED = "crashed"  # its process died of it
+    TOO_HEAVY = "too_heavy"  # it wanted more memory, or more time to be read, than a worker may have
+    KILLED = "killed"  # its process was killed from outside, as when the machine has no memory left
+    UNEXPECTED = "unexpected"  # an exception that nobody foresaw
     NO_AUDIO = "no_audio"
     NO_VIDEO = "no_video"
     TOO_SHORT = "too_short"

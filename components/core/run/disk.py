@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.core.run.errors import AvisError
+from components.core.run.errors import MachineError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class DiskFullError(AvisError):
+class DiskFullError(MachineError):
     """There is no room for a file."""
 
 

@@ -3,52 +3,34 @@
 An item that fails, hangs or kills its process never stops the others: it becomes an Outcome that says so.
 """
 
-import multiprocessing
 import os
 import pickle
 import queue
-import signal
 import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
-from components.core.run.errors import AvisError
+from components.core.run.confinement import Limits
+from components.core.run.errors import AvisError, MachineError
 from components.core.run.params import EngineParams
 from components.core.run.process import spin_briefly
 from components.core.run.ray_cluster import ray_cluster
+from components.core.run.worker import Outcome, Worker
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
-Kind = Literal["ok", "error", "timeout", "crash"]
 _CLUSTER_SIZE_EVERY_S = 5.0  # a cluster grows and shrinks
+_KILLED_IN_A_ROW = (
+    3  # items whose processes are killed from outside, with no other between: it is the machine
+)
 _PLAIN_OUTPUT_INTERVAL_S = 10.0  # between lines of progress where stderr is a file or a task log
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[R]):
-    """What became of one item.
-
-    kind: "ok"; "error": the function raised; "timeout": it took longer than timeout_s and was ended; "crash":
-    its process died (a signal, out of memory). `value` is the function's result if ok, `message` the reason
-    if not, `error` the exception's class if the function raised one.
-    """
-
-    key: str
-    value: R | None
-    kind: Kind
-    message: str
-    duration_s: float
-    error: str = ""
 
 
 def run_items(
@@ -59,6 +41,7 @@ def run_items(
     total: int | None = None,
     timeout_s: float | None = None,
     retries: int = 0,
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
     tally: Callable[[R], str] | None = None,
     label: str,
 ) -> Iterator[Outcome[R]]:
@@ -72,12 +55,15 @@ def run_items(
         engine: where the work runs.
         total: how many items there are, where `items` has no length.
         timeout_s: longest time for one try of one item; None: no limit.
-        retries: further tries of an item that did not end "ok", on Ray perhaps on another machine.
+        retries: further tries of an item that raised or whose process died, on Ray perhaps elsewhere.
+        limits: what each worker may take beside its share of the memory.
         tally: as what a result is counted at the progress bar; without it failures are counted.
         label: shown at the progress bar.
 
     Raises:
-        AvisError: if engine.kind is "ray" and Ray is not installed or not reachable.
+        AvisError: if engine.kind is "ray" and Ray is not installed or not reachable; if no process can be
+            started; if processes are killed from outside one after the other; and if a function raised a
+            MachineError, such as a full disk, or an OSError of that kind.
     """
     backend = _ray_tries if engine.kind == "ray" else _local_tries
     count = len(items) if isinstance(items, Sized) else total or 0
@@ -86,9 +72,10 @@ def run_items(
     counts: Counter[str] = Counter()
     with (
         progress_bar(count, label) as bar,
-        backend(function, min(engine.workers, count), count, timeout_s) as (submit, finished, room),
+        backend(function, min(engine.workers, count), count, timeout_s, limits) as (submit, finished, room),
     ):
         in_flight: dict[object, tuple[str, I, int]] = {}
+        killed: set[str] = set()
         while True:
             while len(in_flight) < room():
                 waiting = again.popleft() if again else next(source, None)
@@ -99,7 +86,19 @@ def run_items(
                 break
             ticket, outcome = finished()
             key, item, tries = in_flight.pop(ticket)
-            if outcome.kind != "ok" and tries < retries:
+            killed = killed | {key} if outcome.kind == "killed" else set()
+            if len(killed) == _KILLED_IN_A_ROW:
+                raise AvisError(
+                    f"the processes of {len(killed)} items in a row were killed from outside (SIGKILL), as"
+                    f" the system does when memory is out; the last was that of {key!r}",
+                    fix="Free memory or lower engine.workers, and run it again: what is finished is kept.",
+                    passing=True,
+                )
+            if isinstance(outcome.raised, MachineError):
+                raise AvisError(
+                    f"{key!r} could not be finished: {outcome.message}", passing=outcome.raised.passing
+                )
+            if outcome.kind in ("error", "crash", "killed") and tries < retries:
                 again.append((key, item, tries + 1))
                 continue
             if outcome.kind != "ok":
@@ -127,127 +126,75 @@ def progress_bar(total: int, label: str) -> "tqdm[Any]":
 _Backend = tuple[Callable[[str, Any], object], Callable[[], tuple[object, Outcome[Any]]], Callable[[], int]]
 
 
-def _start_worker(environment: dict[str, str]) -> None:
-    threading.Thread(target=_end_with_stage, daemon=True).start()
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent ends the workers
-    os.environ.update(environment)  # the fork server has the environment of its own start
-
-
-def _end_with_stage() -> None:
-    # The kernel's parent is the fork server, which lives as long as its workers: wait for the stage.
-    stage = multiprocessing.parent_process()
-    if stage is not None:
-        stage.join()
-        os._exit(1)
-
-
-def _attempt(function: Callable[[Any], Any], key: str, item: Any) -> bytes:
-    """Run in the worker; return the pickled Outcome.
-
-    Exceptions become messages here, and values are pickled here, since not every one survives it.
-    """
-    start = time.monotonic()
-    try:
-        value = function(item)
-        return pickle.dumps(Outcome(key, value, "ok", "", time.monotonic() - start))
-    except (Exception, SystemExit) as error:
-        message = str(error) if isinstance(error, AvisError) else f"{type(error).__name__}: {error}"
-        duration_s = time.monotonic() - start
-        return pickle.dumps(Outcome(key, None, "error", message, duration_s, type(error).__name__))
-
-
-def _pool(module: str, workers: int) -> ProcessPool:
-    # Forking a process that has threads (torch, MLflow, Arrow) may deadlock: a server forks that has none.
-    context = multiprocessing.get_context("forkserver")
-    if module != "__main__":
-        context.set_forkserver_preload([module])  # its imports are then paid once, not per worker
-    return ProcessPool(
-        max_workers=workers, initializer=_start_worker, initargs=(dict(os.environ),), context=context
-    )
-
-
-def _module_of(function: Callable[[Any], Any]) -> str:
-    return str(getattr(getattr(function, "func", function), "__module__", "__main__"))
-
-
-def _outcome_of(future: "Future[Any]", key: str, duration_s: float, timeout_s: float | None) -> Outcome[Any]:
-    error = future.exception()
-    if error is None:
-        outcome: Outcome[Any] = pickle.loads(future.result())  # noqa: S301 (our own worker's bytes)
-        return outcome
-    if isinstance(error, TimeoutError) and timeout_s is not None:
-        return Outcome(key, None, "timeout", f"took longer than {timeout_s:g} s and was ended", timeout_s)
-    if isinstance(error, ProcessExpired):
-        return Outcome(key, None, "crash", f"its process died ({_exit_reason(error.exitcode)})", duration_s)
-    return Outcome(key, None, "error", f"{type(error).__name__}: {error}", duration_s)
-
-
-def _exit_reason(exit_code: int | None) -> str:
-    if exit_code is None or exit_code >= 0:
-        return f"exit code {exit_code}"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = f"signal {-exit_code}"
-    return f"{name}, perhaps out of memory" if -exit_code == signal.SIGKILL else name
-
-
 @contextmanager
 def _local_tries(
-    function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None
+    function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None, limits: Limits
 ) -> Iterator[_Backend]:
     workers = workers or min(len(os.sched_getaffinity(0)), max(count, 1))
-    pool = _pool(_module_of(function), workers)
-    done: queue.SimpleQueue[tuple[object, Outcome[Any]]] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[tuple[object, str, Any] | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[object, Outcome[Any] | AvisError]] = queue.SimpleQueue()
+    crew = [Worker(function, limits=limits, workers=workers) for _ in range(workers)]
+
+    def work(worker: Worker[Any, Any]) -> None:
+        while (task := todo.get()) is not None:
+            ticket, key, item = task
+            try:
+                done.put((ticket, worker.attempt(key, item, timeout_s)))
+            except AvisError as error:
+                done.put((ticket, error))
+
+    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in crew]
+    for thread in threads:
+        thread.start()
 
     def submit(key: str, item: Any) -> object:
-        start = time.monotonic()
-        future = pool.schedule(_attempt, args=(function, key, item), timeout=timeout_s)
         ticket = object()
-        future.add_done_callback(
-            lambda finished: done.put(
-                (ticket, _outcome_of(finished, key, time.monotonic() - start, timeout_s))
-            )
-        )
+        todo.put((ticket, key, item))
         return ticket
 
+    def finished() -> tuple[object, Outcome[Any]]:
+        ticket, outcome = done.get()
+        if isinstance(outcome, AvisError):
+            raise outcome
+        return ticket, outcome
+
+    is_over = False
     try:
-        yield submit, done.get, lambda: workers
-        pool.close()
+        yield submit, finished, lambda: workers
+        is_over = True
     finally:
-        if pool.active:
-            pool.stop()
-        pool.join()
+        for _ in crew:
+            todo.put(None)
+        for worker in crew:
+            worker.stop(kill=not is_over)
+        for thread in threads:
+            thread.join()
 
 
 @cache  # a Ray worker keeps its process: starting one and its imports take longer than many an item
-def _own_process(module: str) -> ProcessPool:
-    return _pool(module, 1)
+def _own_worker(function: bytes, limits: Limits) -> Worker[Any, Any]:
+    return Worker(pickle.loads(function), limits=limits)  # noqa: S301 - the stage's
 
 
-def _isolated_attempt(function: Callable[[I], R], key: str, item: I, timeout_s: float | None) -> Outcome[R]:
+def _isolated_attempt(
+    function: bytes, key: str, item: Any, timeout_s: float | None, limits: Limits
+) -> Outcome[Any]:
     """Run in a Ray worker, in a process of its own: hanging and crashing end as they do locally."""
     spin_briefly()  # the cluster was started by hand
-    start = time.monotonic()
-    pool = _own_process(_module_of(function))
-    future = pool.schedule(_attempt, args=(function, key, item), timeout=timeout_s)
-    wait([future])
-    return _outcome_of(future, key, time.monotonic() - start, timeout_s)
+    return _own_worker(function, limits).attempt(key, item, timeout_s)
 
 
 @contextmanager
 def _ray_tries(
-    function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None
+    function: Callable[[Any], Any], workers: int, count: int, timeout_s: float | None, limits: Limits
 ) -> Iterator[_Backend]:
     with ray_cluster(workers) as ray:
         remote = ray.remote(num_cpus=1, max_retries=2)(_isolated_attempt)  # Ray's own: a node that goes away
-        shared = ray.put(function)
+        shared = ray.put(pickle.dumps(function))
         in_flight: dict[object, tuple[str, float]] = {}
 
         def submit(key: str, item: Any) -> object:
-            reference: object = remote.remote(shared, key, item, timeout_s)
+            reference: object = remote.remote(shared, key, item, timeout_s, limits)
             in_flight[reference] = (key, time.monotonic())
             return reference
 

@@ -21,3 +21,7 @@ class AvisError(Exception):
         place = f" ({self.where})" if self.where else ""
         sentence = self.what.rstrip(". ") + place + "."
         return f"{sentence} {self.fix}" if self.fix else sentence
+
+
+class MachineError(AvisError):
+    """A fault of this machine or its storage: no item of many is to blame, and going on makes no sense."""

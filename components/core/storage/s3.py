@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from components.core.raw.frame_folder import sha256_folder
-from components.core.run.errors import AvisError
+from components.core.run.errors import MachineError
 from components.core.run.files import scratch_folder, sha256_file
 from components.core.storage.base import Stored
 
@@ -30,7 +30,7 @@ _SHA256 = "sha256"  # metadata: of the object itself
 _FOLDER_SHA256 = "folder-sha256"  # of the folder that this object, sent last, completes
 
 
-class StorageError(AvisError):
+class StorageError(MachineError):
     """The bucket does not take or give a file: no fault of the file."""
 
 

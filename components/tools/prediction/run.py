@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.core.run.engine import run_items
-from components.core.run.errors import AvisError
 from components.core.run.files import remove, remove_leftovers, write_csv
 from components.core.run.output_folder import alone_in
 from components.core.run.params import EngineParams
@@ -82,7 +81,6 @@ def _predict_all(
         return
     items = [(task.source.name, task) for task in tasks]
     sources = {task.source.name: task.source for task in tasks}
-    full: str | None = None
     for outcome in run_items(
         predict_one,
         items,
@@ -90,15 +88,7 @@ def _predict_all(
         tally=lambda row: row.status,
         label="predict",
     ):
-        if outcome.value is not None:
-            yield outcome.value
-            continue
-        yield _row(sources[outcome.key], outcome.kind, outcome.message)
-        if outcome.error == "DiskFullError":
-            full = outcome.message
-            break
-    if full is not None:
-        raise AvisError(full)
+        yield outcome.value or _row(sources[outcome.key], outcome.kind, outcome.message)
 
 
 def _row(source: Input, status: str, cause: str) -> Row:

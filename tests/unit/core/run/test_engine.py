@@ -1,14 +1,19 @@
+import ctypes
+import errno
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from components.core.run.confinement import Limits
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
@@ -19,12 +24,36 @@ pytestmark = pytest.mark.slow
 TWO = EngineParams(workers=2)
 
 
+class Panic(BaseException):
+    """As PyO3's: no Exception; and it cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
 def work(item: str) -> str:
     """Does what the item says, to see that the others do not suffer from it."""
     if item == "hang":
         time.sleep(600)
-    if item == "crash":
+    if item == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if item == "crash":
+        ctypes.string_at(0)
+    if item == "gone":
+        os._exit(0)
+    if item == "allocate":
+        return str(len(bytearray(50 << 30)))
+    if item == "loop":
+        while True:
+            pass
+    if item == "panic":
+        raise Panic
+    if item == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "frames/00001.jpg")
+    if item == "network":
+        socket.create_connection(("127.0.0.1", 9))
+    if item == "write":
+        Path(tempfile.mkdtemp()).joinpath("x").write_bytes(bytes(2000))
     if item == "raise":
         raise AvisError("the file is broken", fix="Replace it.")
     if item == "exit":
@@ -81,7 +110,8 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.integration)])
 def test_one_bad_item_stops_no_other(kind: str, request: pytest.FixtureRequest) -> None:
-    names = ["a", "hang", "crash", "b", "raise", "exit", "unpicklable", "c"]
+    names = ["a", "hang", "crash", "killed", "gone", "b", "allocate", "loop", "raise", "exit", "unpicklable"]
+    names += ["panic", "c"]
     if kind == "ray":
         request.getfixturevalue("ray_folder")
         outcomes = by_key(worked_on_ray([*names, "spin"]))
@@ -94,14 +124,21 @@ def test_one_bad_item_stops_no_other(kind: str, request: pytest.FixtureRequest) 
         "b": "ok",
         "c": "ok",
         "hang": "timeout",
+        "loop": "timeout",
+        "allocate": "memory",
         "crash": "crash",
+        "gone": "crash",
+        "killed": "killed",
         "raise": "error",
         "exit": "error",
         "unpicklable": "error",
+        "panic": "error",
     }
     assert outcomes["b"].value == "B"
     assert outcomes["raise"].message == "the file is broken. Replace it."
-    assert "SIGKILL" in outcomes["crash"].message
+    assert "SIGSEGV" in outcomes["crash"].message
+    assert "SIGKILL" in outcomes["killed"].message
+    assert outcomes["panic"].message == "Panic"
     assert outcomes["hang"].message == "took longer than 3 s and was ended"
     assert outcomes["hang"].duration_s == 3.0
 
@@ -109,6 +146,32 @@ def test_one_bad_item_stops_no_other(kind: str, request: pytest.FixtureRequest) 
 def test_a_crashed_item_is_tried_again(tmp_path: Path) -> None:
     [outcome] = run_items(work_at_second_try, [("x", str(tmp_path))], engine=TWO, retries=1, label="test")
     assert (outcome.kind, outcome.value) == ("ok", 1)
+
+
+def test_limits_of_processor_time_files_and_network() -> None:
+    limits = Limits(network=False, cpu_s=1.0, file_bytes=1000)
+    items = [(name, name) for name in ("loop", "write", "network", "a")]
+    outcomes = by_key(list(run_items(work, items, engine=TWO, limits=limits, label="test")))
+    assert {key: outcome.kind for key, outcome in outcomes.items()} == {
+        "loop": "timeout",
+        "write": "error",
+        "network": "error",
+        "a": "ok",
+    }
+    assert outcomes["loop"].message == "took more than 1 s of processor time and was ended"
+    assert "File too large" in outcomes["write"].message
+    assert outcomes["network"].error == "PermissionError"  # without the limit: ConnectionRefusedError
+
+
+def test_a_full_disk_stops_everything() -> None:
+    with pytest.raises(AvisError, match=r"'full' could not be finished: No space left on device \(frames/"):
+        list(run_items(work, [("full", "full"), ("h", "hang")], engine=TWO, label="test"))
+
+
+def test_processes_that_are_killed_in_a_row_are_no_items_fault() -> None:
+    items = [(str(number), "killed") for number in range(9)]
+    with pytest.raises(AvisError, match=r"3 items in a row were killed.*memory is out"):
+        list(run_items(work, items, engine=TWO, label="test"))
 
 
 def test_no_items_are_no_outcomes() -> None:
