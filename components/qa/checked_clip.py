@@ -4,6 +4,7 @@ T: frames, H, W: the frame's height and width in pixels, h, w: a crop's or small
 """
 
 import wave
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +100,12 @@ class Track:
     @cached_property
     def present(self) -> list[int]:
         """Frames with a mask."""
-        return [k for k, crop in enumerate(self.crops) if crop is not None]
+        return [k for k, _ in self.masks]
+
+    @property
+    def masks(self) -> Iterator[tuple[int, Crop]]:
+        """The frames with a mask, each with its mask."""
+        return ((k, crop) for k, crop in enumerate(self.crops) if crop is not None)
 
 
 def _crop(code: dict[str, Any]) -> Crop | None:

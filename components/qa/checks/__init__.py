@@ -44,7 +44,7 @@ class Check:
             AvisError: params.yaml names something that cannot be used.
         """
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterable[Finding]:
         """What is wrong with one clip."""
         return []
 
@@ -52,7 +52,7 @@ class Check:
         """What `check_set` needs of this clip: small and pickled, since the clip itself is not kept."""
         return None
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
+    def check_set(self, dataset: Dataset) -> Iterable[Finding]:
         """What is wrong with the whole set."""
         return []
 

@@ -1,6 +1,7 @@
 """Time: do all labels of a source lie some frames beside the pictures and the sound?"""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,18 +44,13 @@ class ConstantShift(Check):
         own = self._shift(pictures, self.fewest_frames, self.least_contrast)
         return {"pictures": mean_gains(pictures), "sound": mean_gains(sound_gains(clip)), "own": own}
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
         clips: dict[str, list[ClipFacts]] = defaultdict(list)
         for facts in dataset.clips:
             if self.name in facts.remembered:
                 clips[dataset.origin_of(facts.name)].append(facts)
-        findings = []
         for origin, of_origin in clips.items():
-            found = self._of_source(origin, of_origin)
-            findings += found
-            if not found:
-                findings += self._of_clips(of_origin)
-        return findings
+            yield from list(self._of_source(origin, of_origin)) or self._of_clips(of_origin)
 
     def told(self, clips: list[ClipFacts]) -> dict[int, list[tuple[str, Shift]]]:
         """The shifts, in frames, that pictures and sound of these clips tell together."""
@@ -66,24 +62,20 @@ class ConstantShift(Check):
                 told[shift.frames].append((kind, shift))
         return told
 
-    def _of_source(self, origin: str, clips: list[ClipFacts]) -> list[Finding]:
-        return [
-            self.found(
+    def _of_source(self, origin: str, clips: list[ClipFacts]) -> Iterator[Finding]:
+        for frames, shifts in self.told(clips).items():
+            yield self.found(
                 f"the labels of {origin or 'the set'} ({len(clips)} clips) come {_words(frames)}, by the "
                 + " and the ".join(kind for kind, _ in shifts),
                 value=min(shift.chance for _, shift in shifts),
             )
-            for frames, shifts in self.told(clips).items()
-        ]
 
-    def _of_clips(self, clips: list[ClipFacts]) -> list[Finding]:
-        findings = []
+    def _of_clips(self, clips: list[ClipFacts]) -> Iterator[Finding]:
         for facts in clips:
             own: Shift | None = facts.remembered[self.name]["own"]
             if own is not None:
                 message = f"the masks come {_words(own.frames)}, by the pictures"
-                findings.append(self.found(message, split=facts.split, video=facts.name, value=own.chance))
-        return findings
+                yield self.found(message, split=facts.split, video=facts.name, value=own.chance)
 
     def _shift(self, gains: NDArray[np.float64], fewest: int, least_gain: float) -> Shift | None:
         shift = best_shift(gains, fewest=fewest, least_gain=least_gain)

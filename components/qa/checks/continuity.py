@@ -1,7 +1,7 @@
 """Time: what a track does from frame to frame."""
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations, pairwise, permutations
 
@@ -38,10 +38,9 @@ class ForgottenFrame(Check):
     )
     fix = "Draw the mask of this frame, unless the object really paused."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.level_dbfs is None:
-            return []
-        findings = []
+            return
         for track in clip.tracks:
             for k in _gaps(track):
                 if clip.labelled[k - 1 : k + 2].tolist() != [1, 0, 1]:
@@ -49,8 +48,7 @@ class ForgottenFrame(Check):
                 drop = min(clip.level_dbfs[k - 1], clip.level_dbfs[k + 1]) - clip.level_dbfs[k]
                 if drop < self.limit and _likeness(track.crops[k - 1], track.crops[k + 1]) > 0.6:
                     message = "no mask for one frame, though the sound goes on"
-                    findings.append(self.found(message, clip, track=track.id, frame=k, value=float(drop)))
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=k, value=float(drop))
 
 
 class Flicker(Check):
@@ -62,23 +60,19 @@ class Flicker(Check):
     explanation = "The track goes on and off from frame to frame more often than sounds do."
     fix = "Look through the track: fill the gaps, or remove the stray masks."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             gaps = _gaps(track)
             if len(gaps) >= self.limit:
                 message = f"{len(gaps)} gaps of one frame each"
-                findings.append(
-                    self.found(
-                        message,
-                        clip,
-                        track=track.id,
-                        frame=gaps[0],
-                        last_frame=gaps[-1],
-                        value=float(len(gaps)),
-                    )
+                yield self.found(
+                    message,
+                    clip,
+                    track=track.id,
+                    frame=gaps[0],
+                    last_frame=gaps[-1],
+                    value=float(len(gaps)),
                 )
-        return findings
 
 
 class OneFrameTrack(Check):
@@ -88,12 +82,10 @@ class OneFrameTrack(Check):
     explanation = "The track has a mask on a single frame: a slip, or a short bark or horn."
     fix = "Listen to that second; remove the track, or join it to the track it belongs to."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        return [
-            self.found("one single mask", clip, track=track.id, frame=track.present[0])
-            for track in clip.tracks
-            if len(track.present) == 1
-        ]
+    def check(self, clip: Clip) -> Iterator[Finding]:
+        for track in clip.tracks:
+            if len(track.present) == 1:
+                yield self.found("one single mask", clip, track=track.id, frame=track.present[0])
 
 
 class DuplicateTracks(Check):
@@ -105,8 +97,7 @@ class DuplicateTracks(Check):
     explanation = "Two tracks cover the same object: it would be counted twice."
     fix = "Keep one of the two, or join them."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings: list[Finding] = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         told: set[int] = set()  # a track is told once, whatever the number of its doubles
         for one, other in combinations(clip.tracks, 2):
             if other.id in told or one.id in told:
@@ -116,17 +107,14 @@ class DuplicateTracks(Check):
             if doubled and len(doubled) >= 0.5 * len(common):
                 told.add(other.id)
                 overlap = float(np.mean([iou(one.crops[k], other.crops[k]) for k in doubled]))
-                findings.append(
-                    self.found(
-                        f"covers the same object as track {one.id} ({overlap:.0%} overlap)",
-                        clip,
-                        track=other.id,
-                        frame=doubled[0],
-                        last_frame=doubled[-1],
-                        value=overlap,
-                    )
+                yield self.found(
+                    f"covers the same object as track {one.id} ({overlap:.0%} overlap)",
+                    clip,
+                    track=other.id,
+                    frame=doubled[0],
+                    last_frame=doubled[-1],
+                    value=overlap,
                 )
-        return findings
 
 
 class IdentitySwitch(Check):
@@ -142,16 +130,14 @@ class IdentitySwitch(Check):
     fix = "Exchange the two tracks' masks from this frame on."
     farthest = 10  # frames from the last masks before to the first after; then place and shape mean little
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         colours = Colours(clip)
-        findings = []
         for one, other in combinations(clip.tracks, 2):
             gains = self._gains(colours, one, other)
             for first, last in runs(sorted(gains)):
                 k = max(range(first, last + 1), key=lambda frame: gains[frame])
                 message = f"seems to change places with track {one.id}"
-                findings.append(self.found(message, clip, track=other.id, frame=k, value=gains[k]))
-        return findings
+                yield self.found(message, clip, track=other.id, frame=k, value=gains[k])
 
     def _gains(self, colours: Colours, one: Track, other: Track) -> dict[int, float]:
         """By frame: what is gained if both tracks' masks from there on were exchanged, where it is enough."""
@@ -216,9 +202,8 @@ class IdentityHandover(Check):
     farthest = 1.0  # square roots of the area between the centres, for one frame
     least_alike = 0.45  # intersection over union of the shapes
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         colours = Colours(clip)
-        findings = []
         for one, other in permutations(clip.tracks, 2):
             if not one.present or not other.present or one.category != other.category:
                 continue
@@ -233,8 +218,7 @@ class IdentityHandover(Check):
             distance = colours.distance(a, k, b, j)
             if distance is not None and distance < self.limit:
                 message = f"begins where track {one.id} of the same category ends"
-                findings.append(self.found(message, clip, track=other.id, frame=j, value=distance))
-        return findings
+                yield self.found(message, clip, track=other.id, frame=j, value=distance)
 
 
 class Gap(Check):
@@ -252,10 +236,9 @@ class Gap(Check):
     longest = 5  # frames
     farthest_db = 3.0  # mean difference of the bands, their loudness taken out
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.level_dbfs is None or clip.spectrum_db is None:
-            return []
-        findings = []
+            return
         for track in clip.tracks:
             for before, after in pairwise(track.present):
                 first, last = before + 1, after - 1
@@ -268,10 +251,7 @@ class Gap(Check):
                 spread = np.abs(clip.spectrum_db[first : last + 1] - usual).mean(axis=1).max()
                 if drop < self.limit and spread < self.farthest_db:
                     message = f"no mask for {last - first + 1} frames, though the same sound goes on"
-                    findings.append(
-                        self.found(message, clip, track=track.id, frame=first, last_frame=last, value=drop)
-                    )
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=first, last_frame=last, value=drop)
 
 
 def _likeness(one: Crop | None, other: Crop | None) -> float:
@@ -294,8 +274,7 @@ class FrozenMask(Check):
     fix = "Draw the masks of these frames."
     shortest = 3  # frames
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             start = 0
             for k in range(1, clip.length + 1):
@@ -306,13 +285,10 @@ class FrozenMask(Check):
                     change = _change_under(clip, crop, start, k - 1)
                     if change > self.limit:
                         message = f"the same mask for {k - start} frames over a moving picture"
-                        findings.append(
-                            self.found(
-                                message, clip, track=track.id, frame=start, last_frame=k - 1, value=change
-                            )
+                        yield self.found(
+                            message, clip, track=track.id, frame=start, last_frame=k - 1, value=change
                         )
                 start = k
-        return findings
 
 
 def _same(one: Crop | None, other: Crop | None) -> bool:

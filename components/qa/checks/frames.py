@@ -1,5 +1,7 @@
 """Media: are the frames fit to be looked at."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +20,14 @@ class UnreadableFrame(Check):
     )
     fix = "Delete the file; the extract stage makes it again."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         unreadable = [
             k for k, size in enumerate(clip.frame_sizes) if size is not None and clip.picture(k) is None
         ]
-        return [
-            self.found(f"{clip.frame_path(first).name} cannot be decoded", clip, frame=first, last_frame=last)
-            for first, last in runs(unreadable)
-        ]
+        for first, last in runs(unreadable):
+            yield self.found(
+                f"{clip.frame_path(first).name} cannot be decoded", clip, frame=first, last_frame=last
+            )
 
 
 class BlackFrame(Check):
@@ -37,16 +39,14 @@ class BlackFrame(Check):
     explanation = "Nearly every pixel of the frame is darker than the threshold."
     fix = "Leave the clip out, or choose another range of the video."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         black = [
             k
             for k, picture in enumerate(clip.pictures)
             if picture is not None and float(np.percentile(picture, 98)) < self.limit
         ]
-        return [
-            self.found("the frame is black", clip, frame=first, last_frame=last)
-            for first, last in runs(black)
-        ]
+        for first, last in runs(black):
+            yield self.found("the frame is black", clip, frame=first, last_frame=last)
 
 
 class BlurredFrame(Check):
@@ -58,21 +58,19 @@ class BlurredFrame(Check):
     explanation = "The frame is far less sharp than the clip's other frames: a fast pan, or lost focus."
     fix = "Nothing is needed for a few; masks on such frames are often poor."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         sharpness = {k: _sharpness(picture) for k, picture in enumerate(clip.pictures) if picture is not None}
         if len(sharpness) < 3:
-            return []
+            return
         usual = float(np.median(list(sharpness.values())))
-        return [
-            self.found(
+        for first, last in runs(k for k, value in sharpness.items() if 0 < value < self.limit * usual):
+            yield self.found(
                 f"{sharpness[first] / usual:.0%} of the clip's usual sharpness",
                 clip,
                 frame=first,
                 last_frame=last,
                 value=sharpness[first] / usual,
             )
-            for first, last in runs(k for k, value in sharpness.items() if 0 < value < self.limit * usual)
-        ]
 
 
 def _sharpness(picture: NDArray[np.uint8]) -> float:
@@ -90,18 +88,16 @@ class FrozenFrames(Check):
     fix = "Leave out clips that are still throughout."
     block_px = 16  # of the small picture: the change of the liveliest block counts
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         same = [
             k
             for k in range(1, clip.length)
             if self._change(clip.picture(k - 1), clip.picture(k)) < self.limit
         ]
-        return [
-            self.found(
+        for first, last in runs(same):
+            yield self.found(
                 f"{last - first + 2} frames show the same picture", clip, frame=first - 1, last_frame=last
             )
-            for first, last in runs(same)
-        ]
 
     def _change(self, before: NDArray[np.uint8] | None, after: NDArray[np.uint8] | None) -> float:
         """The largest mean difference over blocks, in gray levels."""

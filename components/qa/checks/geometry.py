@@ -1,6 +1,7 @@
 """Geometry: the shape of single masks, and how it changes against the frames before and after."""
 
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -24,8 +25,7 @@ class BoxMismatch(Check):
     explanation = "The given box is not the mask's box: one of the two was edited without the other."
     fix = "Run the annotate stage, which computes boxes from masks, and look whether the mask is right."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             for k, (crop, box) in enumerate(zip(track.crops, track.boxes or [], strict=False)):
                 if crop is None or box is None or box == []:
@@ -36,14 +36,13 @@ class BoxMismatch(Check):
                     or not all(type(value) in (int, float) and abs(value) < 1e9 for value in box)
                 ):
                     message = "the box is not four numbers: left, top, width, height"
-                    findings.append(self.found(message, clip, track=track.id, frame=k))
+                    yield self.found(message, clip, track=track.id, frame=k)
                     continue
                 given = box[0], box[1], box[0] + box[2], box[1] + box[3]
                 distance = max(abs(a - b) for a, b in zip(given, crop.box, strict=True))
                 if distance > self.limit:
                     message = f"the mask reaches {distance:.0f} px past its box, or the box past the mask"
-                    findings.append(self.found(message, clip, track=track.id, frame=k, value=distance))
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=k, value=distance)
 
 
 class AreaJump(Check):
@@ -59,8 +58,7 @@ class AreaJump(Check):
     )
     fix = "Draw the mask of this frame again. If something covered the object for a moment, waive it."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             for k in range(1, clip.length - 1):
                 before, here, after = track.crops[k - 1 : k + 2]
@@ -74,8 +72,7 @@ class AreaJump(Check):
                     continue
                 factor, word = max((larger, "larger"), (smaller, "smaller"))
                 message = f"the mask is {factor:.1f} times {word} than on both sides"
-                findings.append(self.found(message, clip, track=track.id, frame=k, value=factor))
-        return findings
+                yield self.found(message, clip, track=track.id, frame=k, value=factor)
 
 
 def _at_edge(crop: Crop, clip: Clip) -> bool:
@@ -99,19 +96,15 @@ class Sliver(Check):
     explanation = "The whole mask is nowhere thicker than a line: what a slip of the brush leaves behind."
     fix = "Remove the mask (null), or draw the object."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
-            for k in track.present:
-                crop = track.crops[k]
-                assert crop is not None  # noqa: S101
+            for k, crop in track.masks:
                 if crop.area > 2000 * self.limit:  # too large for a line across any frame
                     continue
                 thickness = _thickness(crop.pixels)
                 if thickness <= self.limit:
                     message = f"{crop.area} pixels, nowhere thicker than {thickness:.0f}"
-                    findings.append(self.found(message, clip, track=track.id, frame=k, value=thickness))
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=k, value=thickness)
 
 
 def _thickness(pixels: NDArray[np.bool_]) -> float:
@@ -136,19 +129,15 @@ class Specks(Check):
     fix = "Remove the islands."
     farthest = 0.5  # of the square root of the area; the sample's own clips stay below
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
-            for k in track.present:
-                crop = track.crops[k]
-                assert crop is not None  # noqa: S101
+            for k, crop in track.masks:
                 if crop.pieces[0] == 1:
                     continue
                 count = self._count(crop)
                 if count:
                     message = f"{count} tiny {'island' if count == 1 else 'islands'} away from the object"
-                    findings.append(self.found(message, clip, track=track.id, frame=k, value=float(count)))
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=k, value=float(count))
 
     def _count(self, crop: Crop) -> int:
         number, labels, statistics, _ = cv2.connectedComponentsWithStats(
@@ -177,25 +166,21 @@ class Pinholes(Check):
     fix = "Fill the holes."
     largest = 0.002  # of the mask
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
-            holes = {k: self._count(crop) for k, crop in enumerate(track.crops) if crop is not None}
+            holes = {k: self._count(crop) for k, crop in track.masks}
             usual = float(np.median(list(holes.values()))) if len(holes) > 2 else 0.0
             noisy = [k for k, count in holes.items() if count > 2 * usual + self.limit]
             for first, last in runs(noisy):
                 message = f"{holes[first]} tiny holes in the mask, usually {usual:.0f}"
-                findings.append(
-                    self.found(
-                        message,
-                        clip,
-                        track=track.id,
-                        frame=first,
-                        last_frame=last,
-                        value=holes[first] - usual,
-                    )
+                yield self.found(
+                    message,
+                    clip,
+                    track=track.id,
+                    frame=first,
+                    last_frame=last,
+                    value=holes[first] - usual,
                 )
-        return findings
 
     def _count(self, crop: Crop) -> int:
         if crop.pieces[1] == 0:
@@ -217,8 +202,7 @@ class SuddenHole(Check):
     )
     fix = "Fill the hole, unless something covers the object there."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             holes = [None if crop is None else _largest_hole(crop) for crop in track.crops]
             for k in range(1, clip.length - 1):
@@ -232,8 +216,7 @@ class SuddenHole(Check):
                 if _covered(clip, track.id, k, here):
                     continue
                 message = f"a hole of {share:.0%} of the mask, on this frame only"
-                findings.append(self.found(message, clip, track=track.id, frame=k, value=share))
-        return findings
+                yield self.found(message, clip, track=track.id, frame=k, value=share)
 
 
 def _largest_hole(crop: Crop) -> Crop:
@@ -260,8 +243,7 @@ class SelfIntersection(Check):
     )
     fix = "Draw the outline again from where it crosses, or save the mask as a run-length code."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             for k, segmentation in enumerate(track.segmentations[: clip.length]):
                 if not isinstance(segmentation, list) or k in track.undecodable:
@@ -269,8 +251,7 @@ class SelfIntersection(Check):
                 area = max((largest_loop(polygon, self.limit) for polygon in segmentation), default=0.0)
                 if area > self.limit:
                     message = f"the outline crosses itself; a loop has {area:.0f} square pixels"
-                    findings.append(self.found(message, clip, track=track.id, frame=k, value=area))
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=k, value=area)
 
 
 def largest_loop(polygon: list[float], enough: float = math.inf) -> float:
@@ -342,19 +323,16 @@ class MaskOnBar(Check):
     fix = "Shift or redraw the mask; a whole clip of these was annotated on a differently cropped video."
     glances = 5  # frames that are looked at first: most clips have no bars
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         glance = np.linspace(0, clip.length - 1, min(self.glances, clip.length)).round().astype(int)
         whole = 0, 0, clip.width, clip.height
         if _inside_bars(clip, glance.tolist()) == whole:
-            return []
+            return
         left, top, right, bottom = _inside_bars(clip, list(range(clip.length)))
         if (left, top, right, bottom) == whole:
-            return []
-        findings = []
+            return
         for track in clip.tracks:
-            for k in track.present:
-                crop = track.crops[k]
-                assert crop is not None  # noqa: S101
+            for k, crop in track.masks:
                 inside = crop.pixels[
                     max(0, top - crop.y) : max(0, bottom - crop.y),
                     max(0, left - crop.x) : max(0, right - crop.x),
@@ -362,8 +340,7 @@ class MaskOnBar(Check):
                 share = 1 - np.count_nonzero(inside) / crop.area
                 if share > self.limit:
                     message = f"{share:.0%} of the mask lies on a bar at the frame's edge"
-                    findings.append(self.found(message, clip, track=track.id, frame=k, value=share))
-        return findings
+                    yield self.found(message, clip, track=track.id, frame=k, value=share)
 
 
 def _inside_bars(clip: Clip, frames: list[int]) -> tuple[int, int, int, int]:

@@ -1,5 +1,7 @@
 """Sound: where sounds begin and end against where labels do, and holes in the recording."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,7 @@ class SoundingMismatch(Check):
     )
     fix = "Listen to that second, then correct the mask or the interval."
 
-    def check(self, clip: Clip) -> list[Finding]:
-        findings = []
+    def check(self, clip: Clip) -> Iterator[Finding]:
         for track in clip.tracks:
             if track.sounding is None:
                 continue
@@ -35,11 +36,8 @@ class SoundingMismatch(Check):
                     for k, (crop, share) in enumerate(zip(track.crops, heard, strict=True))
                     if (crop is not None) == masked and (1 - share if masked else share) >= self.limit
                 ]
-                findings += [
-                    self.found(word, clip, track=track.id, frame=first, last_frame=last)
-                    for first, last in runs(wrong)
-                ]
-        return findings
+                for first, last in runs(wrong):
+                    yield self.found(word, clip, track=track.id, frame=first, last_frame=last)
 
     def _heard(self, intervals: list[tuple[float, float]], clip: Clip) -> list[float]:
         """The share of each frame's second that lies in an interval."""
@@ -65,11 +63,10 @@ class OnsetWithoutLabel(Check):
     fix = "Look who made it. Off-screen sounds stay unlabelled."
     quietest_dbfs = -45.0
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.envelope_dbfs is None:
-            return []
+            return
         rises = _rises(clip.envelope_dbfs)
-        findings = []
         last = -1
         for at in np.flatnonzero(rises > self.limit).tolist():
             k = int(at * ENVELOPE_S * clip.frame_rate_hz)
@@ -79,9 +76,8 @@ class OnsetWithoutLabel(Check):
                 continue
             rise = float(rises[at : at + round(0.5 / ENVELOPE_S)].max())
             message = f"a sound sets in ({rise:.0f} dB), nothing labelled"
-            findings.append(self.found(message, clip, frame=k, value=rise))
+            yield self.found(message, clip, frame=k, value=rise)
             last = k
-        return findings
 
 
 def _rises(envelope_dbfs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,10 +105,9 @@ class LabelBeyondSound(Check):
     fix = "Set the masks of these frames to null, unless the object sounds so softly."
     shortest = 2  # frames: sounds fade, and a label is right to within one
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.level_dbfs is None:
-            return []
-        findings = []
+            return
         for track in clip.tracks:
             for first, last in runs(track.present):
                 if (clip.labelled[first : last + 1] > 1).any():
@@ -121,10 +116,9 @@ class LabelBeyondSound(Check):
                 loud = np.flatnonzero(levels >= float(np.percentile(levels, 75)) - self.limit)
                 early, late = int(loud[0]), len(levels) - 1 - int(loud[-1])
                 if early >= self.shortest:
-                    findings.append(self._found(clip, track, first, first + early - 1, "begins before"))
+                    yield self._found(clip, track, first, first + early - 1, "begins before")
                 if late >= self.shortest:
-                    findings.append(self._found(clip, track, last - late + 1, last, "goes on after"))
-        return findings
+                    yield self._found(clip, track, last - late + 1, last, "goes on after")
 
     def _found(self, clip: Clip, track: Track, first: int, last: int, words: str) -> Finding:
         message = f"the label {words} the sound, by {last - first + 1} frames"
@@ -146,11 +140,10 @@ class AudioDropout(Check):
     fix = "Get the video again; leave the clip out, or the masks of that second."
     loudest_edge_dbfs = -50.0  # in the 20 ms before and after: a fade ends lower
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.sound is None or not len(clip.sound):
-            return []
+            return
         edges = np.flatnonzero(np.diff((clip.sound != 0).astype(np.int8), prepend=1, append=1))
-        findings = []
         for start, end in edges.reshape(-1, 2).tolist():
             duration_s = (end - start) / SAMPLE_RATE_HZ
             if duration_s <= self.limit or start == 0 or end == len(clip.sound):
@@ -161,8 +154,7 @@ class AudioDropout(Check):
                 continue
             k = int(start / SAMPLE_RATE_HZ * clip.frame_rate_hz)
             message = f"no sound at all for {duration_s:.2f} s within a sound"
-            findings.append(self.found(message, clip, frame=min(k, clip.length - 1), value=duration_s))
-        return findings
+            yield self.found(message, clip, frame=min(k, clip.length - 1), value=duration_s)
 
 
 def _level_dbfs(samples: NDArray[np.int16]) -> float:

@@ -1,5 +1,7 @@
 """People: where two annotators, or an annotator and a trained model, do not agree."""
 
+from collections.abc import Iterator
+
 from components.qa.checks import Check
 from components.qa.dataset import Dataset
 from components.qa.findings import Finding, Severity
@@ -18,18 +20,14 @@ class AnnotatorsDisagree(Check):
     )
     fix = "Look at the clip together, settle what sounds, and write it into the guidelines."
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
-        findings = []
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
         for agreement in dataset.agreements:
             if not agreement.video or agreement.hota is None or agreement.hota >= self.limit:
                 continue
             people = " and ".join(name or "somebody" for name in (agreement.first, agreement.second))
             fsla = "" if agreement.fsla is None else f", FSLA {agreement.fsla:.0f}"
             message = f"{people} agree to HOTA {agreement.hota:.0f}{fsla}"
-            findings.append(
-                self.found(message, split=agreement.split, video=agreement.video, value=agreement.hota)
-            )
-        return findings
+            yield self.found(message, split=agreement.split, video=agreement.video, value=agreement.hota)
 
 
 class ModelDoubts(Check):
@@ -47,17 +45,15 @@ class ModelDoubts(Check):
     )
     fix = "Look and listen; correct the label, or accept it: rare things surprise a model, too."
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
-        return [
-            self.found(
-                f"{doubt.message}, loss {doubt.loss:.1f}",
-                split=doubt.split,
-                video=doubt.video,
-                track=doubt.track,
-                frame=doubt.frame,
-                last_frame=doubt.last_frame,
-                value=doubt.loss,
-            )
-            for doubt in sorted(dataset.suspicions, key=lambda doubt: -doubt.loss)
-            if doubt.loss >= self.limit
-        ]
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
+        for doubt in sorted(dataset.suspicions, key=lambda doubt: -doubt.loss):
+            if doubt.loss >= self.limit:
+                yield self.found(
+                    f"{doubt.message}, loss {doubt.loss:.1f}",
+                    split=doubt.split,
+                    video=doubt.video,
+                    track=doubt.track,
+                    frame=doubt.frame,
+                    last_frame=doubt.last_frame,
+                    value=doubt.loss,
+                )

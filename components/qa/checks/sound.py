@@ -1,5 +1,7 @@
 """Sound: do the masks and what is heard agree, and is the recording sound."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from components.qa.checked_clip import INAUDIBLE_DBFS, Clip
@@ -18,13 +20,13 @@ class SilentAudio(Check):
     explanation = "Nothing is heard in the whole clip: the sound track was muted or lost."
     fix = "Replace the video, or leave the clip out."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.level_dbfs is None:
-            return []
+            return
         loudest = float(clip.level_dbfs.max())
         if loudest >= self.limit:
-            return []
-        return [self.found(f"the whole clip is silent ({loudest:.0f} dB)", clip, value=loudest)]
+            return
+        yield self.found(f"the whole clip is silent ({loudest:.0f} dB)", clip, value=loudest)
 
 
 class SoundingInSilence(Check):
@@ -39,19 +41,15 @@ class SoundingInSilence(Check):
     )
     fix = "Set the masks of these frames to null."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.level_dbfs is None or float(clip.level_dbfs.max()) < INAUDIBLE_DBFS:
-            return []  # the whole clip: said by silent_audio
+            return  # the whole clip: said by silent_audio
         silent = clip.silent(self.limit)
-        findings = []
         for track in clip.tracks:
             for first, last in runs(k for k in track.present if silent[k]):
                 level = float(clip.level_dbfs[first : last + 1].max())
                 message = f"labelled as sounding, but nothing is heard ({level:.0f} dB)"
-                findings.append(
-                    self.found(message, clip, track=track.id, frame=first, last_frame=last, value=level)
-                )
-        return findings
+                yield self.found(message, clip, track=track.id, frame=first, last_frame=last, value=level)
 
 
 class SoundWithoutLabel(Check):
@@ -67,21 +65,19 @@ class SoundWithoutLabel(Check):
     )
     fix = "Look who sounds there. Off-screen sounds stay unlabelled: they teach the model to say nothing."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.usual_level_dbfs is None:
-            return []
+            return
         level = clip.usual_level_dbfs
         loud = np.flatnonzero((level > self.limit) & (clip.labelled == 0)).tolist()
-        return [
-            self.found(
+        for first, last in runs(loud):
+            yield self.found(
                 f"heard at {level[first : last + 1].max():.0f} dB, nothing labelled",
                 clip,
                 frame=first,
                 last_frame=last,
                 value=float(level[first : last + 1].max()),
             )
-            for first, last in runs(loud)
-        ]
 
 
 class ShiftedSound(Check):
@@ -98,12 +94,12 @@ class ShiftedSound(Check):
     farthest = 5  # frames
     drop_db = 20.0  # as in sounding_in_silence
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.level_dbfs is None:
-            return []
+            return
         heard, labelled = ~clip.silent(self.drop_db), clip.labelled > 0
         if min(heard.sum(), (~heard).sum(), labelled.sum(), (~labelled).sum()) < 2:
-            return []
+            return
         farthest = min(self.farthest, clip.length // 3)
         agreement = {
             shift: float(np.mean(np.roll(heard, -shift) == labelled))
@@ -112,11 +108,11 @@ class ShiftedSound(Check):
         best = max(agreement, key=lambda shift: (agreement[shift], -abs(shift)))
         gain = agreement[best] - agreement[0]
         if gain <= self.limit:
-            return []
+            return
         direction = "late" if best > 0 else "early"
-        return [
-            self.found(f"the sound seems {abs(best)} frames {direction} against the masks", clip, value=gain)
-        ]
+        yield self.found(
+            f"the sound seems {abs(best)} frames {direction} against the masks", clip, value=gain
+        )
 
 
 class ClippedAudio(Check):
@@ -128,20 +124,18 @@ class ClippedAudio(Check):
     explanation = "The recording is cut off at full scale: distorted."
     fix = "Nothing is needed where the set should hold such recordings; else lower the gain at the source."
 
-    def check(self, clip: Clip) -> list[Finding]:
+    def check(self, clip: Clip) -> Iterator[Finding]:
         if clip.sound is None or not len(clip.sound):
-            return []
+            return
         full = (clip.sound >= _LOUDEST_SAMPLE) | (clip.sound <= -_LOUDEST_SAMPLE)
         cut = full[:-2] & full[1:-1] & full[2:]  # a single full sample is a peak, three are a cut
         share = float(np.count_nonzero(cut)) / len(clip.sound)
         if share <= self.limit:
-            return []
+            return
         loudest = int(np.flatnonzero(cut)[0] * clip.frame_rate_hz // 16_000)
-        return [
-            self.found(
-                f"{share:.1%} of the samples are cut off",
-                clip,
-                frame=min(loudest, clip.length - 1),
-                value=share,
-            )
-        ]
+        yield self.found(
+            f"{share:.1%} of the samples are cut off",
+            clip,
+            frame=min(loudest, clip.length - 1),
+            value=share,
+        )

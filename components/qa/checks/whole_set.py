@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,12 @@ class EmptySplit(Check):
     explanation = "The training or the test split has no (or too few) tracks: nothing to learn or to measure."
     fix = "Change the splits or their shares; read in annotations/summary.json why clips were dropped."
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
-        return [
-            self.found(f"the {split} split has {count or 'no'} tracks", split=split, value=float(count))
-            for split in ("train", "test")
-            if (count := sum(dataset.tracks_of(split).values())) < self.limit
-        ]
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
+        for split in ("train", "test"):
+            if (count := sum(dataset.tracks_of(split).values())) < self.limit:
+                yield self.found(
+                    f"the {split} split has {count or 'no'} tracks", split=split, value=float(count)
+                )
 
 
 class UntrainedCategory(Check):
@@ -87,18 +87,18 @@ class UntrainedCategory(Check):
     explanation = "A category is tested, or validated, and never trained."
     fix = "Move clips of this category to the training split, or map the category to another."
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
         trained = dataset.tracks_of("train")
         if not trained:
-            return []  # said by empty_split
-        return [
-            self.found(
-                f"tracks of {category}: {count} in {split}, none in train", split=split, value=float(count)
-            )
-            for split in ("val", "test")
-            for category, count in dataset.tracks_of(split).items()
-            if category not in trained
-        ]
+            return  # said by empty_split
+        for split in ("val", "test"):
+            for category, count in dataset.tracks_of(split).items():
+                if category not in trained:
+                    yield self.found(
+                        f"tracks of {category}: {count} in {split}, none in train",
+                        split=split,
+                        value=float(count),
+                    )
 
 
 class RareCategory(Check):
@@ -110,14 +110,14 @@ class RareCategory(Check):
     explanation = "The training split has few tracks of these categories; their scores will be poor and jump."
     fix = "Add clips, or map a category to a related one."
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
         counts = dataset.tracks_of("train").items()
         rare = sorted((count, category) for category, count in counts if count < self.limit)
         if not rare:
-            return []
+            return
         listed = ", ".join(f"{category} {count}" for count, category in rare)
         message = f"few tracks in train: {listed}"
-        return [self.found(message, split="train", value=float(rare[0][0]))]
+        yield self.found(message, split="train", value=float(rare[0][0]))
 
 
 class CategoryBalance(Check):
@@ -133,10 +133,9 @@ class CategoryBalance(Check):
     fix = "Draw the splits anew (annotate.splits), or say so beside the scores. Published splits stay."
     factor = 2.0
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
         train, test = dataset.tracks_of("train"), dataset.tracks_of("test")
         all_train, all_test = sum(train.values()), sum(test.values())
-        findings = []
         for category in sorted(train.keys() & test.keys()):  # else untrained_category, or nothing to test
             shares = train[category] / all_train, test[category] / all_test
             common = (train[category] + test[category]) / (all_train + all_test)
@@ -146,8 +145,7 @@ class CategoryBalance(Check):
             difference = abs(shares[0] - shares[1]) / error
             if difference > self.limit:
                 message = f"tracks of {category}: {shares[0]:.1%} of train, {shares[1]:.1%} of test"
-                findings.append(self.found(message, value=difference))
-        return findings
+                yield self.found(message, value=difference)
 
 
 class ReferenceCounts(Check):
@@ -166,9 +164,8 @@ class ReferenceCounts(Check):
     def configure(self, params: QaParams) -> None:
         self.reference = read_reference(Path(params.reference)) if params.reference else None
 
-    def check_set(self, dataset: Dataset) -> list[Finding]:
+    def check_set(self, dataset: Dataset) -> Iterator[Finding]:
         numbers = dataset.metrics()
-        findings = []
         for split, expected in (self.reference or {}).items():
             categories = dataset.tracks_of(split)
             counts = [
@@ -184,5 +181,4 @@ class ReferenceCounts(Check):
                 difference = abs(there - value) / max(value, 1)
                 if difference > self.limit:
                     message = f"{there} {name} in {split}, the reference says {value}"
-                    findings.append(self.found(message, split=split, value=difference))
-        return findings
+                    yield self.found(message, split=split, value=difference)
