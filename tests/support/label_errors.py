@@ -7,7 +7,7 @@ changed but the annotation files in a folder of their own.
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def alone(rows: list[Row], first: int, last: int) -> bool:
     return all(sum(bool(row["segmentations"][k]) for row in rows) <= 1 for k in range(first, last + 1))
 
 
-Planter = Callable[[World], set[Place]]
+Planter = Callable[[World], Iterable[Place]]
 PLANTERS: dict[str, Planter] = {}
 
 
@@ -140,31 +140,29 @@ def plants(planter: Planter) -> Planter:
 # --- structure ---
 
 
-def of_tracks(world: World, change: Callable[[Row, Row], None], least: int = 1) -> set[Place]:
-    places = set()
+def of_tracks(world: World, change: Callable[[Row, Row], None], least: int = 1) -> Iterable[Place]:
     for video, row in world.some([(v, r) for v, r in world.tracks() if len(present(r)) >= least]):
-        places.add(world.touch(video, row))
+        yield world.touch(video, row)
         change(video, row)
-    return places
 
 
 @plants
-def segmentation_length(world: World) -> set[Place]:
+def segmentation_length(world: World) -> Iterable[Place]:
     return of_tracks(world, lambda video, row: row["segmentations"].pop())
 
 
 @plants
-def box_length(world: World) -> set[Place]:
+def box_length(world: World) -> Iterable[Place]:
     return of_tracks(world, lambda video, row: row.update(bboxes=[None] * (video["length"] - 1)))
 
 
 @plants
-def unknown_category(world: World) -> set[Place]:
+def unknown_category(world: World) -> Iterable[Place]:
     return of_tracks(world, lambda video, row: row.update(category_id=999))
 
 
 @plants
-def undecodable_mask(world: World) -> set[Place]:
+def undecodable_mask(world: World) -> Iterable[Place]:
     def cut(video: Row, row: Row) -> None:
         mask = row["segmentations"][present(row)[0]]
         row["segmentations"][present(row)[0]] = {**mask, "counts": mask["counts"][:-2]}
@@ -173,7 +171,7 @@ def undecodable_mask(world: World) -> set[Place]:
 
 
 @plants
-def short_polygon(world: World) -> set[Place]:
+def short_polygon(world: World) -> Iterable[Place]:
     def draw(video: Row, row: Row) -> None:
         row["segmentations"][present(row)[0]] = [[3.0, 4.0, 9.0, 9.0]]
 
@@ -181,7 +179,7 @@ def short_polygon(world: World) -> set[Place]:
 
 
 @plants
-def empty_mask(world: World) -> set[Place]:
+def empty_mask(world: World) -> Iterable[Place]:
     def wipe(video: Row, row: Row) -> None:
         row["segmentations"][present(row)[-1]] = encode(np.zeros((video["height"], video["width"]), bool))
 
@@ -189,51 +187,45 @@ def empty_mask(world: World) -> set[Place]:
 
 
 @plants
-def empty_track(world: World) -> set[Place]:
+def empty_track(world: World) -> Iterable[Place]:
     return of_tracks(world, lambda video, row: row.update(segmentations=[None] * video["length"]))
 
 
 @plants
-def invalid_sounding(world: World) -> set[Place]:
+def invalid_sounding(world: World) -> Iterable[Place]:
     return of_tracks(world, lambda video, row: row.update(sounding=[[2.0, 1.0]]))
 
 
 @plants
-def missing_media(world: World) -> set[Place]:
-    places = set()
+def missing_media(world: World) -> Iterable[Place]:
     for video in world.some(world.videos()):
-        places.add(world.touch(video))
+        yield world.touch(video)
         world.sizes[world.name(video)] = [None] * video["length"]
-    return places
 
 
 @plants
-def audio_length(world: World) -> set[Place]:
-    places = set()
+def audio_length(world: World) -> Iterable[Place]:
     for video in world.some(world.videos()):
-        places.add(world.touch(video))
+        yield world.touch(video)
         sound = world.clip(video).sound
         assert sound is not None
         world.sounds[world.name(video)] = sound[:-RATE_HZ]
-    return places
 
 
 @plants
-def frame_size(world: World) -> set[Place]:
-    places = set()
+def frame_size(world: World) -> Iterable[Place]:
     for video in world.some(world.videos()):
         place = world.touch(video)
         entry = world.index[place[0]]
         world.index[place[0]] = replace(entry, width=entry.height, height=entry.width)
-        places.add(place)
-    return places
+        yield place
 
 
 # --- geometry ---
 
 
 @plants
-def box_mismatch(world: World) -> set[Place]:
+def box_mismatch(world: World) -> Iterable[Place]:
     def shift(video: Row, row: Row) -> None:
         boxes: list[Any] = [None] * video["length"]
         k = present(row)[0]
@@ -255,7 +247,7 @@ def _at(world: World, row: Row, frames: list[int]) -> int:
 
 
 @plants
-def area_jump(world: World) -> set[Place]:
+def area_jump(world: World) -> Iterable[Place]:
     """A leak into the background, seven times the object."""
     eligible = []
     for video, row in world.tracks():
@@ -263,7 +255,6 @@ def area_jump(world: World) -> set[Place]:
         frames = [k for k in _inner(row) if world.mask(video, row, k).sum() * 8 < pixels]
         if frames:
             eligible.append((video, row, frames))
-    places = set()
     for video, row, frames in world.some(eligible):
         k = _at(world, row, frames)
         mask = world.mask(video, row, k)
@@ -272,29 +263,26 @@ def area_jump(world: World) -> set[Place]:
         while leak.sum() < wanted:
             leak = cv2.dilate(leak, np.ones((7, 7), np.uint8))
         row["segmentations"][k] = encode(leak.astype(bool))
-        places.add(world.touch(video, row))
-    return places
+        yield world.touch(video, row)
 
 
 def of_frames(
     world: World,
     change: Callable[[np.ndarray], np.ndarray | None],
     frames: Callable[[Row], list[int]] = present,
-) -> set[Place]:
+) -> Iterable[Place]:
     """Change one mask of some tracks; None from `change` says that this one does not suit."""
-    places: set[Place] = set()
     eligible = [(video, row) for video, row in world.tracks() if frames(row)]
     for video, row in world.some(eligible):
         k = _at(world, row, frames(row))
         changed = change(world.mask(video, row, k))
         if changed is not None:
             row["segmentations"][k] = encode(changed)
-            places.add(world.touch(video, row))
-    return places
+            yield world.touch(video, row)
 
 
 @plants
-def sliver(world: World) -> set[Place]:
+def sliver(world: World) -> Iterable[Place]:
     def line(mask: np.ndarray) -> np.ndarray:
         y, x = np.argwhere(mask)[0]
         mask = np.zeros_like(mask)
@@ -305,7 +293,7 @@ def sliver(world: World) -> set[Place]:
 
 
 @plants
-def specks(world: World) -> set[Place]:
+def specks(world: World) -> Iterable[Place]:
     def click(mask: np.ndarray) -> np.ndarray | None:
         far = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3) > np.sqrt(mask.sum())
         spots = np.argwhere(far[:-2, :-2])
@@ -319,7 +307,7 @@ def specks(world: World) -> set[Place]:
 
 
 @plants
-def pinholes(world: World) -> set[Place]:
+def pinholes(world: World) -> Iterable[Place]:
     def punch(mask: np.ndarray) -> np.ndarray | None:
         inside = np.argwhere(cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
         if len(inside) < 400:
@@ -332,7 +320,7 @@ def pinholes(world: World) -> set[Place]:
 
 
 @plants
-def sudden_hole(world: World) -> set[Place]:
+def sudden_hole(world: World) -> Iterable[Place]:
     def cut(mask: np.ndarray) -> np.ndarray | None:
         depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -346,9 +334,8 @@ def sudden_hole(world: World) -> set[Place]:
 
 
 @plants
-def self_intersection(world: World) -> set[Place]:
+def self_intersection(world: World) -> Iterable[Place]:
     """An outline of which two far points were swapped."""
-    places = set()
     for video, row in world.some([(v, r) for v, r in world.tracks() if present(r)]):
         k = present(row)[0]
         outlines, _ = cv2.findContours(
@@ -360,14 +347,12 @@ def self_intersection(world: World) -> set[Place]:
         i = len(points) // 4
         points[[i, i + len(points) // 3]] = points[[i + len(points) // 3, i]]
         row["segmentations"][k] = [points.ravel().tolist()]
-        places.add(world.touch(video, row))
-    return places
+        yield world.touch(video, row)
 
 
 @plants
-def mask_on_bar(world: World) -> set[Place]:
+def mask_on_bar(world: World) -> Iterable[Place]:
     """A letterbox at the lower edge: masks that reach into it were drawn on another crop."""
-    places = set()
     for video, rows in world.some([(v, r) for v, r in world.clips() if any(map(present, r))]):
         clip = world.clip(video)
         bar = 0.25
@@ -385,14 +370,13 @@ def mask_on_bar(world: World) -> set[Place]:
                 m[edge:].sum() / m.sum() for k in present(row) if (m := world.mask(video, row, k)).any()
             ]
             if shares and max(shares) > 0.12:
-                places.add((clip.name, row["id"]))
-    return places
+                yield (clip.name, row["id"])
 
 
 # --- time ---
 
 
-def _drop(world: World, length: int, sole: bool = True) -> set[Place]:
+def _drop(world: World, length: int, sole: bool = True) -> Iterable[Place]:
     """Forget so many masks within a stretch."""
     eligible = []
     for video, rows in world.clips():
@@ -405,39 +389,35 @@ def _drop(world: World, length: int, sole: bool = True) -> set[Place]:
             ]
             if frames:
                 eligible.append((video, row, frames))
-    places = set()
     for video, row, frames in world.some(eligible):
         k = _at(world, row, frames)
         row["segmentations"][k : k + length] = [None] * length
-        places.add(world.touch(video, row))
-    return places
+        yield world.touch(video, row)
 
 
 @plants
-def forgotten_frame(world: World) -> set[Place]:
+def forgotten_frame(world: World) -> Iterable[Place]:
     return _drop(world, 1)
 
 
 @plants
-def gap(world: World) -> set[Place]:
+def gap(world: World) -> Iterable[Place]:
     return _drop(world, 2)
 
 
 @plants
-def flicker(world: World) -> set[Place]:
+def flicker(world: World) -> Iterable[Place]:
     eligible = [
         (video, row, run) for video, row in world.tracks() for run in runs_of(row) if run[1] - run[0] >= 6
     ]
-    places = set()
     for video, row, (first, _) in world.some(eligible):
         for k in (first + 1, first + 3, first + 5):
             row["segmentations"][k] = None
-        places.add(world.touch(video, row))
-    return places
+        yield world.touch(video, row)
 
 
 @plants
-def one_frame_track(world: World) -> set[Place]:
+def one_frame_track(world: World) -> Iterable[Place]:
     def keep_one(video: Row, row: Row) -> None:
         kept = present(row)[len(present(row)) // 2]
         row["segmentations"] = [m if k == kept else None for k, m in enumerate(row["segmentations"])]
@@ -446,21 +426,19 @@ def one_frame_track(world: World) -> set[Place]:
 
 
 @plants
-def duplicate_tracks(world: World) -> set[Place]:
+def duplicate_tracks(world: World) -> Iterable[Place]:
     """The same object drawn again, a little larger and moved by two pixels."""
-    places = set()
     for video, row in world.some([(v, r) for v, r in world.tracks() if len(present(r)) >= 2]):
         double = {**row, "id": world.new_id(), "segmentations": list(row["segmentations"])}
         for k in present(row):
             mask = cv2.dilate(world.mask(video, row, k).astype(np.uint8), np.ones((3, 3), np.uint8))
             double["segmentations"][k] = encode(np.roll(mask, 2, axis=1).astype(bool))
         next(d for d in world.documents.values() if video in d["videos"])["annotations"].append(double)
-        places.add(world.touch(video, double))
-    return places
+        yield world.touch(video, double)
 
 
 @plants
-def identity_switch(world: World) -> set[Place]:
+def identity_switch(world: World) -> Iterable[Place]:
     """Two tracks of one clip change places from some frame on."""
     eligible = []
     for video, rows in world.clips():
@@ -470,21 +448,18 @@ def identity_switch(world: World) -> set[Place]:
                 frames = [k for k in both if k - 1 in both]
                 if frames:
                     eligible.append((video, one, other, frames))
-    places = set()
     for video, one, other, frames in world.some(eligible):
         k = _at(world, one, frames)
         mine, theirs = one["segmentations"], other["segmentations"]
         mine[k:], theirs[k:] = theirs[k:], mine[k:]
         world.touch(video, one)
-        places.add(world.touch(video, other))
-    return places
+        yield world.touch(video, other)
 
 
 @plants
-def identity_handover(world: World) -> set[Place]:
+def identity_handover(world: World) -> Iterable[Place]:
     """A track gets a new number half way through a stretch."""
     eligible = [(v, r, run) for v, r in world.tracks() for run in runs_of(r) if run[1] - run[0] >= 3]
-    places = set()
     for video, row, (first, last) in world.some(eligible):
         k = (first + last) // 2
         rest = {**row, "id": world.new_id()}
@@ -492,12 +467,11 @@ def identity_handover(world: World) -> set[Place]:
         row["segmentations"] = row["segmentations"][:k] + [None] * (video["length"] - k)
         next(d for d in world.documents.values() if video in d["videos"])["annotations"].append(rest)
         world.touch(video, row)
-        places.add(world.touch(video, rest))
-    return places
+        yield world.touch(video, rest)
 
 
 @plants
-def frozen_mask(world: World) -> set[Place]:
+def frozen_mask(world: World) -> Iterable[Place]:
     """A mask copied forward for three frames while its object moves on."""
     eligible = []
     for video, row in world.tracks():
@@ -507,11 +481,9 @@ def frozen_mask(world: World) -> set[Place]:
                 if (one & other).sum() < 0.6 * (one | other).sum():
                     eligible.append((video, row, k))
                     break
-    places = set()
     for video, row, k in world.some(eligible):
         row["segmentations"][k + 1 : k + 4] = [row["segmentations"][k]] * 3
-        places.add(world.touch(video, row))
-    return places
+        yield world.touch(video, row)
 
 
 # --- sound ---
@@ -529,17 +501,15 @@ def _noise(world: World, samples: int) -> np.ndarray:
 
 
 @plants
-def silent_audio(world: World) -> set[Place]:
-    places = set()
+def silent_audio(world: World) -> Iterable[Place]:
     for video in world.some(world.videos()):
         place = world.touch(video)
         world.sounds[place[0]] = _noise(world, video["length"] * RATE_HZ)
-        places.add(place)
-    return places
+        yield place
 
 
 @plants
-def sounding_in_silence(world: World) -> set[Place]:
+def sounding_in_silence(world: World) -> Iterable[Place]:
     """The sound ends two seconds before the masks do."""
     eligible = []
     for video, rows in world.clips():
@@ -548,23 +518,21 @@ def sounding_in_silence(world: World) -> set[Place]:
             if long and video["length"] >= 6:
                 eligible.append((video, rows, long[-1]))
                 break
-    places = set()
     for video, rows, (_, last) in world.some(eligible):
         sound = _sound(world, video)
         part = slice((last - 1) * RATE_HZ, (last + 1) * RATE_HZ)
         sound[part] = _noise(world, 2 * RATE_HZ)
         place = world.touch(video)
         world.sounds[place[0]] = sound
-        places |= {
+        yield from (
             (place[0], row["id"])
             for row in rows
             if row["segmentations"][last] or row["segmentations"][last - 1]
-        }
-    return places
+        )
 
 
 @plants
-def sound_without_label(world: World) -> set[Place]:
+def sound_without_label(world: World) -> Iterable[Place]:
     """All masks of two loud seconds forgotten."""
     eligible = []
     for video, rows in world.clips():
@@ -579,18 +547,16 @@ def sound_without_label(world: World) -> set[Place]:
         ]
         if frames:
             eligible.append((video, rows, frames))
-    places = set()
     for video, rows, frames in world.some(eligible):
         k = int(world.random.choice(frames))
         for row in rows:
             row["segmentations"][k : k + 2] = [None, None]
             world.touch(video, row)
-        places.add((world.name(video), None))
-    return places
+        yield (world.name(video), None)
 
 
 @plants
-def shifted_sound(world: World) -> set[Place]:
+def shifted_sound(world: World) -> Iterable[Place]:
     """The clip was cut at another second than the annotated one: sound three seconds late."""
     eligible = []
     for video, rows in world.clips():
@@ -600,47 +566,40 @@ def shifted_sound(world: World) -> set[Place]:
         # with noise in place of silence, or sound throughout, no ear could tell either
         if (heard == labelled).mean() > 0.9 and (moved != labelled).mean() > 0.4 and (~heard).sum() >= 3:
             eligible.append(video)
-    places = set()
     for video in world.some(eligible):
         place = world.touch(video)
         world.sounds[place[0]] = np.roll(_sound(world, video), 3 * RATE_HZ)
-        places.add(place)
-    return places
+        yield place
 
 
 @plants
-def constant_shift(world: World) -> set[Place]:
+def constant_shift(world: World) -> Iterable[Place]:
     """Frames were counted from another one than the clip's first: all masks two frames late."""
     eligible = [
         (video, rows)
         for video, rows in world.clips()
         if len({k for row in rows for k in present(row) if k + 2 < video["length"]}) >= 6
     ]
-    places = set()
     for video, rows in world.some(eligible):
         for row in rows:
             row["segmentations"] = [None, None, *row["segmentations"][:-2]]
             world.touch(video, row)
-        places.add(world.touch(video))
-    return places
+        yield world.touch(video)
 
 
 @plants
-def clipped_audio(world: World) -> set[Place]:
-    places = set()
+def clipped_audio(world: World) -> Iterable[Place]:
     for video in world.some([video for video, rows in world.clips() if any(map(present, rows))]):
         place = world.touch(video)
         sound = _sound(world, video).astype(np.float64)
         loud = np.percentile(np.abs(sound), 97) + 1
         world.sounds[place[0]] = np.clip(sound * 40_000 / loud, -32768, 32767).astype(np.int16)
-        places.add(place)
-    return places
+        yield place
 
 
 @plants
-def sounding_mismatch(world: World) -> set[Place]:
+def sounding_mismatch(world: World) -> Iterable[Place]:
     """Intervals right to 0.3 s for every track, one stretch of a track missing."""
-    places = set()
     for video, row in world.tracks():
         if present(row):
             row["sounding"] = [
@@ -653,12 +612,11 @@ def sounding_mismatch(world: World) -> set[Place]:
             world.touch(video, row)
     for video, row in world.some([(v, r) for v, r in world.tracks() if present(r)]):
         row["sounding"].pop()
-        places.add(world.touch(video, row))
-    return places
+        yield world.touch(video, row)
 
 
 @plants
-def onset_without_label(world: World) -> set[Place]:
+def onset_without_label(world: World) -> Iterable[Place]:
     """A sound that sets in after silence, with nothing labelled around it."""
     eligible = []
     for video, rows in world.clips():
@@ -669,18 +627,16 @@ def onset_without_label(world: World) -> set[Place]:
             for first, _ in runs_of(row):
                 if first >= 1 and silent[first - 1] and level[first] - level[first - 1] > 30:
                     eligible.append((video, rows, first))
-    places = set()
     for video, rows, first in world.some(eligible):
         for row in rows:
             for k in range(max(0, first - 2), min(video["length"], first + 3)):
                 row["segmentations"][k] = None
             world.touch(video, row)
-        places.add((world.name(video), None))
-    return places
+        yield (world.name(video), None)
 
 
 @plants
-def label_beyond_sound(world: World) -> set[Place]:
+def label_beyond_sound(world: World) -> Iterable[Place]:
     """The sound has faded by 26 dB three seconds before the only mask goes."""
     eligible = []
     for video, rows in world.clips():
@@ -691,21 +647,18 @@ def label_beyond_sound(world: World) -> set[Place]:
                 before = level[first : last - 2]
                 if last - first >= 6 and alone(rows, first, last) and before.min() > before.max() - 10:
                     eligible.append((video, row, last))
-    places = set()
     for video, row, last in world.some(eligible):
         sound = _sound(world, video)
         part = slice((last - 2) * RATE_HZ, (last + 1) * RATE_HZ)
         sound[part] = (sound[part] * 0.05).astype(np.int16)
         place = world.touch(video, row)
         world.sounds[place[0]] = sound
-        places.add(place)
-    return places
+        yield place
 
 
 @plants
-def audio_dropout(world: World) -> set[Place]:
+def audio_dropout(world: World) -> Iterable[Place]:
     """A third of a second missing in a loud one."""
-    places = set()
     for video in world.some(world.videos()):
         level = world.clip(video).usual_level_dbfs
         assert level is not None
@@ -716,26 +669,23 @@ def audio_dropout(world: World) -> set[Place]:
         sound[k * RATE_HZ + 4000 : k * RATE_HZ + 9000] = 0
         place = world.touch(video)
         world.sounds[place[0]] = sound
-        places.add(place)
-    return places
+        yield place
 
 
 # --- media ---
 
 
-def _show(world: World, change: Callable[[list[np.ndarray], int], None]) -> set[Place]:
-    places = set()
+def _show(world: World, change: Callable[[list[np.ndarray], int], None]) -> Iterable[Place]:
     for video in world.some(world.videos()):
         shown = [picture.copy() for picture in world.clip(video).pictures if picture is not None]
         change(shown, int(world.random.integers(1, len(shown) - 2)))
         place = world.touch(video)
         world.pictures[place[0]] = shown
-        places.add(place)
-    return places
+        yield place
 
 
 @plants
-def black_frame(world: World) -> set[Place]:
+def black_frame(world: World) -> Iterable[Place]:
     def darken(shown: list[np.ndarray], k: int) -> None:
         shown[k] = shown[k] // 32
 
@@ -743,7 +693,7 @@ def black_frame(world: World) -> set[Place]:
 
 
 @plants
-def blurred_frame(world: World) -> set[Place]:
+def blurred_frame(world: World) -> Iterable[Place]:
     def blur(shown: list[np.ndarray], k: int) -> None:
         shown[k] = cv2.GaussianBlur(shown[k], (0, 0), 3)
 
@@ -751,7 +701,7 @@ def blurred_frame(world: World) -> set[Place]:
 
 
 @plants
-def frozen_frames(world: World) -> set[Place]:
+def frozen_frames(world: World) -> Iterable[Place]:
     def freeze(shown: list[np.ndarray], k: int) -> None:
         shown[k + 1] = shown[k].copy()  # codecs skip what does not change: it is the same to the pixel
 
@@ -768,9 +718,8 @@ def _pairs(world: World) -> list[tuple[Row, Row]]:
 
 
 @plants
-def near_duplicate_video(world: World) -> set[Place]:
+def near_duplicate_video(world: World) -> Iterable[Place]:
     """A re-upload: cropped by 4 %, brighter, coded again, and cut one second later."""
-    places = set()
     for original, copied in _pairs(world):
         shown = [picture for picture in world.clip(original).pictures if picture is not None]
         made = []
@@ -784,14 +733,12 @@ def near_duplicate_video(world: World) -> set[Place]:
         world.touch(original)
         place = world.touch(copied)
         world.pictures[place[0]] = made
-        places.add(place)
-    return places
+        yield place
 
 
 @plants
-def reused_sound(world: World) -> set[Place]:
+def reused_sound(world: World) -> Iterable[Place]:
     """One recording under two videos: softer, half a second later, with noise."""
-    places = set()
     for original, copied in _pairs(world):
         level = world.clip(original).usual_level_dbfs
         if level is None or (level > -45).mean() < 0.5:
@@ -801,16 +748,14 @@ def reused_sound(world: World) -> set[Place]:
         place = world.touch(copied)
         world.touch(original)
         world.sounds[place[0]] = (0.6 * sound + _noise(world, len(sound))).astype(np.int16)
-        places.add(place)
-    return places
+        yield place
 
 
 # --- set ---
 
 
 @plants
-def source_leakage(world: World) -> set[Place]:
-    places = set()
+def source_leakage(world: World) -> Iterable[Place]:
     ids = [f"avis{number:07d}" for number in range(100)]
     for number, (one, other) in enumerate(
         world.some(
@@ -820,18 +765,15 @@ def source_leakage(world: World) -> set[Place]:
         for video, part in ((one, "00.00.00.000-00.00.10.000"), (other, "00.00.20.000-00.00.30.000")):
             name = f"{ids[number]}-{part}"
             video["file_names"] = [f"{name}/{k:05d}.jpg" for k in range(video["length"])]
-        places.add((world.name(other), None))
-    return places
+        yield (world.name(other), None)
 
 
 @plants
-def duplicate_clip(world: World) -> set[Place]:
-    places = set()
+def duplicate_clip(world: World) -> Iterable[Place]:
     for original, copied in _pairs(world):
         one, other = world.name(original), world.name(copied)
         world.index[other] = replace(world.index[other], frames_sha256=world.index[one].frames_sha256)
-        places.add((other, None))
-    return places
+        yield (other, None)
 
 
 # --- counting ---
@@ -881,7 +823,7 @@ class Calibration:
     def reach(self, name: str) -> Reached:
         """Plant what the check `name` looks for, and count."""
         world = self._world(name)
-        places = PLANTERS[name](world)
+        places = set(PLANTERS[name](world))
         documents = self._documents(world)
         check = self.checks[name]
         findings: list[Finding] = []
