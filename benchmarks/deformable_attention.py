@@ -8,8 +8,6 @@ Run from the repository root: python benchmarks/deformable_attention.py [--threa
     [--gather]    also the formula written with gather and einsum, plain and through torch.compile
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import platform

@@ -6,8 +6,6 @@ The set is made up: ellipses with dents that move through 1280x720 frames. A fif
 follow an object of the ground truth, the others go their own way; each has a mask on nearly every frame.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

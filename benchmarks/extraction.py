@@ -13,8 +13,6 @@ The clips (30 pictures a second, of a photograph of the sample kit under a camer
 move across and grain) are H.264 of three sizes with a key picture every 10 s, VP9 and AV1.
 """
 
-from __future__ import annotations
-
 import argparse
 import ctypes
 import os

@@ -7,8 +7,6 @@ file for each video that is there (minutes), so that looking at them is timed, t
 gone and rests. Targets: under 10 s and 1 GB.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import hashlib

@@ -8,8 +8,6 @@ Frames (640x360) and sound are made as they are asked for; weights are random, a
 its masks, so nothing is saved where an object is silent or scores low. Run from the repository root.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -14,8 +14,6 @@ Addresses are of two kinds. `file` ends in .mp4: ours fetches it without yt-dlp 
 Overhead of an item: (wall of ours - wall of bare) x workers / items. Targets: 2x as fast as theirs, 30 ms.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import http.client
@@ -65,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def serve(clip: bytes, port: multiprocessing.Queue[int]) -> None:
+def serve(clip: bytes, port: "multiprocessing.Queue[int]") -> None:
     """Run the server, in a process of its own."""
     Handler.clip = clip
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

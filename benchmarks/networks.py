@@ -7,8 +7,6 @@ Run from the repository root: python benchmarks/networks.py [--backbones resnet5
     [--frames 5] [--precisions fp32 bf16] [--repeat 3] [--no-plain] [--json FILE]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

@@ -8,8 +8,6 @@ restated here from the specification.
 Letters: B clips, T frames, F = B * T, L layers, Q queries, C channels, H heads, h w map size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

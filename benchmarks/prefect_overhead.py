@@ -9,8 +9,6 @@ starting the flow.
 Targets: under 2 s a stage, and under 15 s with nothing to do.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

@@ -8,8 +8,6 @@ move and change their shape), their boxes and areas, sound and JPEG frames. Ther
 recordings, linked under every name: their bytes come from the page cache, as just after their extraction.
 """
 
-from __future__ import annotations
-
 import argparse
 import cProfile
 import json

@@ -3,8 +3,6 @@
 Run from the repository root: python benchmarks/sample.py
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

@@ -10,8 +10,6 @@ has the same clips in each. A setting is a list of environment variables; an emp
 Nothing is written: no model, no checkpoint, no run.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -4,8 +4,6 @@ Both run in one process of their own, one after the other, on the same weights a
 Run from the repository root: python benchmarks/tpavi.py [--threads 2]
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import resource

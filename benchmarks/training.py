@@ -12,8 +12,6 @@ convolutions, attention), the same for every option, so recomputation does not l
 the repository root.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

@@ -6,8 +6,6 @@ Sets of 60 made-up clips with the results of two systems that are equally good. 
 system on 6,000 clips.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One raw video: its frames and its sound, in one decode."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Frames, sound and, with an encoder, audio features of every raw video."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import sys
 import time

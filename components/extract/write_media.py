@@ -1,7 +1,5 @@
 """The files that extract makes of one video: where they lie, and writing them."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import wave

@@ -1,7 +1,5 @@
 """What a manifest's source stands for."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from enum import StrEnum

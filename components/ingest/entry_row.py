@@ -1,7 +1,5 @@
 """The row of the index that an entry of the manifest gets."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Bring a source's files to this machine: through yt-dlp, from S3, or by copying."""
 
-from __future__ import annotations
-
 import http.cookiejar
 import os
 import shutil

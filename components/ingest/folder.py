@@ -1,7 +1,5 @@
 """What lies in data/raw and in the store: what earlier runs know of it, and what must go."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import suppress

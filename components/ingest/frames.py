@@ -1,7 +1,5 @@
 """Take over a video that is already there as frames: a folder in the AVISeg layout."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The new index: each entry's row, with what the manifest says about it now."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import fields
 

@@ -1,7 +1,5 @@
 """From downloaded files to the one file that is kept: joined and cut where needed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Which entries of a manifest keep what an earlier run made of them; a million of them in seconds."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The entries that are still to be fetched, and when: a site that wants a rest gets it."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator

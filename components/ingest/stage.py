@@ -4,8 +4,6 @@ The way of an entry: read the manifest, leave out the forgotten, reuse what is t
 verify, write the index. Each of these is a module of that name beside this one, or in core/raw.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """What became of an entry, read off the exceptions of yt-dlp and of the network."""
 
-from __future__ import annotations
-
 import re
 import time
 from datetime import UTC

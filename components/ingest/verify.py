@@ -1,7 +1,5 @@
 """Decode a file once, end to end: does it hold what its header promises, and long enough?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -6,8 +6,6 @@ gaps are at least two seconds long, so that after loosening they are at least on
 sounds at a frame's instant then sounds for at least half of that second, and the other way round.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

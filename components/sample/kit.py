@@ -7,8 +7,6 @@ Folder layout (any category names, several files each):
     ATTRIBUTION.md                   optional; the `licence` column of its table goes into the manifest
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,7 +78,7 @@ class Kit:
     def category_id(self, category: str) -> int:
         return self.categories.index(category) + 1
 
-    def without(self, categories: Collection[str]) -> Kit:
+    def without(self, categories: Collection[str]) -> "Kit":
         """The kit as if it lacked these categories; the ids of the others close up.
 
         Raises:

@@ -1,7 +1,5 @@
 """The label rule: an object is labelled in a frame if it sounds in that second and is visible there."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

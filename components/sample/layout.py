@@ -1,7 +1,5 @@
 """Where objects go: smooth paths that cross and cover each other, but leave everyone mostly visible."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """From a recording to a loop that sounds without a gap for as long as a scene needs it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import av

@@ -1,7 +1,5 @@
 """Mix what a scene sounds like, and tell which of its objects sound in a frame."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Draw an instant of a scene, and say for every pixel which object is seen there."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

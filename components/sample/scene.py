@@ -4,8 +4,6 @@ Seeds: scene_seed hashes the split's name with the base seed and the index, so n
 has its own) ever compose the same scene.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Literal

@@ -4,8 +4,6 @@ A scene says everything about a clip except its pixels and samples: render.py dr
 instant, soundtrack.py mixes it for any window.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The sample stage: compose the clips of all splits in parallel, then write annotations and manifest."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write one composed clip: the video file, and the exact masks of what sounds in it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """How the entries of a manifest fared: counts, losses by split and category, and what to do about them."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

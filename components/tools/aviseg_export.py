@@ -6,8 +6,6 @@ DIR/<split>/WAVAudios/<video>.wav       44.1 kHz, stereo, 16 bit
 DIR/<split>/FEATAudios/<video>.npy      float32 [frames, 128], one VGGish embedding per second
 """
 
-from __future__ import annotations
-
 import shutil
 import wave
 from collections.abc import Callable

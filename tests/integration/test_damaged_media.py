@@ -1,7 +1,5 @@
 """Damaged and malicious files: a status each, whatever the damage, and no more memory than a video needs."""
 
-from __future__ import annotations
-
 import csv
 import os
 import resource

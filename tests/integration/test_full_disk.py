@@ -1,7 +1,5 @@
 """A disk that is really full: what is finished stays, the message says how much is missing, and where."""
 
-from __future__ import annotations
-
 import csv
 import re
 import shutil

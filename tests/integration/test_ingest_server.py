@@ -1,7 +1,5 @@
 """Ingest against a real server that misbehaves on purpose, and through kill -9."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import gzip

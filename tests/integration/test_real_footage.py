@@ -1,7 +1,5 @@
 """Ingest, extract and predict on videos that were filmed, cut and coded by others."""
 
-from __future__ import annotations
-
 import json
 import wave
 from dataclasses import dataclass

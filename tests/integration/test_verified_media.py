@@ -4,8 +4,6 @@ Each clip counts its pictures in grey and has a white flash and a beep together.
 and judged twice: on the kept file, picture by picture, and on the JPEGs and the WAV that extract makes of it.
 """
 
-from __future__ import annotations
-
 import wave
 from collections.abc import Callable
 from contextlib import ExitStack

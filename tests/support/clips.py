@@ -1,7 +1,5 @@
 """Small video files for tests, made with PyAV: a grey that counts the frames, flashes and beeps."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from fractions import Fraction

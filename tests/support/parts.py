@@ -1,7 +1,5 @@
 """Parts of recordings for tests: a grey and a tone, at the times that a test wants; put end to end."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Scored predictions of composed squares whose quality is chosen, for tests of champion and challenger."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

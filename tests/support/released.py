@@ -1,7 +1,5 @@
 """Tiny models as somebody else would have released them: their parameters under the published names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A model small enough for tests, and a training set of moving, sounding squares."""
 
-from __future__ import annotations
-
 import wave
 from pathlib import Path
 from typing import Any

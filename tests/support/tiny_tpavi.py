@@ -1,7 +1,5 @@
 """A TPAVI model small enough for tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

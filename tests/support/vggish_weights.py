@@ -1,7 +1,5 @@
 """A file of VGGish weights as published, small on the disk: rows of the widest layers share their values."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One decode of a video file: its pictures in the order of time, and the sound that belongs to them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Writing video files: H.264 and AAC in MP4, playable everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -85,7 +83,7 @@ class VideoWriter:
         self._samples += len(samples)
         self._container.mux(self._audio.encode(frame))
 
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(

@@ -5,8 +5,6 @@ and is the one shown at its middle, (k + 0.5) / frame_rate; sound sample n is he
 count from the clip's start.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 FFmpeg's resampling is what everything else uses: as good, but another filter above 7 kHz.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal

@@ -4,8 +4,6 @@ MPEG-TS and -PS and Ogg allow it; `clocks` reads their parts. An MP4 that names 
 in time, as recorders of streams write it, is one file.
 """
 
-from __future__ import annotations
-
 import mmap
 import struct
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """data/forgotten.csv: the videos that were removed on request and must not come back. Git keeps it."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable

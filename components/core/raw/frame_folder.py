@@ -1,7 +1,5 @@
 """A video as AVISeg publishes it: numbered JPEGs, one per second, with a WAV and perhaps audio features."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -3,8 +3,6 @@
 Whatever is unusual about a file is left to the reader that goes row by row, which knows what to say about it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

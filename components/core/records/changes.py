@@ -1,7 +1,5 @@
 """What a reader changed of what it read: counted, with examples. Nothing odd is repaired in silence."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field

@@ -3,8 +3,6 @@
 Which way it is shows in the whole file, so one pass notes of each row what is needed to tell.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +34,7 @@ class SeenRow:
     sizes: frozenset[tuple[Any, ...]] = frozenset()
 
     @classmethod
-    def of(cls, number: int, start: int, end: int, row: Any) -> SeenRow:
+    def of(cls, number: int, start: int, end: int, row: Any) -> "SeenRow":
         """Note a row as `scan` gives it, with texts read as Latin-1."""
         if not isinstance(row, dict):
             return cls(number, start, end, None)

@@ -1,7 +1,5 @@
 """A full disk: how much is missing, and where."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

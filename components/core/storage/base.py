@@ -5,8 +5,6 @@ with any tool. With a bucket, the machine that runs the stage holds the index on
 files to the bucket and fetch them from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

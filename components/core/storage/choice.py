@@ -1,7 +1,5 @@
 """Which store a stage uses: the `storage` block of params.yaml."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import Field

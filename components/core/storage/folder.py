@@ -1,7 +1,5 @@
 """A store in a folder of this machine."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -1,7 +1,5 @@
 """The media as files of this machine, wherever they are stored."""
 
-from __future__ import annotations
-
 import fcntl
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed

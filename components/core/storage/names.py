@@ -1,7 +1,5 @@
 """What a store holds of a video's media, and under which names."""
 
-from __future__ import annotations
-
 from components.core.clips.index import MediaEntry
 from components.core.storage.base import Store, Stored
 

@@ -4,8 +4,6 @@ Credentials, region and endpoint come from where boto3 takes them: the environme
 AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3, …), a profile, or the machine's role.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager

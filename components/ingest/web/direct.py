@@ -1,7 +1,5 @@
 """A media file straight from a web server: one request, no look at the page first, resumed by range."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit

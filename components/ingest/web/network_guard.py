@@ -5,8 +5,6 @@ sits where every connection is made, so redirects, embedded players and names th
 address are all seen.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 import sys

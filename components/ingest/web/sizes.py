@@ -1,7 +1,5 @@
 """How much a server may send."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from components.core.raw.index import Status

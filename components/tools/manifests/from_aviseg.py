@@ -1,7 +1,5 @@
 """The manifest of an AVISeg download: what is there is taken as it is, what is missing is fetched."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from components.core.raw.clip_names import video_id_of

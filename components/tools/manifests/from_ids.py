@@ -1,7 +1,5 @@
 """Manifest entries from a list of YouTube ids and addresses."""
 
-from __future__ import annotations
-
 import codecs
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Manifest entries for AVISeg clips of which only the names are known."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Manifest entries for the videos of a playlist or a channel, listed by yt-dlp and not downloaded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 A recognised layout holds for the whole file: a row that does not follow it is refused, never guessed.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Iterator

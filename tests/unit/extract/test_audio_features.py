@@ -1,7 +1,5 @@
 """Audio features made by extract: aligned, kept, resumed, remade, removed."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Frames and sound of a folder of raw videos: complete, aligned, healing, pruned."""
 
-from __future__ import annotations
-
 import wave
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """media -> AVISeg layout -> manifest -> ingest -> extract gives the same media."""
 
-from __future__ import annotations
-
 import wave
 from pathlib import Path
 

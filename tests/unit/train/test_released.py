@@ -1,7 +1,5 @@
 """Variants that are checkpoints: no training, the same files, the same scores."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

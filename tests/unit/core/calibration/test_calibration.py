@@ -1,7 +1,5 @@
 """Thresholds chosen on clips whose truth is known, and how far scores can be believed."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 What crashes native code ends this process, and so does what hangs in it; `faulthandler` then prints where.
 """
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 from functools import cache

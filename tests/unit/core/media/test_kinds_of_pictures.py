@@ -1,7 +1,5 @@
 """Whatever pictures a file has: the right colours, the right way up, of one moment; what is odd is said."""
 
-from __future__ import annotations
-
 import struct
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Models from wherever somebody has one, and one message for what is none."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

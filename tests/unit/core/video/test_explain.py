@@ -1,7 +1,5 @@
 """What moves a score: the sound of a second, or a part of the picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

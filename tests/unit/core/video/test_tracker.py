@@ -1,7 +1,5 @@
 """A model from Python: frames one by one, with the objects that sound in them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a file of weights is, told from its tensors alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

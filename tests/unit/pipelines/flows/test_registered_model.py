@@ -1,7 +1,5 @@
 """Addresses of MLflow's registry become folders, fetched once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """What is named on the command line becomes videos, each once and under a name of its own."""
 
-from __future__ import annotations
-
 import io
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Many videos: what fails is a row, what is finished stays, and one table tells all."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import functools

@@ -1,7 +1,5 @@
 """Each kind of output, read by a program that reads such files."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
