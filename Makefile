@@ -54,27 +54,18 @@ pretrain: install
 
 # What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
 check: static
-	$(call side_by_side,tests/unit -m "not integration and not gpu and not slow",2)
+	$(BIN)/pytest tests/unit -m "not integration and not gpu and not slow" --processes 2 $(PYTEST)
 
-# Two processes more than for the quick ones: these wait for children and servers much of the time.
+# More processes than cores: these wait for children and servers much of the time. The static checks run beside them.
 test: install
-	$(call side_by_side,tests,4,$(STATIC))
+	@log=$$(mktemp); trap 'kill $$! 2>/dev/null || true; rm -f "$$log"' EXIT; failed=0; \
+	{ $(STATIC); } < /dev/null > "$$log" 2>&1 & \
+	$(BIN)/pytest tests --processes 6 $(PYTEST) || failed=1; \
+	wait $$! || failed=1; cat "$$log"; exit $$failed
 
 STATIC := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 static: install
 	$(STATIC)
-
-# Side by side: the tests in so many processes, and one more command. Each process takes the next file that no other
-# has begun; what all but the first have to say is shown at the end.
-define side_by_side
-@claims=$$(mktemp -d); others=; trap 'kill $$others 2>/dev/null || true; rm -rf "$$claims"' EXIT; failed=0; \
-$(if $(3),{ $(3); } < /dev/null > "$$claims/log1" 2>&1 & others=$$!;) \
-for number in $$(seq 2 $(2)); do \
-$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" -p no:cacheprovider < /dev/null > "$$claims/log$$number" 2>&1 & \
-others="$$others $$!"; done; \
-$(BIN)/pytest $(1) $(PYTEST) --claims "$$claims" || failed=1; \
-for other in $$others; do wait $$other || failed=1; done; cat "$$claims"/log*; exit $$failed
-endef
 
 ui: install
 	@$(BIN)/avis ui

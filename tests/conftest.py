@@ -1,11 +1,14 @@
 """What holds for all tests: their surroundings, how much is drawn at random, and who runs what."""
 
+import importlib
+import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from hypothesis import HealthCheck, settings
 
 from components.core.run.process import spin_briefly
 from tests.support.processes import PATIENT_RAY
-from tests.support.zygote import zygote
+from tests.support.side_by_side import run_side_by_side
+from tests.support.zygote import LIBRARIES, start_zygote, zygote
 
 os.environ["MLFLOW_TRACKING_URI"] = "none"  # unless a test says where: starting MLflow takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +41,7 @@ settings.load_profile("quick")
 WORKERS = (
     "components.core.metrics.score",
     "components.evaluate.films",
+    "components.extract.embed_video",
     "components.extract.stage",
     "components.ingest.stage",
     "components.qa.report",
@@ -45,20 +50,17 @@ WORKERS = (
     "components.tools.aviseg_export",
     "models.audio.vggish",
 )
+SHARED = pytest.StashKey[tuple[str, "subprocess.Popen[bytes]"]]()  # the zygote of all `--processes`
+FEW = 9  # files of tests, for which preparing takes longer than it saves
 INTEGRATION = Path(__file__).parent / "integration"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--claims",
-        type=Path,
-        metavar="FOLDER",
-        help="leave out what another process with the same FOLDER has begun: files, and packages as a whole",
-    )
+    parser.addoption("--processes", type=int, default=1, help="how many share the files of tests among them")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if len({item.path for item in items}) > 9:  # for a few files it would take longer than it saves
+    if len({item.path for item in items}) > FEW:
         preload = forkserver.set_forkserver_preload
         forkserver.set_forkserver_preload = lambda names: preload([*names, *WORKERS])
     for item in items:
@@ -74,40 +76,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Run the files that no other process has begun; pytest's own loop where nobody shares."""
-    folder: Path | None = session.config.getoption("--claims")
-    if folder is None or session.testsfailed or session.config.option.collectonly:
+    """Share the files among `--processes`; pytest's own loop where it is one."""
+    count = session.config.getoption("--processes")
+    if count < 2 or session.testsfailed or session.config.option.collectonly:
         return None
-    claims: dict[Path, bool] = {}
-    mine = (item for item in session.items if _claimed(item.path, folder, claims))
-    item = next(mine, None)
-    while item is not None:
-        # pytest must know which test follows: that one's fixtures stay, the others are torn down.
-        following = next(mine, None)
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if session.shouldfail:
-            raise session.Failed(session.shouldfail)
-        if session.shouldstop:
-            raise session.Interrupted(session.shouldstop)
-        item = following
+    groups: dict[Path, list[pytest.Item]] = {}
+    for item in session.items:
+        groups.setdefault(_shared(item.path), []).append(item)
+    _start_servers(session)
+    run_side_by_side(session, list(groups.values()), count)
     return True
+
+
+def _start_servers(session: pytest.Session) -> None:
+    """Start what all processes share: a zygote, and a server of workers; they end with the last process."""
+    if any("zygote_python" in getattr(item, "fixturenames", ()) for item in session.items):
+        session.config.stash[SHARED] = start_zygote()
+        multiprocessing.set_executable(session.config.stash[SHARED][0])
+    if len({item.path for item in session.items}) > FEW:
+        forkserver.set_forkserver_preload([])
+        capture = session.config.pluginmanager.getplugin("capturemanager")
+        capture.resume()  # what workers print is not of the output of pytest
+        forkserver.ensure_running()
+        capture.suspend()
+        # It would wait for the server as for a child of its own, which it is of the first process only.
+        forkserver.ensure_running = forkserver._forkserver.ensure_running = resource_tracker.ensure_running
+        for name in LIBRARIES:
+            importlib.import_module(name)
+    multiprocessing.set_executable(sys.executable)
 
 
 def _shared(file: Path) -> Path:
     """What one process takes as a whole: a file, or a package, whose tests share a server."""
     return file.parent if (file.parent / "__init__.py").exists() else file
-
-
-def _claimed(file: Path, folder: Path, claims: dict[Path, bool]) -> bool:
-    shared = _shared(file)
-    if shared not in claims:
-        name = shared.relative_to(INTEGRATION.parent).as_posix().replace("/", "-")
-        try:
-            (folder / name).touch(exist_ok=False)
-            claims[shared] = True
-        except FileExistsError:
-            claims[shared] = False
-    return claims[shared]
 
 
 @pytest.fixture(scope="session")
@@ -138,9 +139,12 @@ def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]
 
 
 @pytest.fixture(scope="session")
-def zygote_python() -> Iterator[str]:
+def zygote_python(pytestconfig: pytest.Config) -> Iterator[str]:
     """A Python whose processes have the large libraries: see tests/support/zygote.py."""
-    with tempfile.TemporaryDirectory() as name, zygote(Path(name)) as python:  # a socket: short
+    if SHARED in pytestconfig.stash:
+        yield pytestconfig.stash[SHARED][0]
+        return
+    with zygote() as python:
         yield python
 
 

@@ -6,13 +6,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.zygote import REAL_PYTHON
 
 KEY, SECRET = "test", "testsecret"
 
@@ -46,7 +47,7 @@ def s3_server(folder: Path) -> Iterator[str]:
         for role, port, grpc in zip(roles, ports[:4], ports[4:], strict=True)
         for option in (f"-{role}.port={port}", f"-{role}.port.grpc={grpc}")
     ]
-    program = Path(sys.executable).with_name("weed")
+    program = Path(REAL_PYTHON).with_name("weed")
     command = [str(program) if program.exists() else shutil.which("weed") or "weed", "server"]
     command += [f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
     command += [f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]

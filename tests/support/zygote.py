@@ -1,6 +1,6 @@
 """Python processes that need not import the large libraries again: forked from one that has them (a zygote).
 
-    with zygote(folder) as python: subprocess.run([python, "-m", "dvc", "status"])
+    with zygote() as python: subprocess.run([python, "-m", "dvc", "status"])
 
 `python` is a small program that hands its arguments, folder, environment and open files to the zygote,
 waits for the process that is forked there, and ends as that one does. That process imports all of our own
@@ -18,11 +18,13 @@ import os
 import random
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
@@ -72,23 +74,28 @@ os._exit(code)
 """
 
 
-@contextmanager
-def zygote(folder: Path) -> Iterator[str]:
-    """Start one; yields the path of the program, whose folder may stand in PATH: it is called python."""
-    address = folder / "zygote"
-    program = folder / "bin" / "python"
-    program.parent.mkdir()
-    program.write_text(PROGRAM.format(python=REAL_PYTHON, address=str(address)))
-    program.chmod(0o755)
-    command = [REAL_PYTHON, __file__, str(address), str(program)]
+def start_zygote() -> tuple[str, "subprocess.Popen[bytes]"]:
+    """Start one, which ends when nobody has its standard input open; whoever asks early waits for it.
+
+    Returns the path of the program, whose folder may stand in PATH: it is called python.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    command = [REAL_PYTHON, __file__]
+    server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    return server.stdout.readline().decode().strip(), server
+
+
+@contextmanager
+def zygote() -> Iterator[str]:
+    """Start one for the length of a `with`; yields the path of the program."""
+    program, server = start_zygote()
+    with server:
         try:
-            assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-            yield str(program)
+            yield program
         finally:
             assert server.stdin is not None
-            server.stdin.close()  # that ends it, as this process's own end would
+            server.stdin.close()
 
 
 class _Asked:
@@ -218,11 +225,16 @@ def _above(number: int, least: int) -> int:
     return moved
 
 
-def _main(address: str, program: str) -> None:
+def _main(folder: str) -> None:
     path = sys.path[1:]  # without this file's folder
+    address, program = f"{folder}/zygote", Path(folder, "bin", "python")
+    program.parent.mkdir()
+    program.write_text(PROGRAM.format(python=REAL_PYTHON, address=address))
+    program.chmod(0o755)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
+    print(program, flush=True)
     for name in LIBRARIES:
         importlib.import_module(name)
     ours = {"models", "components", "pipelines"} & sys.modules.keys()
@@ -232,11 +244,12 @@ def _main(address: str, program: str) -> None:
     threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
     threads = [name for name in threads if name != "jemalloc_bg_thd"]  # of Arrow, made anew in what is forked
     assert len(threads) == 1, f"a process with threads is not to be forked: {threads}"
-    print("ready", flush=True)
     asked = _serve(listener)
-    if asked is not None:
-        _become(asked, program, path)
+    if asked is None:
+        shutil.rmtree(folder)  # here only: what is forked runs what Python has to do at its exit
+    else:
+        _become(asked, str(program), path)
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main(tempfile.mkdtemp())  # short: for a socket

@@ -52,7 +52,6 @@ def workers_that_have_torch() -> None:
     """Import PyTorch once for all workers of these tests, not in each."""
     from multiprocessing import forkserver
 
-    forkserver._forkserver._stop()
     forkserver.set_forkserver_preload(["components.extract.embed_video"])
     forkserver.ensure_running()
 
