@@ -37,13 +37,18 @@ from tests.integration.test_train_distributed import Project, assert_same_curve
 from tests.support.clips import make_clip
 from tests.support.processes import PATIENT_RAY
 from tests.support.s3_server import environment, make_bucket, s3_server
+from tests.support.zygote import REAL_PYTHON
 
 if find_spec("ray") is None:  # not imported here: it starts threads, which forks do not survive
     pytest.skip("Ray is not installed: uv pip install -e '.[ray]'", allow_module_level=True)
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("quick_python"),
+    pytest.mark.timeout(1200),
+]
 
 ROOT = Path(__file__).parents[2]
-RAY = Path(sys.executable).with_name("ray")
+RAY = Path(REAL_PYTHON).with_name("ray")
 CLIPS = 12
 INGEST = """
 import sys
@@ -125,7 +130,7 @@ class Cluster:
     def ingest(self, manifest: Path, root: Path, bucket: str) -> "subprocess.Popen[bytes]":
         """Start the stage, using this cluster."""
         return subprocess.Popen(
-            [sys.executable, "-c", INGEST, str(manifest), str(root), bucket],
+            [REAL_PYTHON, "-c", INGEST, str(manifest), str(root), bucket],
             env={**self.environment, "RAY_ADDRESS": self.address},
         )
 
@@ -264,17 +269,17 @@ def test_a_node_is_lost_the_stage_is_killed_and_the_bucket_ends_as_undisturbed(
     assert set(read_media_index(local.media / "index.parquet")) == {"v00", "v03"}
 
 
-GRAPH = f"""
+GRAPH = """
 stages:
   extract:
-    cmd: exec {sys.executable} -m components.extract
+    cmd: exec python -m components.extract
     deps: [data/raw/index.parquet]
-    outs: [data/media/index.parquet: {{cache: false, persist: true}}]
+    outs: [data/media/index.parquet: {cache: false, persist: true}]
   train:
     wdir: together
-    cmd: exec {sys.executable} -m components.train --variant tiny
+    cmd: exec python -m components.train --variant tiny
     deps: [../data/media/index.parquet]
-    outs: [data/model/tiny/model.safetensors: {{cache: false}}]
+    outs: [data/model/tiny/model.safetensors: {cache: false}]
 """
 FLOW = """
 import sys

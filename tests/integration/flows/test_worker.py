@@ -15,14 +15,19 @@ import psutil
 import pytest
 
 from tests.support.prefect_server import Server, started, wait_until
+from tests.support.zygote import REAL_PYTHON
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("quick_python"),
+    pytest.mark.timeout(1200),
+]
 
 ROOT = Path(__file__).parents[3]
 GRAPH = f"""
 stages:
   first:
-    cmd: exec {sys.executable} slow.py
+    cmd: exec {REAL_PYTHON} slow.py
     deps: [slow.py]
     outs: [first.txt]
   last:
@@ -72,7 +77,7 @@ class Deployed:
         self.deployment = server.request("GET", "/deployments/name/rebuild/cpu")
 
     def worker(self) -> Any:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu", "--name", "only"]
+        command = [REAL_PYTHON, "-m", "prefect", "worker", "start", "--pool", "cpu", "--name", "only"]
         return started(command, self.server, self.root, "worker.log")
 
     def run(self) -> str:
@@ -186,7 +191,7 @@ def test_two_runs_on_one_gpu_train_one_after_the_other_also_after_a_holder_was_k
 ) -> None:
     server, environment = prefect, prefect.environment
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDS], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [REAL_PYTHON, "-c", HOLDS], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         holder.send_signal(signal.SIGKILL)
