@@ -227,6 +227,8 @@ def _read(piece: _Piece, forced: Format | None) -> Source:
         raise AvisError(f"The format {found.name} can only be written", where=piece.name)
     try:
         reading = found.read(piece.path, piece.hints)
+    except IsADirectoryError:
+        raise _unknown_folder(look_at(piece.path), piece.name) from None
     except AvisError as error:
         guess = (
             ""

@@ -19,7 +19,7 @@ from components.annotate.parsing.fields import mapping, numbers, text, whole
 from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.foreign_rows import drawn, names_of_folders
 from components.annotate.parsing.frame_names import FrameNames, any_is_0
-from components.annotate.parsing.label_pictures import frame_number
+from components.annotate.parsing.label_pictures import UNREADABLE, frame_number
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.annotations import Video
 from components.core.records.changes import Kind
@@ -140,7 +140,7 @@ def _placed(
             if picture.width * picture.height > MOST_PIXELS:
                 raise AvisError(f"The mask has {picture.width}x{picture.height} pixels", where=where)
             pixels = np.asarray(picture.convert("L")) > 0
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise AvisError(f"The mask is no picture in base64: {error}", where=where) from None
     left, top = (int(value) for value in corners[0]) if len(corners) == 2 else (-1, -1)
     height, width = pixels.shape

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, number_or_text, numbers, text
 from components.annotate.parsing.foreign_rows import drawn, names_of_folders, plain_path
 from components.annotate.parsing.frame_names import FrameNames
+from components.annotate.parsing.label_pictures import picture_size
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records.changes import Kind
 from components.core.records.json_rows import JsonObject, read_object
@@ -63,7 +62,15 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
     gathering = Gathering(hints.work)
     is_third = "metadata" in document and "view" in document
-    files = dict(_files_of_3(document, path, gathering) if is_third else _files_of_2(document, path))
+    files: dict[str, tuple[bool, list[_Region]]] = {}
+    for where, name, content in (
+        _files_of_3(document, path, gathering) if is_third else _files_of_2(document, path)
+    ):
+        if name in files:
+            raise AvisError(
+                f"The file {name[:160]!r} stands there twice", where=where, fix="Remove one of them."
+            )
+        files[name] = content
     pictures = {name: regions for name, (is_video, regions) in files.items() if not is_video}
     _refuse_without_attributes([region for _, regions in files.values() for region in regions], path)
     _read_pictures(gathering, pictures, path, hints)
@@ -75,8 +82,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     return Reading(gathering.finish(str(path)), gathering.changes)
 
 
-def _files_of_2(document: JsonObject, path: Path) -> Iterator[tuple[str, tuple[bool, list[_Region]]]]:
-    """(name, (False, regions)) of each picture."""
+def _files_of_2(document: JsonObject, path: Path) -> Iterator[tuple[str, str, tuple[bool, list[_Region]]]]:
+    """(where, name, (False, regions)) of each picture."""
     if "_via_img_metadata" in document:
         rows = mapping(document.value("_via_img_metadata"), f"{path}, _via_img_metadata")
     else:
@@ -102,13 +109,13 @@ def _files_of_2(document: JsonObject, path: Path) -> Iterator[tuple[str, tuple[b
                 polygon = [value for point in zip(x, y, strict=True) for value in point]
             attributes = mapping(region.get("region_attributes") or {}, at)
             found.append(_Region(at, kind, polygon, {name: _chosen(v, at) for name, v in attributes.items()}))
-        yield text(row, "filename", where), (False, found)
+        yield where, text(row, "filename", where), (False, found)
 
 
 def _files_of_3(
     document: JsonObject, path: Path, gathering: Gathering
-) -> Iterator[tuple[str, tuple[bool, list[_Region]]]]:
-    """(name, (whether it is a video, regions)) of each file."""
+) -> Iterator[tuple[str, str, tuple[bool, list[_Region]]]]:
+    """(where, name, (whether it is a video, regions)) of each file."""
     parts = {
         key: mapping(document.value(key), f"{path}, {key}")
         for key in ("attribute", "file", "metadata", "view")
@@ -121,6 +128,10 @@ def _files_of_3(
         shown = view.get("fid_list")
         if not isinstance(shown, list) or len(shown) != 1:
             raise AvisError("Its view has not one file", where=where, fix="Give each file a view of its own.")
+        if str(shown[0]) not in parts["file"]:
+            raise AvisError(
+                f"Its view shows the file {str(shown[0])[:40]!r}, which is not listed", where=where
+            )
         xy, times = numbers(row.get("xy"), where), numbers(row.get("z"), where)
         if not xy:
             gathering.changes.add(Kind.DROPPED, "temporal segment", "it has no region", example=where)
@@ -138,7 +149,7 @@ def _files_of_3(
     for key, row in parts["file"].items():
         where = f"{path}, file {key[:40]}"
         row = mapping(row, where)
-        yield text(row, "fname", where), (row.get("type") == _VIDEO, regions.get(key, []))
+        yield where, text(row, "fname", where), (row.get("type") == _VIDEO, regions.get(key, []))
 
 
 def _chosen(value: object, where: str) -> str:
@@ -189,8 +200,7 @@ def _read_pictures(
             frames[number] = name
             beside = path.parent / plain
             if ".." not in plain and beside.is_file():
-                with Image.open(beside) as picture:
-                    same_size(sizes, video_name, (picture.height, picture.width), plain, where)
+                same_size(sizes, video_name, picture_size(beside), plain, where)
         known = hints.lengths.get(video_name.replace("/", "-"))
         first = first_number(frames, None, gathering.changes, video_name, pictures=known)
         size = sizes[video_name][0] if sizes else None

@@ -16,6 +16,7 @@ from components.core.records.annotations import AnnotationSet, Track, Video, tra
 from components.core.records.masks import MOST_PIXELS, decode
 from components.core.run.errors import AvisError
 
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises
 _MOST_SHADES = 64
 _OBJECT = re.compile(r"\d{3}")  # SAM 2's folder of an object
 _SETS = {
@@ -38,8 +39,17 @@ def picture_mode(file: Path) -> str:
     try:
         with Image.open(file) as picture:
             return picture.mode if picture.format == "PNG" else ""
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except UNREADABLE:
         return ""
+
+
+def picture_size(file: Path) -> tuple[int, int]:
+    """Height and width; raises AvisError where it is no picture."""
+    try:
+        with Image.open(file) as picture:
+            return picture.height, picture.width
+    except UNREADABLE as error:
+        raise AvisError(f"The picture cannot be read: {error}", where=str(file)) from None
 
 
 def is_shaded(file: Path) -> bool:
@@ -87,7 +97,7 @@ def read_numbers(file: Path) -> NDArray[np.int64]:
                     fix="Save it with a palette, in gray levels, or with 16 bits.",
                 )
             return np.asarray(picture).astype(np.int64)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise AvisError(f"The picture cannot be read: {error}", where=str(file)) from None
 
 

@@ -31,9 +31,10 @@ from components.core.records.annotations import (
 from components.core.records.masks import encode
 from components.core.run.errors import AvisError
 from components.tools.convert import write_target
+from tests.unit.annotate import test_burst, test_via
 
-JSON_FORMATS = ["aviseg", "coco_video", "datumaro", "label_studio", "sav"]
-FOLDER_FORMATS = ["davis", "mots_png", "mots_txt", "sav_folder", "labelme"]
+JSON_FORMATS = ["aviseg", "coco_video", "datumaro", "label_studio", "sav", "burst"]
+FOLDER_FORMATS = ["davis", "mots_png", "mots_txt", "sav_folder", "labelme", "via", "via_folder"]
 LABELME = Path(__file__).parents[2] / "data" / "annotation_exports" / "labelme_5.4.1"
 VALUES = [
     None, True, "", 0, 1, -1, 7, 1.5, 3.0, "1", "2.0", 1e9, 10**30, "9" * 30, float("nan"),
@@ -91,7 +92,7 @@ def files() -> dict[str, dict[str, bytes]]:
     No fixture: Hypothesis would print all of it.
     """
     written: dict[str, dict[str, bytes]] = {}
-    for name in (*JSON_FORMATS, *FOLDER_FORMATS[:3]):
+    for name in (*JSON_FORMATS[:5], *FOLDER_FORMATS[:3]):
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "a.json"
             write_target(target, base(), find_format(name))
@@ -112,6 +113,16 @@ def files() -> dict[str, dict[str, bytes]]:
     written["labelme"] = {
         file.relative_to(LABELME).as_posix(): file.read_bytes() for file in sorted(LABELME.rglob("*.json"))
     }
+    written["burst"] = {"a.json": json.dumps(test_burst.document()).encode()}
+    frames = [f"{k:05d}.png" for k in range(3)]
+    drawn = {"1_a": test_via.drawn([], 1), "3_b": test_via.drawn([], 2, vid="3")}
+    projects = {
+        "via": test_via.project_2(test_via.pictures()),
+        "via_folder": test_via.project_3(2, drawn, frames),
+    }
+    for name, project in projects.items():
+        content = json.dumps(project).replace(".jpg", ".png").encode()
+        written[name] = {"clip.json": content, **dict.fromkeys(frames, png(np.zeros((6, 8), np.uint8)))}
     return written
 
 

@@ -153,6 +153,36 @@ def test_pictures_of_a_project_of_via_3(tmp_path: Path) -> None:
     assert pixels(reading) == {"dog 7": [6, 0, 6]} and not reading.changes
 
 
+def twice(project: dict[str, Any]) -> None:
+    project["file"]["2"]["fname"] = "00000.jpg"
+
+
+def unlisted(project: dict[str, Any]) -> None:
+    del project["file"]["3"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (twice, r"'00000.jpg' stands there twice .*clip_a.json, file 2"),
+        (unlisted, r"shows the file '3', which is not listed .*metadata 3_b"),
+    ],
+)
+def test_regions_are_not_lost_in_silence(tmp_path: Path, change: Any, message: str) -> None:
+    metadata = {"1_a": drawn([], 1, label="0"), "3_b": drawn([], 2, label="0", vid="3")}
+    project = project_3(2, metadata, [f"{k:05d}.jpg" for k in range(3)])
+    change(project)
+    with pytest.raises(AvisError, match=message):
+        read(write(tmp_path, project))
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, project_2(pictures()))
+    (tmp_path / "00001.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(AvisError, match=r"picture cannot be read: .*00001\.jpg"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     "text", [CSV, "# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)\n"]
 )
