@@ -89,13 +89,13 @@ class WorkFile:
 
 
 class Numbered(MutableMapping[int, Any]):
-    """Values by number, in the order of the numbers; each takes 16 bytes of memory and lies on the disk."""
+    """Values by number, in its order; each takes 8 or 16 bytes of memory and lies on the disk."""
 
     __slots__ = ("_file", "_late", "_numbers", "_places")
 
     def __init__(self, file: WorkFile) -> None:
         self._file = file
-        self._numbers = array("q")  # ascending
+        self._numbers: range | array[int] = range(0)  # ascending; a range while none is left out
         self._places = array("q")
         self._late: dict[int, int] = {}  # places of numbers that came after higher ones
 
@@ -123,7 +123,7 @@ class Numbered(MutableMapping[int, Any]):
         at = bisect_left(self._numbers, number)
         if at == len(self._numbers) or self._numbers[at] != number:
             raise KeyError(number)
-        del self._numbers[at], self._places[at]
+        del self._listed()[at], self._places[at]
 
     def value(self, number: int, missing: Any) -> Any:
         """As `get`, without the price of an exception where it is missing."""
@@ -147,7 +147,10 @@ class Numbered(MutableMapping[int, Any]):
 
     def _put(self, number: int, place: int) -> None:
         if not self._numbers or number > self._numbers[-1]:
-            self._numbers.append(number)
+            if isinstance(self._numbers, range) and number == len(self._numbers):
+                self._numbers = range(number + 1)
+            else:
+                self._listed().append(number)
             self._places.append(place)
             return
         at = bisect_left(self._numbers, number)
@@ -157,6 +160,11 @@ class Numbered(MutableMapping[int, Any]):
         self._late[number] = place
         if len(self._late) > max(_LEAST_MERGED, len(self._numbers) // 4):
             self._merge()
+
+    def _listed(self) -> "array[int]":
+        if isinstance(self._numbers, range):
+            self._numbers = array("q", self._numbers)
+        return self._numbers
 
     def _merge(self) -> None:
         if self._late:

@@ -47,6 +47,18 @@ def test_numbers_in_any_order_stand_in_theirs(least_merged: int, monkeypatch: py
         del numbered[7]
 
 
+def test_numbers_without_a_gap_may_get_one() -> None:
+    numbered, plain = Numbered(WorkFile()), dict[int, str]()
+    for number in (0, 1, 2, 3, 1):
+        numbered[number] = plain[number] = f"{number} {len(plain)}"
+    assert dict(numbered) == plain and 4 not in numbered
+    del numbered[2], plain[2]
+    assert dict(numbered) == plain and 2 not in numbered
+    for number in (6, 2, 4):
+        numbered[number] = plain[number] = str(number)
+    assert dict(numbered) == plain and list(numbered) == [0, 1, 2, 3, 4, 6]
+
+
 def test_frames_are_as_good_as_a_list() -> None:
     listed = [None, "a", [], "b", None]
     frames = on_disk(listed, WorkFile())
