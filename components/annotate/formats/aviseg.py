@@ -150,7 +150,11 @@ def _mend(row: _Row, where: str, changes: Changes) -> None:
             fix="Only masks are imported. `avis preannotate` can make masks of boxes.",
         )
     if isinstance(row.segmentations, list):
+        boxes = row.bboxes if isinstance(row.bboxes, list) else []
         for frame, segmentation in enumerate(row.segmentations):
+            if not segmentation and any(boxes[frame : frame + 1]):
+                why = "it has no mask, taken as a frame without one"
+                changes.add(Kind.DROPPED, "box", why, example=f"{where}, frame {frame}")
             row.segmentations[frame] = drawn(segmentation, changes, f"{where}, frame {frame}")
 
 

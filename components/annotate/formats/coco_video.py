@@ -95,6 +95,9 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             why = "iscrowd marks its run lengths, as CVAT and Datumaro do, and is taken for no crowd"
             gathering.changes.add(Kind.GUESSED, "mask", why, example=where)
             crowd = 0
+        if flag(row, "ignore", where) and not crowd:
+            gathering.changes.add(Kind.GUESSED, "mask", "ignore is set, taken for a crowd", example=where)
+            crowd = 1
         crowds.setdefault((video.name, key), set()).add(crowd)
         gathering.track(video, key, category_id, where, _annotator(row), crowd)
         if not segmentation and row.get("bbox"):

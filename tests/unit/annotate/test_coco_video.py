@@ -271,12 +271,13 @@ def test_polygons_that_are_none_and_crowds_and_sizes_are_said(tmp_path: Path) ->
     document["videos"] = [{"id": 0, "name": "v", "height": 9, "width": 9}]
     document["annotations"][0]["segmentation"].append([1, 1, 2, 2])
     document["annotations"][1].update(iscrowd=True)
-    document["annotations"][2].update(segmentation=[[1, 1, 2, 2]])
+    document["annotations"][2].update(segmentation=[[1, 1, 2, 2]], ignore=1)
     assert taken(tmp_path, document) == (
         [("v", 3, {7: [6, 6, 0]})],
         [
             "1 video guessed: its size is not that of its images, which is taken",
             "2 polygons dropped: it has fewer than 3 points",
+            "1 mask guessed: ignore is set, taken for a crowd",
             "1 mask dropped: none of its polygons has 3 points",
             "1 track guessed: iscrowd is set in some of its frames, all of it is taken for a crowd",
         ],

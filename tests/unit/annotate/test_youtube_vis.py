@@ -87,6 +87,15 @@ def test_run_lengths_as_a_list_and_ids_as_floats_and_texts_are_read(tmp_path: Pa
     ]
 
 
+def test_a_box_without_a_mask_is_said(tmp_path: Path) -> None:
+    content = document(frames("v/"))
+    content["annotations"][0].update(
+        bboxes=[[0, 0, 2, 3], [1, 1, 2, 2]], segmentations=[SQUARE, None, SQUARE]
+    )
+    (said,) = read(tmp_path, content).changes.sentences()
+    assert said.startswith("1 box dropped: it has no mask") and said.endswith("annotations[0], frame 1)")
+
+
 def test_frames_without_a_folder_are_of_the_video_that_its_row_names(tmp_path: Path) -> None:
     content = document(frames(""))
     with pytest.raises(AvisError, match=r"file_names must be a list.*videos\[0\]"):
