@@ -10,6 +10,7 @@ from pathlib import Path
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
 from components.annotate.jobs import unite_jobs
 from components.annotate.parsing.folders import files_below, is_hidden
+from components.annotate.parsing.label_pictures import picture_mode
 from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
@@ -312,6 +313,13 @@ def _unknown_file(look: Look) -> AvisError:
 
 
 def _unknown_folder(look: Look, name: str) -> AvisError:
+    picture = next((file for file in look.names if file.lower().endswith(".png")), None)
+    if picture is not None and picture_mode(look.path / picture).startswith("RGB"):
+        return AvisError(
+            f"Its pictures are in colours, first {picture}: masks need one number a pixel",
+            where=name,
+            fix="If they are masks, save them with a palette, in gray levels, or with 16 bits.",
+        )
     endings = Counter(Path(file).suffix.lower() or "without ending" for file in look.names)
     seen = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(5)) or "nothing"
     return AvisError(

@@ -24,6 +24,7 @@ class Chosen:
     besides_truth: int = 0
     skipped: int = 0
     malformed: int = 0
+    drafts: int = 0
 
     def note(self, changes: Changes, where: str) -> None:
         """Count the annotations that are left out."""
@@ -32,6 +33,7 @@ class Chosen:
             (self.besides_truth, "another one of its task is marked as ground truth"),
             (self.skipped, "it was skipped (cancelled) in Label Studio"),
             (self.malformed, "it has no list of regions"),
+            (self.drafts, "it is a draft that nobody has submitted"),
         ):
             changes.add(Kind.DROPPED, "annotation", why, example=where, count=count)
 
@@ -58,12 +60,13 @@ def annotation_of(row: Mapping[str, Any]) -> Chosen:
         if isinstance(one, Mapping) and not one.get("was_cancelled") and isinstance(one.get("result"), list)
     ]
     malformed = len(found) - len(skipped) - len(kept)
+    drafts = len(row["drafts"]) if isinstance(row.get("drafts"), list) else 0
     if not kept:
-        return Chosen(skipped=len(skipped), malformed=malformed)
+        return Chosen(skipped=len(skipped), malformed=malformed, drafts=drafts)
     true = [one for one in kept if one.get("ground_truth") is True] or kept
     latest = max(true, key=lambda one: str(one.get("updated_at") or ""))
     return Chosen(
-        latest, list(latest["result"]), len(true) - 1, len(kept) - len(true), len(skipped), malformed
+        latest, list(latest["result"]), len(true) - 1, len(kept) - len(true), len(skipped), malformed, drafts
     )
 
 

@@ -144,7 +144,7 @@ def test_boxes_of_a_video_move_between_keyframes_and_end_where_they_are_disabled
             "has no label.*region r1",
         ),
         (lambda t: t.insert(0, 3), r"3 is no object .*row 0"),
-        (lambda t: t[0]["annotations"].clear(), "No task tells the size"),
+        (lambda t: t[0]["annotations"][0].update(result=[]), "No task tells the size"),
     ],
 )
 def test_a_bad_export_is_one_message(tmp_path: Path, change: Any, message: str) -> None:
@@ -193,18 +193,33 @@ def test_skipped_and_missing_annotations_are_said(tmp_path: Path) -> None:
     draft = task(0, predictions=[{}])
     draft["data"]["video_id"] = "draft"
     draft["annotations"][0]["was_cancelled"] = True
-    path = write(tmp_path / "a.json", [*document, task(3), draft])
+    silent = task(0, drafts=[{"result": []}])
+    silent["data"]["video_id"], silent["annotations"] = "silent", []
+    path = write(tmp_path / "a.json", [*document, task(3), draft, silent])
     at = f"{path}, row"
     assert reasons(path) == [
+        "1 video dropped: nobody has annotated it (silent)",
         "3 annotations dropped: it was skipped (cancelled) in Label Studio "
         f"({at} 0, task 70, {at} 1, task 71, {at} 4, task 70)",
         f"1 annotation dropped: it has no list of regions ({at} 0, task 70)",
         "2 frames filled: its task has no annotation, taken as without a mask "
         f"({at} 1, task 71, {at} 2, task 72)",
+        f"1 annotation dropped: it is a draft that nobody has submitted ({at} 5, task 70)",
         "1 video dropped: it has predictions that nobody has annotated (draft)",
     ]
     track = read_sources(path)[0].reading.annotations.tracks[0]
     assert [bool(s) for s in track.segmentations] == [True, False, False, False]
+
+
+def test_a_polygon_that_was_not_finished_is_said(tmp_path: Path) -> None:
+    points = [[0, 0], [50, 0], [50, 50]]
+    shape = region("polygonlabels", {"points": points, "closed": False, "polygonlabels": ["dog"]})
+    assert reasons(
+        write(tmp_path / "a.json", [task(0, shape, region("number", {"number": 3}, "track"))])
+    ) == [
+        "1 mask guessed: its polygon was not finished in Label Studio, taken as closed "
+        f"({tmp_path}/a.json, row 0, task 70, region r1)"
+    ]
 
 
 def test_an_uploaded_video_has_its_own_name(tmp_path: Path) -> None:

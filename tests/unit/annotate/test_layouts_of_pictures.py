@@ -258,3 +258,10 @@ def test_folders_called_001_are_videos_where_the_media_say_so(tmp_path: Path) ->
     assert list(tracks(read(tmp_path / "a", "davis"))) == ["001", "002"]
     (source,) = read_sources(tmp_path / "a", sizes={"a": (HEIGHT, WIDTH), "001": (HEIGHT, WIDTH)})
     assert list(tracks(source.reading)) == ["a"]
+
+
+def test_masks_in_colours_are_refused_with_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "v" / "00000.png")
+    with pytest.raises(AvisError, match=r"in colours, first v/00000.png: .*one number a pixel"):
+        read_sources(tmp_path)

@@ -49,7 +49,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if one.untouched:
             continue
         if one.skipped:
-            gathering.changes.add(Kind.DROPPED, "video", "nobody has annotated its task", example=name)
+            gathering.changes.add(Kind.DROPPED, "video", "nobody has annotated it", example=name)
             skipped.append(name)
             continue
         reason = hints.why_lost(name)

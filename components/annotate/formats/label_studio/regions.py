@@ -94,6 +94,9 @@ def _add_region(
                 raise AvisError(error.what, where=where, fix="Export it again.") from None
         else:
             segmentation = [_pixels(value.get("points"), video, where)]
+            if value.get("closed") is False:
+                why = "its polygon was not finished in Label Studio, taken as closed"
+                gathering.changes.add(Kind.GUESSED, "mask", why, example=where)
         gathering.add(video, frame, key, segmentation, where)
 
 

@@ -50,7 +50,7 @@ class Seen:
     @property
     def skipped(self) -> bool:
         """A video that nobody has annotated: its silence means nothing, either."""
-        return bool(self.address) and not self.annotated
+        return not self.annotated
 
 
 @dataclass(frozen=True)
