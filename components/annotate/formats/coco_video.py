@@ -18,6 +18,7 @@ from components.annotate.parsing.foreign_rows import (
     annotation_rows,
     drawn,
     gather_categories,
+    is_outside,
     names_of_folders,
     plain_path,
 )
@@ -100,6 +101,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             crowd = 1
         crowds.setdefault((video.name, key), set()).add(crowd)
         gathering.track(video, key, category_id, where, _annotator(row), crowd)
+        if is_outside(row.get("attributes"), gathering.changes, where):
+            continue
         if not segmentation and row.get("bbox"):
             gathering.leave_out(video.name, "box", "it has no mask, taken as a frame without one", where)
         segmentation = drawn(segmentation or None, gathering.changes, where)

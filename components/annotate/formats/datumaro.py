@@ -7,6 +7,7 @@ from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
+from components.annotate.parsing.foreign_rows import is_outside
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import (
     Gathering,
@@ -75,6 +76,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             video.file_names = names
         videos[name] = video
         note_missing_frames(gathering.changes, video.name, present, video.length)
+    tracked: bool | None = None  # whether any mask tells its track; None: there is none
     for where, row in document.rows("items"):
         name, frame, *_ = _place(mapping(row, where), hints, where, alike)
         shapes = row.get("annotations")
@@ -87,6 +89,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 continue
             attributes = shape.get("attributes")
             key = attributes.get("track_id") if isinstance(attributes, Mapping) else None
+            tracked = bool(tracked) or key is not None
             if key is None:
                 why = "it has no attributes.track_id, so it is of no track"
                 gathering.changes.add(Kind.DROPPED, "mask", why, example=at)
@@ -103,14 +106,17 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 videos[name], key, gathering.category(labels[label_id]), at,
                 annotator if isinstance(annotator, str) else "",
             )  # fmt: skip
-            gathering.add(
-                videos[name],
-                frame - first[name],
-                key,
-                _segmentation(shape, at),
-                at,
-                one_shape_of_several=True,
-            )
+            if not is_outside(attributes, gathering.changes, at):
+                segmentation = _segmentation(shape, at)
+                gathering.add(
+                    videos[name], frame - first[name], key, segmentation, at, one_shape_of_several=True
+                )
+    if tracked is False:
+        raise AvisError(
+            "No mask or polygon has attributes.track_id: nothing tells which are one object over time",
+            where=str(path),
+            fix="Draw tracks, not shapes of single frames, and export again.",
+        )
     return Reading(gathering.finish(str(path)), gathering.changes)
 
 

@@ -112,6 +112,10 @@ def _add(gathering: Gathering, video: Video, frame: int, shape: Mapping[str, Any
     if shape.get("group_id") is None:
         gathering.changes.add(Kind.DROPPED, "mask", "it has no group_id, so it is of no track", example=where)
         return
+    flags = shape.get("flags")
+    for flag in [name for name, is_set in flags.items() if is_set] if isinstance(flags, Mapping) else ():
+        example = f"{where}, flag {flag}"
+        gathering.changes.add(Kind.DROPPED, "flag", "a track has no place for it", example=example)
     label, group = text(shape, "label", where), whole(shape, "group_id", where)
     key = f"{label} {group}"
     gathering.track(video, key, gathering.category(label), where)

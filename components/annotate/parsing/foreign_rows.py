@@ -1,6 +1,6 @@
 """What writers of COCO's and YouTube-VIS's JSON do differently, taken as it is meant and said."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from components.annotate.parsing.fields import mapping, text, whole
@@ -8,6 +8,11 @@ from components.annotate.track_builder import Gathering
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import JsonObject
 from components.core.run.errors import AvisError
+
+_OF_CVAT = (
+    "annotator", "instance_id", "is_crowd", "keyframe", "occluded", "outside", "rotation", "score", "source",
+    "track_id", "z_order",
+)  # fmt: skip
 
 
 def annotation_rows(document: JsonObject, path: object, kind: Any = Any) -> Iterator[tuple[str, Any]]:
@@ -79,6 +84,23 @@ def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
     if not kept:
         changes.add(Kind.DROPPED, "mask", "none of its polygons has 3 points", example=where)
     return kept or None
+
+
+def is_outside(attributes: object, changes: Changes, where: str) -> bool:
+    """Whether a shape's attributes, as CVAT has them, say that the object is not in view.
+
+    That is counted, and so are the attributes that people gave it: a track has no place for them.
+    """
+    if not isinstance(attributes, Mapping):
+        return False
+    for name in (name for name in attributes if name not in _OF_CVAT):
+        example = f"{where}, attribute {name}"
+        changes.add(Kind.DROPPED, "attribute", "a track has no place for it", example=example)
+    if attributes.get("outside") not in (True, "true", "1"):
+        return False
+    why = "its attribute `outside` is set: the object is not in view"
+    changes.add(Kind.DROPPED, "shape", why, example=where)
+    return True
 
 
 def _is_stub(polygon: object) -> bool:

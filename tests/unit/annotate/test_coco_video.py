@@ -284,6 +284,17 @@ def test_polygons_that_are_none_and_crowds_and_sizes_are_said(tmp_path: Path) ->
     )
 
 
+def test_what_attributes_say_is_not_lost_in_silence(tmp_path: Path) -> None:
+    document = plain()
+    document["annotations"][1]["attributes"] = {"occluded": True, "outside": True, "breed": "pug"}
+    videos, changes = taken(tmp_path, document)
+    assert videos == [("a", 3, {7: [6, 0, 6]})]
+    assert changes == [
+        "1 attribute dropped: a track has no place for it",
+        "1 shape dropped: its attribute `outside` is set: the object is not in view",
+    ]
+
+
 def test_coordinates_without_a_list_of_polygons_are_one_polygon(tmp_path: Path) -> None:
     document = plain()
     expected, _ = taken(tmp_path, document)

@@ -154,6 +154,16 @@ def test_datumaro_of_cvat(tmp_path: Path) -> None:
     assert source.reading.changes.line() == "1 bbox dropped, 1 mask dropped"
 
 
+def test_attributes_of_datumaro_and_coco_are_not_lost_in_silence(tmp_path: Path) -> None:
+    document = of_cvat()
+    document["items"][1]["annotations"][0]["attributes"].update(outside=True, occluded=True, breed="pug")
+    (tmp_path / "clip.json").write_text(json.dumps(document))
+    source, tracks = read(tmp_path / "clip.json")
+    assert tracks == [("dog", [12, 0])]
+    said = source.reading.changes.line()
+    assert said == "1 bbox dropped, 1 mask dropped, 1 attribute dropped, 1 shape dropped"
+
+
 @pytest.mark.parametrize("name", ["davis", "mots_png"])
 def test_pixels_of_two_tracks_go_to_the_smaller_and_are_counted(tmp_path: Path, name: str) -> None:
     large, small = np.zeros((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), bool)
@@ -187,6 +197,10 @@ def test_frames_of_two_sizes_are_refused_by_name(tmp_path: Path) -> None:
             "does not decode",
         ),
         (lambda d: d.update(categories={}), "list of labels is missing"),
+        (
+            lambda d: [a["attributes"].clear() for item in d["items"] for a in item["annotations"]],
+            "No mask or polygon has attributes.track_id",
+        ),
     ],
 )
 def test_a_bad_datumaro_file_is_one_message_with_its_place(tmp_path: Path, change: Any, message: str) -> None:
