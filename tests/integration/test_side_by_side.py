@@ -22,6 +22,10 @@ FILES = {
         def test_dies(): os.kill(os.getpid(), signal.SIGKILL)
         def test_never(): pass
     """,
+    "test_leaves.py": """
+        import os
+        def test_leaves(): os._exit(0)
+    """,
     "test_tears_down.py": """
         import pytest
         @pytest.fixture(scope="session")
@@ -57,6 +61,12 @@ def test_a_failure_and_a_process_that_dies(tmp_path: Path) -> None:
     assert said.splitlines()[-1].strip() == "2 failed, 2 passed, 1 skipped, 1 warning", said
     assert said.count("said before it failed") == 2  # in the source, and captured
     assert "test_dies.py::test_dies" in said and "The process of this test ended with -9;" in said
+
+
+def test_a_process_that_ends_as_if_all_were_well(tmp_path: Path) -> None:
+    code, said = outcome(tmp_path, "test_leaves.py", "test_skips.py")
+    assert code == 1
+    assert said.splitlines()[-1].strip() == "1 failed, 1 skipped", said
 
 
 def test_what_fails_at_the_end_of_all(tmp_path: Path) -> None:

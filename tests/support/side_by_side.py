@@ -147,8 +147,9 @@ class _Worker:
         """Report what is left; a process that ended otherwise than by itself is the failure of its test."""
         code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         tests = [told for name, told in self.said if name == "pytest_runtest_logstart"]
+        amid = bool(self.said)
         self.hear(session.config, None)
-        if code != (pytest.ExitCode.TESTS_FAILED if self.failed else 0) and not session.shouldfail:
+        if (amid or code != (pytest.ExitCode.TESTS_FAILED if self.failed else 0)) and not session.shouldfail:
             test = tests[-1] if tests else {"nodeid": "tests", "location": ("tests", None, "")}
             text = f"The process of this test ended with {code}; what follows in its file did not run."
             report = pytest.TestReport(**test, keywords={}, outcome="failed", longrepr=text, when="call")
