@@ -14,7 +14,7 @@ class LabelSummary:
     """Where labels come from.
 
     origins: by clip, the source with its format: "labels/avsbench (mots_png)".
-    changes: what reading them changed.
+    changes: what reading them changed, and the annotated clips that were left out.
     """
 
     origins: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,12 @@ def read_label_summary(path: Path) -> LabelSummary:
         }
         told = [row for row in content.get("changes", []) if isinstance(row, dict)]  # once they were words
         rows = [{**row, "kind": Kind(row["kind"])} for row in told]
-        return LabelSummary(origins, Changes(Change(**row) for row in rows))
+        changes = Changes(Change(**row) for row in rows)
+        left_out = content.get("dropped", {})
+        for clip, reason in left_out.items() if isinstance(left_out, dict) else ():
+            why = shown(str(reason).partition(":")[0])  # what follows is of this clip alone
+            changes.add(Kind.DROPPED, "annotated clip", why, example=shown(clip))
+        return LabelSummary(origins, changes)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise AvisError(
             f"The summary of the annotations cannot be read: {error!r:.200}", where=str(path),

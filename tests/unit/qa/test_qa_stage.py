@@ -60,7 +60,8 @@ def test_the_page_has_a_contact_sheet_of_each_source_and_what_reading_changed(la
         {"name": "labels/<two>", "format": "davis", "clips": ["e0", "e1"]},
     ]
     change = {"kind": "dropped", "unit": "mask", "count": 7, "why": "it is void", "examples": ["e0, frame 3"]}
-    summary.write_text(json.dumps({"sources": sources, "changes": [change]}))
+    dropped = {"x": "media corrupt: half of it is missing", "y": "media corrupt", "z": "no such video"}
+    summary.write_text(json.dumps({"sources": sources, "changes": [change], "dropped": dropped}))
     run_qa(labelled_set, previews=0)
     page = (labelled_set.paths.qa / "report.html").read_bytes()
     text = page.decode()
@@ -71,7 +72,8 @@ def test_the_page_has_a_contact_sheet_of_each_source_and_what_reading_changed(la
     assert sheet.count("data:image/jpeg") == 7 * 5 and len(page) < 900_000
     # the second object begins at second 3 of 12, the first at the clip's beginning, which is no onset
     assert sheet.count('class="onset" style="left:25.0%"') == sheet.count('class="onset"') == 7
-    assert "7 masks dropped" in text and '<td class="text">it is void</td>' in text and "e0, frame 3" in text
+    assert "7 masks dropped, 3 annotated clips dropped" in text and "media corrupt</td>" in text
+    assert '<td class="text">it is void</td>' in text and "e0, frame 3" in text
     run_qa(labelled_set, previews=0)
     assert (labelled_set.paths.qa / "report.html").read_bytes() == page
 
