@@ -56,8 +56,11 @@ for _group, _names in COMMANDS.items():
 
 def main() -> None:
     """Run the command line: an AvisError becomes one message and exit code 1."""
+    from components.core.text.terminal import guard_terminal
+
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
+    guard_terminal()
     try:
         from components.core.run.errors import AvisError
         from components.core.run.process import end_cleanly_on_terminate, spin_briefly

@@ -7,6 +7,7 @@ from components.core.raw.index import RawEntry, Status
 from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
+from components.core.text.redaction import redact, redacted_address, secrets_of
 from components.ingest.address import parse_source
 from components.ingest.params import IngestParams
 from components.ingest.status import KILLERS
@@ -16,13 +17,13 @@ from components.ingest.verify import Verified
 def new_row(
     entry: ManifestEntry, params: IngestParams, status: Status, message: str, attempts: int = 1
 ) -> RawEntry:
-    """An entry's row, so far without a file."""
+    """An entry's row, so far without a file; what is secret in its source stays in the manifest."""
     return RawEntry(
         video_id=entry.video_id,
         status=status,
-        message=message,
+        message=redact(message, secrets_of(entry.source)),
         attempts=attempts,
-        source=entry.source,
+        source=redacted_address(entry.source),
         start_s=entry.start_s,
         end_s=entry.end_s,
         fingerprint=(

@@ -17,6 +17,7 @@ from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: o
 from components.core.raw.index import Status
 from components.core.run.disk import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.run.errors import AvisError
+from components.core.text.redaction import redact, secrets_of
 from components.ingest.address import Source, SourceKind
 from components.ingest.params import IngestParams
 from components.ingest.status import DownloadError, classify, clean_message, retry_after_s
@@ -136,7 +137,8 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
     files = sorted(file for file in folder.iterdir() if file.suffix not in (".part", ".ytdl"))
     if not 1 <= len(files) <= 2:
         raise DownloadError(Status.UNSUPPORTED, f"yt-dlp left {len(files)} files instead of a video")
-    return Download(files, _said(info, "license"), _said(info, "uploader", "channel", "creator"))
+    said = (_said(info, *names) for names in (("license",), ("uploader", "channel", "creator")))
+    return Download(files, *(text and redact(text, secrets_of(url)) for text in said))
 
 
 def _said(info: object, *names: str) -> str | None:

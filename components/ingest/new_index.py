@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.core.raw.index import ROWS_AT_ONCE, RawEntry, Status
+from components.core.raw.manifest_table import sources_kept
 from components.ingest.folder import Known
 from components.ingest.reuse import NEW, equal, positions_of
 from components.ingest.status import TRANSIENT
@@ -29,6 +30,8 @@ def index_tables(
             if name != "split":
                 value = pc.coalesce(value, part.column(f"site_{name}").cast(pyarrow.string()))
             part = part.set_column(part.schema.get_field_index(name), name, value)
+        kept = sources_kept(said.column("source"))  # an older version kept passwords, too
+        part = part.set_column(part.schema.get_field_index("source"), "source", kept)
         if (chosen < known.journaled).any() and len(old):
             times = pyarrow.array(_times(part, old), pyarrow.string())
             part = part.set_column(part.schema.get_field_index("time"), "time", times)

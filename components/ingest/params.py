@@ -5,9 +5,9 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from components.core.run.params import Block
+from components.core.run.params import Block, without_secrets
 
 
 class IngestParams(Block):
@@ -28,7 +28,7 @@ class IngestParams(Block):
     max_pauses: after this many rests the entries that are left become rate_limited.
     sleep_s: rest before each download from a site such as YouTube; about 300 an hour are allowed there.
     cookies_file: in Netscape format, for videos that need a login.
-    proxy: for all downloads; without it the environment's (HTTPS_PROXY, …) is used.
+    proxy: for all downloads; without it the environment's (HTTPS_PROXY, …), perhaps with a password.
     """
 
     manifest: str = Field(default="data/sample/manifest.csv", min_length=1)
@@ -46,6 +46,11 @@ class IngestParams(Block):
     sleep_s: float = Field(default=5.0, ge=0)
     cookies_file: str | None = None
     proxy: str | None = None
+
+    @field_validator("proxy")
+    @classmethod
+    def _holds_no_password(cls, proxy: str | None) -> str | None:
+        return proxy and without_secrets(proxy, "the environment variables HTTP_PROXY and HTTPS_PROXY")
 
     @property
     def most_bytes(self) -> int:

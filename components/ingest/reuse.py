@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.core.raw.index import ROWS_AT_ONCE, Status
+from components.core.raw.manifest_table import sources_kept
 from components.core.run.files import sha256_file
 from components.core.storage.base import Store, Stored
 from components.ingest.address import parse_source
@@ -108,7 +109,7 @@ def _is_asked_for(found: pyarrow.Table, manifest: pyarrow.Table) -> NDArray[np.b
     right = pc.or_(pc.invert(ok), pc.fill_null(pc.equal(sha256, wanted), True))  # unknown is no contradiction
     return (
         _numpy(right)
-        & equal(found.column("source"), manifest.column("source"))
+        & equal(sources_kept(found.column("source")), sources_kept(manifest.column("source")))
         & equal(found.column("start_s"), manifest.column("start_s"))
         & equal(found.column("end_s"), manifest.column("end_s"))
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from components.core.run.errors import AvisError
+from components.core.text.redaction import redact, tell_secret
 from components.mllm.params import EndpointParams
 from components.mllm.question import response_format
 
@@ -38,9 +39,11 @@ class Endpoint:
         import openai
 
         self._params = params
-        self._key = _key(params)
+        key = _key(params)
+        if params.api_key_env is not None:
+            tell_secret(key)  # should the server repeat it
         self._client = openai.AsyncOpenAI(
-            api_key=self._key, base_url=params.base_url, timeout=timeout_s, max_retries=retries
+            api_key=key, base_url=params.base_url, timeout=timeout_s, max_retries=retries
         )
 
     async def close(self) -> None:
@@ -77,14 +80,14 @@ class Endpoint:
             text, finish_reason = str(choice.message.content or ""), str(choice.finish_reason)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise AvisError(
-                f"{self._params.base_url} refuses {self._params.model}: {self._clean(error)}",
+                f"{self._params.base_url} refuses {self._params.model}: {_one_line(error)}",
                 where=f"params.yaml, mllm.models, {self._params.name}",
                 fix=f"Check base_url and model, and the key in {self._params.api_key_env or 'api_key_env'}.",
             ) from error
         except openai.OpenAIError as error:
-            raise NoReply(f"{type(error).__name__}: {self._clean(error)}") from error
+            raise NoReply(f"{type(error).__name__}: {_one_line(error)}") from error
         except (ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
-            raise NoReply(f"the reply is no chat completion: {self._clean(error)}") from error
+            raise NoReply(f"the reply is no chat completion: {_one_line(error)}") from error
         usage = completion.usage
         tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
         return Reply(
@@ -104,9 +107,9 @@ class Endpoint:
             return None
         return (input_tokens * per_input + output_tokens * per_output) / 1e6
 
-    def _clean(self, error: Exception) -> str:
-        """The error in one line, without the key should a server repeat it."""
-        return " ".join(str(error).replace(self._key, "***").split())[:500]
+
+def _one_line(error: Exception) -> str:
+    return " ".join(redact(str(error)).split())[:500]
 
 
 def _key(params: EndpointParams) -> str:

@@ -2,9 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from components.core.run.params import Block
+from components.core.run.params import Block, without_secrets
 
 Modality = Literal["audio_video", "video", "audio"]
 """What the model is given: both, or one alone as a control."""
@@ -30,6 +30,11 @@ class EndpointParams(Block):
     max_output_tokens: int = Field(default=8192, ge=64, le=10_000_000)
     usd_per_million_input_tokens: float | None = Field(default=None, ge=0.0)
     usd_per_million_output_tokens: float | None = Field(default=None, ge=0.0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_key(cls, base_url: str) -> str:
+        return without_secrets(base_url, "an environment variable, and name that in api_key_env")
 
     @model_validator(mode="after")
     def _modalities_are_distinct(self) -> Self:

@@ -18,6 +18,7 @@ from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
 from components.core.storage.mirror import with_local_media
+from components.core.text.redaction import redact_all
 from components.core.tracking.run import Run, data_run
 from components.qa.checked_clip import Clip
 from components.qa.checks import Check, all_checks, chosen_checks
@@ -210,7 +211,7 @@ def _write_findings(path: Path, findings: list[Finding]) -> None:
     schema = pyarrow.schema(
         [(field.name, kinds.get(field.name, pyarrow.string())) for field in fields(Finding)]
     )
-    table = pyarrow.Table.from_pylist([asdict(finding) for finding in findings], schema=schema)
+    table = pyarrow.Table.from_pylist(redact_all([asdict(finding) for finding in findings]), schema=schema)
     with replace_file(path) as temporary:
         pyarrow.parquet.write_table(table, temporary)
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from components.core.raw.clip_names import video_id_of
 from components.core.raw.index import Status, read_raw_table
-from components.core.raw.manifest_table import read_manifest_table
+from components.core.raw.manifest_table import read_manifest_table, sources_kept
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
 from components.ingest.folder import INDEX, JOURNAL
@@ -130,7 +130,8 @@ def read_attrition(params: IngestParams, raw: Path) -> Attrition:
 
 def _only_asked_for(found: pyarrow.Table, manifest: pyarrow.Table) -> pyarrow.Table:
     """Empty the rows that are about another source, or another part, than the manifest names now."""
-    same = pc.fill_null(pc.equal(found.column("source"), manifest.column("source")), False)
+    sources = (sources_kept(table.column("source")) for table in (found, manifest))
+    same = pc.fill_null(pc.equal(*sources), False)
     for name in ("start_s", "end_s"):
         both = (pc.fill_null(table.column(name), -1.0) for table in (found, manifest))
         same = pc.and_(same, pc.equal(*both))

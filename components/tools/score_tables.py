@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from components.core.metrics.accumulate import HEADLINES
 from components.core.metrics.bootstrap import LEVEL_PERCENT
 from components.core.metrics.paired import Difference
 from components.core.metrics.protocols import Protocol
 from components.core.metrics.score import Scores
+from components.core.text.terminal import plain
 
 
 def numbers_table(
@@ -35,7 +37,7 @@ def differences_table(
     protocol: str, differences: dict[str, Difference | None], results: Path, against: Path
 ) -> Table:
     """Return how a protocol's numbers differ from those of other results, and whether that is noise."""
-    table = Table(title=f"{protocol}: {results} against {against}")
+    table = Table(title=Text(plain(f"{protocol}: {results} against {against}")))
     for column in ("", "this", "other", "difference", f"{LEVEL_PERCENT} % interval", "p", "verdict"):
         table.add_column(column, justify="left" if column in ("", "verdict") else "right", no_wrap=True)
     for name, found in differences.items():

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from components.core.run.process import disable_telemetry, end_with_parent
+from components.core.text.terminal import guard_terminal
 
 
 def main(name: str, *options: str) -> int:
@@ -14,6 +15,7 @@ def main(name: str, *options: str) -> int:
         name: of the stage.
         options: of `dvc repro`.
     """
+    guard_terminal()
     disable_telemetry()
     # Where there is no .venv (a container, say) the stage runs with the Python that runs this.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

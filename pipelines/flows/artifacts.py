@@ -12,7 +12,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from components.core.tracking.address import tracking_uri
+from components.core.text.redaction import redact, redact_all
+from components.core.text.terminal import visible
+from components.core.tracking.address import server_of, tracking_uri
 
 REPORTS = "data/*/report.html", "data/*/*/report.html"
 
@@ -31,18 +33,21 @@ def show_progress(total: int) -> Callable[[int], None]:
 def show_stages(root: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Show how the stages ended, and where their runs and reports are."""
     create_table_artifact(
-        key="stages", table=[dict(row) for row in rows], description=f"Stages of {root.name}"
+        key="stages", table=redact_all([dict(row) for row in rows]), description=f"Stages of {root.name}"
     )
     links = "\n".join(f"- {line}" for line in _links(root))
     if links:
-        create_markdown_artifact(key="links", markdown=links, description="Runs and reports")
+        show_text("links", links, description="Runs and reports")
+
+
+def show_text(key: str, markdown: str, *, description: str | None = None) -> None:
+    """Show a text, without what is secret in it."""
+    create_markdown_artifact(key=key, markdown=visible(redact(markdown)), description=description)
 
 
 def _links(root: Path) -> Iterable[str]:
-    uri = tracking_uri(root)
-    if uri.startswith(("http://", "https://")):
-        address = uri.partition("://")[2].rpartition("@")[2]  # without a password
-        yield f"[MLflow: the runs]({uri.partition('://')[0]}://{address}/#/experiments)"
+    if server := server_of(tracking_uri(root)):
+        yield f"[MLflow: the runs]({server}/#/experiments)"
     for pattern in REPORTS:
         for path in sorted(root.glob(pattern)):
             yield f"`{path}`"

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.core.run.errors import AvisError
-from components.core.run.git import git, identity, without_passwords
+from components.core.run.git import git, identity
 from components.core.run.paths import Paths
 from components.core.tracking.address import NO_TRACKING, tracking_uri
 from components.core.tracking.run import continue_run, send_pending
@@ -101,7 +101,7 @@ class Workspace:
         self._push(f"+refs/tags/{name}")
 
     def _push(self, *what: str) -> None:
-        where, fix = without_passwords(self.repository), "May this machine push there?"
+        where, fix = self.repository, "May this machine push there?"
         git(self.root, "push", "--quiet", "origin", *what, where=where, fix=fix)
 
 
@@ -185,7 +185,7 @@ def _whole_address(base: Path, address: str) -> str:
 
 
 def _resolve(base: Path, source: str, revision: str) -> str:
-    where = without_passwords(source)
+    where = source
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise AvisError(f"{revision!r} is no branch, tag or commit")
     fix = "Name a branch, a tag or a commit that was pushed there."
@@ -195,7 +195,7 @@ def _resolve(base: Path, source: str, revision: str) -> str:
         "--quiet",
         "--",
         source,
-        where=without_passwords(source),
+        where=source,
         fix="Is the address right?",
     )
     commits: dict[str, str] = {}
@@ -219,8 +219,8 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
     root.mkdir()
     git(root, "init", "--quiet")
     git(root, "remote", "add", "origin", source)
-    where = f"{without_passwords(source)}, {start[:12]}"
-    git(root, "fetch", "--quiet", "--tags", "origin", where=without_passwords(source))
+    where = f"{source}, {start[:12]}"
+    git(root, "fetch", "--quiet", "--tags", "origin", where=source)
     git(root, "checkout", "--quiet", "--force", start, where=where, fix="Was the commit pushed there?")
     if not (root / ".dvc" / "config").is_file():
         raise AvisError("this revision is no checkout of the pipeline", where=where)

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
@@ -31,6 +31,7 @@ from components.tools.promotion.own_start import own_start, variants_of_start
 from components.tools.promotion.params import PromotionParams
 from components.tools.promotion.report import DOCUMENT, PAGE, Candidate, write_report
 from pipelines.flows.approval import state, wait_for_person
+from pipelines.flows.artifacts import show_text
 from pipelines.flows.champion_model import measure_version
 from pipelines.flows.clones import Workspace
 from pipelines.flows.notifications import Kind, notify
@@ -129,7 +130,7 @@ class Contest:
         gain = {f"promotion/{self.params.metric}_gain_points": found.difference} if found else {}
         files = {folder / PAGE: "promotion", folder / DOCUMENT: "promotion"}
         self._registry(self.registry.note_run, version, tags=tags, metrics=gain, files=files)
-        create_markdown_artifact(key="promotion", markdown=_markdown(version, champion, decision))
+        show_text("promotion", _markdown(version, champion, decision))
         page = self._registry(self.registry.run_address, version)
         if page is not None:
             create_link_artifact(

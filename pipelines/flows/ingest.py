@@ -20,6 +20,7 @@ from components.tools.attrition import NOT_TRIED, Attrition, Loss, annotated_cat
 from components.tools.manifests.from_ids import manifest_from_ids
 from pipelines.dvc.graph import find_root
 from pipelines.dvc.lock import drop_lost, output_md5
+from pipelines.flows.artifacts import show_text
 from pipelines.flows.clones import Workspace, environment_of_stages, own_clone, require_remote
 from pipelines.flows.notifications import notify, notify_failure
 from pipelines.flows.rebuild import bring_up_to_date
@@ -27,7 +28,7 @@ from pipelines.flows.rebuild import bring_up_to_date
 disable_telemetry()
 
 from prefect import flow, get_run_logger  # noqa: E402
-from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
+from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
@@ -245,7 +246,7 @@ def _report(
             ]
     if lost:
         lines += ["", "Lost since the last run: " + ", ".join(f"`{name}`" for name in lost[:_SHOWN])]
-    create_markdown_artifact(key="attrition", markdown="\n".join(lines))
+    show_text("attrition", "\n".join(lines))
     create_table_artifact(
         key="ingest-status", table=[{"status": name, "entries": count} for name, count in counts.items()]
     )

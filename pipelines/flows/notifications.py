@@ -13,6 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from components.core.text.redaction import redact
+
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
     from prefect.flows import Flow
@@ -46,10 +48,10 @@ def notify(kind: Kind, title: str, body: str) -> list[str]:
     addresses = os.environ.get(ADDRESSES, "").split()
     if not addresses:
         return []
-    title = " ".join(f"AVIS {kind}: {title}".split())[
+    title = " ".join(redact(f"AVIS {kind}: {title}").split())[
         :_TITLE_CHARACTERS
     ]  # a line: it becomes a mail's subject
-    body = _without_passwords(body.strip() or title)[:_BODY_CHARACTERS]  # apprise sends none that is empty
+    body = redact(body.strip() or title)[:_BODY_CHARACTERS]  # apprise sends none that is empty
     outcomes: list[str | None] = [f"has not answered for {_LIMIT_S:.0f} s"] * len(addresses)
 
     def send(place: int) -> None:
@@ -149,7 +151,3 @@ def _without_secrets(text: str, address: str) -> str:
         if len(part) >= _SHORTEST_SECRET and part not in shown:
             text = text.replace(part, "…")
     return text
-
-
-def _without_passwords(text: str) -> str:
-    return re.sub(r"(?<=//)[^/@\s]*@", "", text)

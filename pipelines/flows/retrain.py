@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from components.core.run.errors import AvisError
-from components.core.run.git import without_passwords
 from components.core.run.params import PARAMS
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
+from components.core.text.redaction import redact
 from components.core.tracking.address import tracking_uri
 from components.core.tracking.registry import (
     CHAMPION,
@@ -160,7 +160,7 @@ class _Retraining:
             WEIGHTS_MD5: output_md5(workspace.root, place),
             "avis.variant": variant,
             "avis.branch": workspace.branch,
-            "avis.repository": without_passwords(workspace.repository),
+            "avis.repository": redact(workspace.repository),
             "avis.trigger": self.trigger,
             "avis.flow_run": str(flow_run.id or ""),
             **{f"avis.data.{path.removeprefix('data/')}": md5 for path, md5 in made_of.data.items()},

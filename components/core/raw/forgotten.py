@@ -3,12 +3,13 @@
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from components.core.raw.clip_names import source_of
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
+from components.core.text.redaction import redacted_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +42,24 @@ class ForgottenVideos:
 
     def _look_up(self) -> None:
         self._ids = {row.video_id for row in self.rows}
-        self._sources = {row.source for row in self.rows if row.source}
+        self._sources = {redacted_address(row.source) for row in self.rows if row.source}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def has(self, video_id: str, source: str | None) -> bool:
         """Whether a clip, or the video that it is cut from, is forgotten."""
-        return video_id in self._ids or source_of(video_id, source) in self._sources
+        return video_id in self._ids or redacted_address(source_of(video_id, source)) in self._sources
 
     def add(self, rows: Iterable[Forgotten]) -> None:
         """Write further ones to the file; what it says already stays as it is."""
         for row in rows:
+            row = replace(row, source=redacted_address(row.source))  # git keeps the file
             if row.video_id not in self._ids or (row.source and row.source not in self._sources):
                 self.rows.append(row)
         self._look_up()
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text, lineterminator="\n")  # noqa: TID251 (read back as it is)
         writer.writerow(_COLUMNS)
         writer.writerows(astuple(row) for row in self.rows)
         write_text(self.path, text.getvalue())

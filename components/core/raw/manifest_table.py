@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from components.core.raw.manifest import ManifestEntry, manifest_schema, read_manifest, table_of
 from components.core.records.annotations import SPLITS
+from components.core.text.redaction import redacted_address
 
 MANIFEST_SCHEMA = manifest_schema()
 _SAFE_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$"  # as files.safe_name
@@ -28,6 +29,15 @@ def read_manifest_table(path: Path) -> pyarrow.Table:
     table = _quick(path)
     pyarrow.default_memory_pool().release_unused()  # reading takes some times the table
     return table_of(read_manifest(path)) if table is None else table
+
+
+def sources_kept(sources: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Sources as the index has them, to compare with its own: without passwords and keys."""
+    if not pc.any(pc.match_substring_regex(sources, "://[^/]*@|[?&;#]")).as_py():
+        return sources  # quick, since they may be many
+    return pyarrow.chunked_array(
+        [[redacted_address(source) for source in sources.to_pylist()]], pyarrow.string()
+    )
 
 
 def entries_of(table: pyarrow.Table) -> Iterator[ManifestEntry]:

@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from components.core.reports.page import DASH
+from components.core.text.terminal import plain
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#db2777", "#65a30d", "#0891b2", "#78716c")
 """Of variants, categories and curves, in their order."""
@@ -80,8 +81,8 @@ def line_chart(
                 axes.plot(x, kept, color=colour(place), alpha=0.2, linewidth=0.8)
             mean = np.convolve(kept, np.ones(window) / window, mode="valid") if window > 1 else kept
             drawn += axes.plot(list(x)[window - 1 :], mean, color=colour(place), linewidth=2)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
+        axes.set_xlabel(plain(x_label))
+        axes.set_ylabel(plain(y_label))
         if percent:
             axes.set_ylim(0, 100)
         _legend(axes, drawn, list(lines))
@@ -109,10 +110,10 @@ def bar_chart(
             for x, height in zip(places, heights, strict=True):
                 if height is None:
                     axes.text(x, 1, DASH, ha="center")
-        axes.set_xticks(range(len(groups)), groups, rotation=35 if len(groups) > 15 else 0)
+        axes.set_xticks(range(len(groups)), map(plain, groups), rotation=35 if len(groups) > 15 else 0)
         axes.grid(axis="x", visible=False)
         axes.set_ylim(0, 100)
-        axes.set_ylabel(y_label)
+        axes.set_ylabel(plain(y_label))
         _legend(axes, drawn, list(values))
     return svg[0]
 
@@ -144,9 +145,11 @@ def _of_the_page(svg: str, title: str) -> str:
         return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", re.sub(_SPARE, "", text))
 
     svg = re.sub(r"<[^>]+>", ours, svg).replace("<g/>", "")
-    label = f'role="img" aria-label="{escape(title)}"'
+    label = f'role="img" aria-label="{escape(plain(title))}"'
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', label, svg, count=1)
 
 
 def _legend(axes: Any, drawn: Sequence[Any], names: Sequence[str]) -> None:
-    axes.legend(drawn, names, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, borderaxespad=0.2)
+    axes.legend(
+        drawn, [*map(plain, names)], loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, borderaxespad=0.2
+    )

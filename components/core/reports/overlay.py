@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.records.masks import Segmentation, decode, is_empty
+from components.core.text.terminal import plain
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
@@ -149,7 +150,11 @@ def draw_timeline(
     for row, lane in enumerate(lanes):
         top = 3 + row * _LANE_PX
         draw.text(
-            (left - 8, top + _LANE_PX / 2), _shorten(lane.label, left - 14, 11), _TEXT, font, anchor="rm"
+            (left - 8, top + _LANE_PX / 2),
+            _shorten(plain(lane.label), left - 14, 11),
+            _TEXT,
+            font,
+            anchor="rm",
         )
         draw.line([(left, top + _LANE_PX / 2), (right, top + _LANE_PX / 2)], _FAINT, 1)
         for start, end in _stretches(lane.on):
@@ -290,7 +295,7 @@ def _header(titles: Sequence[str], width_px: int) -> Picture:
     image = Image.new("RGB", (width_px * len(titles), _HEADER_PX), BACKGROUND)
     draw = Draw(image)
     for place, title in enumerate(titles):
-        text = _shorten(title, width_px - 20, 13)
+        text = _shorten(plain(title), width_px - 20, 13)
         draw.text((place * width_px + 10, _HEADER_PX / 2), text, _TEXT, _font(13), anchor="lm")
     return np.array(image)
 
@@ -305,7 +310,7 @@ def _draw_label(
     taken: list[tuple[int, int, int, int]],
 ) -> None:
     """Put the label above the mask's top, inside the picture, below labels that stand there already."""
-    drawn, inside = _label_picture(label, colour, size)
+    drawn, inside = _label_picture(plain(label), colour, size)
     label_height, label_width = inside.shape
     rows = np.flatnonzero(mask.any(1))
     columns = np.flatnonzero(mask.any(0))

@@ -8,6 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.core.text.redaction import redact
+from components.core.text.terminal import visible
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -19,7 +22,7 @@ _NO_TRACKS = -100  # the published evaluator's average precision of a size witho
 
 
 def render_page(template: str, **values: object) -> str:
-    """Return a page as HTML: self-contained, every text from outside escaped.
+    """Return a page as HTML: self-contained, every text from outside as `shown` and escaped.
 
     Args:
         template: under components/, such as "evaluate/report.html".
@@ -35,6 +38,7 @@ def _environment() -> "Environment":
     environment = Environment(
         loader=FileSystemLoader(_COMPONENTS),
         autoescape=True,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -50,11 +54,18 @@ def _environment() -> "Environment":
     return environment
 
 
+def shown(value: object) -> object:
+    """What stands for a value: of a text, no secrets, and signs that hide or turn others as their codes."""
+    from markupsafe import Markup
+
+    return visible(redact(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def breakable(name: str) -> str:
     """Let a name break after its underscores."""
     from markupsafe import Markup, escape
 
-    return escape(name).replace("_", Markup("_<wbr>"))
+    return escape(shown(name)).replace("_", Markup("_<wbr>"))
 
 
 def number(value: object, decimals: int = 2) -> str:

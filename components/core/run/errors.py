@@ -1,20 +1,23 @@
 """The one exception a user may see."""
 
+from components.core.text.redaction import redact
+
 
 class AvisError(Exception):
     """One clear message for the user: what is wrong, where, and what to do about it.
 
     The command line prints it without a traceback and exits with 1; a stage exits with 75 (EX_TEMPFAIL of
-    sysexits.h) where `passing` says that the same may succeed on another try, with nothing mended.
+    sysexits.h) where `passing` says that the same may succeed on another try, with nothing mended. Its texts
+    go to terminals, rows, tags and servers: they hold no secret.
     """
 
     def __init__(
         self, what: str, *, where: str | None = None, fix: str | None = None, passing: bool = False
     ) -> None:
-        super().__init__(what)  # only `what` in args: so the exception survives pickling between processes
-        self.what = what
-        self.where = where
-        self.fix = fix
+        self.what = redact(what)
+        super().__init__(self.what)  # only `what` in args: the exception survives pickling between processes
+        self.where = redact(where) if where else where
+        self.fix = redact(fix) if fix else fix
         self.passing = passing
 
     def __str__(self) -> str:

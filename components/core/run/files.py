@@ -7,18 +7,23 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from components.core.run.errors import AvisError
+from components.core.text.redaction import redact, redact_all
+from components.core.text.terminal import visible
 
 _MARK = ".unfinished-"
 _SCRATCH = ".scratch-"
+_FORMULA = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last are wide forms, which some take, too
+_ID_WITH_DASH = re.compile(r"-[\w.-]*")  # begins so, and calls nothing: ids of YouTube
 
 
 def _temporary(path: Path, suffix: str) -> Path:
@@ -166,25 +171,52 @@ def write_text(path: Path, value: str) -> None:
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write a table; a column that a row lacks, or has None for, is an empty cell."""
-    write_text(path, csv_text(columns, rows))
+    with (
+        replace_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        _write_rows(file, columns, rows)
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Return what `write_csv` writes."""
+    """Return what `write_csv` writes: no secrets, an apostrophe before what begins like a formula."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    _write_rows(text, columns, rows)
     return text.getvalue()
+
+
+def _write_rows(file: TextIO, columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
+    names = [*columns]
+    writer = csv.DictWriter(file, names, lineterminator="\n")  # noqa: TID251 (this is the way)
+    writer.writerow({name: _cell(name) for name in names})
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: object) -> object:
+    """A cell that a spreadsheet takes for text if it is one."""
+    if not isinstance(value, str):
+        return value
+    text = visible(redact(value))
+    if not text.startswith(_FORMULA) or _ID_WITH_DASH.fullmatch(text):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def write_json(path: Path, value: object, *, sort_keys: bool = True) -> None:
     """Write JSON atomically: keys sorted, floats as `repr`, so that equal values give equal bytes.
 
+    What is secret is left out.
+
     sort_keys: False keeps their order, for files that people read from the top (`dvc exp show`).
     NumPy scalars and paths are converted; a float that is not finite becomes null, JSON has no other way.
     """
-    write_text(path, json.dumps(_plain(value), indent=1, sort_keys=sort_keys, ensure_ascii=False) + "\n")
+    write_text(
+        path, json.dumps(redact_all(_plain(value)), indent=1, sort_keys=sort_keys, ensure_ascii=False) + "\n"
+    )
 
 
 def _plain(value: object) -> Any:

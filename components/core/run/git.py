@@ -1,7 +1,6 @@
 """git as a child process: one message when it refuses."""
 
 import os
-import re
 import signal
 import subprocess
 from pathlib import Path
@@ -54,17 +53,11 @@ def git_bytes(folder: Path, *arguments: str, where: str | None = None, fix: str 
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)  # with what it started: an ssh, a hook
     if child.returncode:
-        said = without_passwords(err.decode(errors="replace")).strip().splitlines()
+        said = err.decode(errors="replace").strip().splitlines()
         told = [line.strip() for line in said if line.startswith(("fatal:", "error:", " ! "))] or said
         reason = told[0] if told else f"ended with {child.returncode}"
         raise AvisError(f"git {command}: {reason}", where=where or str(folder), fix=fix)
     return out
-
-
-def without_passwords(text: str) -> str:
-    """Return a text whose addresses tell no user, no password and no query."""
-    text = re.sub(r"//[^\s'\"]*@", "//", text)
-    return re.sub(r"(//[^\s'\"?]*)\?[^\s'\"]*", r"\1", text)
 
 
 def identity(folder: Path) -> list[str]:

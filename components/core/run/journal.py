@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.run.files import write_bytes
+from components.core.text.redaction import redact_all
 
 
 class Journal:
@@ -42,7 +43,8 @@ class Journal:
         self._file = path.open("ab")
 
     def record(self, key: str, value: dict[str, Any]) -> None:
-        """Note that an item is finished. On return the line is on disk."""
+        """Note that an item is finished, without what is secret in it. On return the line is on disk."""
+        value = redact_all(value)
         self._file.write(json.dumps([key, value]).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())

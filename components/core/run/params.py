@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.core.run.errors import AvisError
+from components.core.text.redaction import secrets_of
 
 ALLOWED_BLOCKS = (
     "dataset",
@@ -46,6 +47,19 @@ class Block(BaseModel):
 
     # defaults are validated, too: they must go with what the file says beside them
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+def without_secrets(address: str, variable: str) -> str:
+    """Return a setting as it is, for a validator; what stands in it would be written to locks, logs and runs.
+
+    Raises:
+        ValueError: it holds a user, a password or a key; the message names the environment variable to use.
+    """
+    if secrets_of(address):
+        raise ValueError(
+            f"an address with a password or a key does not belong into params.yaml: put it in {variable}"
+        )
+    return address
 
 
 class EngineParams(Block):

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from components.core.run.errors import AvisError
+from components.core.text.terminal import guard_terminal
 
 NO_TELEMETRY = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -84,6 +85,7 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
         SystemExit: 1 after an AvisError (its message on stderr), 75 if its reason may pass, 130 after Ctrl-C,
             143 after SIGTERM.
     """
+    guard_terminal()
     disable_telemetry()
     spin_briefly()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what it warns of, the stage says itself

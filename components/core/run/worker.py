@@ -18,6 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 from components.core.run.confinement import Limits, allow_cpu, confine
 from components.core.run.errors import AvisError, MachineError
 from components.core.run.process import end_with_parent
+from components.core.text.terminal import guard_terminal
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -207,6 +208,7 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(environment)  # the fork server has the environment of its own start
+    guard_terminal()
     confine(limits, workers)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send_bytes(b"")

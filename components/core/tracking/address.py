@@ -4,10 +4,11 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from components.core.run.params import PARAMS, Block, read_block
+from components.core.run.params import PARAMS, Block, read_block, without_secrets
 
 NO_TRACKING = "none"  # as tracking.uri or MLFLOW_TRACKING_URI: nothing is recorded
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S|databricks|file:")
@@ -26,7 +27,9 @@ class TrackingParams(Block):
         reason = why_no_address(uri)
         if reason:
             raise ValueError(reason)
-        return uri
+        return without_secrets(
+            uri, "MLFLOW_TRACKING_URI, or in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
 
 
 def why_no_address(uri: str) -> str | None:
@@ -68,5 +71,9 @@ def store_name(uri: str) -> str:
     return hashlib.sha256(uri.encode()).hexdigest()[:12]
 
 
-def without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
+def server_of(uri: str) -> str | None:
+    """Return the address of MLflow's pages, without a password; None if the runs are in a database."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
-from components.core.tracking.address import NO_TRACKING, tracking_params, without_password
+from components.core.text.redaction import redact
+from components.core.tracking.address import NO_TRACKING, tracking_params
 from components.core.tracking.mlflow_store import Away, Store, pages
 from components.core.tracking.run import read_run_id
 from components.core.tracking.spool import warn
@@ -62,7 +63,7 @@ class TrackedRuns:
             )
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        self._shown = without_password(uri)
+        self._shown = redact(uri)
         self._store: Store | None = None
         if not _is_missing(uri):  # reading must not make a database
             with self._errors():

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core.run.errors import AvisError
-from components.core.tracking.address import NO_TRACKING
+from components.core.text.redaction import redact, redact_all
+from components.core.tracking.address import NO_TRACKING, server_of
 from components.core.tracking.mlflow_store import Away, Store, pages
 
 _VERSIONS_OF_MODEL = "mlflow.modelVersions"  # tag of a logged model by which its page names its versions
@@ -186,8 +187,8 @@ class Registry:
                 self.model,
                 source=f"models:/{model}" if model is not None else f"runs:/{run.info.run_id}",
                 run_id=run.info.run_id,
-                tags=dict(tags),
-                description=description,
+                tags=redact_all(dict(tags)),
+                description=redact(description),
             )
             if model is not None:  # MLflow's own `register_model` does this, the client's call does not
                 known = client.get_logged_model(model).tags.get(_VERSIONS_OF_MODEL, "[]")
@@ -204,7 +205,9 @@ class Registry:
         """Set tags of a version."""
         with _errors(), self._store.errors():
             for name, value in tags.items():
-                self._store.client.set_model_version_tag(self.model, str(version.number), name, value[:5000])
+                self._store.client.set_model_version_tag(
+                    self.model, str(version.number), name, redact(value)[:5000]
+                )
 
     def refuse(self, version: Version, reason: str) -> None:
         """Note why a challenger does not become the champion; it stays the challenger until the next one."""
@@ -259,7 +262,7 @@ class Registry:
         with _errors(), self._store.errors():
             client = self._store.client
             for name, value in tags.items():
-                client.set_tag(version.run_id, name, value)
+                client.set_tag(version.run_id, name, redact(value))
             for name, number in (metrics or {}).items():
                 client.log_metric(version.run_id, name, number)
             for file, place in (files or {}).items():
@@ -287,11 +290,12 @@ class Registry:
 
     def run_address(self, version: Version) -> str | None:
         """The page of a version's run, where MLflow is a server."""
-        if not self._store.uri.startswith("http"):
+        server = server_of(self._store.uri)
+        if server is None:
             return None
         with _errors(), self._store.errors():
             experiment = self._store.client.get_run(version.run_id).info.experiment_id
-        return f"{self._store.uri.rstrip('/')}/#/experiments/{experiment}/runs/{version.run_id}"
+        return f"{server}/#/experiments/{experiment}/runs/{version.run_id}"
 
 
 def _says_missing(error: Exception) -> bool:

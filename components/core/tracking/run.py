@@ -27,7 +27,6 @@ from components.core.tracking.address import (
     TrackingParams,
     tracking_params,
     tracking_uri,
-    without_password,
 )
 from components.core.tracking.spool import (
     STAND_IN,
@@ -290,7 +289,7 @@ class _SpooledRun(Run):
             return
         reason = self._session.away() or f"see {self._folder / 'sender.log'}"
         warn(
-            f"MLflow at {without_password(self._uri)} could not be reached ({reason})."
+            f"MLflow at {self._uri} could not be reached ({reason})."
             f" What this run logged is kept in {self._folder} and sent by the next command"
         )
 

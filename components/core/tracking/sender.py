@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from components.core.run.process import disable_telemetry
+from components.core.text.terminal import guard_terminal
 from components.core.tracking.address import store_name
 from components.core.tracking.mlflow_store import METRICS_A_REQUEST, Away, Store, StoredRun, short
 from components.core.tracking.spool import (
@@ -35,6 +36,7 @@ _IDLE_S = 20.0  # long enough to bridge the time between two stages
 def main(folder: Path) -> None:
     """Serve a folder, unless another process does so already."""
     disable_telemetry()
+    guard_terminal()
     uri = os.environ["MLFLOW_TRACKING_URI"]
     lock = take_lock(sender_lock(folder, uri))
     if lock is not None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from components.core.text.redaction import redact, redact_all
 from components.core.tracking.address import store_name
 
 STAND_IN = "pending-"  # begins the reference of a run that has no MLflow id yet
@@ -34,14 +35,14 @@ class WrittenSession:
         self._lock = (new / "writer.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)  # as long as it is held, no other command sends this session
         first = {"operation": "start", "store": store_name(uri), "time_ms": now_ms(), **start}
-        (new / "operations.jsonl").write_text(json.dumps(first) + "\n")
+        (new / "operations.jsonl").write_text(json.dumps(redact_all(first)) + "\n")
         self.folder = new.rename(folder / name)
         self._file = (self.folder / "operations.jsonl").open("ab", buffering=0)
         self._artifacts = 0
 
     def append(self, operation: str, **values: object) -> bool:
-        """Add an operation, completely or not at all; a disk that is full is a warning, and False."""
-        line = json.dumps({"operation": operation, **values}).encode() + b"\n"
+        """Add an operation, without secrets, all of it or nothing; a full disk is a warning, and False."""
+        line = json.dumps(redact_all({"operation": operation, **values})).encode() + b"\n"
         written, reason = 0, os.strerror(errno.ENOSPC)
         try:
             written = self._file.write(line)
@@ -144,7 +145,7 @@ class SentSession:
 def tell_away(session: Path, reason: str) -> None:
     """Tell the stage that nothing is sent now; on a full disk without a reason, lest it waits for nothing."""
     try:
-        _put(session / "away", reason)
+        _put(session / "away", redact(reason))
     except OSError:
         (session / "away").touch()
 
@@ -218,7 +219,7 @@ def now_ms() -> int:
 
 
 def warn(message: str) -> None:
-    print(f"tracking: {message}.", file=sys.stderr, flush=True)
+    print(f"tracking: {redact(message)}.", file=sys.stderr, flush=True)
 
 
 def _put(path: Path, text: str) -> None:

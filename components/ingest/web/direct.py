@@ -9,6 +9,7 @@ from yt_dlp.networking.common import Request, Response
 from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
 
 from components.core.run.disk import noticing_full_disk
+from components.core.text.redaction import redacted_address
 from components.ingest.remux import SUFFIXES
 from components.ingest.web.sizes import refuse_size
 
@@ -62,7 +63,7 @@ def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path, most_bytes
     """One request that begins where `part` ends; False if the answer is no media file."""
     headers = {"Accept-Encoding": "identity"}  # what is compressed cannot be resumed
     known = note.read_text().split("\n") if note.is_file() else []
-    first = _size(part) if known[:1] == [url] else 0
+    first = _size(part) if known[:1] == [redacted_address(url)] else 0
     if first:
         headers["Range"] = f"bytes={first}-"
         if known[1]:
@@ -82,7 +83,7 @@ def _take_on(web: yt_dlp.YoutubeDL, url: str, part: Path, note: Path, most_bytes
         end = begin + _length(promised) if promised.isdigit() else None
         if end is not None:
             refuse_size(end, most_bytes, part.parent, begin)
-        note.write_text(f"{url}\n{_validator(response)}")
+        note.write_text(f"{redacted_address(url)}\n{_validator(response)}")
         with (
             noticing_full_disk(part.parent, url, lambda: None if end is None else end - _size(part)),
             part.open("ab" if is_rest else "wb") as file,

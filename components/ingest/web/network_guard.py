@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -57,9 +58,11 @@ _installed = False
 
 
 def guard_for(url: str, proxy: str | None = None) -> Guard:
-    """The guard for an http(s) URL of the manifest."""
+    """The guard for an http(s) URL of the manifest; without a proxy the environment's are used."""
     parts = urlsplit(url)
-    named = _addresses(parts.hostname) | (_addresses(urlsplit(proxy).hostname) if proxy else frozenset())
+    named = _addresses(parts.hostname)
+    for way in [proxy] if proxy else {value for name, value in getproxies().items() if name != "no"}:
+        named |= _addresses(urlsplit(way if "://" in way else f"//{way}").hostname)
     return Guard(named=named, loopback=any(address.is_loopback for address in named))
 
 

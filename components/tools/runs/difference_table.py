@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.compare.params import CompareParams
-from components.core.run.terminal import plain
+from components.core.text.terminal import plain
 from components.tools.runs.difference import ClipDifference, Pair, RunsDiff
 from components.tools.runs.table import commit_of
 

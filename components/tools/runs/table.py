@@ -10,7 +10,7 @@ from typing import Literal
 from components.core.run.errors import AvisError
 from components.core.run.files import write_csv
 from components.core.run.paths import Paths
-from components.core.run.terminal import plain
+from components.core.text.terminal import plain
 from components.core.tracking.address import tracking_uri
 from components.core.tracking.reader import RunRecord, TrackedRuns
 from components.core.tracking.run import send_pending

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from components.tools.runs.searches import Search
 
@@ -29,14 +29,6 @@ _RUNS_COMPARED = 100
 _CHART_HEIGHT_PX = 480
 MOST_IMAGES = 12  # a tag holds 5000 characters
 LOCAL_SERVER = "http://127.0.0.1:5000"  # where `avis ui` listens unless told otherwise
-
-
-def server_of(uri: str) -> str | None:
-    """Return the address of MLflow's pages, without a password; None if the runs are in a database."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return None
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
 
 def comparison(run_ids: Sequence[str]) -> tuple[str, Search]:

@@ -72,7 +72,7 @@ def run(
 def _print_overview(attrition: "Attrition", params: "IngestParams") -> None:
     from components.annotate.params import AnnotateParams
     from components.core.run.params import read_block
-    from components.core.run.terminal import print_table
+    from components.core.text.terminal import print_table
     from components.tools.attrition import annotated_categories
 
     entries = len(attrition.rows)
@@ -95,7 +95,7 @@ def _print_overview(attrition: "Attrition", params: "IngestParams") -> None:
 
 
 def _print_losses(what: str, losses: "dict[str, Loss]") -> None:
-    from components.core.run.terminal import print_table
+    from components.core.text.terminal import print_table
 
     rows = [
         (name or "(none)", str(loss.entries), str(loss.ok), f"{loss.lost_share:.1%}")

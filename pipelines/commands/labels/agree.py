@@ -20,7 +20,7 @@ def agree(
     from components.core.records.annotations import SPLITS, read_annotations
     from components.core.run.params import EngineParams, read_block
     from components.core.run.paths import Paths
-    from components.core.run.terminal import print_table
+    from components.core.text.terminal import print_table
     from components.qa.tables.agreements import write_agreements
     from components.tools import agreement
 

@@ -27,7 +27,7 @@ def corrections(
     from components.annotate.merge import unite_all
     from components.core.records.annotations import read_annotations
     from components.core.run.paths import Paths
-    from components.core.run.terminal import print_table
+    from components.core.text.terminal import print_table
     from components.tools.preannotate.corrections import KINDS, compare
     from components.tools.preannotate.report import write_report
 

@@ -46,7 +46,7 @@ def fix(
 
     from components.annotate.params import AnnotateParams
     from components.core.run.params import read_block
-    from components.core.run.terminal import print_table
+    from components.core.text.terminal import print_table
     from components.tools.label_repair import ON_REQUEST, fix_file, fix_folder
 
     for name in also or []:

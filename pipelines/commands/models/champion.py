@@ -27,7 +27,7 @@ def show_versions(context: typer.Context) -> None:
 @champion.command()
 def status() -> None:
     """Show all versions, what was decided about each, and what has to be done where nothing was."""
-    from components.core.run.terminal import print_table
+    from components.core.text.terminal import print_table
     from components.core.tracking.registry import CHAMPION, REASON
     from pipelines.flows.approval import state
 

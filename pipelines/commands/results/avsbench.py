@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.core.run.errors import AvisError
+from components.core.text.terminal import plain
 from pipelines.commands.options import Model, model_folder
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _class_table(report: dict[str, Any]) -> "Table":
     for name, official in report["official"]["classes"].items():
         corrected = report["corrected"]["classes"].get(name, {"IoU": None, "F": None, "true_frames": 0})
         table.add_row(
-            name,
+            plain(name),
             str(corrected["true_frames"]),
             *(_shown(row[key]) for row in (official, corrected) for key in ("IoU", "F")),
         )

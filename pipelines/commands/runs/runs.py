@@ -31,7 +31,7 @@ def table(
     """Show the tracked runs, the newest first, with scores (protocol corrected, percent), commit and data."""
     if context.invoked_subcommand is not None:
         return
-    from components.core.run.terminal import plain
+    from components.core.text.terminal import plain
     from components.core.tracking.address import tracking_params
     from components.tools.runs.table import open_runs, print_runs, saved_search, write_runs
 
@@ -90,11 +90,11 @@ def compare_runs(
 ) -> None:
     """Print an address that opens MLflow with these runs beside each other, their scores as charts."""
     from components.core.run.params import read_block
-    from components.core.tracking.address import tracking_params, tracking_uri
+    from components.core.tracking.address import server_of, tracking_params, tracking_uri
     from components.tools.promotion.params import PromotionParams
     from components.tools.runs.difference import find
     from components.tools.runs.table import open_runs
-    from components.tools.runs.views import LOCAL_SERVER, address, comparison, server_of, view_tag
+    from components.tools.runs.views import LOCAL_SERVER, address, comparison, view_tag
 
     if len(which) < 2:
         raise AvisError("one run alone cannot be compared", fix="Name two or more: avis runs compare A B")
@@ -113,10 +113,10 @@ def compare_runs(
 @runs.command()
 def searches() -> None:
     """List the saved searches, and put them into MLflow as views with plots, each with its address."""
-    from components.core.tracking.address import tracking_params, tracking_uri
+    from components.core.tracking.address import server_of, tracking_params, tracking_uri
     from components.tools.runs.searches import read_searches
     from components.tools.runs.table import open_runs
-    from components.tools.runs.views import LOCAL_SERVER, MOST_IMAGES, address, server_of, view_tag
+    from components.tools.runs.views import LOCAL_SERVER, MOST_IMAGES, address, view_tag
 
     tracking = tracking_params()
     experiments = {"models": tracking.experiment, "data": tracking.data_experiment}

@@ -20,11 +20,11 @@ def ui(
     from importlib.metadata import entry_points
 
     from components.core.run.process import disable_telemetry
-    from components.core.tracking.address import tracking_params
+    from components.core.tracking.address import server_of, tracking_params
     from components.core.tracking.pages import APP, START
     from components.core.tracking.run import send_pending
     from components.tools.runs.searches import read_searches
-    from components.tools.runs.views import address, server_of, view_tag
+    from components.tools.runs.views import address, view_tag
 
     tracking = tracking_params()
     uri, server = tracking.uri, server_of(tracking.uri)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.run.files import replace_file, write_text
+from components.core.run.files import write_csv, write_text
 from components.tools.prediction.names import plain_name
 from components.tools.prediction.saving import Saver
 
@@ -23,23 +22,19 @@ _COLUMNS = (
 def _write_csv(folder: Path, found: VideoTracks) -> None:
     from components.core.records.masks import area, bounding_box
 
-    with (
-        replace_file(folder / "seconds.csv") as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+    def rows() -> Iterator[dict[str, object]]:
         for thing in found.objects:
             for frame, mask in enumerate(thing.masks):
                 start_s, end_s = (f"{k / found.rate_hz:g}" for k in (frame, frame + 1))
                 box = bounding_box(mask)
-                writer.writerow(
-                    (
-                        *(found.video.name, thing.number, thing.category, thing.score, start_s, end_s),
-                        *(int(mask is not None), area(mask)),
-                        *((f"{value:g}" for value in box) if box else ("",) * 4),
-                    )
+                cells = (
+                    *(found.video.name, thing.number, thing.category, thing.score, start_s, end_s),
+                    *(int(mask is not None), area(mask)),
+                    *((f"{value:g}" for value in box) if box else ("",) * 4),
                 )
+                yield dict(zip(_COLUMNS, cells, strict=True))
+
+    write_csv(folder / "seconds.csv", _COLUMNS, rows())
 
 
 def _write_vtt(folder: Path, found: VideoTracks) -> None:

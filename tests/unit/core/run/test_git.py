@@ -5,23 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from components.core.run.git import git, without_passwords
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("https://user:word@host/x.git", "https://host/x.git"),
-        ("https://user:w@rd@host/x", "https://host/x"),
-        ("https://user:w/rd@host/x", "https://host/x"),
-        ("fatal: 'https://t0ken@host/x': no", "fatal: 'https://host/x': no"),
-        ("https://host/x?token=secret and more", "https://host/x and more"),
-        ("git@host:x.git", "git@host:x.git"),
-        ("/a/folder", "/a/folder"),
-    ],
-)
-def test_no_password_is_shown(text: str, shown: str) -> None:
-    assert without_passwords(text) == shown
+from components.core.run.git import git
 
 
 def test_a_refusal_is_one_message_and_no_editor_is_started(tmp_path: Path) -> None:
