@@ -98,7 +98,7 @@ def test_webhook_and_mail_get_the_message(monkeypatch: pytest.MonkeyPatch) -> No
         assert notify("promotion", "avis 3\nis better", "mAP <b>rose</b>\nhttp://me:secret@host/x") == []
     (posted,) = webhook.taken
     assert posted["title"] == "AVIS promotion: avis 3 is better"
-    assert posted["message"] == "mAP <b>rose</b>\nhttp://host/x" and posted["type"] == "success"
+    assert posted["message"] == "mAP <b>rose</b>\nhttp://***@host/x" and posted["type"] == "success"
     (message,) = mail.taken
     assert message["To"] == "team@example.org" and message["Subject"] == "AVIS promotion: avis 3 is better"
     assert mail.logins == [b"\0robot\0pass word"]
