@@ -1,10 +1,11 @@
-"""Peak memory of converting large exports: does it grow with the file?
+"""Peak memory of reading large annotations: does it grow with the file?
 
 Run from the repository root: PYTHONPATH=. python benchmarks/annotation_memory.py [--megabytes 600] [--check]
 
-Each file is written to a temporary folder, converted in a process of its own, and removed. The process's own
-memory (RssAnon) is looked at every 20 ms; pages of files come on top and are given back when somebody else
-needs them.
+Each file is written to a temporary folder, converted in a process of its own, and removed; or, with --reader,
+read as stages read their split files (aviseg alone): as qa does, or as train, predict and evaluate. The
+process's own memory (RssAnon) is looked at every 20 ms; pages of files come on top and are given back when
+somebody else needs them.
 """
 
 import argparse
@@ -24,8 +25,6 @@ HEIGHT, WIDTH, FRAMES, TRACKS = 720, 1280, 60, 3  # of each video
 MEASURE = """
 import sys, threading, time
 from pathlib import Path
-from components.annotate.exports import count_masks
-from components.tools.convert import convert
 def own():
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
     return int(status["RssAnon"].split()[0]) / 1024
@@ -37,15 +36,26 @@ def look():
 thread = threading.Thread(target=look)
 thread.start()
 start = time.process_time()
-path, kind, target, check = sys.argv[1:]
-made = convert(
-    Path(path), Path(path + ".made"), source_format=kind, target_format=target, check=check == "True"
-)
+path, kind, target, check, reader = sys.argv[1:]
+if reader == "convert":
+    from components.tools.convert import convert
+    made = convert(
+        Path(path), Path(path + ".made"), source_format=kind, target_format=target, check=check == "True"
+    )
+    tracks = (track.segmentations for track in made.annotations.tracks)
+elif reader == "qa":
+    from components.qa.label_files import read_split
+    made = read_split(Path(path), "train", Path("media"), {})
+    tracks = (row["segmentations"] for clip in made.clips for row in clip.tracks)
+else:
+    from components.core.records.annotations import read_annotations
+    made = read_annotations(Path(path))
+    tracks = (track.segmentations for track in made.tracks)
+masks = sum(mask is not None for track in tracks for mask in track)
 seconds = time.process_time() - start
 after = own()
 done.set()
 thread.join()
-masks = count_masks([made.annotations])
 print(f"{before:.0f} | {max(peak, after):.0f} | {after:.0f} | {masks} | {seconds:.0f}")
 """
 
@@ -57,8 +67,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--check", action="store_true", help="read back what was written, and compare")
     parser.add_argument("--to", default="aviseg", help="the format that is written")
+    parser.add_argument("--reader", choices=["convert", "qa", "stages"], default="convert")
     arguments = parser.parse_args()
-    options = [arguments.to, str(arguments.check)]
+    options = [arguments.to, str(arguments.check), arguments.reader]
     print(
         "| file | MB | MB before | MB at most | MB after | masks | CPU s |\n"
         "|---|---:|---:|---:|---:|---:|---:|"
