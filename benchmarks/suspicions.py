@@ -7,7 +7,6 @@ some thresholds: of all that is said about the clips, what was planted.
 
 import argparse
 import random
-from collections import defaultdict
 from functools import partial
 
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from components.core.inference.extracted_clips import clip_moments
 from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
-from components.core.records.annotations import Track, read_annotations
+from components.core.records.annotations import read_annotations, tracks_by_video
 from components.core.records.results import Result
 from components.core.run.paths import Paths
 from components.qa.tables.suspicions import Suspicion
@@ -36,9 +35,7 @@ def main() -> None:
     predictor = Predictor.load(
         paths.model(arguments.variant), PredictParams(score_threshold=1.0, most_tracks=CANDIDATES)
     )
-    tracks: dict[int, list[Track]] = defaultdict(list)
-    for track in annotations.tracks:
-        tracks[track.video_id].append(track)
+    tracks = tracks_by_video(annotations)
     candidates: dict[int, list[Result]] = {}
     for video in tqdm(annotations.videos, desc="predict", unit="clip"):
         clip = partial(clip_moments, predictor, paths.media, video)

@@ -10,9 +10,9 @@ import numpy as np
 from components.compare import clip_sound
 from components.compare.params import CompareParams
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, Video
+from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import Segmentation
-from components.core.records.results import read_results
+from components.core.records.results import Result, read_results
 from components.core.reports.overlay import category_colour, draw_masks
 from components.core.reports.pictures import jpeg_uri, read_picture, scaled_mask
 from components.core.reports.timeline import Span, outline, spans
@@ -75,17 +75,18 @@ class Strip:
 
 def tracks_of_truth(annotations: AnnotationSet) -> Tracks:
     """The annotated objects."""
-    tracks: dict[int, list[tuple[int, Sequence[Segmentation]]]] = defaultdict(list)
-    for track in annotations.tracks:
-        tracks[track.video_id].append((track.category_id, track.segmentations))
-    return tracks
+    return _by_video(annotations.tracks)
 
 
 def tracks_of_predictions(path: Path) -> Tracks:
     """The predicted objects."""
+    return _by_video(read_results(path))
+
+
+def _by_video(objects: Sequence[Track | Result]) -> Tracks:
     tracks: dict[int, list[tuple[int, Sequence[Segmentation]]]] = defaultdict(list)
-    for result in read_results(path):
-        tracks[result.video_id].append((result.category_id, result.segmentations))
+    for one in objects:
+        tracks[one.video_id].append((one.category_id, one.segmentations))
     return tracks
 
 

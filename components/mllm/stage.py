@@ -8,8 +8,8 @@ from math import fsum
 from pathlib import Path
 from statistics import fmean
 
-from components.core.records.annotations import AnnotationSet, read_annotations
-from components.core.records.results import read_results
+from components.core.records.annotations import AnnotationSet, Track, read_annotations
+from components.core.records.results import Result, read_results
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.paths import Paths
@@ -72,22 +72,14 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
 
 
 def _truth(annotations: AnnotationSet) -> dict[str, Sounding]:
-    tracks = defaultdict(list)
-    for track in annotations.tracks:
-        tracks[track.video_id].append((annotations.categories[track.category_id], track.segmentations))
-    return {
-        video.name: sounding.from_masks(
-            tracks[video.id], length_s=video.length, height_px=video.height, width_px=video.width
-        )
-        for video in annotations.videos
-    }
+    return _heard(annotations, annotations.tracks)
 
 
 def _from_predictions(path: Path, annotations: AnnotationSet) -> dict[str, Sounding]:
     """Every predicted track counts, as in the stage `evaluate`; `predict` has left out the weak ones."""
     videos = {video.id: video for video in annotations.videos}
-    tracks = defaultdict(list)
-    for row, result in enumerate(read_results(path)):
+    results = read_results(path)
+    for row, result in enumerate(results):
         if result.video_id not in videos or result.category_id not in annotations.categories:
             raise AvisError(
                 f"video {result.video_id}, category {result.category_id} is not in the test annotations",
@@ -100,10 +92,17 @@ def _from_predictions(path: Path, annotations: AnnotationSet) -> dict[str, Sound
                 where=f"{path}, row {row}",
                 fix="Predict again: these predictions belong to other annotations.",
             )
-        tracks[result.video_id].append((annotations.categories[result.category_id], result.segmentations))
+    return _heard(annotations, results)
+
+
+def _heard(annotations: AnnotationSet, tracks: Sequence[Track | Result]) -> dict[str, Sounding]:
+    """By the name of each video."""
+    of_video = defaultdict(list)
+    for track in tracks:
+        of_video[track.video_id].append((annotations.categories[track.category_id], track.segmentations))
     return {
         video.name: sounding.from_masks(
-            tracks[video.id], length_s=video.length, height_px=video.height, width_px=video.width
+            of_video[video.id], length_s=video.length, height_px=video.height, width_px=video.width
         )
         for video in annotations.videos
     }

@@ -12,7 +12,7 @@ from components.annotate.formats import Format
 from components.annotate.merge import unite_all
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels, sounding_of
 from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Track, Video, tracks_by_video
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import MOST_NAMED, Changes, Kind
 from components.core.records.work_file import WorkFile
@@ -279,9 +279,7 @@ def _counts(annotations: AnnotationSet) -> dict[str, int]:
 
 
 def _by_video(annotations: AnnotationSet) -> Iterable[tuple[Video, list[Track]]]:
-    tracks: dict[int, list[Track]] = {video.id: [] for video in annotations.videos}
-    for track in annotations.tracks:
-        tracks[track.video_id].append(track)
+    tracks = tracks_by_video(annotations)
     return [(video, tracks[video.id]) for video in annotations.videos]
 
 

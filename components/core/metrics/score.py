@@ -22,7 +22,7 @@ from components.core.metrics.failures.tally import FailureScores, VideoFailures,
 from components.core.metrics.failures.video import inspect
 from components.core.metrics.overlaps import VideoMasks, measure
 from components.core.metrics.protocols import PROTOCOLS, Protocol, Summary, summarise
-from components.core.records.annotations import AnnotationSet, Track, Video, read_annotations
+from components.core.records.annotations import AnnotationSet, Track, Video, read_annotations, tracks_by_video
 from components.core.records.changes import Changes
 from components.core.records.checked_results import (
     NumberedResult,
@@ -223,9 +223,7 @@ def score_indexed(
 def _tracks_by_video(annotations: AnnotationSet) -> list[tuple[Video, list[Track]]]:
     if not annotations.videos or not annotations.categories:
         raise AvisError("the ground truth has no videos or no categories, so there is nothing to score")
-    tracks: dict[int, list[Track]] = {video.id: [] for video in annotations.videos}
-    for track in annotations.tracks:
-        tracks[track.video_id].append(track)
+    tracks = tracks_by_video(annotations)
     return [(video, tracks[video.id]) for video in annotations.videos]
 
 

@@ -16,7 +16,7 @@ from components.core.clips.reader import (
     scaled_size,
     seconds_of_sound,
 )
-from components.core.records.annotations import AnnotationSet, Track, Video
+from components.core.records.annotations import AnnotationSet, Video, tracks_by_video
 from components.core.records.masks import decode, is_empty
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
@@ -55,9 +55,7 @@ class AnnotatedClips:
         self.frame_rate_hz = frame_rate_hz
         self.videos = annotations.videos
         self.class_of = {key: index for index, key in enumerate(sorted(annotations.categories))}
-        self.tracks: dict[int, list[Track]] = {video.id: [] for video in self.videos}
-        for track in annotations.tracks:
-            self.tracks[track.video_id].append(track)
+        self.tracks = tracks_by_video(annotations)
         heard = {
             (track.category_id, track.video_id)
             for track in annotations.tracks

@@ -9,7 +9,7 @@ from components.core.run.errors import AvisError
 from pipelines.commands.options import Model, Split, model_folder
 
 if TYPE_CHECKING:
-    from components.core.records.annotations import Track
+    from components.core.records.annotations import tracks_by_video
     from components.qa.tables.suspicions import Suspicion
 
 
@@ -21,7 +21,6 @@ def suspect(
     ),
 ) -> None:
     """Write which labels a trained model doubts, for the qa stage to show."""
-    from collections import defaultdict
     from functools import partial
 
     from tqdm import tqdm
@@ -54,10 +53,9 @@ def suspect(
                 fix="Use a model that was trained on these categories.",
             )
         paths = with_local_media(Paths(), [video.name for video in annotations.videos])
-        tracks: dict[int, list[Track]] = defaultdict(list)
         for track in annotations.tracks:
             track.category_id = ids[annotations.categories[track.category_id]]
-            tracks[track.video_id].append(track)
+        tracks = tracks_by_video(annotations)
         for video in tqdm(annotations.videos, desc=f"suspect {part.value}", unit="clip", mininterval=1.0):
             clip = partial(clip_moments, predictor, paths.media, video)
             try:
