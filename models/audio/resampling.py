@@ -7,8 +7,6 @@ entries. With the exact window instead the log-mel of the sample kit's sounds di
 kHz), with torchaudio's by as much or more; resampy 0.2.2 had another window, and differs by up to 0.55.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

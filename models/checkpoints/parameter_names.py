@@ -24,6 +24,12 @@ _PIXEL = "sem_seg_head.pixel_decoder."
 _ENCODER_LAYER = _PIXEL + "transformer.encoder.layers."
 _FRAME, _VIDEO = "sem_seg_head.predictor.", "avism_module."
 
+
+def _attention(theirs: str, ours: str, inner: str) -> tuple[Row, Row]:
+    """The rows of a list of attentions: the attention in each of its layers, and what is beside it."""
+    return (theirs + "{layer}." + inner, ours + "{layer}.attention."), (theirs, ours)
+
+
 # published, ours; what is written first counts, so a part stands before the whole that it is in
 NAMES: tuple[Row, ...] = (
     *((f"backbone.{theirs}", f"backbone.{ours}") for theirs, ours in BACKBONE_NAMES),
@@ -33,26 +39,18 @@ NAMES: tuple[Row, ...] = (
     (_PIXEL + "layer_1.norm.", "pixel_decoder.smooth.1."),
     (_PIXEL + "layer_1.", "pixel_decoder.smooth.0."),
     (_PIXEL + "transformer.level_embed", "pixel_decoder.level_embed"),
-    (_ENCODER_LAYER + "{layer}.self_attn.", "pixel_decoder.layers.{layer}.attention."),
-    (_ENCODER_LAYER, "pixel_decoder.layers."),
+    *_attention(_ENCODER_LAYER, "pixel_decoder.layers.", "self_attn."),
     (_PIXEL, "pixel_decoder."),
     # frame decoder
     (_FRAME + "av_pre_proj.", "frame_decoder.audio_fusion.before."),
-    (_FRAME + "av_sf.{scale}.multihead_attn.", "frame_decoder.audio_fusion.look.{scale}.attention."),
-    (_FRAME + "av_sf.", "frame_decoder.audio_fusion.look."),
+    *_attention(_FRAME + "av_sf.", "frame_decoder.audio_fusion.look.", "multihead_attn."),
     (_FRAME + "av_post_proj.", "frame_decoder.audio_fusion.after."),
     (_FRAME + "cls_token.", "frame_decoder.count_token."),
     (_FRAME + "cnt_proj.", "frame_decoder.count_head."),
-    (
-        _FRAME + "transformer_cross_attention_layers.{layer}.multihead_attn.",
-        "frame_decoder.cross_attention.{layer}.attention.",
+    *_attention(
+        _FRAME + "transformer_cross_attention_layers.", "frame_decoder.cross_attention.", "multihead_attn."
     ),
-    (_FRAME + "transformer_cross_attention_layers.", "frame_decoder.cross_attention."),
-    (
-        _FRAME + "transformer_self_attention_layers.{layer}.self_attn.",
-        "frame_decoder.self_attention.{layer}.attention.",
-    ),
-    (_FRAME + "transformer_self_attention_layers.", "frame_decoder.self_attention."),
+    *_attention(_FRAME + "transformer_self_attention_layers.", "frame_decoder.self_attention.", "self_attn."),
     (_FRAME + "transformer_ffn_layers.", "frame_decoder.feed_forward."),
     (_FRAME + "decoder_norm.", "frame_decoder.norm."),
     (_FRAME + "query_feat.", "frame_decoder.query_content."),
@@ -64,22 +62,18 @@ NAMES: tuple[Row, ...] = (
     (_VIDEO + "avism_mask_features.", "video_module.mask_features."),
     (_VIDEO + "input_proj_dec.", "video_module.input_proj."),
     (_VIDEO + "av_proj.", "video_module.audio_proj."),
-    (_VIDEO + "enc_self_attn.{layer}.self_attn.", "video_module.encoder_attention.{layer}.attention."),
-    (_VIDEO + "enc_self_attn.", "video_module.encoder_attention."),
+    *_attention(_VIDEO + "enc_self_attn.", "video_module.encoder_attention.", "self_attn."),
     (_VIDEO + "enc_ffn.", "video_module.encoder_feed_forward."),
-    (_VIDEO + "enc_av_cross_attn.{layer}.multihead_attn.", "video_module.audio_attention.{layer}.attention."),
-    (_VIDEO + "enc_av_cross_attn.", "video_module.audio_attention."),
+    *_attention(_VIDEO + "enc_av_cross_attn.", "video_module.audio_attention.", "multihead_attn."),
     (_VIDEO + "enc_av_ffn.", "video_module.audio_feed_forward."),
-    (
-        _VIDEO + "transformer_cross_attention_layers.{layer}.multihead_attn.",
-        "video_module.decoder_cross_attention.{layer}.attention.",
+    *_attention(
+        _VIDEO + "transformer_cross_attention_layers.",
+        "video_module.decoder_cross_attention.",
+        "multihead_attn.",
     ),
-    (_VIDEO + "transformer_cross_attention_layers.", "video_module.decoder_cross_attention."),
-    (
-        _VIDEO + "transformer_self_attention_layers.{layer}.self_attn.",
-        "video_module.decoder_self_attention.{layer}.attention.",
+    *_attention(
+        _VIDEO + "transformer_self_attention_layers.", "video_module.decoder_self_attention.", "self_attn."
     ),
-    (_VIDEO + "transformer_self_attention_layers.", "video_module.decoder_self_attention."),
     (_VIDEO + "transformer_ffn_layers.", "video_module.decoder_feed_forward."),
     (_VIDEO + "decoder_norm.", "video_module.norm."),
     (_VIDEO + "query_feat.", "video_module.query_content."),

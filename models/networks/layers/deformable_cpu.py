@@ -118,7 +118,7 @@ def sample_bags_backward(
     frames, _, heads, depth = value.shape
     queries, _, _, points, _ = positions.shape[1:]
     levels = _Levels(sizes, heads, points)
-    of_value, of_positions, of_weights = map(_empty_like, (value, positions, weights))
+    of_value, of_positions, of_weights = map(empty_like, (value, positions, weights))
     for frame in range(frames):
         bags = gradient[frame].reshape(queries * heads, depth)
         weight = weights[frame].flatten(2)
@@ -181,29 +181,34 @@ def _to_cells(bags: Tensor, x: _Axis, y: _Axis, weight: Tensor, levels: _Levels)
     return upper_left
 
 
-def _empty_like(tensor: Tensor) -> Tensor:
+def empty_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
-@sample_bags.register_fake
-def _result_like(value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
-    return value.new_empty(*positions.shape[:2], value.shape[2] * value.shape[3])
+def give_gradients(sample: Any, backward: Any) -> None:
+    """Tell torch that `backward` computes the gradients of `sample`, and what both look like without data.
+
+    Both are operators of torch.library.
+    """
+
+    @sample.register_fake  # type: ignore[untyped-decorator]
+    def _result_like(value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
+        return value.new_empty(*positions.shape[:2], value.shape[2] * value.shape[3])
+
+    @backward.register_fake  # type: ignore[untyped-decorator]
+    def _gradients_like(
+        gradient: Tensor, value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return empty_like(value), empty_like(positions), empty_like(weights)
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.sizes = inputs
+        ctx.save_for_backward(*tensors)
+
+    def gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return *backward(gradient, *ctx.saved_tensors, ctx.sizes), None
+
+    sample.register_autograd(gradients, setup_context=keep)
 
 
-@sample_bags_backward.register_fake
-def _gradients_like(
-    gradient: Tensor, value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_like(value), _empty_like(positions), _empty_like(weights)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.sizes = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return *sample_bags_backward(gradient, *ctx.saved_tensors, ctx.sizes), None
-
-
-sample_bags.register_autograd(_gradients, setup_context=_keep)
+give_gradients(sample_bags, sample_bags_backward)

@@ -19,6 +19,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from models.networks.layers.deformable_cpu import empty_like, give_gradients
+
 ELEMENTS = 1024  # bags * channels of a program, eight for each thread of four warps
 
 
@@ -192,34 +194,9 @@ def sample_triton_backward(
     """Gradients of value, positions and weights for that of the result, [B, N, H * D]."""
     inputs = [x.contiguous() for x in (gradient, value, positions, weights)]
     of_value = torch.zeros(value.shape, dtype=positions.dtype, device=value.device)
-    of_positions, of_weights = _empty_like(positions), _empty_like(weights)
+    of_positions, of_weights = empty_like(positions), empty_like(weights)
     _launch(_backward, [*inputs, of_value, of_positions, of_weights], value, weights, sizes)
     return of_value.to(value.dtype), of_positions, of_weights
 
 
-def _empty_like(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
-
-@sample_triton.register_fake
-def _result_like(value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
-    return value.new_empty(*positions.shape[:2], value.shape[2] * value.shape[3])
-
-
-@sample_triton_backward.register_fake
-def _gradients_like(
-    gradient: Tensor, value: Tensor, positions: Tensor, weights: Tensor, sizes: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_like(value), _empty_like(positions), _empty_like(weights)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.sizes = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return *sample_triton_backward(gradient, *ctx.saved_tensors, ctx.sizes), None
-
-
-sample_triton.register_autograd(_gradients, setup_context=_keep)
+give_gradients(sample_triton, sample_triton_backward)
