@@ -15,7 +15,7 @@ from components.core.run.files import write_text
 from components.core.run.lineage import code_version, data_version
 from components.core.run.params import PARAMS, read_variant_names, read_yaml
 from components.core.run.paths import Paths
-from components.core.tracking.reader import TrackedRun, read_tracked_run
+from components.core.tracking.reader import RunRecord, read_tracked_run
 
 _FEW_TRACKS = 5
 _METRICS = ("mAP", "AP50", "AP75", "HOTA", "DetA", "AssA", "FSLA", "FSLAn", "FSLAs", "FSLAm")
@@ -240,7 +240,7 @@ def _scores(path: Path, test: AnnotationSet) -> str:
     return f"{_table(header, rows)}\n\n{explained}"
 
 
-def _training(run: TrackedRun | None, folder: Path, weights: Path) -> str:
+def _training(run: RunRecord | None, folder: Path, weights: Path) -> str:
     rows: list[Sequence[object]] = []
     if run is not None:
         dirty = run.tags.get("git.dirty") == "true"
@@ -252,7 +252,7 @@ def _training(run: TrackedRun | None, folder: Path, weights: Path) -> str:
                 f"commit `{commit}`" + (" with uncommitted changes (kept with the run)" if dirty else ""),
             ],
             ["dvc.lock at training", f"`{run.tags.get('dvc.lock.md5', 'unknown')}`"],
-            *([f"data: {name}", f"`{digest}`"] for name, digest in run.datasets.items()),
+            *([f"data: {name}", f"`{digests[-1]}`"] for name, digests in run.datasets.items()),
         ]
     else:
         rows.append(["MLflow run", "not found: this MLflow does not know it, or is away"])
@@ -272,7 +272,7 @@ def _training(run: TrackedRun | None, folder: Path, weights: Path) -> str:
     return _table(["", ""], rows)
 
 
-def _settings(config: Path, run: TrackedRun | None) -> str:
+def _settings(config: Path, run: RunRecord | None) -> str:
     values = run.params if run is not None and run.params else _json(config) or {}
     flat = {key: value for key, value in values.items() if not isinstance(value, dict | list)}
     table = _table(["setting", "value"], [[f"`{key}`", f"`{flat[key]}`"] for key in sorted(flat)])

@@ -90,8 +90,7 @@ class TrackedRuns:
         """
         if self._store is None:
             return []
-        client = self._store.client
-        with self._errors(), self._store.errors():
+        with self._asking() as client:
             known = {name: client.get_experiment_by_name(name) for name in experiments}
             names = {found.experiment_id: name for name, found in known.items() if found is not None}
             found = pages(
@@ -115,8 +114,7 @@ class TrackedRuns:
 
         if self._store is None:
             return None
-        client = self._store.client
-        with self._errors(), self._store.errors():
+        with self._asking() as client:
             try:
                 run = client.get_run(run_id)
             except MlflowException as error:
@@ -134,7 +132,7 @@ class TrackedRuns:
         """
         known: list[str] = []
         if self._store is not None:
-            with self._errors(), self._store.errors():
+            with self._asking():
                 for run_id, labels in self._models().items():
                     known += labels
                     if {f"{name}@{alias_or_version}", f"{name} version {alias_or_version}"} & set(labels):
@@ -155,12 +153,12 @@ class TrackedRuns:
         if self._store is None:
             return None
         folder = artifact.rpartition("/")[0]
-        with self._errors(), self._store.errors(), TemporaryDirectory() as temporary:
+        with self._asking() as client, TemporaryDirectory() as temporary:
             try:
-                files = self._store.client.list_artifacts(run_id, folder or None)
+                files = client.list_artifacts(run_id, folder or None)
                 if artifact not in {entry.path for entry in files}:
                     return None
-                return Path(self._store.client.download_artifacts(run_id, artifact, temporary)).read_bytes()
+                return Path(client.download_artifacts(run_id, artifact, temporary)).read_bytes()
             except (MlflowException, OSError) as error:
                 raise Away(f"{artifact} of run {run_id[:8]}: {error}") from error
 
@@ -172,8 +170,8 @@ class TrackedRuns:
         """
         if self._store is None:
             return []
-        with self._errors(), self._store.errors():
-            files = [Path(entry.path).name for entry in self._store.client.list_artifacts(run_id, "images")]
+        with self._asking() as client:
+            files = [Path(entry.path).name for entry in client.list_artifacts(run_id, "images")]
         keys = {name.partition("+step+")[0].replace("~", "/") for name in files if "+step+" in name}
         return sorted(keys)
 
@@ -185,11 +183,11 @@ class TrackedRuns:
         """
         if self._store is None:
             return None
-        with self._errors(), self._store.errors():
-            found = self._store.client.get_experiment_by_name(name)
+        with self._asking() as client:
+            found = client.get_experiment_by_name(name)
             if found is None:
                 return None
-            self._store.client.set_experiment_tag(found.experiment_id, key, value)
+            client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
 
     def _models(self) -> dict[str, list[str]]:
@@ -208,6 +206,13 @@ class TrackedRuns:
                     [*labels, f"{model.name} version {version.version}"]
                 )
         return found
+
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """MLflow's client; what it raises becomes one message."""
+        assert self._store is not None  # noqa: S101 (the callers have asked)
+        with self._errors(), self._store.errors():
+            yield self._store.client
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -256,20 +261,8 @@ def _is_missing(uri: str) -> bool:
     return parts.scheme == "sqlite" and bool(parts.path) and not Path(unquote(parts.path)[1:]).exists()
 
 
-@dataclass(frozen=True)
-class TrackedRun:
-    """What MLflow knows of a run; datasets: digest by name."""
-
-    run_id: str
-    status: str
-    params: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
-    datasets: dict[str, str]
-
-
-def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRun | None:
-    """Read back the run of a trained model.
+def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> RunRecord | None:
+    """Read back the run of a trained model; of registered models it says nothing.
 
     Returns:
         None if MLflow does not know the run, is away, or nothing is tracked.
@@ -284,16 +277,7 @@ def read_tracked_run(run_file: Path, *, paths: Paths | None = None) -> TrackedRu
             store, experiment = found
             with store.errors():
                 run = store.known_run(reference, experiment)
-    if run is None:
-        return None
-    return TrackedRun(
-        run_id=run.info.run_id,
-        status=run.info.status,
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags=dict(run.data.tags),
-        datasets={entry.dataset.name: entry.dataset.digest for entry in run.inputs.dataset_inputs},
-    )
+    return None if run is None else _record(run, tracking_params().experiment, {})
 
 
 def read_run_files(artifact: str, *, paths: Paths | None = None) -> dict[str, str | None]:

@@ -133,7 +133,7 @@ def test_one_model_is_one_run(
     read = read_tracked_run(model / "run.json")
     assert read is not None
     assert (read.run_id, read.params["seed"], read.metrics["corrected/mAP"]) == (run_id, "1", 33.0)
-    assert read.datasets == {"frames": dataset.dataset.digest}
+    assert read.datasets == {"frames": [dataset.dataset.digest]}
     assert pending(Path("data/.tracking")) == []
 
 
