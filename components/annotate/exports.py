@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from components.annotate.effort import Effort
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
 from components.annotate.jobs import unite_jobs
 from components.annotate.parsing.folders import files_below, is_hidden
@@ -65,7 +66,7 @@ def read_sources(
     forced = None if format_name == "auto" else find_format(format_name)
     if not path.exists():
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
-    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost, work)
+    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost, work, Effort(path))
     sources = [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
     return _with_jobs_united(sources, work or WorkFile())
 

@@ -4,11 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from components.annotate.effort import FRAME_S, PIXEL_S, Effort
 from components.core.records import masks
 from components.core.records.annotations import MOST_FRAMES, AnnotationSet, PictureNames, Track, Video
-from components.core.records.changes import Changes, Kind
+from components.core.records.changes import MOST_EXAMPLES, Changes, Kind
 from components.core.records.work_file import Frames, Numbered, WorkFile
 from components.core.run.errors import AvisError
 from components.core.run.safe_names import safe_name
@@ -52,9 +54,10 @@ class Gathering:
     keys: what the source calls the tracks, by their ids; after `finish`.
     """
 
-    def __init__(self, work: WorkFile | None = None) -> None:
-        """Args: work: where the masks lie; None: in a file of its own."""
+    def __init__(self, work: WorkFile | None = None, effort: Effort | None = None) -> None:
+        """Take where the masks lie, None: in a file of its own; and what the source may ask for."""
         self.work = work or WorkFile()
+        self._effort = effort
         self.categories: dict[int, str] = {}
         self.keys: dict[int, object] = {}
         self.changes = Changes()
@@ -101,6 +104,7 @@ class Gathering:
             raise AvisError(
                 f"The video {name!r} has {width}x{height} pixels and {length} frames", where=where
             )
+        self._spend_frames(length, f"The video {name!r}", where)
         number = len(self._videos) + 1 if identity is None else identity
         names = file_names or PictureNames(name, length)
         self._videos[name] = Video(number, name, names, length=length, height=height, width=width)
@@ -112,6 +116,7 @@ class Gathering:
         """Note a track of a video; raises AvisError where it has another category already."""
         seen = self._tracks.get((video.name, key))
         if seen is None:
+            self._spend_frames(video.length, f"Track {key} of the video {video.name!r}", where)
             seen = _Seen(key, video.name, category_id, annotator, iscrowd, Numbered(self.work))
             self._tracks[video.name, key] = seen
         if seen.category_id != category_id:
@@ -150,10 +155,12 @@ class Gathering:
         problem = masks.check(segmentation, video.height, video.width)
         if problem is not None:
             raise AvisError(problem, where=where)
-        segmentation = masks.compact(segmentation, video.height, video.width)
         if not segmentation:
             return
         frames = self._tracks[video.name, key].frames
+        if self._effort is not None:
+            self._effort.spend_mask(segmentation, where)
+        segmentation = masks.compact(segmentation, video.height, video.width)
         if frame in frames and not one_shape_of_several:
             self.changes.add(
                 Kind.MERGED, "mask", "its track has another one in the same frame", example=where
@@ -163,6 +170,17 @@ class Gathering:
             frames[frame] = united(known, segmentation, video.height, video.width)
         except AvisError as error:
             raise AvisError(error.what, where=where, fix=error.fix) from None
+
+    def spend_pixels(self, pixels: int, where: str) -> None:
+        """Note that a mask is decoded; raises AvisError where the source asks for too many."""
+        if self._effort is not None:
+            self._effort.spend(
+                pixels * PIXEL_S, f"A mask of {pixels:,} pixels, after those before it,", where
+            )
+
+    def _spend_frames(self, frames: int, whose: str, where: str) -> None:
+        if self._effort is not None:
+            self._effort.spend(frames * FRAME_S, f"{whose} with {frames:,} frames", where)
 
     def leave_out(self, video: str, kind: str, why: str, where: str) -> None:
         """Count a shape of a video that is not taken; `finish` raises where the video has no other."""
@@ -258,7 +276,10 @@ def united(first: Any, second: Any, height: int, width: int) -> Any:
         return first or second
     if isinstance(first, list) and isinstance(second, list):
         return first + second
-    return masks.encode(masks.decode(first, height, width) | masks.decode(second, height, width))
+    from pycocotools import mask as coco
+
+    code = coco.merge([masks.compress(one, height, width) for one in (first, second)])
+    return {"size": [height, width], "counts": code["counts"].decode("ascii")}
 
 
 def same_size(
@@ -322,11 +343,8 @@ def first_number(
 
 def note_missing_frames(changes: Changes, video: str, present: set[int], length: int) -> None:
     """Count the frames of a video that the source does not have."""
-    for k in range(length):
-        if k not in present:
-            changes.add(
-                Kind.FILLED,
-                "frame",
-                "the source does not have it, taken as without a mask",
-                example=f"{video}, frame {k}",
-            )
+    missing = (k for k in range(length) if k not in present)
+    why = "the source does not have it, taken as without a mask"
+    for k in islice(missing, MOST_EXAMPLES):
+        changes.add(Kind.FILLED, "frame", why, example=f"{video}, frame {k}")
+    changes.add(Kind.FILLED, "frame", why, count=sum(1 for _ in missing))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from components.annotate.effort import Effort
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Changes
 from components.core.records.work_file import WorkFile
@@ -39,6 +40,7 @@ class Hints:
     lengths: how many pictures were extracted of it, by video name.
     why_lost: why a video has no media, by its name; None where it has some, or where nobody knows.
     work: where the masks lie that are read; None: in a file of the reader's own.
+    effort: what the source may ask for, by its size; None: whatever it wants.
     """
 
     name: str = "video"
@@ -46,6 +48,7 @@ class Hints:
     lengths: Mapping[str, int] = field(default_factory=dict)
     why_lost: Callable[[str], str | None] = lambda name: None
     work: WorkFile | None = None
+    effort: Effort | None = None
 
 
 NO_HINTS = Hints()

@@ -62,6 +62,9 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         _mend(row, where, changes)
         track = checked_track(row, where, path, videos, annotations.categories)
         video = videos[track.video_id]
+        if hints.effort is not None:
+            for segmentation in filter(None, track.segmentations):
+                hints.effort.spend_mask(segmentation, where)
         codes, problems = masks.compress_all(track.segmentations, video.height, video.width)
         for frame, problem in problems.items():
             at = f"{path}, annotation {track.id}, video {video.name!r}, frame {frame}"

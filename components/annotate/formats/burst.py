@@ -28,7 +28,7 @@ def _recognise(look: Look) -> str | None:
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     gather_categories(document, gathering)
     clocks = {}
     for where, row in document.rows("sequences"):

@@ -62,7 +62,7 @@ def _recognise(look: Look) -> str | None:
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
     rows = annotation_rows(document, path)
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     gather_categories(document, gathering)
     images = _images(document, gathering.changes, path, hints, gathering.work)
     videos: dict[object, Video] = {}
@@ -249,7 +249,9 @@ def _video(gathering: Gathering, frames: _Frames, path: Path, hints: Hints, from
         frames.name, height=height, width=width, length=length, where=where, identity=frames.identity
     )
     names = Frames(frames.files.taken(range(frames.first, frames.first + length)), length, missing="")
-    if all(name.startswith(f"{video.name}/") and ".." not in name.split("/") for name in names):
+    if len(present) == length and all(
+        name.startswith(f"{video.name}/") and ".." not in name.split("/") for name in names
+    ):
         video.file_names = names
     if present:
         note_missing_frames(gathering.changes, video.name, present, length)

@@ -30,7 +30,7 @@ def _recognise(look: Look) -> str | None:
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     document = read_object(path, "annotations")
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     labels = _labels(document.value("categories"), path)
     for label in labels:
         gathering.category(label)

@@ -47,7 +47,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             where=str(path),
             fix="Name the folder with the files of all frames.",
         )
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     files: dict[str, list[Path]] = {}
     for file in files_below(path, [".json"]):
         files.setdefault(file.rpartition("/")[0], []).append(path / file)

@@ -39,7 +39,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     names = files_below(path, [".png"])
     from_0 = any_is_0(Path(name).stem for name in names)
     folders = by_video(names)

@@ -58,7 +58,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     folder = path if path.is_dir() else path.parent
     for file in _files(path):
         labels = read_labels(file.parent, folder, gathering.changes)

@@ -62,7 +62,7 @@ def _read_file(path: Path, hints: Hints) -> Reading:
         or len(set(ids)) < len(ids)
     ):
         raise AvisError("These are no ids, or one stands twice", where=f"{path}, field masklet_id")
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     category = gathering.category(CATEGORY)
     frames = list(document.rows("masklet"))
     video = gathering.video(
@@ -94,7 +94,7 @@ def _checked(code: Any, height: int, width: int, where: str) -> Any:
 
 
 def _read_folder(path: Path, hints: Hints) -> Reading:
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     category = gathering.category(CATEGORY)
     names = files_below(path, [".png"])
     from_0 = any_is_0(Path(name).stem for name in names)

@@ -60,7 +60,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             "CSV files of VGG Image Annotator are not read", where=str(path), fix="Save the project as JSON."
         )
     document = read_object(path, "annotations")
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     is_third = "metadata" in document and "view" in document
     files: dict[str, tuple[bool, list[_Region]]] = {}
     for where, name, content in (

@@ -3,11 +3,14 @@
 from array import array
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import IO, Any, overload
 from xml.etree.ElementTree import Element, ParseError  # builds and names; defusedxml parses
 
 from components.core.records.work_file import WorkFile
 from components.core.run.errors import AvisError
+
+_FREE_ELEMENTS = 10_000
+_ELEMENT_BYTES = 12  # <a b="1"></a> has as many; what tools write has 30 and more an element
 
 
 class Elements(Sequence[Element]):
@@ -56,16 +59,25 @@ def parse_large_xml(path: Path, tags: Collection[str], work: WorkFile) -> tuple[
     Raises:
         AvisError: the XML is broken or declares what data never needs.
     """
+    cut = {tag: Elements(work) for tag in tags}
+    with path.open("rb") as file:
+        return _parse(file, path, cut), cut
+
+
+def _parse(file: IO[bytes], path: Path, cut: dict[str, Elements]) -> Element:
     import defusedxml.ElementTree
     from defusedxml.common import DefusedXmlException
 
-    cut = {tag: Elements(work) for tag in tags}
     above: list[Element] = []
+    number = 0
     try:
-        for event, element in defusedxml.ElementTree.iterparse(path, ("start", "end"), forbid_dtd=True):
+        for event, element in defusedxml.ElementTree.iterparse(file, ("start", "end"), forbid_dtd=True):
             if event == "start":
                 above.append(element)
                 root = above[0]
+                number += 1
+                if number % _FREE_ELEMENTS == 0 and number * _ELEMENT_BYTES > file.tell():
+                    raise ValueError(f"its elements have fewer than {_ELEMENT_BYTES} bytes each")
                 continue
             above.pop()
             if len(above) == 1 and element.tag in cut:
@@ -84,7 +96,7 @@ def parse_large_xml(path: Path, tags: Collection[str], work: WorkFile) -> tuple[
         RecursionError,
     ) as error:  # an unknown encoding is a LookupError
         raise AvisError(f"The XML is broken: {error}", where=str(path), fix="Export it again.") from error
-    return root, cut
+    return root
 
 
 def whole_attribute(text: str | None, field: str, where: Path | str) -> int:

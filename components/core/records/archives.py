@@ -12,6 +12,8 @@ from components.core.run.files import scratch_folder
 
 MOST_FILES = 300_000
 MOST_BYTES = 8 * 2**30  # of all files together, unpacked
+_FREE_BYTES = 64 * 2**20  # that an archive of any size may hold
+_MOST_RATIO = 100  # of what is beyond them to the archive's size; what tools export has 5 to 30
 _ENDINGS = (".json", ".xml", ".png", ".txt", ".ini", ".eaf")
 _PICTURES = {"images", "JPEGImages", "JPEGImages_24fps"}  # of the videos: nothing to import, and large
 
@@ -61,16 +63,17 @@ def write_zip(path: Path, content: Path) -> None:
 def _unpack(archive: zipfile.ZipFile, folder: Path, where: str) -> None:
     entries = archive.infolist()
     declared = sum(entry.file_size for entry in entries)
-    if len(entries) > MOST_FILES or declared > MOST_BYTES:
+    most = min(MOST_BYTES, _FREE_BYTES + _MOST_RATIO * Path(where).stat().st_size)
+    if len(entries) > MOST_FILES or declared > most:
         raise AvisError(
-            f"The archive is refused: {len(entries)} files of {declared / 2**30:.1f} GiB together, "
-            f"at most {MOST_FILES} and {MOST_BYTES / 2**30:.0f} GiB are unpacked",
+            f"The archive is refused: {len(entries)} files of {declared / 2**20:,.1f} MiB together, at most "
+            f"{MOST_FILES} and {most / 2**20:,.0f} MiB are unpacked of one of its size",
             where=where,
             fix="Is this an export? Then unpack it yourself and name the folder.",
         )
     for entry in entries:
         _refuse_escape(entry, where)
-    left = MOST_BYTES
+    left = most
     for entry in entries:
         name = PurePosixPath(entry.filename)
         if entry.is_dir() or name.suffix.lower() not in _ENDINGS or _PICTURES & set(name.parts[:-1]):
@@ -82,7 +85,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, where: str) -> None:
                 left -= len(chunk)
                 if left < 0:  # the sizes that it declares are false
                     raise AvisError(
-                        f"The archive is refused: it holds more than {MOST_BYTES / 2**30:.0f} GiB",
+                        f"The archive is refused: it holds more than {most / 2**20:,.0f} MiB",
                         where=where,
                         fix="Do not trust where this file came from.",
                     )

@@ -15,6 +15,7 @@ from components.core.run.errors import AvisError
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 1 << 22
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NAME = re.compile(rb'\s*[{,]\s*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)  # with what stands around it
 _QUOTE, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4
 _KINDS = np.zeros(256, dtype=np.uint8)  # of the signs that make JSON's structure
 for _signs, _kind in ((b'"', _QUOTE), (b"[{", _OPEN), (b"]}", _CLOSE), (b",", _COMMA)):
@@ -61,13 +62,34 @@ def read_object(path: Path, what: str) -> JsonObject:
     """Open a JSON file that holds an object; `what` says what is in it ("annotations"), for messages.
 
     Raises:
-        AvisError: it is missing, cut off, no JSON, or no object.
+        AvisError: it is missing, cut off, no JSON, or no object, or a field stands twice.
     """
     buffer = _map(path, what)
     if bytes(buffer[:1024]).lstrip()[:1] == b"{":
-        return JsonObject(path, _decode(buffer, str(path), dict[str, msgspec.Raw]))
+        fields = _decode(buffer, str(path), dict[str, msgspec.Raw])
+        _refuse_twice(buffer, fields, path)
+        return JsonObject(path, fields)
     _decode(buffer, str(path), msgspec.Raw)  # no JSON at all is said first
     raise AvisError(f"{what} must be a JSON object", where=str(path))
+
+
+def _refuse_twice(buffer: memoryview, fields: dict[str, msgspec.Raw], path: Path) -> None:
+    """Raise AvisError where a field stands twice: what lies between two values is then more than a name."""
+    start, end = _address(buffer), 0
+    for at, length in sorted((_address(raw) - start, len(memoryview(raw))) for raw in fields.values()):
+        between = buffer[end:at]
+        if not _NAME.fullmatch(between):
+            first = _NAME.match(between)
+            name = "" if first is None else f" {first[1][:80].decode(errors='replace')}"
+            raise AvisError(
+                f"the field{name} stands twice", where=str(path), fix="Keep one of them: make the file again."
+            )
+        end = at + length
+
+
+def _address(content: memoryview | msgspec.Raw) -> int:
+    address: int = np.frombuffer(content, dtype=np.uint8).ctypes.data
+    return address
 
 
 def read_list(path: Path, what: str) -> Iterator[tuple[str, Any]]:

@@ -168,11 +168,12 @@ def compress_all(
     Returns:
         a code or None per frame, and what is wrong with the frames that are malformed, by frame.
     """
-    codes: list[dict[str, Any] | None] = []
+    codes: list[dict[str, Any] | None] = [None] * len(segmentations)
     problems: dict[int, str] = {}
     for frame, segmentation in enumerate(segmentations):
-        code, problem = _unchecked(segmentation, height, width)
-        codes.append(code)
+        if segmentation is None:  # as in most frames
+            continue
+        codes[frame], problem = _unchecked(segmentation, height, width)
         if problem is not None:
             problems[frame] = problem
     coded = [

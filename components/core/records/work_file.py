@@ -9,6 +9,7 @@ import tempfile
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any, overload
 
@@ -133,6 +134,12 @@ class Numbered(MutableMapping[int, Any]):
     def taken(self, numbers: Sequence[int | None]) -> "Numbered":
         """The values of some numbers, numbered anew from 0; None and what is not there give nothing."""
         taken = Numbered(self._file)
+        if isinstance(numbers, range) and numbers.step == 1:
+            self._merge()
+            begin, end = (bisect_left(self._numbers, at) for at in (numbers.start, numbers.stop))
+            taken._numbers = array("q", (number - numbers.start for number in self._numbers[begin:end]))
+            taken._places = self._places[begin:end]
+            return taken
         for new, number in enumerate(numbers):
             place = None if number is None else self._place(number)
             if place is not None:
@@ -200,6 +207,16 @@ class Frames(Sequence[Any]):
         if not -self._length <= frame < self._length:
             raise IndexError(frame)
         return self._values.value(frame % self._length, self._missing)
+
+    def __iter__(self) -> Iterator[Any]:  # of a track's many frames, few have a mask
+        next_frame = 0
+        for frame, value in self._values.items():
+            if frame >= self._length:
+                break
+            yield from repeat(self._missing, frame - next_frame)
+            yield value
+            next_frame = frame + 1
+        yield from repeat(self._missing, self._length - next_frame)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and not isinstance(other, str) and list(self) == list(other)

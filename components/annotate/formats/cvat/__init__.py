@@ -44,7 +44,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     root, cut = parse_large_xml(path, ("track", "image"), gathering.work)
     for label in root.iterfind("meta//labels/label/name"):
         if not (label.text or "").strip():

@@ -1,16 +1,18 @@
 """CVAT's shapes: what is a mask, its pixels, its attributes, and which object it says that it shows."""
 
 import re
+import reprlib
 from typing import Any
 from xml.etree.ElementTree import Element  # builds; never parses
 
+import cv2
 import numpy as np
 
 from components.annotate.formats.cvat.writer import ATTRIBUTES
 from components.annotate.parsing.xml_files import whole_attribute
+from components.annotate.track_builder import Gathering
 from components.core.records.annotations import Video
 from components.core.records.changes import Changes, Kind
-from components.core.records.masks import encode
 from components.core.run.errors import AvisError
 
 MASKS = ("polygon", "mask")
@@ -59,9 +61,9 @@ def group_of(element: Element, label: str) -> str | None:
     return None if group == "0" else f"group {group} {label}"
 
 
-def segmentation_of(shape: Element, video: Video, where: str) -> Any:
+def segmentation_of(shape: Element, video: Video, gathering: Gathering, where: str) -> Any:
     """A polygon as polygons, a mask as run lengths; raises AvisError where it is malformed."""
-    return [_polygon(shape, where)] if shape.tag == "polygon" else encode(_mask(shape, video, where))
+    return [_polygon(shape, where)] if shape.tag == "polygon" else _mask(shape, video, gathering, where)
 
 
 def _polygon(shape: Element, where: str) -> list[float]:
@@ -74,8 +76,8 @@ def _polygon(shape: Element, where: str) -> list[float]:
     return [value for point in points for value in point]
 
 
-def _mask(shape: Element, video: Video, where: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """The shape's pixels, [H, W] of the frame."""
+def _mask(shape: Element, video: Video, gathering: Gathering, where: str) -> dict[str, Any]:
+    """The shape's pixels as run lengths of the frame: only the columns of its box are looked at."""
     left, top, width, height = (
         whole_attribute(shape.get(field), field, where) for field in ("left", "top", "width", "height")
     )
@@ -86,12 +88,22 @@ def _mask(shape: Element, video: Video, where: str) -> np.ndarray[Any, np.dtype[
     except ValueError:
         raise AvisError("A mask's rle is not a list of whole numbers", where=where) from None
     if sum(runs) != width * height or min(runs) < 0:
-        raise AvisError(f"A mask's rle covers {sum(runs)} pixels, its box has {width * height}", where=where)
+        covered = reprlib.repr(sum(runs))
+        raise AvisError(f"A mask's rle covers {covered} pixels, its box has {width * height}", where=where)
     if left < 0 or top < 0 or left + width > video.width or top + height > video.height:
         raise AvisError(
             f"A mask's box reaches outside the frame of {video.width}x{video.height}", where=where
         )
-    mask = np.zeros((video.height, video.width), dtype=bool)
-    values = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    mask[top : top + height, left : left + width] = values
-    return mask
+    gathering.spend_pixels(height * width, where)
+    values = np.repeat(np.arange(len(runs), dtype=np.uint8) % 2, runs).reshape(height, width)
+    columns = np.zeros((width, height + 2), dtype=np.uint8)  # each begins and ends with background
+    columns[:, 1:-1] = cv2.transpose(values).reshape(width, height)
+    column, row = np.divmod(np.flatnonzero(np.diff(columns.ravel())), height + 2)
+    edges = ((left + column) * video.height + top + row).reshape(-1, 2)  # of each run of the mask
+    apart = np.ones(len(edges) + 1, dtype=bool)  # where the box is as high as the frame, a run may go on
+    apart[1:-1] = edges[1:, 0] != edges[:-1, 1]
+    bounds = np.stack([edges[apart[:-1], 0], edges[apart[1:], 1]], axis=1).ravel()
+    counts = np.diff(bounds, prepend=0, append=video.height * video.width).tolist()
+    if not counts[-1]:
+        counts.pop()
+    return {"size": [video.height, video.width], "counts": counts}

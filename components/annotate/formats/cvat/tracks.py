@@ -160,7 +160,7 @@ def _add_track(
             task.repeated += (end - start - 1) * any(shape.tag == "polygon" for shape in shapes)
         for shape in shapes:
             at = f"{where}, frame {task.number(start)}"
-            segmentation = segmentation_of(shape, video, at)
+            segmentation = segmentation_of(shape, video, gathering, at)
             for frame in range(start, end):
                 gathering.add(video, frame, key, segmentation, at, one_shape_of_several=group is not None)
 

@@ -35,7 +35,7 @@ def _recognise(look: Look) -> str | None:
 
 
 def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
-    gathering = Gathering(hints.work)
+    gathering = Gathering(hints.work, hints.effort)
     seen = survey(path, hints, gathering)
     videos: dict[str, Video] = {}
     clocks: dict[str, Clock] = {}

@@ -124,3 +124,12 @@ def test_two_entries_of_one_name_are_one_message(tmp_path: Path) -> None:
         archive.writestr("a.json", b"{}")
     with pytest.raises(AvisError, match="cannot be read"):
         read_sources(path)
+
+
+def test_an_archive_that_grows_beyond_its_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_FREE_BYTES", 1 << 10)
+    path = pack(tmp_path / "a.zip", {"a.json": b"0," * 100_000})
+    with pytest.raises(AvisError, match=r"1 files of 0.2 MiB together, at most 300000 and 0 MiB"):
+        read_sources(path)

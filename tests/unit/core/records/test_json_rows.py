@@ -82,3 +82,21 @@ def test_rows_are_found_block_by_block(tmp_path: Path, monkeypatch: pytest.Monke
             found = list(read_object(path, "annotations").rows("x"))
             assert [row for _, row in found] == json.loads(text)["x"]
             assert [where for where, _ in found] == [f"{path}, x[{k}]" for k in range(len(found))]
+
+
+@pytest.mark.parametrize(
+    ("content", "twice"),
+    [
+        (b'{"a": [1], "b": 2, "a": []}', '"a"'),
+        (b'{"b": "}", "a": {"a": 1}, "b": 2}', '"b"'),
+        (b'{"a":1,"\\u0061":2}', '"a"'),
+    ],
+)
+def test_a_field_that_stands_twice_is_refused(tmp_path: Path, content: bytes, twice: str) -> None:
+    with pytest.raises(AvisError, match=f"the field {twice} stands twice"):
+        read_object(write(tmp_path / "a.json", content), "rows")
+
+
+def test_equal_names_in_different_objects_are_no_field_twice(tmp_path: Path) -> None:
+    content = b' {"a" : {"a": "\\"a\\":", "b": 1}, "b" :\n[{"a": 1}, {"a": 2}], "c\\"": 3 } \n'
+    assert read_object(write(tmp_path / "a.json", content), "rows").keys == ("a", "b", 'c"')
