@@ -132,9 +132,9 @@ def evaluate(truth: Path, results: Path, workers: int) -> tuple[float, float, di
     """Return wall seconds, the peak of the processes' private memory together, and the headline numbers."""
     code = (
         "import json, sys; from pathlib import Path; from components.core.run.params import EngineParams; "
-        "from components.core.metrics.score import evaluate_files; "
-        "found = evaluate_files(Path(sys.argv[1]), Path(sys.argv[2]), 'both', "
-        "engine=EngineParams(workers=int(sys.argv[3]))); "
+        "from components.core.metrics.score import numbers, score_files; "
+        "engine = EngineParams(workers=int(sys.argv[3])); "
+        "found = numbers(score_files(Path(sys.argv[1]), Path(sys.argv[2]), engine=engine)); "
         "print(json.dumps({p: {n: v[n] for n in ('mAP', 'HOTA', 'FSLA')} for p, v in found.items()}))"
     )
     start = time.perf_counter()

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from components.core.media.container import MediaError, MediaProblem
-from components.core.media.pictures_by_timestamp import read_clip
 from components.core.raw.index import Status
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
@@ -25,6 +24,7 @@ from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from tests.support.clips import make_clip, onset_s, remuxed
+from tests.support.whole_clip import read_clip
 
 OPUS = {"audio_codec": "libopus", "rate_hz": 48_000}
 FILES = {

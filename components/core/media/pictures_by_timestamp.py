@@ -7,7 +7,6 @@ count from the clip's start.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,65 +21,6 @@ from components.core.records.changes import Changes, Kind
 
 _LONGEST_TOLERANCE_S = 0.05  # at the end of a clip
 _SCALED = "the picture's size changes in the middle; it was scaled to the first one's"
-
-
-@dataclass(slots=True)
-class Clip:
-    """A decoded clip.
-
-    Attributes:
-        frames: RGB pictures, uint8 [height, width, 3].
-        audio: mono sound, float32 [round(len(frames) / frame_rate * sample_rate)] in [-1, 1).
-        timestamps_s: the middle of each picture's time.
-        width, height: of the pictures, in pixels.
-        duration_s: of the video, the unfinished last second included.
-    """
-
-    frames: list[NDArray[np.uint8]]
-    audio: NDArray[np.float32]
-    timestamps_s: list[float]
-    width: int
-    height: int
-    duration_s: float
-
-
-def read_clip(
-    path: Path,
-    frame_rate_hz: float = 1.0,
-    sample_rate_hz: int = 16_000,
-    max_height_px: int | None = None,
-    require_audio: bool = True,
-) -> Clip:
-    """Decode a video file.
-
-    Args:
-        path: any file that FFmpeg reads.
-        frame_rate_hz: pictures per second to choose.
-        sample_rate_hz: of the sound.
-        max_height_px: pictures higher than this are made smaller.
-        require_audio: if False, a file without sound gives silence instead of an error.
-
-    Raises:
-        MediaError: the file is damaged, truncated, too short, or has no video or no sound.
-    """
-    reader = ClipReader(
-        path,
-        frame_rate_hz=frame_rate_hz,
-        sample_rate_hz=sample_rate_hz,
-        max_height_px=max_height_px,
-        require_audio=require_audio,
-    )
-    pictures = list(reader)
-    frames = [picture for _, picture in pictures]
-    height, width = frames[0].shape[:2]
-    return Clip(
-        frames=frames,
-        audio=reader.audio.astype(np.float32) / 32768.0,
-        timestamps_s=[time_s for time_s, _ in pictures],
-        width=width,
-        height=height,
-        duration_s=reader.duration_s,
-    )
 
 
 class ClipReader:

@@ -1,6 +1,5 @@
 """Score predicted tracks against ground truth: from records, or from two files."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -149,27 +148,6 @@ def score_files(
     annotations = read_annotations(ground_truth)
     index = index_results(results, annotations, lenient=lenient)
     return score_indexed(annotations, index, protocols, lenient=lenient, engine=engine)
-
-
-def evaluate_files(
-    ground_truth: Path,
-    results: Path,
-    protocol: Literal["official", "corrected", "both"] = "both",
-    *,
-    lenient: bool = False,
-    engine: EngineParams | None = None,
-) -> dict[str, dict[str, Value]]:
-    """Score two files and return {protocol: {name: percent}}, rounded to two decimals.
-
-    With `lenient`, "left_out" counts the rows of the results that were wrong, under every protocol.
-
-    Raises:
-        AvisError: as `score_files`.
-    """
-    scores = score_files(ground_truth, results, protocols_of(protocol), lenient=lenient, engine=engine)
-    for sentence in scores.changes.sentences():
-        warnings.warn(f"{results}: {sentence}", stacklevel=2)
-    return numbers(scores, lenient=lenient)
 
 
 def protocols_of(choice: Literal["official", "corrected", "both"]) -> tuple[Protocol, ...]:

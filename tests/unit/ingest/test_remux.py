@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from components.core.media.container import MediaError, MediaProblem, probe
-from components.core.media.pictures_by_timestamp import read_clip
 from tests.support.clips import (
     grey,
     heard_hz,
@@ -15,6 +14,7 @@ from tests.support.clips import (
     remuxed,
     without_decoder,
 )
+from tests.support.whole_clip import read_clip
 
 
 def verified(path: Path, tmp_path: Path, start_s: float | None = None, end_s: float | None = None):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from components.core.media.container import MediaError, probe
-from components.core.media.pictures_by_timestamp import read_clip
 from tests.support.clips import remuxed
 from tests.support.parts import make_part, put_together, tones_hz
+from tests.support.whole_clip import read_clip
 
 ONE, TWO = {"grey": 60, "tone_hz": 440}, {"grey": 160, "tone_hz": 880}
 

@@ -9,10 +9,11 @@ import pytest
 
 from components.core.media.clocks import measure
 from components.core.media.container import MediaError, MediaProblem
-from components.core.media.pictures_by_timestamp import ClipReader, read_clip
+from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import Soundtrack, read_sound, stream_sound
 from tests.support.clips import grey, make_clip, onset_s
 from tests.support.parts import make_part, put_together, tones_hz
+from tests.support.whole_clip import read_clip
 
 ONE, TWO = {"grey": 60, "tone_hz": 440}, {"grey": 160, "tone_hz": 880}
 MPEG2 = ("mpeg2video", "mp2")

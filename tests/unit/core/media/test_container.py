@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from components.core.media.container import MediaError, MediaProblem, tracks_taken
-from components.core.media.pictures_by_timestamp import read_clip
 from tests.support.clips import TONES_S, heard_hz, make_clip_of_tracks, without_decoder
+from tests.support.whole_clip import read_clip
 
 APAC = (b"mp4a", b"apac")  # Apple's spatial sound, for which FFmpeg has no decoder
 AV99 = (b"mp4v", b"av99")

@@ -11,9 +11,10 @@ import pytest
 from components.core.media.container import MediaError, MediaProblem, probe
 from components.core.media.decode import decode
 from components.core.media.encode import write_video
-from components.core.media.pictures_by_timestamp import ClipReader, read_clip
+from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import Soundtrack, UnheardSound, read_sound, stream_sound
 from tests.support.clips import grey, make_clip, make_clip_of_two_sizes, onset_s
+from tests.support.whole_clip import read_clip
 
 
 def expected_greys(count: int, fps: float) -> list[float]:

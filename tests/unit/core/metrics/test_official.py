@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.metrics.score import evaluate_files, rounded, score
+from components.core.metrics.score import numbers, rounded, score, score_files
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.results import Result
@@ -33,7 +33,8 @@ def expected_and_found(expected: dict, values: dict) -> tuple[dict, dict]:
 
 def test_fixture_to_the_printed_digit():
     folder = DATA / "eval_a"
-    values = evaluate_files(folder / "test.json", folder / "results.json", "official")["official"]
+    scores = score_files(folder / "test.json", folder / "results.json", ["official"])
+    values = numbers(scores)["official"]
     expected, found = expected_and_found(json.loads((folder / "expected.json").read_text()), values)
     assert len(expected) == 23
     assert found == expected

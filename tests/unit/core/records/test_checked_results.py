@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.core.metrics.score import evaluate_files, score_files
+from components.core.metrics.score import numbers, score_files
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.records.results_on_disk import Rows, scan
@@ -69,7 +69,7 @@ def test_a_wrong_row(tmp_path, ground_truth, bad, parts):
     assert len(lenient.left_out) == 1
     values = lenient.protocols["corrected"].values
     assert (values["FSLAs"], values["FSLAn"]) == (0, 100)  # two masks on one: both right rows are there
-    assert evaluate_files(ground_truth, path, lenient=True)["official"]["left_out"] == 1
+    assert numbers(lenient, lenient=True)["official"]["left_out"] == 1
 
 
 def test_two_rows_with_one_id(tmp_path, ground_truth):
@@ -144,7 +144,7 @@ def test_every_form_of_mask_is_read(tmp_path, ground_truth):
     uncompressed = {"size": [6, 8], "counts": [0, 48]}
     for form in (polygons, uncompressed, FULL):
         path = results(tmp_path, [row(segmentations=[form, None])])
-        values = evaluate_files(ground_truth, path, "corrected")
+        values = numbers(score_files(ground_truth, path, ["corrected"]))
         assert list(values) == ["corrected"]
         assert values["corrected"]["FSLA"] == values["corrected"]["mAP"] == 100.0
 

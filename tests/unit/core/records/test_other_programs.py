@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.core.metrics.score import Scores, evaluate_files, score_files
+from components.core.metrics.score import Scores, score_files
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.records.checked_results import index_results
@@ -79,8 +79,6 @@ def test_one_reading_is_taken_and_said(truth: Path, document: Any, said: str) ->
     scores = scored(truth, document)
     assert scores.protocols["corrected"].values["mAP"] == scores.protocols["corrected"].values["FSLA"] == 100
     assert [said in sentence for sentence in scores.changes.sentences()] == [True]
-    with pytest.warns(UserWarning, match="results.json: "):
-        evaluate_files(truth, truth.with_name("results.json"), "corrected")
 
 
 def test_what_is_as_it_should_be_changes_nothing(truth: Path) -> None:

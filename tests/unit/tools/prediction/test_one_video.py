@@ -16,7 +16,6 @@ from components.core.clips.reader import seconds_of_sound
 from components.core.inference.params import PredictParams
 from components.core.media.audio_features import encoder_fingerprint
 from components.core.media.container import probe
-from components.core.media.pictures_by_timestamp import read_clip
 from components.core.media.sound import read_sound
 from components.core.records.masks import decode
 from components.core.run.paths import Paths
@@ -31,6 +30,7 @@ from models.inference import offline
 from tests.support.clips import make_clip, make_clip_of_two_sizes
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish
+from tests.support.whole_clip import read_clip
 
 pytestmark = pytest.mark.slow
 
