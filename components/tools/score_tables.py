@@ -4,47 +4,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from components.core.metrics.accumulate import HEADLINES
 from components.core.metrics.bootstrap import LEVEL_PERCENT
 from components.core.metrics.paired import Difference
 from components.core.metrics.protocols import Protocol
 from components.core.metrics.score import Scores
-from components.core.text.terminal import plain
+from components.core.text.terminal import print_table
 
 
-def numbers_table(
+def print_numbers(
     scores: Scores, chosen: Sequence[Protocol], intervals: dict[str, dict[str, tuple[float, float]]]
-) -> Table:
-    """Return the headline numbers of each protocol with their intervals."""
-    table = Table(title=f"percent, and {LEVEL_PERCENT} % interval over videos")
-    table.add_column("")
-    for protocol in chosen:
-        table.add_column(protocol, justify="right", no_wrap=True)
-    for name in HEADLINES:
-        cells = []
-        for protocol in chosen:
-            value, interval = scores.protocols[protocol].values[name], intervals[protocol].get(name)
-            text = "-" if value is None else f"{value:.2f}"
-            cells.append(text if interval is None else f"{text}   {interval[0]:5.1f} to {interval[1]:5.1f}")
-        table.add_row(name, *cells)
-    return table
+) -> None:
+    """Print the headline numbers of each protocol with their intervals."""
+
+    def cell(protocol: Protocol, name: str) -> str:
+        value, interval = scores.protocols[protocol].values[name], intervals[protocol].get(name)
+        text = "-" if value is None else f"{value:.2f}"
+        return text if interval is None else f"{text}   {interval[0]:5.1f} to {interval[1]:5.1f}"
+
+    rows = [(name, *(cell(protocol, name) for protocol in chosen)) for name in HEADLINES]
+    title = f"percent, and {LEVEL_PERCENT} % interval over videos"
+    print_table(("", *chosen), rows, numbers=chosen, title=title)
 
 
-def differences_table(
+def print_differences(
     protocol: str, differences: dict[str, Difference | None], results: Path, against: Path
-) -> Table:
-    """Return how a protocol's numbers differ from those of other results, and whether that is noise."""
-    table = Table(title=Text(plain(f"{protocol}: {results} against {against}")))
-    for column in ("", "this", "other", "difference", f"{LEVEL_PERCENT} % interval", "p", "verdict"):
-        table.add_column(column, justify="left" if column in ("", "verdict") else "right", no_wrap=True)
-    for name, found in differences.items():
-        if found is None:
-            table.add_row(name, *"-----", "no such number")
-            continue
-        table.add_row(
+) -> None:
+    """Print how a protocol's numbers differ from those of other results, and whether that is noise."""
+    numbers = ("this", "other", "difference", f"{LEVEL_PERCENT} % interval", "p")
+    rows = [
+        (name, *"-----", "no such number")
+        if found is None
+        else (
             name,
             f"{found.value:.2f}",
             f"{found.other:.2f}",
@@ -53,7 +44,10 @@ def differences_table(
             "-" if found.p is None else f"{found.p:.3f}",
             _verdict(found),
         )
-    return table
+        for name, found in differences.items()
+    ]
+    title = f"{protocol}: {results} against {against}"
+    print_table(("", *numbers, "verdict"), rows, numbers=numbers, title=title)
 
 
 def _verdict(found: Difference) -> str:

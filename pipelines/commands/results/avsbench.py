@@ -2,16 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from components.core.run.errors import AvisError
-from components.core.text.terminal import plain
 from pipelines.commands.options import Model, model_folder
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 PROTOCOLS = ("official", "corrected")
 
@@ -81,25 +77,21 @@ def _check_options(
 
 
 def _print(report: dict[str, Any], number_of_videos: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from components.core.text.terminal import print_table
 
-    console = Console()
     if "classes" in report["official"]:
-        console.print(_class_table(report))
-    table = Table(
-        title=f"AVSBench {report['layout']}, {report['split']}, {number_of_videos} videos, 95 % intervals"
-    )
-    for name in ("protocol", "number", "percent", "interval"):
-        table.add_column(name, justify="right" if name in ("percent", "interval") else "left")
+        _print_classes(report)
+    rows = []
     for protocol in PROTOCOLS:
         values = report[protocol]
         for name in ("M_J", "M_F", "M_J_noBg", "M_F_noBg"):
             if name in values:
                 interval = values["intervals"].get(name)
                 between = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "-"
-                table.add_row(protocol, name, _shown(values[name]), between)
-    console.print(table)
+                rows.append((protocol, name, _shown(values[name]), between))
+    title = f"AVSBench {report['layout']}, {report['split']}, {number_of_videos} videos, 95 % intervals"
+    columns = ("protocol", "number", "percent", "interval")
+    print_table(columns, rows, numbers=columns[2:], title=title)
     without = report.get("categories_without_class")
     if without:
         print(f"Categories without a class, counted as background: {', '.join(without)}.")
@@ -110,20 +102,16 @@ def _print(report: dict[str, Any], number_of_videos: int) -> None:
         )
 
 
-def _class_table(report: dict[str, Any]) -> "Table":
-    from rich.table import Table
+def _print_classes(report: dict[str, Any]) -> None:
+    from components.core.text.terminal import print_table
 
-    table = Table(title="IoU and F of the classes that occur: percent")
-    for name in ("class", "frames", "official IoU", "official F", "corrected IoU", "corrected F"):
-        table.add_column(name, justify="left" if name == "class" else "right")
+    columns = ("class", "frames", "official IoU", "official F", "corrected IoU", "corrected F")
+    rows = []
     for name, official in report["official"]["classes"].items():
         corrected = report["corrected"]["classes"].get(name, {"IoU": None, "F": None, "true_frames": 0})
-        table.add_row(
-            plain(name),
-            str(corrected["true_frames"]),
-            *(_shown(row[key]) for row in (official, corrected) for key in ("IoU", "F")),
-        )
-    return table
+        numbers = (_shown(row[key]) for row in (official, corrected) for key in ("IoU", "F"))
+        rows.append((name, str(corrected["true_frames"]), *numbers))
+    print_table(columns, rows, numbers=columns[1:], title="IoU and F of the classes that occur: percent")
 
 
 def _shown(value: float | None) -> str:

@@ -44,8 +44,6 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score a results file against annotations."""
-    from rich.console import Console
-
     from components.core.metrics.bootstrap import LEVEL_PERCENT, confidence_intervals, rounded_intervals
     from components.core.metrics.paired import paired_differences
     from components.core.metrics.protocols import PROTOCOLS
@@ -57,7 +55,7 @@ def evaluate(
     from components.evaluate.films import FilmSource, find_media
     from components.evaluate.params import EvaluateParams
     from components.evaluate.stage import write_evaluation
-    from components.tools.score_tables import differences_document, differences_table, numbers_table
+    from components.tools.score_tables import differences_document, print_differences, print_numbers
 
     if media is not None and report is None:
         raise AvisError("--media is for the films of a report", fix="Name the report's folder: --report.")
@@ -114,11 +112,10 @@ def evaluate(
             **{name: differences_document(found) for name, found in differences.items()},
             "left_out": other.left_out,
         }
-    console = Console()
-    console.print(numbers_table(scores, chosen, intervals))
+    print_numbers(scores, chosen, intervals)
     for name, found in differences.items():
         assert against is not None  # noqa: S101 - differences are from these
-        console.print(differences_table(name, found, results, against))
+        print_differences(name, found, results, against)
     _say_left_out(results, scores.left_out)
     if against is not None:
         _say_left_out(against, document["against"]["left_out"])

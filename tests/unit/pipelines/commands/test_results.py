@@ -22,13 +22,7 @@ def test_a_score_that_is_none_is_a_dash(metrics: Path, capsys: pytest.CaptureFix
     write_json(metrics, {"corrected": {"mAP": None, "HOTA": 41.26, "FSLA": 7}})
     results()
     line = next(line for line in capsys.readouterr().out.splitlines() if "corrected" in line)
-    assert [cell.strip() for cell in line.strip("│ ").split("│")] == [
-        "plain",
-        "corrected",
-        "-",
-        "41.3",
-        "7.0",
-    ]
+    assert line.split() == ["plain", "corrected", "-", "41.3", "7.0"]
 
 
 def test_a_file_that_is_cut_off_is_named(metrics: Path) -> None:
