@@ -5,7 +5,6 @@ Ways are run in turn, so that a busy machine slows all of them; each figure is t
 On CUDA the Triton kernels stand beside `grid_sample`, also with values in bf16.
 
 Run from the repository root: python benchmarks/deformable_attention.py [--threads 1] [--rounds 5]
-    [--gather]    also the formula written with gather and einsum, plain and through torch.compile
 """
 
 import argparse
@@ -32,27 +31,6 @@ CASES = {
     "inference as published, 18 frames 360x640": (18, 384, 640, 256),
     "the demo, 4 frames 160x288": (4, 160, 288, 128),
 }
-
-
-def by_gather(value: Tensor, sizes: Sizes, positions: Tensor, weights: Tensor) -> Tensor:
-    """The formula with one gather of all corners: [B, N, H, 4 * L * P, D] are in memory."""
-    batch, _, heads, depth = value.shape
-    queries = positions.shape[1]
-    rows, shares, first = [], [], 0
-    for level, (height, width) in enumerate(sizes):
-        x, y = positions[:, :, :, level].unbind(-1)
-        left, top = x.floor(), y.floor()
-        for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            column, row = left + right, top + down
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            share = (x - left if right else 1 - x + left) * (y - top if down else 1 - y + top)
-            rows.append(torch.where(inside, row * width + column + first, 0).long())
-            shares.append(share * inside * weights[:, :, :, level])
-        first += height * width
-    row, share = torch.cat(rows, -1), torch.cat(shares, -1)  # [B, N, H, 4 * L * P]
-    flat = row.transpose(1, 2).reshape(batch, heads, -1, 1).expand(-1, -1, -1, depth)
-    corners = value.transpose(1, 2).gather(2, flat).view(batch, heads, queries, -1, depth)
-    return torch.einsum("bhnkd,bnhk->bnhd", corners, share).flatten(2)
 
 
 def make_inputs(
@@ -102,7 +80,6 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--gather", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -111,9 +88,6 @@ def main() -> None:
     ways: dict[str, Way] = {"grid_sample": sample_grids, "sample_levels": sample_levels}
     if device == "cuda":
         ways["sample_levels, value in bf16"] = in_bf16
-    if options.gather:
-        ways["gather and einsum"] = by_gather
-        ways["the same, compiled"] = torch.compile(by_gather, dynamic=False)
     for name, case in CASES.items():
         sizes, inputs = make_inputs(*case, device)
         print(name)

@@ -198,11 +198,6 @@ SAFE: dict[str, RowFix] = {
     "sounding_intervals": order_intervals,
 }
 ON_REQUEST: dict[str, RowFix] = {"specks": remove_specks, "pinholes": fill_pinholes}
-OF_WHOLE_TRACKS = {
-    "duplicate_id": "Give the second of two annotations with one id a new one.",
-    "empty_track": "Remove tracks without any mask.",
-    "duplicate_tracks": "Remove the second of two tracks that say the very same.",
-}
 
 
 def fix_file(source: Path, target: Path, also: list[str]) -> list[Repair]:
@@ -272,6 +267,7 @@ def fix_folder(source: Path, target: Path, also: list[str]) -> list[Repair]:
 
 
 def _fix_tracks(document: Row, videos: dict[Any, Size]) -> list[Repair]:
+    """Repairs of whole tracks: without any mask, the very same as another, of an id that another has."""
     rows = [row for row in document["annotations"] if isinstance(row, dict)]
     largest = max((row["id"] for row in rows if type(row.get("id")) is int), default=0)
     seen_ids: set[int] = set()

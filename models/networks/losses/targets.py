@@ -100,10 +100,6 @@ class Counts(NamedTuple):
             counts = [a + b for a, b in zip(counts, added, strict=True)]
         return cls(*counts)
 
-    def plus(self, other: "Counts") -> "Counts":
-        """Of two batches of one step."""
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
-
     def or_one(self) -> "Counts":
         """To divide by: only a count of nothing becomes 1; one process's part of a count may be less."""
         return Counts(*(count or 1.0 for count in self))
