@@ -127,12 +127,6 @@ def onset_s(audio: np.ndarray, rate_hz: int = 16_000) -> float:
     return float(np.argmax(loud) / rate_hz)
 
 
-def video_info(path: Path) -> list[str]:
-    """Kinds of the streams of a file."""
-    with av.open(str(path)) as container:
-        return [stream.type for stream in container.streams]
-
-
 def remuxed(
     files: list[Path],
     folder: Path,

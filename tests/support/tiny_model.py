@@ -52,26 +52,27 @@ def tiny_model(categories: int = 2, seed: int = 0, **changes: Any) -> Any:
     return build("avism", categories=categories, **{**SETTINGS, **changes})
 
 
+def tiny_card(name: str, settings: dict[str, Any]) -> Any:
+    """The card of a tiny model of two categories."""
+    from models.checkpoints.saved import ModelCard
+
+    config = {**settings, "categories": 2}
+    return ModelCard(name=name, config=config, categories=CATEGORIES, short_side_px=32, frame_rate_hz=1.0)
+
+
 def write_finder(folder: Path, **changes: Any) -> Path:
     """A saved model that covers every frame with every query, whatever it sees; classes as they fall."""
     import torch
 
-    from models.checkpoints.saved import ModelCard, save_model
+    from models.checkpoints.saved import save_model
 
     settings = {**SETTINGS, "presence_head": False, **changes}
     model = tiny_model(**settings)
     for layer in (model.video_module.mask_features, model.video_module.mask_head.layers[-1]):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.ones_(layer.bias)
-    card = ModelCard(
-        name="avism",
-        config={**settings, "categories": 2},
-        categories=CATEGORIES,
-        short_side_px=32,
-        frame_rate_hz=1.0,
-    )
     folder.mkdir(parents=True)
-    save_model(folder, model, card)
+    save_model(folder, model, tiny_card("avism", settings))
     write_json(folder / "run.json", {"run_id": "pending-test"})
     return folder
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core.run.files import write_json
-from tests.support.tiny_model import CATEGORIES
 from tests.support.tiny_model import SETTINGS as AVISM
+from tests.support.tiny_model import tiny_card
 
 SETTINGS: dict[str, Any] = {
     **{name: value for name, value in AVISM.items() if name.startswith(("backbone", "pixel"))},
@@ -34,7 +34,7 @@ def write_tpavi_finder(folder: Path, **changes: Any) -> Path:
     """A saved model that covers every frame with every query, whatever it sees; classes as they fall."""
     import torch
 
-    from models.checkpoints.saved import ModelCard, save_model
+    from models.checkpoints.saved import save_model
 
     settings = {**SETTINGS, **changes}
     model = tiny_tpavi(**settings)
@@ -42,14 +42,7 @@ def write_tpavi_finder(folder: Path, **changes: Any) -> Path:
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.ones_(layer.bias)
     torch.nn.init.constant_(model.clip_decoder.class_head.bias[-1:], -5)  # every query is an object
-    card = ModelCard(
-        name="tpavi",
-        config={**settings, "categories": 2},
-        categories=CATEGORIES,
-        short_side_px=32,
-        frame_rate_hz=1.0,
-    )
     folder.mkdir(parents=True)
-    save_model(folder, model, card)
+    save_model(folder, model, tiny_card("tpavi", settings))
     write_json(folder / "run.json", {"run_id": "pending-test"})
     return folder

@@ -13,9 +13,9 @@ from models.audio import encoders
 from models.audio.encoders import build_vggish
 from models.audio.log_mel import SAMPLE_RATE_HZ, LogMel
 from models.audio.vggish import Postprocess, VGGish, load_vggish
-from models.checkpoints.saved import ModelCard, load_model, save_model
+from models.checkpoints.saved import load_model, save_model
 from models.golden import golden_weight
-from tests.support.tiny_model import CATEGORIES, SETTINGS, tiny_model
+from tests.support.tiny_model import SETTINGS, tiny_card, tiny_model
 from tests.support.vggish_weights import vggish_state, write_vggish
 
 pytestmark = pytest.mark.slow
@@ -165,15 +165,8 @@ def test_a_model_with_published_weights_is_saved_whole(tmp_path: Path) -> None:
         model.audio_encoder.state_dict()["features.3.weight"], torch.load(file)["features.3.weight"]
     )
     sound = torch.randn(2, SAMPLE_RATE_HZ) * 0.1
-    card = ModelCard(
-        name="avism",
-        config={**settings, "categories": 2},
-        categories=CATEGORIES,
-        short_side_px=32,
-        frame_rate_hz=1.0,
-    )
     (tmp_path / "model").mkdir()
-    save_model(tmp_path / "model", model, card)
+    save_model(tmp_path / "model", model, tiny_card("avism", settings))
     file.unlink()  # the model's own weights are all that is needed from now on
     loaded, _ = load_model(tmp_path / "model")
     with torch.no_grad():

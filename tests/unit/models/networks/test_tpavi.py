@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoints.saved import ModelCard, load_model, save_model
+from models.checkpoints.saved import load_model, save_model
 from models.networks.losses.criterion import LossWeights
 from models.networks.losses.targets import ClipTargets
 from models.networks.tpavi.clip_decoder import ClipOutput, clip_position
 from models.networks.tpavi.tpavi import TpaviOutput
-from tests.support.tiny_model import CATEGORIES
+from tests.support.tiny_model import tiny_card
 from tests.support.tiny_tpavi import SETTINGS, tiny_tpavi
 
 pytestmark = pytest.mark.slow
@@ -225,14 +225,7 @@ def test_reduced_precision_trains_and_finds_the_same(audio: str) -> None:
 
 def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     model = tiny_tpavi().eval()
-    card = ModelCard(
-        name="tpavi",
-        config={**SETTINGS, "categories": 2},
-        categories=CATEGORIES,
-        short_side_px=32,
-        frame_rate_hz=1.0,
-    )
-    save_model(tmp_path, model, card)
+    save_model(tmp_path, model, tiny_card("tpavi", SETTINGS))
     loaded, read = load_model(tmp_path)
     assert read.name == "tpavi" and type(loaded) is type(model)
     clip = clip_of(2, 32, 32)
