@@ -5,14 +5,15 @@ folders; a video is called after the folder of its frames, or by its `name` wher
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from components.annotate.capabilities import PARTS
-from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
 from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
-from components.annotate.parsing.frame_names import refuse_other_order
+from components.annotate.parsing.frame_names import numbers_in_order
 from components.annotate.track_builder import note_cut_polygons, video_name
 from components.core.records import masks
 from components.core.records.annotations import (
@@ -56,7 +57,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if row.get("name") in annotations.categories.values():
             raise AvisError(f"The category {row['name']!r} stands twice", where=where)
         annotations.categories[identity] = text(row, "name", where)
-    videos = _videos(document, changes, hints, work)
+    clocks: dict[str, Clock] = {}
+    videos = _videos(document, changes, hints, work, clocks)
     seen: set[int] = set()
     for where, row in rows:
         _mend(row, where, changes)
@@ -78,10 +80,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     annotations.videos = list(videos.values())
     info = document.value("info")
     annotations.info = info if isinstance(info, dict) else {}
-    return Reading(annotations, changes)
+    return Reading(annotations, changes, clocks)
 
 
-def _videos(document: JsonObject, changes: Changes, hints: Hints, work: WorkFile) -> dict[int, Video]:
+def _videos(
+    document: JsonObject, changes: Changes, hints: Hints, work: WorkFile, clocks: dict[str, Clock]
+) -> dict[int, Video]:
     folders: dict[int, str] = {}
     for where, row in document.rows("videos"):
         row = mapping(row, where)
@@ -102,6 +106,13 @@ def _videos(document: JsonObject, changes: Changes, hints: Hints, work: WorkFile
         if name in known:
             raise AvisError(f"The video {name!r} stands there twice", where=where, fix="Rename one of them.")
         known.add(name)
+        numbers = numbers_in_order(files, where, "segmentations")
+        steps = {later - earlier for earlier, later in pairwise(numbers)}
+        if len(steps) == 1 and steps != {1}:
+            (step,) = steps
+            clocks[name] = Clock(numbers[0], step)
+            why = "its frames are numbered in steps, and taken one after the other"
+            changes.add(Kind.GUESSED, "video", why, example=f"{name}, every {step}th")
         size = hints.sizes.get(name)
         videos[identity] = checked_video(
             VideoRow(
@@ -133,7 +144,7 @@ def _file_names(row: Mapping[str, Any], changes: Changes, where: str) -> list[st
     if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
         raise AvisError("file_names must be a list of '<video>/<frame>.jpg'", where=where)
     files = [plain_path(file, changes, where) for file in files]
-    refuse_other_order(files, f"{where}, field file_names", "segmentations")
+    numbers_in_order(files, f"{where}, field file_names", "segmentations")
     if not any("/" in file for file in files) and isinstance(name, str) and name:
         return [f"{name}/{file}" for file in files]
     if not all("/" in file for file in files):

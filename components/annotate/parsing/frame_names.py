@@ -15,18 +15,20 @@ def any_is_0(stems: Iterable[str]) -> bool:
     return any(match is not None and int(match[2]) == 0 for match in matches)
 
 
-def refuse_other_order(files: Sequence[str], where: str, what: str) -> None:
-    """Raise AvisError where the numbers of a video's frames, which are called alike else, do not increase.
-
-    Sorted as texts, frame 10 comes before frame 2: then what belongs to each frame is in that order, too.
+def numbers_in_order(files: Sequence[str], where: str, what: str) -> list[int]:
+    """The numbers of a video's frames, if these are called alike else; [] if not.
 
     Args:
         what: is in the files' order, for the message.
+
+    Raises:
+        AvisError: the numbers do not increase. Sorted as texts, frame 10 comes before frame 2: then what
+            belongs to each frame is in that order, too.
     """
     matches = [_LAST_NUMBER.fullmatch(PurePosixPath(file).stem) for file in files]
     found = [((match[1], match[3]), int(match[2])) for match in matches if match is not None]
     if len(found) < len(files) or len({around for around, _ in found}) > 1:
-        return
+        return []
     for k in range(1, len(found)):
         if found[k][1] <= found[k - 1][1]:
             raise AvisError(
@@ -35,6 +37,7 @@ def refuse_other_order(files: Sequence[str], where: str, what: str) -> None:
                 where=where,
                 fix="Sort the frames by their numbers (with leading zeros texts sort so, too); export again.",
             )
+    return [number for _, number in found]
 
 
 class FrameNames:

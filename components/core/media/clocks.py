@@ -404,7 +404,8 @@ def _times_of(packet: Packet, track: _Track | None = None) -> tuple[float, float
     if decoded is None or packet.is_discard:
         return None
     shown = decoded if packet.pts is None else packet.pts
-    decoded_s, shown_s = in_seconds(decoded, packet.time_base), in_seconds(shown, packet.time_base)
+    time_base = packet.time_base  # PyAV makes a new fraction each time
+    decoded_s, shown_s = in_seconds(decoded, time_base), in_seconds(shown, time_base)
     if packet.dts is None and track is not None and track.last_s is not None:
         decoded_s = min(decoded_s, track.next_s) if decoded_s - track.next_s <= _JUMP_S else decoded_s
     return decoded_s, shown_s

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.annotate.exports import read_sources
-from components.annotate.formats import Reading
+from components.annotate.formats import Clock, Reading
 from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 
@@ -84,6 +84,16 @@ def test_run_lengths_as_a_list_and_ids_as_floats_and_texts_are_read(tmp_path: Pa
     assert reading.annotations.videos[0].length == 3
     assert reading.changes.sentences() == [
         f"1 polygon dropped: it has fewer than 3 points ({tmp_path}/valid.json, annotations[0], frame 2)"
+    ]
+
+
+def test_every_fifth_frame_is_said_and_told_to_who_places_it(tmp_path: Path) -> None:
+    content = document(frames("v/"))
+    content["videos"][0]["file_names"] = [f"v/{k:05d}.jpg" for k in (10, 15, 20)]
+    reading = read(tmp_path, content)
+    assert reading.clocks == {"v": Clock(10, 5)} and pixels(reading) == [[6, 0, 4]]
+    assert reading.changes.sentences() == [
+        "1 video guessed: its frames are numbered in steps, and taken one after the other (v, every 5th)"
     ]
 
 

@@ -21,7 +21,7 @@ from components.annotate.formats.cvat.shapes import (
     shown,
 )
 from components.annotate.formats.cvat.tasks import Task, task_of
-from components.annotate.parsing.frame_names import refuse_other_order
+from components.annotate.parsing.frame_names import numbers_in_order
 from components.annotate.parsing.xml_files import whole_attribute
 from components.annotate.track_builder import Gathering, note_missing_frames, refuse_without_masks, same_size
 from components.core.records.annotations import Video
@@ -80,7 +80,7 @@ def _add_video(
     if alone:
         places = {number: task.position(number) for number in numbers}
     by_number = sorted(zip(numbers, names, own, strict=True))
-    refuse_other_order([called for _, called, _ in by_number], str(path), "task's frames")
+    numbers_in_order([called for _, called, _ in by_number], str(path), "task's frames")
     (height, width), _ = sizes[name]
     length = task.length if alone else len(own)
     video = gathering.video(name, height=height, width=width, length=length, where=str(path))
