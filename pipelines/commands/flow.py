@@ -8,8 +8,18 @@ import typer
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
+
+def _without_password(address: str | None) -> str | None:
+    from components.core.run.git import refuse_password
+
+    return refuse_password(address)
+
+
 Repository = Annotated[
-    str | None, typer.Option(help="What to clone and push to; else where this checkout comes from.")
+    str | None,
+    typer.Option(
+        help="What to clone and push to; else where this checkout comes from.", callback=_without_password
+    ),
 ]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.core.run.errors import AvisError
-from components.core.run.git import git, identity
+from components.core.run.git import git, identity, refuse_password
 from components.core.run.paths import Paths
 from components.core.tracking.address import NO_TRACKING, tracking_uri
 from components.core.tracking.run import continue_run, send_pending
@@ -121,7 +121,7 @@ def own_clone(
     Raises:
         AvisError: there is no such revision, git or DVC refuses, or another run works on it.
     """
-    source = _whole_address(base, repository or _origin(base))
+    source = _whole_address(base, refuse_password(repository) or _origin(base))
     start = _resolve(base, source, revision)
     name = f"{purpose}-{start[:12]}"
     root = base / _PLACE / name

@@ -28,7 +28,7 @@ from tests.support.chat_server import Request, Server, completion, server  # noq
 from tests.support.clips import make_clip
 from tests.support.tiny_model import write_square_set
 
-pytestmark = [pytest.mark.integration]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick_python")]
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {

@@ -22,13 +22,13 @@ _NO_TRACKS = -100  # the published evaluator's average precision of a size witho
 
 
 def render_page(template: str, **values: object) -> str:
-    """Return a page as HTML: self-contained, every text from outside as `shown` and escaped.
+    """Return a page as HTML: self-contained, without secrets, every text from outside as `shown` and escaped.
 
     Args:
         template: under components/, such as "evaluate/report.html".
         values: of its names; one that the template has and they have not is an error.
     """
-    return _environment().get_template(template).render(values)
+    return redact(_environment().get_template(template).render(values))
 
 
 @lru_cache(maxsize=1)
@@ -55,17 +55,17 @@ def _environment() -> "Environment":
 
 
 def shown(value: object) -> object:
-    """What stands for a value: of a text, no secrets, and signs that hide or turn others as their codes."""
+    """What stands in a page for a value: of a text, signs that hide or turn others as their codes."""
     from markupsafe import Markup
 
-    return visible(redact(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def breakable(name: str) -> str:
     """Let a name break after its underscores."""
     from markupsafe import Markup, escape
 
-    return escape(shown(name)).replace("_", Markup("_<wbr>"))
+    return escape(shown(redact(name))).replace("_", Markup("_<wbr>"))
 
 
 def number(value: object, decimals: int = 2) -> str:

@@ -11,13 +11,13 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from components.core.run.errors import AvisError
-from components.core.text.redaction import redact, redact_all
+from components.core.text.redaction import redact_all, redactor
 from components.core.text.terminal import visible
 
 _MARK = ".unfinished-"
@@ -188,15 +188,16 @@ def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> st
 def _write_rows(file: TextIO, columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
     names = [*columns]
     writer = csv.DictWriter(file, names, lineterminator="\n")  # noqa: TID251 (this is the way)
-    writer.writerow({name: _cell(name) for name in names})
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    hide = redactor()
+    writer.writerow({name: _cell(name, hide) for name in names})
+    writer.writerows({name: _cell(value, hide) for name, value in row.items()} for row in rows)
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, hide: Callable[[str], str]) -> object:
     """A cell that a spreadsheet takes for text if it is one."""
     if not isinstance(value, str):
         return value
-    text = visible(redact(value))
+    text = visible(hide(value))
     if not text.startswith(_FORMULA) or _ID_WITH_DASH.fullmatch(text):
         return text
     try:

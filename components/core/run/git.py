@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from components.core.run.errors import AvisError
+from components.core.text.redaction import secrets_of
 
 _LIMIT_S = 600.0
 _NAME, _MAIL = "AVIS pipeline", "avis@localhost"
@@ -58,6 +59,21 @@ def git_bytes(folder: Path, *arguments: str, where: str | None = None, fix: str 
         reason = told[0] if told else f"ended with {child.returncode}"
         raise AvisError(f"git {command}: {reason}", where=where or str(folder), fix=fix)
     return out
+
+
+def refuse_password(address: str | None) -> str | None:
+    """Return the address of a repository, if it may be a parameter of a flow: Prefect keeps those.
+
+    Raises:
+        AvisError: it holds a password or a token.
+    """
+    if address and secrets_of(address):
+        raise AvisError(
+            "the address of the repository holds a password, and Prefect would keep it with the run",
+            where=address,
+            fix="Let git ask a credential helper, or the program in the environment variable GIT_ASKPASS.",
+        )
+    return address
 
 
 def identity(folder: Path) -> list[str]:

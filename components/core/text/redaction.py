@@ -10,8 +10,8 @@ import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Collection, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache, partial
 from typing import TypeVar
 from urllib.parse import quote, quote_plus, unquote
 
@@ -58,20 +58,26 @@ def redact(text: str, also: Collection[str] = ()) -> str:
     Args:
         also: secrets beside the environment's, such as `secrets_of` an address that a server may repeat.
     """
-    return _without(text, _forms(frozenset((*_known(), *also))))
+    return redactor(also)(text)
+
+
+def redactor(also: Collection[str] = ()) -> Callable[[str], str]:
+    """Return what redacts as `redact` does, for many texts: the environment is looked through once."""
+    known = _of_environment(tuple(os.environ.items()))
+    return partial(_without, forms=_forms(frozenset((*_told, *known, *also))))
 
 
 def redact_all(value: _T, also: Collection[str] = ()) -> _T:
     """Redact every text in mappings, lists and tuples."""
-    forms = _forms(frozenset((*_known(), *also)))
+    hide = redactor(also)
 
     def inner(value: object) -> object:
         if isinstance(value, str):
-            return _without(value, forms)
+            return hide(value)
         if isinstance(value, Mapping):
             return {inner(key): inner(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(map(inner, value)) if type(value) in (list, tuple) else value
+        if type(value) in (list, tuple):
+            return type(value)(map(inner, value))  # type: ignore[call-overload]
         return value
 
     return inner(value)  # type: ignore[return-value]
@@ -108,15 +114,16 @@ def secrets_of(address: str) -> set[str]:
     }
 
 
-def _known() -> set[str]:
-    """The secrets of the environment; what else this process was told."""
-    found = set(_told)
-    for name, value in os.environ.items():
+@lru_cache(maxsize=8)
+def _of_environment(variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """The secrets of the environment."""
+    found: set[str] = set()
+    for name, value in variables:
         if "://" in value or "@" in value:
             found |= {secret for secret in secrets_of(value) if len(secret) >= _SHORTEST_IN_ADDRESS + 2}
         elif len(value) >= _SHORTEST and _SECRET_NAME.search(name):
             found.add(value.strip())
-    return found
+    return frozenset(found)
 
 
 @lru_cache(maxsize=64)

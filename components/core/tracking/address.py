@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from components.core.run.params import PARAMS, Block, read_block, without_secrets
+from components.core.text.redaction import redacted_address
 
 NO_TRACKING = "none"  # as tracking.uri or MLFLOW_TRACKING_URI: nothing is recorded
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S|databricks|file:")
@@ -68,7 +69,7 @@ def tracking_uri(root: Path | None = None) -> str:
 
 def store_name(uri: str) -> str:
     """A name for a store that does not give away the password in its address."""
-    return hashlib.sha256(uri.encode()).hexdigest()[:12]
+    return hashlib.sha256(redacted_address(uri).encode()).hexdigest()[:12]
 
 
 def server_of(uri: str) -> str | None:

@@ -9,6 +9,7 @@ from components.core.raw.manifest import ManifestEntry, read_manifest, write_man
 from components.core.run.files import remove
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
+from components.core.text.redaction import redacted_address
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.tools.prediction.inputs import Input
@@ -52,7 +53,9 @@ def bring(
 
 
 def _id(source: Input) -> str:
-    told = f"{_absolute(source)} {source.start_s} {source.end_s}".encode(errors="surrogateescape")
+    told = f"{redacted_address(_absolute(source))} {source.start_s} {source.end_s}".encode(
+        errors="surrogateescape"
+    )
     return hashlib.sha256(told).hexdigest()[:24]
 
 

@@ -14,6 +14,7 @@ from components.core.media.published_sound import Resampling
 from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json
+from components.core.text.redaction import redacted_address
 from components.core.video.any_model import Reading, load_any
 from components.core.video.clip import VideoClip
 from components.core.video.explain import explain
@@ -52,7 +53,7 @@ class Wanted:
         files = [self.model, self.audio_weights, source.path]
         values = [
             *(_stamp(file) for file in files),
-            *(source.source, source.start_s, source.end_s, source.sha256),
+            *(redacted_address(source.source), source.start_s, source.end_s, source.sha256),
             *(
                 self.params.model_dump_json(),
                 self.reading.text,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from components.core.run.git import git
+from components.core.run.git import git, refuse_password
 
 
 def test_a_refusal_is_one_message_and_no_editor_is_started(tmp_path: Path) -> None:
@@ -21,3 +21,10 @@ def test_a_refusal_is_one_message_and_no_editor_is_started(tmp_path: Path) -> No
     assert git(tmp_path, "tag", "--list") == "v1"
     with pytest.raises(AvisError, match=r"git tag: fatal: tag 'v1' already exists"):
         git(tmp_path, *named, "tag", "v1")
+
+
+def test_a_password_in_an_address_is_no_parameter_of_a_flow() -> None:
+    assert refuse_password("ssh://git@host/x.git") == "ssh://git@host/x.git" and refuse_password(None) is None
+    with pytest.raises(AvisError, match=r"GIT_ASKPASS") as error:
+        refuse_password("https://me:geheim@host/x.git")
+    assert "geheim" not in str(error.value)
