@@ -76,9 +76,9 @@ def redact_all(value: _T, also: Collection[str] = ()) -> _T:
             return hide(value)
         if isinstance(value, Mapping):
             return {inner(key): inner(item) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(map(inner, value))  # type: ignore[call-overload]
-        return value
+        if isinstance(value, list):
+            return [*map(inner, value)]
+        return tuple(map(inner, value)) if isinstance(value, tuple) else value
 
     return inner(value)  # type: ignore[return-value]
 
