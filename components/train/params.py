@@ -157,7 +157,7 @@ class TrainParams(Block):
     validate_every_steps: int = Field(default=0, ge=0)  # score clips of val so often; 0: never
     validation_clips: int = Field(default=8, ge=1)  # … so many of them, spread over val
     stop_after_validations: int | None = Field(default=None, ge=1)  # … without gain; null: never
-    keep: Literal["best", "last"] = "last"  # best: of the scored states that with the highest FSLA
+    keep: Literal["best", "last"] = "last"  # best: the scored state with the highest FSLA + HOTA
     checkpoint_every_steps: int = Field(default=50, ge=1)
     log_every_steps: int = Field(default=10, ge=1)
 

@@ -26,7 +26,7 @@ class Fitted:
     history: list[dict[str, float]]  # one row per logged or validated step
     seconds: float  # of training with its validation, earlier sittings included
     steps: int
-    best: dict[str, Any] | None = None  # of the validated states: step, FSLA, weights
+    best: dict[str, Any] | None = None  # of the validated states: step, weights
     validation_s: float = 0.0  # of `seconds`
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -41,9 +41,18 @@ class Fitted:
         return self.steps >= params.steps or stops_early(self.history, params)
 
 
+def worth(scores: Mapping[str, float]) -> float:
+    """What validated states are compared by: the mean of FSLA and HOTA, percent.
+
+    FSLA alone is blind to what a network finds where it hears nothing: frames of objects in view that are
+    silent are right as long as nothing is found.
+    """
+    return (scores["val_FSLA"] + scores["val_HOTA"]) / 2
+
+
 def stops_early(history: Sequence[Mapping[str, float]], params: TrainParams) -> bool:
-    """Have the last ``stop_after_validations`` scores of FSLA not been above the best before them?"""
-    scores = [row["val_FSLA"] for row in history if "val_FSLA" in row]
+    """Were the last ``stop_after_validations`` states worth no more than the best before them?"""
+    scores = [worth(row) for row in history if "val_FSLA" in row]
     if params.stop_after_validations is None or not scores:
         return False
     return len(scores) - 1 - scores.index(max(scores)) >= params.stop_after_validations
@@ -91,11 +100,13 @@ class Validations:
 
     def _enter(self, model: Network, step: int, scores: Mapping[str, float]) -> None:
         fitted = self.fitted
-        fitted.add(step, {f"val_{name}": value for name, value in scores.items()})
+        row = {f"val_{name}": value for name, value in scores.items()}
+        is_best = all(worth(row) > worth(earlier) for earlier in fitted.history if "val_FSLA" in earlier)
+        fitted.add(step, row)
         self.log({f"validation/{name}": value for name, value in scores.items()}, step)
-        if self.params.keep == "best" and (fitted.best is None or scores["FSLA"] > fitted.best["FSLA"]):
+        if self.params.keep == "best" and is_best:
             weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-            fitted.best = {"step": step, "FSLA": scores["FSLA"], "weights": weights}
+            fitted.best = {"step": step, "weights": weights}
         if not self._warned and step > self._from_step:
             self._warned = True
             self._say_if_much(step)
@@ -121,9 +132,9 @@ class Validations:
             return
         if fitted.steps < params.steps:
             tqdm.write(
-                f"{self.label}: stopped after {fitted.steps} of {params.steps} steps, since FSLA on the "
-                f"validation clips did not rise in {params.stop_after_validations} validations "
-                "(train.stop_after_validations)"
+                f"{self.label}: stopped after {fitted.steps} of {params.steps} steps, since the mean of "
+                f"FSLA and HOTA on the validation clips did not rise in {params.stop_after_validations} "
+                "validations (train.stop_after_validations)"
             )
         rest = fitted.seconds - fitted.validation_s
         share = fitted.validation_s / max(fitted.seconds, 1e-9)

@@ -21,13 +21,13 @@ from components.train.loop import write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
 from components.train.processes.distributed import Team, join
-from components.train.progress import Fitted
+from components.train.progress import Fitted, worth
 from components.train.released import read_released
 from components.train.validation import Calibration, calibrate, validation_loss
 from models.checkpoints.saved import WEIGHTS, ModelCard, save_model
 from models.networks.registry import Network
 
-_FALL_POINTS = 2.0  # of FSLA, from the best to the last state: less is noise
+_FALL_POINTS = 2.0  # of the mean of FSLA and HOTA, from the best to the last state: less is noise
 
 
 def train(variant: str, params: TrainParams | None = None, paths: Paths | None = None) -> None:
@@ -196,18 +196,18 @@ def _of_validation(fitted: Fitted, params: TrainParams) -> dict[str, float]:
     rows = [row for row in fitted.history if "val_FSLA" in row]
     if not rows:
         return {}
-    start, last, best = rows[0], rows[-1], max(rows, key=lambda row: row["val_FSLA"])
+    start, last, best = rows[0], rows[-1], max(rows, key=worth)
     kept = best if fitted.best is not None else last
-    if kept["val_FSLA"] <= start["val_FSLA"]:
+    if worth(kept) <= worth(start):
         _warn(
-            f"This training taught nothing: FSLA on the validation clips was {start['val_FSLA']:.1f} at its "
-            f"start and is {kept['val_FSLA']:.1f}.",
+            f"This training taught nothing: on the validation clips {_shown(start)} at its start, "
+            f"{_shown(kept)} at its end.",
             "Try another train.learning_rate or more steps, or look at the labels (data/qa/report.html).",
         )
-    elif last["val_FSLA"] < best["val_FSLA"] - _FALL_POINTS:
+    elif worth(last) < worth(best) - _FALL_POINTS:
         _warn(
-            f"The last steps made it worse: FSLA on the validation clips was {best['val_FSLA']:.1f} at step "
-            f"{best['step']:.0f} and is {last['val_FSLA']:.1f} at the end.",
+            f"The last steps made it worse: on the validation clips {_shown(best)} at step "
+            f"{best['step']:.0f}, {_shown(last)} at the end.",
             f"The state of step {best['step']:.0f} is kept. Take fewer steps or a lower train.learning_rate."
             if fitted.best is not None
             else "Set train.keep to best, or take fewer steps or a lower train.learning_rate.",
@@ -225,6 +225,10 @@ def _of_validation(fitted: Fitted, params: TrainParams) -> dict[str, float]:
             else {"stopped_early": float(fitted.steps < params.steps)}
         ),
     }
+
+
+def _shown(row: Mapping[str, float]) -> str:
+    return f"FSLA {row['val_FSLA']:.1f} and HOTA {row['val_HOTA']:.1f}"
 
 
 def _warn(*lines: str) -> None:

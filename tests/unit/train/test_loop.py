@@ -184,11 +184,13 @@ def test_of_the_scored_states_the_best_is_kept_also_when_killed(tmp_path: Path, 
     seen: dict[float, torch.Tensor] = {}
 
     def validate(model: Avism) -> dict[str, float]:
-        """The state after two steps is said to be the best; each state is asked for its weights."""
+        """The state after two steps is the best, though not in FSLA; each is asked for its weights."""
         model.eval()
         weights = model.video_module.class_head.weight.detach().clone()
         seen[len(seen)] = weights
-        return {"FSLA": 50.0 if len(seen) == 2 else 10.0, "HOTA": 1.0, "mAP": 2.0}
+        return {"FSLA": 40.0, "HOTA": 1.0, "mAP": 2.0} | (
+            {"FSLA": 30.0, "HOTA": 60.0} if len(seen) == 2 else {}
+        )
 
     model = tiny_model()
     fitted = run(model, TwoClips(), params, validate=validate)

@@ -22,7 +22,7 @@ def test_scores_of_validation_are_passed_on_and_the_best_state_is_taken(
     write_square_set(paths)
     plan = make_plan("tiny", TrainParams.model_validate(train_settings()), paths, with_weights=True)
     best, last = tiny_model(seed=1).state_dict(), tiny_model(seed=2).state_dict()
-    state = {"model": last, "best": {"step": 0, "FSLA": 30.0, "weights": best}}
+    state = {"model": last, "best": {"step": 0, "weights": best}}
     done = Checkpoint(2, 1.0, [], plan.fingerprint, "run", state)
     said = [({"validation/FSLA": 30.0}, 0), ({"train/loss": 2.0}, 1), ({"validation/FSLA": 20.0}, 2)]
 

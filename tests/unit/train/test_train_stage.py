@@ -130,39 +130,47 @@ def test_a_training_is_compared_with_its_start(
     train("tiny", params, paths)
     metrics = json.loads((paths.model("tiny") / "metrics.json").read_text())
     assert next(iter(metrics)) == "kept_FSLA"
-    assert metrics["kept_FSLA"] >= metrics["start_FSLA"] and metrics["kept_step"] in (0, 1, 2)
+    kept, began = (metrics[f"{at}_FSLA"] + metrics[f"{at}_HOTA"] for at in ("kept", "start"))
+    assert kept >= began and metrics["kept_step"] in (0, 1, 2)
     assert metrics["gain_FSLA"] == round(metrics["kept_FSLA"] - metrics["start_FSLA"], 2)
     assert 0 < metrics["validation_share"] < 1 and "stopped_early" not in metrics
     assert metrics["steps_per_s"] > metrics["steps"] / metrics["seconds"]  # without the time of validation
     with (paths.model("tiny") / "history.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file) if row["val_FSLA"]] == ["0", "1", "2"]
     capsys.readouterr()
-    left = iter([20.0, 40.0, 30.0])
+    left = iter([20.0, 40.0, 35.0])
     fake = lambda *_: lambda model: {"FSLA": next(left), "HOTA": 0.0, "mAP": 0.0}  # noqa: E731
     monkeypatch.setattr("components.train.plan.validator", fake)
     train("tiny", params.model_copy(update={"keep": "last"}), paths)
-    assert "made it worse: FSLA on the validation clips was 40.0 at step 1" in capsys.readouterr().err
+    assert (
+        "made it worse: on the validation clips FSLA 40.0 and HOTA 0.0 at step 1" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("keep", "scores", "said"),
     [
-        ("last", [20.0, 40.0, 30.0], "Set train.keep to best"),
-        ("best", [20.0, 40.0, 30.0], "The state of step 1 is kept"),
-        ("last", [30.0, 20.0, 10.0], "taught nothing: FSLA on the validation clips was 30.0 at its"),
-        ("last", [30.0, 31.0, 32.0], ""),
+        ("last", [(20, 9), (40, 9), (30, 9)], "Set train.keep to best"),
+        ("best", [(20, 9), (18, 40), (18, 30)], "The state of step 1 is kept"),
+        (
+            "last",
+            [(30, 9), (20, 9), (10, 9)],
+            "taught nothing: on the validation clips FSLA 30.0 and HOTA 9.0 at",
+        ),
+        ("last", [(30, 9), (31, 9), (32, 9)], ""),
+        ("best", [(30, 9), (28, 20), (27, 20)], ""),  # a little less is right, and much more is found
     ],
 )
 def test_what_no_gain_is_said_to_be(
-    keep: str, scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
+    keep: str, scores: list[tuple[int, int]], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
-        {"step": float(step), "val_FSLA": score, "val_HOTA": 0.0, "val_mAP": 0.0}
-        for step, score in enumerate(scores)
+        {"step": float(step), "val_FSLA": float(fsla), "val_HOTA": float(hota), "val_mAP": 0.0}
+        for step, (fsla, hota) in enumerate(scores)
     ]
-    kept = {"step": 1, "FSLA": 40.0, "weights": {}} if keep == "best" else None
+    kept = {"step": 1, "weights": {}} if keep == "best" else None
     metrics = stage._of_validation(Fitted(rows, seconds=1.0, steps=2, best=kept), params_of())
-    assert metrics["kept_FSLA"] == (max(scores) if kept else scores[-1])
+    assert metrics["kept_FSLA"] == scores[1 if kept else 2][0]
     warned = capsys.readouterr().err
     assert said in warned and ("!!!" in warned) == bool(said)
 
