@@ -13,7 +13,7 @@ from components.core.records.annotations import MOST_FRAMES, AnnotationSet, Pict
 from components.core.records.changes import MOST_EXAMPLES, Changes, Kind
 from components.core.records.work_file import Frames, Numbered, WorkFile
 from components.core.run.errors import AvisError
-from components.core.run.safe_names import safe_name
+from components.core.run.files import safe_name
 
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 _OVER_EDGE_PX = 2  # hands are not exact

@@ -12,7 +12,7 @@ from components.core.records.json_rows import read_object
 from components.core.records.masks import MOST_PIXELS
 from components.core.records.work_file import Frames, LongNumberError, Numbered, WorkFile
 from components.core.run.errors import AvisError
-from components.core.run.safe_names import safe_name
+from components.core.run.files import safe_name
 
 _LARGEST_ID = 2**53
 _LONGEST_TEXT = 200

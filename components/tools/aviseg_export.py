@@ -22,10 +22,9 @@ from components.core.raw.index import read_raw_index
 from components.core.records.annotations import SPLITS, Video, read_annotations
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_file, write_bytes
+from components.core.run.files import replace_file, safe_name, write_bytes
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.run.safe_names import safe_name
 from components.core.storage.base import Store
 from components.core.storage.choice import open_store, read_storage
 from components.core.storage.mirror import with_local_media

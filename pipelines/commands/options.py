@@ -71,7 +71,7 @@ def model_path(model: str | None) -> Path:
         AvisError: there is no such model.
     """
     if model is not None and model.startswith("models:/"):
-        from pipelines.flows.registered_model import registered_model
+        from pipelines.flows.champion_model import registered_model
 
         return registered_model(model)
     if model is not None and Path(model).exists():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.core.run.safe_names import safe_name
+from components.core.run.files import safe_name
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""The flow `evaluate_champion`: does the champion still do well on the clips that there are now?"""
+"""The flow `evaluate_champion`: does the champion still do well on the clips that there are now?
+
+And `settle_champion`: an answer for a version that waits, given in Prefect's page.
+"""
 
 import csv
 import json
@@ -14,6 +17,7 @@ from components.core.tracking.run import data_run
 from components.tools.promotion.freshness import Freshness, freshness
 from components.tools.promotion.params import PromotionParams
 from pipelines.dvc.graph import find_root, read_graph
+from pipelines.flows.approval import settle
 from pipelines.flows.champion_model import measure_version
 from pipelines.flows.clones import environment_of_stages, own_clone
 from pipelines.flows.notifications import notify, notify_failure
@@ -133,3 +137,26 @@ def _words(champion: Version, found: Freshness, params: PromotionParams) -> str:
         text += f", 95 % interval {found.low:+.2f} to {found.high:+.2f}"
     limit = f"the limit is a drop by {params.max_drop_points:g}, outside the noise"
     return f"{text}; {limit})"
+
+
+@flow(persist_result=False, on_failure=[notify_failure], on_crashed=[notify_failure])
+def settle_champion(
+    version: int, approve: bool, by: str = "", why: str = "", root: Path | None = None
+) -> State[Any]:
+    """Make a version that waits the champion, or refuse it; as `avis champion approve` and `refuse`.
+
+    Args:
+        version: its number.
+        approve: yes, or no.
+        by: who says so.
+        why: kept with the version.
+        root: a checkout on this machine; by default that around the current folder.
+    """
+    log = get_run_logger().info
+    try:
+        base = find_root(root or Path.cwd())
+        registry = when_there(log, open_registry, base, promotion_params(base))
+        message = when_there(log, settle, registry, version, approve=approve, by=by, why=why)
+    except AvisError as error:
+        return Failed(message=str(error))
+    return Completed(name="Promoted" if approve else "Refused", message=message)

@@ -1,7 +1,11 @@
-"""A version's files, from its commit: into a folder, checked against what the registry says of them."""
+"""A version's files, from its commit: into a folder, checked against what the registry says of them.
+
+Of a version that is named, or of `models:/NAME@ALIAS` and `models:/NAME/VERSION` as MLflow writes them.
+"""
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -16,12 +20,15 @@ from components.core.run.files import replace_file
 from components.core.run.git import git
 from components.core.run.paths import SEEDS, Paths, numbers_of_seeds
 from components.core.tracking.registry import WEIGHTS_MD5, Version
+from pipelines.dvc.graph import find_root
 from pipelines.dvc.processes import Children, read_lines, time_limit
 from pipelines.dvc.repository import open_repo
 from pipelines.flows.gpu import count_gpus, gpu_slot, make_limit
+from pipelines.flows.registry_access import open_registry, promotion_params
 
 FILES = ("model.safetensors", "config.json", "clips.json", "run.json")
 _LIST = "seeds.json"  # DVC's list of what that folder holds
+_ADDRESS = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 
 
 def fetch_version(root: Path, version: Version, folder: Path, *, seeds: bool = False) -> None:
@@ -147,3 +154,37 @@ def measure_version(
     return [
         read_counts(folder / "counts.safetensors", stage="evaluate") for folder in (scratch / "out", *further)
     ]
+
+
+def registered_model(address: str) -> Path:
+    """The folder of a registered version's files, fetched from DVC once and kept in the user's cache.
+
+    Raises:
+        AvisError: it is no such address, there is no such version, or its files cannot be had.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise AvisError(
+            f"{address!r} is no address of a model", fix="Write models:/NAME@ALIAS or models:/NAME/3."
+        )
+    root = find_root(Path.cwd())
+    params = promotion_params(root).model_copy(update={"model": match["name"]})
+    registry = open_registry(root, params)
+    if match["number"]:
+        version = registry.version(int(match["number"]))
+    else:
+        found = registry.with_alias(match["alias"])
+        if found is None:
+            known = sorted({alias for one in registry.versions() for alias in one.aliases})
+            raise AvisError(
+                f"{match['name']} has no version {match['alias']!r}",
+                where=address,
+                fix=f"There are: {', '.join(known) or 'none'}.",
+            )
+        version = found
+    weights = version.tags.get(WEIGHTS_MD5, "unknown")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avis" / "models"
+    folder = cache / f"{weights[:16]}-{version.number}"
+    if not (folder / "config.json").is_file():
+        fetch_version(root, version, folder)
+    return folder

@@ -12,8 +12,7 @@ import pytest
 
 from components.core.raw.clip_names import video_id_of
 from components.core.run.errors import AvisError
-from components.core.run.files import csv_text
-from components.core.run.safe_names import safe_name
+from components.core.run.files import csv_text, safe_name
 from components.core.text.terminal import Screen
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from components.core.run.safe_names import safe_name
+from components.core.run.files import safe_name
 
 _CLOCK = r"\d{2}\.\d{2}\.\d{2}\.\d{3}"
 # A YouTube id (11 characters, it may begin with a dash), then what the editing tool (LosslessCut) added:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.records.annotations import SPLITS
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_file, write_text
-from components.core.run.safe_names import safe_name
+from components.core.run.files import replace_file, safe_name, write_text
 
 if TYPE_CHECKING:
     import pyarrow

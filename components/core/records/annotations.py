@@ -14,8 +14,7 @@ from components.core.records import masks
 from components.core.records.json_rows import read_object, text, whole_number
 from components.core.records.work_file import WorkFile, on_disk
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_file
-from components.core.run.safe_names import safe_name
+from components.core.run.files import replace_file, safe_name
 
 SPLITS = ("train", "val", "test")
 MOST_FRAMES = 1_000_000  # of a video

@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Files that are there completely or not at all, and what may be the name of one."""
 
 import csv
 import fcntl
@@ -23,7 +23,23 @@ from components.core.text.terminal import visible
 _MARK = ".unfinished-"
 _SCRATCH = ".scratch-"
 _FORMULA = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last are wide forms, which some take, too
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _ID_WITH_DASH = re.compile(r"-[\w.-]*")  # begins so, and calls nothing: ids of YouTube
+
+
+def safe_name(video_id: str) -> str:
+    """Return `video_id` if it may become a file name.
+
+    Raises:
+        AvisError: if it holds anything but letters, digits, `_`, `-`, `.`, begins with a dot, holds `..`
+            or is longer than 128 characters.
+    """
+    if not isinstance(video_id, str) or not _SAFE_NAME.fullmatch(video_id) or ".." in video_id:
+        raise AvisError(
+            f"video_id {str(video_id)[:160]!r} cannot be a file name",
+            fix="Use 1 to 128 letters, digits, '_', '-' or '.', no leading dot and no '..'.",
+        )
+    return video_id
 
 
 def _temporary(path: Path, suffix: str) -> Path:

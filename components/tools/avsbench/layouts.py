@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.core.run.errors import AvisError
-from components.core.run.safe_names import safe_name
+from components.core.run.files import safe_name
 
 Layout = Literal["s4", "ms3", "avss"]
 

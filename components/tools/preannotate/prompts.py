@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.core.run.errors import AvisError
-from components.core.run.safe_names import safe_name
+from components.core.run.files import safe_name
 
 COLUMNS = ("video_id", "track", "category", "frame", "left", "top", "right", "bottom", "x", "y", "inside")
 _BOX = ("left", "top", "right", "bottom")

@@ -34,10 +34,10 @@ from pipelines.commands.models import champion as versions
 from pipelines.flows import announcement, contest, registry_access
 from pipelines.flows import champion as checking
 from pipelines.flows import retrain as retraining
+from pipelines.flows.champion import settle_champion
 from pipelines.flows.champion_model import fetch_version
 from pipelines.flows.clones import remove_kept
 from pipelines.flows.rebuild import rebuild
-from pipelines.flows.settle import settle_champion
 from tests.support.promotion_scores import counts_of
 from tests.support.zygote import REAL_PYTHON
 

@@ -14,11 +14,11 @@ from components.core.run.files import (
     remove_leftovers,
     replace_file,
     replace_folder,
+    safe_name,
     scratch_folder,
     sha256_file,
     write_json,
 )
-from components.core.run.safe_names import safe_name
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

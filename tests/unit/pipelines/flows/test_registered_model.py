@@ -9,7 +9,7 @@ import pytest
 from components.core.run.errors import AvisError
 from components.core.tracking.registry import WEIGHTS_MD5, Version
 from components.tools.promotion.params import PromotionParams
-from pipelines.flows import registered_model as module
+from pipelines.flows import champion_model as module
 
 VERSIONS = [
     Version(number, "run", 0.0, {WEIGHTS_MD5: str(number) * 32}, aliases)
