@@ -1,25 +1,34 @@
 """Where annotations come from: files, folders and archives; which format each is taken for, and why."""
 
+import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from components.annotate.effort import Effort
 from components.annotate.formats import Format, Hints, Look, Reading, find_format, formats
 from components.annotate.jobs import unite_jobs
 from components.annotate.parsing.folders import files_below, is_hidden
 from components.annotate.parsing.label_pictures import picture_mode
+from components.core.raw.index import Status, status_of
 from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import is_zip, unpacked
 from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import first_keys
 from components.core.records.work_file import WorkFile, count_values
-from components.core.run.errors import AvisError
+from components.core.run.errors import AvisError, MachineError
+from components.core.run.workers.confinement import Limits
+from components.core.run.workers.worker import Outcome, Worker
 
 HEAD_BYTES = 64 * 1024
+_LEAST_CPU_S, _CPU_S_A_MB = 60.0, 10.0  # of a part's reading
+_PATIENCE = 20.0  # on the clock, for what waits and does not compute; the machine may have other work
+_LEAST_FILE_BYTES, _BYTES_A_MB = 256 << 20, 100e6  # of what is kept on the disk of a part
 MOST_NAMES = 20_000  # of a folder, for recognising it
 FILE_ENDINGS = (".json", ".xml", ".zip")
 _COCO_FILE = re.compile(
@@ -40,7 +49,42 @@ class Source:
     reading: Reading
 
 
-def read_sources(
+@dataclass
+class _Part:
+    """A file or folder that is read in one go, and what a video is called that has no name in it."""
+
+    path: Path
+    name: str
+    called: str
+    left_out: Changes = field(default_factory=Changes)  # the files beside it
+
+
+@dataclass
+class Sources:
+    """What was read of a file, an archive or a folder.
+
+    parts: how many files it holds that were read or should have been.
+    unread: those that could not be read: by name what became of them, and the error that says why.
+    """
+
+    read: list[Source]
+    parts: int
+    unread: dict[str, tuple[Status, AvisError]]
+
+
+def read_sources(path: Path, format_name: str = "auto", **how: Any) -> list[Source]:
+    """As read_all, of which nothing may be unread.
+
+    Raises:
+        AvisError: as read_all; a part cannot be read.
+    """
+    found = read_all(path, format_name, **how)
+    for _, error in found.unread.values():
+        raise error
+    return found.read
+
+
+def read_all(
     path: Path,
     format_name: str = "auto",
     *,
@@ -49,8 +93,11 @@ def read_sources(
     why_lost: Callable[[str], str | None] = lambda name: None,
     work: WorkFile | None = None,
     setting: str = "annotate.source",
-) -> list[Source]:
+) -> Sources:
     """Read a file, an archive, a folder of files, or a folder that is one data set.
+
+    Each part is read in a process without network that may take ten seconds of processor time a MB: whatever
+    a file does to it, the others are read.
 
     Args:
         format_name: `auto`, or the format that all of it has.
@@ -61,14 +108,78 @@ def read_sources(
         setting: what named the path, for the message when it does not exist.
 
     Raises:
-        AvisError: nothing is there, a format is not recognised, or what it holds is malformed.
+        AvisError: nothing is there, the format is unknown, the folder holds no annotations, or the machine
+            has no memory or disk left.
     """
     forced = None if format_name == "auto" else find_format(format_name)
     if not path.exists():
         raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
-    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost, work, Effort(path))
-    sources = [_read(piece, forced) for piece in _walk(path, str(path), hints, forced, ("", ""))]
-    return _with_jobs_united(sources, work or WorkFile())
+    work = work or WorkFile()
+    hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost, work)
+    found, known = Sources([], 0, {}), formats()
+    work.share()
+    # A fork of this process, so that all of `hints` and the work file are there.
+    read = partial(_read_part, hints=hints, forced=forced, work=work)
+    reader: Worker[_Part, bytes] = Worker(read, limits=Limits(network=False), workers=1, start="fork")
+    parts = [_Part(path, str(path), hints.name)]
+    try:
+        while parts:
+            part = parts.pop(0)
+            outcome = _attempt(reader, part, work)
+            if outcome.kind == "ok" and outcome.value is not None:
+                sources, inner = work.unpacked(outcome.value)
+                found.read += [Source(name, known[form], *rest) for name, form, *rest in sources]
+                found.parts += not inner
+                parts[:0] = inner
+            elif isinstance(outcome.raised, MachineError) or outcome.kind == "killed":
+                raise outcome.raised or AvisError(outcome.message, where=part.name, passing=True)
+            else:
+                found.parts += 1
+                found.unread[part.name] = _unread(outcome, part)
+    finally:
+        reader.stop(kill=True)
+    found.read = _with_jobs_united(found.read, work)
+    return found
+
+
+def _attempt(reader: Worker[_Part, bytes], part: _Part, work: WorkFile) -> Outcome[bytes]:
+    size_mb = _size_bytes(part.path) / 1e6
+    cpu_s = math.ceil(_LEAST_CPU_S + _CPU_S_A_MB * size_mb)
+    file_bytes = work.size_bytes + _LEAST_FILE_BYTES + int(_BYTES_A_MB * size_mb)
+    limits = Limits(cpu_s=cpu_s, file_bytes=file_bytes)
+    return reader.attempt(part.name, part, _PATIENCE * cpu_s, limits)
+
+
+def _unread(outcome: Outcome[Any], part: _Part) -> tuple[Status, AvisError]:
+    if outcome.raised is not None:
+        return Status.CORRUPT, outcome.raised
+    what = f"The annotations could not be read: {outcome.message}"
+    fix = "Export them again, or leave the file out; if it is right, report it."
+    return status_of(outcome.kind), AvisError(what, where=part.name, fix=fix)
+
+
+def _size_bytes(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum((Path(place) / name).lstat().st_size for place, _, names in os.walk(path) for name in names)
+
+
+def _read_part(part: _Part, *, hints: Hints, forced: Format | None, work: WorkFile) -> bytes:
+    """In the reader's process: a file or archive; of a folder that is no data set itself, its parts only.
+
+    Returns:
+        The sources (name, name of the format, why it is that, what was read), and the parts, packed.
+    """
+    own = replace(hints, name=part.called, effort=Effort(part.path))
+    pieces: Iterable[_Piece]
+    parts: list[_Part] = []
+    if part.path.is_dir():
+        pieces, parts = _look_into(part.path, part.name, own, forced, ("", ""), deep=False)
+    else:
+        pieces = _walk(part, own, forced, ("", ""))
+    sources = [_read(piece, forced) for piece in pieces]
+    found = [(source.name, source.format.name, source.reason, source.reading) for source in sources]
+    return work.packed((found, parts))
 
 
 def _with_jobs_united(sources: list[Source], work: WorkFile) -> list[Source]:
@@ -130,34 +241,34 @@ class _Piece:
     left_out: Changes = field(default_factory=Changes)  # the files beside it
 
 
-def _walk(
-    path: Path, name: str, hints: Hints, forced: Format | None, shown_as: tuple[str, str]
-) -> Iterator[_Piece]:
-    """The pieces that a path holds, one after the other: an archive is unpacked only while it is read."""
-    if path.is_file() and is_zip(path):
-        with unpacked(path, hints.work.folder if hints.work else None) as folder:
-            inside = replace(hints, name=_plain_name(path))
-            yield from _walk_folder(folder, name, inside, forced, (str(folder), name), deep=True)
+def _walk(part: _Part, hints: Hints, forced: Format | None, shown_as: tuple[str, str]) -> Iterator[_Piece]:
+    """The pieces that a file holds, one after the other: an archive is unpacked only while it is read."""
+    path, name = part.path, part.name
+    if not (path.is_file() and is_zip(path)):
+        yield _Piece(path, name, hints, shown_as, left_out=part.left_out)
         return
-    if path.is_file():
-        yield _Piece(path, name, hints, shown_as)
-        return
-    yield from _walk_folder(path, name, hints, forced, shown_as, deep=False)
+    with unpacked(path, hints.work.folder if hints.work is not None else None) as folder:
+        inside = replace(hints, name=_plain_name(path))
+        pieces, parts = _look_into(folder, name, inside, forced, (str(folder), name), deep=True)
+        for first in (pieces or parts)[:1]:
+            first.left_out.extend(part.left_out)
+        yield from pieces
+        for inner in parts:
+            yield from _walk(inner, replace(inside, name=inner.called), forced, (str(folder), name))
 
 
-def _walk_folder(
+def _look_into(
     path: Path, name: str, hints: Hints, forced: Format | None, shown_as: tuple[str, str], *, deep: bool
-) -> Iterator[_Piece]:
+) -> tuple[list[_Piece], list[_Part]]:
+    """A folder that is a data set as one piece, any other as its parts."""
     look = look_at(path)
     found = _recognise(look)
     if found is not None and (forced is None or found[0] is forced):
-        yield _Piece(path, name, hints, shown_as, found)
-        return
+        return [_Piece(path, name, hints, shown_as, found)], []
     files = _annotation_files(path, deep)
     if not files:
         if forced is not None:
-            yield _Piece(path, name, hints, shown_as)
-            return
+            return [_Piece(path, name, hints, shown_as)], []
         raise _unknown_folder(look, name)
     below = [] if deep else _files_below(path, files)
     files, left_out = _without_twins(files)
@@ -165,16 +276,13 @@ def _walk_folder(
         why = "it lies in a folder below those that are read"
         example = file.relative_to(path).as_posix()
         left_out.setdefault(files[0], Changes()).add(Kind.DROPPED, "file", why, example=example)
+    parts = []
     for file in files:
         inside = f"{name}/{file.relative_to(path).as_posix()}"
         alone = len(files) == 1 and (deep or file.parent != path)  # the archive or folder is the export
-        own = hints if alone else replace(hints, name=_plain_name(file))
-        beside = left_out.get(file)
-        for piece in _walk(file, inside, own, forced, shown_as):
-            if beside is not None:
-                piece.left_out.extend(beside)
-                beside = None
-            yield piece
+        called = hints.name if alone else _plain_name(file)
+        parts.append(_Part(file, inside, called, left_out.get(file, Changes())))
+    return [], parts
 
 
 def _without_twins(files: Sequence[Path]) -> tuple[list[Path], dict[Path, Changes]]:

@@ -53,6 +53,7 @@ class AnnotateParams(Block):
         frames in which it is not are taken away.
     strict: nothing may be dropped, merged, guessed, filled in, cut or renamed on reading.
     max_changed_share: of the masks, how many may be dropped or moved on reading.
+    max_failed_share: the stage fails when a larger share of the annotation files cannot be read.
     """
 
     source: str = Field(default="data/sample/annotations.json", min_length=1)
@@ -62,4 +63,5 @@ class AnnotateParams(Block):
     sound: str | None = None
     strict: bool = False
     max_changed_share: float = Field(default=MAX_CHANGED_SHARE, ge=0, le=1)
+    max_failed_share: float = Field(default=0.1, ge=0, le=1)
     splits: SplitParams = SplitParams()

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.annotate.capabilities import count
 from components.annotate.categories import map_all, note_like_names, unite_categories
-from components.annotate.exports import Source, changes_of, count_masks, read_sources, refuse_changes
+from components.annotate.exports import Source, Sources, changes_of, count_masks, read_all, refuse_changes
 from components.annotate.formats import Clock
 from components.annotate.frame_rate import frames_of_pictures, keep_frames
 from components.annotate.merge import refuse_twice, unite
@@ -55,6 +55,7 @@ class Imported:
     sources: list[dict[str, Any]]  # where labels come from: name, format, clips that are kept
     changes: list[dict[str, Any]]  # what reading changed: kind, unit, count, why, examples
     notes: list[str]  # what was done because params.yaml says so
+    unread: dict[str, dict[str, str]] = field(default_factory=dict)  # files: status and message by name
     dropped: dict[str, str] = field(default_factory=dict)  # annotated clips left out: reason by name
     unlabelled: list[str] = field(default_factory=list)  # clips with media that no source annotates
 
@@ -64,6 +65,7 @@ class Imported:
             **{f"clips_{split}": float(number) for split, number in self.clips.items()},
             **{f"tracks_{split}": float(number) for split, number in self.tracks.items()},
             "categories": float(len(self.categories)),
+            "unread": float(len(self.unread)),
             "dropped": float(len(self.dropped)),
             "unlabelled": float(len(self.unlabelled)),
         }
@@ -90,7 +92,7 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
     manifest = _manifest(params)
     media = read_media_index(paths.media / "index.parquet")
     sizes = {name: (entry.height, entry.width) for name, entry in media.items() if entry.status == "ok"}
-    sources = read_sources(
+    found = read_all(
         Path(params.source),
         params.format,
         sizes=sizes,
@@ -98,6 +100,8 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         why_lost=lambda name: _why_no_media(media.get(name)),
         work=WorkFile(paths.annotations),
     )
+    _refuse_unread(found, params)
+    sources = found.read
     changes = changes_of(sources)
     sets = _mapped(sources, params)
     note_like_names(sets, changes)
@@ -155,11 +159,31 @@ def annotate(params: AnnotateParams, paths: Paths, run: Run) -> Imported:
         sources=_origins(sources, sets, splits, Path(params.source)),
         changes=changes.rows(),
         notes=[*placed.notes(), *(f"{params.sound}: {note}" for note in sound_notes)],
+        unread={
+            name: {"status": status.value, "message": str(error)}
+            for name, (status, error) in found.unread.items()
+        },
         dropped=dropped,
         unlabelled=[name for name, entry in media.items() if entry.status == "ok" and name not in origin],
     )
     _report(imported, changes, paths, run)
     return imported
+
+
+def _refuse_unread(found: Sources, params: AnnotateParams) -> None:
+    """Raise AvisError where too many of the annotation files could not be read."""
+    count = len(found.unread)
+    if not count or (found.read and not params.strict and count <= params.max_failed_share * found.parts):
+        return
+    _, first = next(iter(found.unread.values()))
+    if found.parts == 1:
+        raise first
+    raise AvisError(
+        f"{first.what.rstrip('. ')} ({count} of {found.parts} annotation files cannot be read,"
+        f" annotate.max_failed_share allows {params.max_failed_share:.0%})",
+        where=first.where,
+        fix=first.fix,
+    )
 
 
 def _manifest(params: AnnotateParams) -> dict[str, ManifestEntry]:
@@ -339,5 +363,7 @@ def _report(imported: Imported, changes: Changes, paths: Paths, run: Run) -> Non
     print("annotate: " + "\n".join(changes.report()), file=sys.stderr)
     for note in imported.notes:
         print(f"  {note}", file=sys.stderr)
+    for name, row in imported.unread.items():
+        print(f"  not read, {row['status']}: {name}: {row['message']}", file=sys.stderr)
     for name, reason in imported.dropped.items():
         print(f"  dropped {name}: {reason}", file=sys.stderr)

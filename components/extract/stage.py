@@ -18,9 +18,8 @@ from components.core.clips.index import (
     read_media_index,
     write_media_index,
 )
-from components.core.raw.index import RawEntry, Status, read_raw_index
+from components.core.raw.index import RawEntry, Status, read_raw_index, status_of
 from components.core.records.changes import Changes, changes_of_text
-from components.core.run.confinement import Limits
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import remove, remove_leftovers
@@ -29,7 +28,8 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.run.worker import Outcome
+from components.core.run.workers.confinement import Limits
+from components.core.run.workers.worker import Outcome
 from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.storage.names import MediaFinder, all_names, names
@@ -45,12 +45,6 @@ from components.extract.params import ExtractParams
 
 INDEX = "index.parquet"
 _JOURNAL = ".journal"
-_STATUS = {
-    "timeout": Status.TIMEOUT,
-    "memory": Status.TOO_HEAVY,
-    "crash": Status.CRASHED,
-    "killed": Status.KILLED,
-}
 _KILLERS = (Status.TIMEOUT, Status.TOO_HEAVY, Status.CRASHED)
 _MOST_FILE_BYTES = 2 << 30  # the sound of twelve hours has 1.4 GB
 _FOLDERS = {"frames": "", "audio": ".wav", "features": ".npy"}  # with the ending of what they hold
@@ -210,7 +204,7 @@ def _failed(
     outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, trial: str, store: Store
 ) -> MediaEntry:
     store.remove(all_names(entry.video_id))
-    row = new_row(entry, params, _STATUS.get(outcome.kind, Status.UNEXPECTED), outcome.message)
+    row = new_row(entry, params, status_of(outcome.kind), outcome.message)
     return replace(row, trial=trial if row.status in _KILLERS else "")
 
 

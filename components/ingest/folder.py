@@ -48,7 +48,7 @@ class Known:
 
 def known_rows(raw: Path) -> Known:
     """The rows of the journal and, for other videos, of the index."""
-    journaled = raw_table(_last_of_each(raw / JOURNAL))
+    journaled = raw_table(journaled_rows(raw / JOURNAL))
     index = raw / INDEX
     old = old_index(raw)
     if len(journaled):
@@ -66,7 +66,8 @@ def old_index(raw: Path) -> pyarrow.Table:
         return raw_table([])  # everything is looked at again
 
 
-def _last_of_each(journal: Path) -> Iterator[RawEntry]:
+def journaled_rows(journal: Path) -> Iterator[RawEntry]:
+    """Each entry's last row of a journal, which another process may be writing."""
     last = {key: number for number, (key, _) in enumerate(read_journal(journal))}
     for number, (key, value) in enumerate(read_journal(journal)):
         if last[key] == number:

@@ -6,22 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from components.core.raw.index import RawEntry, Status
+from components.core.raw.index import RawEntry, status_of
 from components.core.raw.manifest import ManifestEntry
 from components.core.run.engine import run_items
 from components.core.run.params import EngineParams
-from components.core.run.worker import Outcome
+from components.core.run.workers.worker import Outcome
 from components.core.storage.base import Store
 from components.ingest.entry_row import fault_row, is_local, new_row
 from components.ingest.params import IngestParams
 from components.ingest.status import PAUSING
-
-_STATUS = {
-    "timeout": Status.TIMEOUT,
-    "memory": Status.TOO_HEAVY,
-    "crash": Status.CRASHED,
-    "killed": Status.KILLED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +114,5 @@ def _status(tried: Tried) -> str:
 def _tried(outcome: Outcome[Tried], entry: ManifestEntry, params: IngestParams) -> Tried:
     if outcome.kind == "ok" and outcome.value is not None:
         return outcome.value
-    row = fault_row(entry, params, _STATUS.get(outcome.kind, Status.UNEXPECTED), outcome.message)
+    row = fault_row(entry, params, status_of(outcome.kind), outcome.message)
     return Tried(replace(row, time=None) if is_local(entry) else row, None, time.time())

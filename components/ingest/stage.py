@@ -22,7 +22,6 @@ from components.core.raw.forgotten import ForgottenVideos
 from components.core.raw.index import RawEntry, RawIndex, Status, write_raw_index
 from components.core.raw.manifest import ManifestEntry
 from components.core.raw.manifest_table import entries_of, read_manifest_table
-from components.core.run.confinement import Limits
 from components.core.run.disk import noticing_full_disk
 from components.core.run.errors import AvisError, MachineError
 from components.core.run.files import remove_leftovers, sha256_file
@@ -31,7 +30,8 @@ from components.core.run.output_folder import alone_in, refuse_foreign_files, re
 from components.core.run.params import EngineParams, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import run_stage
-from components.core.run.worker import ItemError, Worker
+from components.core.run.workers.confinement import Limits
+from components.core.run.workers.worker import ItemError, Worker
 from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store, read_storage
 from components.core.tracking.run import data_run

@@ -71,6 +71,9 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
     return Interview(records=records, answers=answers, verdict=verdict)
 
 
+_ANSWERED = {"status", "message", "purpose", "modality", "video", "text"}
+
+
 class _Desk:
     """Puts single questions, unless the journal knows the answer."""
 
@@ -90,7 +93,8 @@ class _Desk:
             digest = await asyncio.to_thread(_digest, frames, sound)
             key = f"{purpose}/{modality}/{clip.name}/{digest}"
             known = self._journal.finished.get(key)
-            if known is not None and known["status"] != NO_REPLY:
+            whole = known is not None and known.keys() >= _ANSWERED  # else the line is damaged
+            if known is not None and whole and known["status"] != NO_REPLY:
                 return known
             content = await asyncio.to_thread(self._content, modality, clip.length_s, frames, sound)
             record: Record = {"purpose": purpose, "modality": modality, "video": clip.name}

@@ -123,7 +123,9 @@ def _compose_all(
 
 
 def _is_finished(task: ClipTask, result: dict[str, Any] | None) -> bool:
-    return result is not None and task.path.is_file() and task.path.stat().st_size == result["bytes"]
+    if result is None or not {"bytes", "frames", "tracks"} <= result.keys():  # none, or a damaged line
+        return False
+    return task.path.is_file() and task.path.stat().st_size == result["bytes"]
 
 
 def _annotations(

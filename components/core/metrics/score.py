@@ -35,7 +35,7 @@ from components.core.records.results import Result
 from components.core.run.engine import progress_bar, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
-from components.core.run.worker import Outcome
+from components.core.run.workers.worker import Outcome
 
 _MASKS_WORTH_PROCESSES = 60_000  # fewer are measured sooner than processes start
 

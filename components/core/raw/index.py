@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from components.core.records.changes import Changes, changes_of_text
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
+from components.core.run.workers.worker import Kind
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,6 +44,19 @@ class Status(StrEnum):
     TOO_LARGE = "too_large"
     NO_ROOM = "no_room"
     BAD_ENTRY = "bad_entry"
+
+
+_OF_KIND: dict[Kind, Status] = {
+    "timeout": Status.TIMEOUT,
+    "memory": Status.TOO_HEAVY,
+    "crash": Status.CRASHED,
+    "killed": Status.KILLED,
+}
+
+
+def status_of(kind: Kind) -> Status:
+    """The status of an item that gave no result."""
+    return _OF_KIND.get(kind, Status.UNEXPECTED)
 
 
 @dataclass(frozen=True, slots=True)

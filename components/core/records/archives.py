@@ -1,8 +1,8 @@
 """Zip archives of annotations or results, unpacked so that nothing lands outside, and no more than fits."""
 
+import errno
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -35,14 +35,11 @@ def unpacked(path: Path, place: Path | None = None) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, folder, str(path))
-        except (
-            zipfile.BadZipFile,
-            NotImplementedError,
-            EOFError,
-            FileExistsError,
-            ValueError,
-            zlib.error,
-        ) as error:
+        except AvisError:
+            raise
+        except Exception as error:  # of zlib, bz2, lzma, zipfile: each has its own
+            if isinstance(error, OSError) and error.errno not in (None, errno.EEXIST):
+                raise
             raise AvisError(
                 f"The archive cannot be read: {error}", where=str(path), fix="Export it again."
             ) from error

@@ -4,7 +4,10 @@ The file has no name: the system removes it with the process, however that ends.
 stays in memory, and no file is made for it.
 """
 
+import copyreg
+import io
 import os
+import pickle
 import tempfile
 from array import array
 from bisect import bisect_left
@@ -80,13 +83,65 @@ class WorkFile:
     def _write_block(self) -> None:
         folder = self.folder or Path(tempfile.gettempdir())
         with noticing_full_disk(folder, "what is kept of the annotations while they are read", lambda: None):
-            if self._file is None:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the last value
-            self._file.write(self._block)
-            self._file.flush()
+            self.share()
+            assert self._file is not None  # noqa: S101 - it is there now
+            written = 0
+            while written < len(self._block):
+                with memoryview(self._block) as block:
+                    written += os.pwrite(self._file.fileno(), block[written:], self._on_disk + written)
         self._on_disk += len(self._block)
         self._block.clear()
+
+    def share(self) -> None:
+        """Make the file now: a process that is forked from this one then writes to the same."""
+        if self._file is None:
+            folder = (self.folder or Path(tempfile.gettempdir())).absolute()
+            while not folder.is_dir():  # it is made with the first output
+                folder = folder.parent
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the last value
+
+    @property
+    def size_bytes(self) -> int:
+        """On the disk."""
+        return self._on_disk
+
+    def packed(self, value: Any) -> bytes:
+        """A value for the process that this one was forked from: what lies in the shared file stays there."""
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer)
+        pickler.dispatch_table = copyreg.dispatch_table | {Frames: self._place_of, Numbered: self._places_of}
+        pickler.dump((value, self._on_disk, bytes(self._block)))
+        return buffer.getvalue()
+
+    def unpacked(self, content: bytes) -> Any:
+        """What such a process packed, the only one that wrote to the file meanwhile."""
+        _receiving.append(self)
+        try:
+            value, self._on_disk, block = pickle.loads(content)  # noqa: S301 - our own process's bytes
+        finally:
+            _receiving.pop()
+        self._block = bytearray(block)
+        return value
+
+    def _place_of(self, frames: "Frames") -> tuple[Any, ...]:
+        if frames._values._file is not self:
+            return frames.__reduce__()
+        return Frames, (frames._values, frames._length, frames._missing)
+
+    def _places_of(self, numbered: "Numbered") -> tuple[Any, ...]:
+        if numbered._file is not self:
+            return dict, (dict(numbered),)
+        numbered._merge()
+        return _received, (numbered._numbers, numbered._places)
+
+
+_receiving: list[WorkFile] = []
+
+
+def _received(numbers: "array[int]", places: "array[int]") -> "Numbered":
+    numbered = Numbered(_receiving[-1])
+    numbered._numbers, numbered._places = numbers, places
+    return numbered
 
 
 class Numbered(MutableMapping[int, Any]):

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from components.core.run.confinement import Limits
 from components.core.run.errors import AvisError, MachineError
 from components.core.run.params import EngineParams
 from components.core.run.process import spin_briefly
 from components.core.run.ray_cluster import ray_cluster
-from components.core.run.worker import Outcome, Worker
+from components.core.run.workers.confinement import Limits
+from components.core.run.workers.worker import Outcome, Worker
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")

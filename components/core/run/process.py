@@ -82,7 +82,8 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
         function: does the work; raises AvisError for what the user can mend.
 
     Raises:
-        SystemExit: 1 after an AvisError (its message on stderr), 75 if its reason may pass, 130 after Ctrl-C,
+        SystemExit: 1 after an AvisError (its message on stderr), 75 if its reason may pass
+            or memory is full, 130 after Ctrl-C,
             143 after SIGTERM.
     """
     guard_terminal()
@@ -106,6 +107,8 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
         if message is None:
             raise
         _fail(f"{name}: {message}")
+    except MemoryError:
+        _fail(f"{name}: this machine's memory is full. Free some, and run it again.", FAILED_FOR_NOW)
     except KeyboardInterrupt:
         print(f"{name}: stopped.", file=sys.stderr)
         raise SystemExit(130) from None

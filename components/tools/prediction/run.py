@@ -8,6 +8,7 @@ from components.core.run.engine import run_items
 from components.core.run.files import remove, remove_leftovers, write_csv
 from components.core.run.output_folder import alone_in
 from components.core.run.params import EngineParams
+from components.core.run.workers.confinement import Limits
 from components.ingest.params import IngestParams
 from components.tools.prediction.inputs import Input
 from components.tools.prediction.one_video import COLUMNS, Row, Task, Wanted, finished, predict_one
@@ -85,6 +86,7 @@ def _predict_all(
         predict_one,
         items,
         engine=EngineParams(kind=engine.kind, workers=workers),
+        limits=Limits(memory=False),
         tally=lambda row: row.status,
         label="predict",
     ):

@@ -1,10 +1,12 @@
 """A file that does anything to the process that reads it becomes a row; the others are done."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.core.run.journal import Journal
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.ingest import stage
@@ -76,3 +78,16 @@ def test_a_changed_file_or_limit_is_tried_again(tmp_path: Path, params: IngestPa
     make_clip(tmp_path / "segfault.mp4", seconds=3)
     stage.ingest(params.model_copy(update={"item_timeout_s": 9.0}), engine, paths)
     assert tries(paths)["segfault"] == 3 * before
+
+
+def test_a_line_of_the_journal_that_is_no_row_costs_its_entry_only(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", seconds=2)
+    (tmp_path / "manifest.csv").write_text(f"video_id,source\na,{clip}\nb,{clip}\n")
+    params, paths = IngestParams(manifest=str(tmp_path / "manifest.csv")), Paths(tmp_path / "data")
+    rows = list(stage.ingest(params, EngineParams(workers=2), paths))
+    (paths.raw / "index.parquet").unlink()
+    journal = Journal(paths.raw / ".journal", "ingest 1")
+    journal.record("a", {"video_id": 7, "status": "none such"})
+    journal.record("b", asdict(rows[1]))
+    journal.close()
+    assert list(stage.ingest(params, EngineParams(workers=2), paths)) == rows

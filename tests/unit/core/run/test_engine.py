@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from components.core.run.confinement import Limits
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
+from components.core.run.workers.confinement import Limits, memory_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def work(item: str) -> str:
     if item == "gone":
         os._exit(0)
     if item == "allocate":
-        return str(len(bytearray(50 << 30)))
+        return str(len(bytearray(memory_bytes(1) + (1 << 30))))
     if item == "loop":
         while True:
             pass
@@ -154,7 +154,7 @@ def test_limits_of_processor_time_files_and_network() -> None:
     outcomes = by_key(list(run_items(work, items, engine=TWO, limits=limits, label="test")))
     assert {key: outcome.kind for key, outcome in outcomes.items()} == {
         "loop": "timeout",
-        "write": "error",
+        "write": "memory",
         "network": "error",
         "a": "ok",
     }

@@ -42,6 +42,7 @@ def start(body: str, **environment: str) -> "subprocess.Popen[str]":
             1,
             "demo: Not a folder (data).\n",
         ),
+        ("bytearray(1 << 60)", 75, "demo: this machine's memory is full. Free some, and run it again.\n"),
         ("raise KeyboardInterrupt", 130, "demo: stopped.\n"),
     ],
 )

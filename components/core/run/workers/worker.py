@@ -1,7 +1,5 @@
 """A process that does one item after another within limits, and is replaced when it dies."""
 
-from __future__ import annotations
-
 import errno
 import multiprocessing
 import os
@@ -15,9 +13,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, TypeVar
 
-from components.core.run.confinement import Limits, allow_cpu, confine
 from components.core.run.errors import AvisError, MachineError
 from components.core.run.process import end_with_parent
+from components.core.run.workers.confinement import Limits, allow, confine
 from components.core.text.terminal import guard_terminal
 
 I = TypeVar("I")  # noqa: E741
@@ -44,8 +42,8 @@ class Outcome(Generic[R]):
     """What became of one item.
 
     kind: "ok"; "error": the function raised; "timeout": it took longer, or more processor time, than it may,
-    and was ended; "memory": it wanted more memory than a worker may have; "crash": its process died of it;
-    "killed": its process was killed from outside (SIGKILL), as the kernel does when the machine has no
+    and was ended; "memory": it wanted more memory, or a larger file, than it may; "crash": its process died
+    of it; "killed": its process was killed from outside (SIGKILL), as the kernel does when the machine has no
     memory left. `value` is the function's result if ok, `message` the reason if not, `error` the exception's
     class if the function raised one, `raised` the exception itself if it is ours.
     """
@@ -102,14 +100,19 @@ class Worker(Generic[I, R]):
         self._lock = threading.Lock()  # between the thread that uses it and the one that stops it
         self._stopped = False
 
-    def attempt(self, key: str, item: I, timeout_s: float | None = None) -> Outcome[R]:
+    def attempt(
+        self, key: str, item: I, timeout_s: float | None = None, limits: Limits | None = None
+    ) -> Outcome[R]:
         """Do one item; whatever it does to its process becomes an outcome.
+
+        limits: of processor time and files, where this item has others.
 
         Raises:
             AvisError: no process can be started: that is no item's fault.
         """
+        limits = limits or self._limits
         try:
-            message = pickle.dumps((key, item))
+            message = pickle.dumps((limits, key, item))
         except Exception as error:
             return Outcome(key, None, "error", _said(error), 0.0, type(error).__name__)
         process, pipe = self._started()
@@ -132,7 +135,7 @@ class Worker(Generic[I, R]):
             except Exception as error:
                 return Outcome(key, None, "error", _said(error), duration_s, type(error).__name__)
         process.join(_END_S)
-        kind, reason = _death(process.exitcode, self._limits)
+        kind, reason = _death(process.exitcode, limits)
         self._end(kill=True)
         return Outcome(key, None, kind, reason, duration_s)
 
@@ -217,8 +220,6 @@ def _serve(
             message = pipe.recv_bytes()
         except (EOFError, OSError):
             return
-        if limits.cpu_s is not None:
-            allow_cpu(limits.cpu_s)
         pipe.send_bytes(_answer(function, message))
 
 
@@ -236,7 +237,8 @@ def _answer(function: Callable[[Any], Any], message: bytes) -> bytes:
     """The pickled Outcome: exceptions become messages here, since not every one survives pickling."""
     start, key = time.monotonic(), ""
     try:
-        key, item = pickle.loads(message)  # noqa: S301 - our own parent's bytes
+        limits, key, item = pickle.loads(message)  # noqa: S301 - our own parent's bytes
+        allow(limits)
         value = function(item)
         return pickle.dumps(Outcome(key, value, "ok", "", time.monotonic() - start))
     except BaseException as error:
@@ -246,6 +248,8 @@ def _answer(function: Callable[[Any], Any], message: bytes) -> bytes:
             error = MachineError(f"{error.strerror} ({error.filename or 'while writing'})")
         duration_s = time.monotonic() - start
         kind = error.kind if isinstance(error, ItemError) else "error"  # of a worker of this worker
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            kind = "memory"
         outcome = Outcome[Any](key, None, kind, _said(error), duration_s, type(error).__name__)
         if isinstance(error, AvisError):
             with suppress(Exception):
@@ -265,8 +269,8 @@ def _said(error: BaseException) -> str:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an error means; libraries wrap the system's, or keep its words only."""
-    if isinstance(error, MemoryError):
-        return True
+    if isinstance(error, MemoryError | AvisError):  # FFmpeg says so, too, of absurd sizes: judged already
+        return isinstance(error, MemoryError)
     text = _said(error).lower()
     return any(words in text for words in _NO_MEMORY)
 

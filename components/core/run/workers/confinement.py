@@ -4,8 +4,6 @@ Limits for the faults of native code on files of strangers, set by the process i
 no wall around code that has taken the process over: see docs/security.md.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform
@@ -40,11 +38,13 @@ _CALLS = {
 class Limits:
     """What a worker may take.
 
+    memory: whether its memory is limited; not with a GPU, whose driver may map what the limit counts.
     network: whether it may open connections.
     cpu_s: processor time of one item, of all its threads together; None: no limit.
     file_bytes: of each file that it writes; None: no limit.
     """
 
+    memory: bool = True
     network: bool = True
     cpu_s: float | None = None
     file_bytes: int | None = None
@@ -57,24 +57,28 @@ def confine(limits: Limits, workers: int | None) -> None:
     reserve does not count. Linux alone knows it, and how the network is closed.
     """
     _lower(resource.RLIMIT_CORE, 0)  # a memory image of gigabytes, with whatever secrets the process has
-    if limits.file_bytes is not None:
-        _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
     if not sys.platform.startswith("linux"):
         return
-    _lower(resource.RLIMIT_DATA, memory_bytes(workers))
+    if limits.memory:
+        _lower(resource.RLIMIT_DATA, memory_bytes(workers))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST)
     if not limits.network:
         _close_network()
 
 
-def allow_cpu(cpu_s: float) -> None:
-    """Let this process use so much more processor time before the kernel ends it (SIGXCPU)."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(
-        resource.RLIMIT_CPU,
-        (int(used.ru_utime + used.ru_stime + cpu_s) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]),
-    )
+def allow(limits: Limits) -> None:
+    """Set what one item may take: processor time from now on (then SIGXCPU), and files of what size."""
+    if limits.cpu_s is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _soften(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + limits.cpu_s) + 1)
+    if limits.file_bytes is not None:
+        _soften(resource.RLIMIT_FSIZE, limits.file_bytes)
+
+
+def _soften(kind: int, limit: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def memory_bytes(workers: int | None) -> int:

@@ -1,0 +1,1 @@
+"""Processes that do items within limits."""
