@@ -15,6 +15,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,7 @@ from urllib.parse import quote, urlsplit
 import pyarrow.parquet
 import pytest
 
+from components.core.raw.index import read_raw_index, write_raw_index
 from components.core.records.annotations import read_annotations, write_annotations
 from components.core.run.paths import Paths
 from tests.support.chat_server import Request, Server, completion, server  # noqa: F401
@@ -203,6 +205,11 @@ def test_no_secret_is_written_and_nothing_that_needs_one_breaks(
     first = Counter(web.served)
     assert len(first) == 8 and set(first.values()) == {1}
     assert f"Basic {base64.b64encode(f'me:{PROXY}'.encode()).decode()}" in web.proxied
+
+    # An older version kept addresses whole: such an index is healed, and nothing is fetched anew for it.
+    whole = dict(line.split(",") for line in manifest(web).splitlines()[1:])
+    index = paths.raw / "index.parquet"
+    write_raw_index(index, [replace(row, source=whole[row.video_id]) for row in read_raw_index(index)])
 
     # The same again asks for nothing; another signature and a lost file are asked for, with what they need.
     (paths.raw / "google.mp4").unlink()

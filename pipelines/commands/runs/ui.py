@@ -45,7 +45,8 @@ def ui(
     # Without this MLflow starts seven more processes, for jobs that nothing here has.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     print(f"Runs: http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
-    command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # with its password: other users see words of a command
+    command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port)]
     if entry_points(group="mlflow.app", name=APP):  # not where the packages were installed before it was
         scores = read_searches()["scores"]
         place = address("scores", scores, server="", experiment_id="{experiment_id}").lstrip("/")
