@@ -257,6 +257,10 @@ def _add_video(
                 why = f"it has no {'track_id' if label else 'category'}"
                 gathering.changes.add(Kind.DROPPED, "mask", why, example=region.where)
             else:
+                for name, value in region.attributes.items():
+                    if value and name.strip().lower() not in (*_TRACK, *_CATEGORY):
+                        why, example = "a track has no place for it", f"{region.where}, attribute {name}"
+                        gathering.changes.add(Kind.DROPPED, "attribute", why, example=example)
                 key = number_or_text({"track_id": track}, "track_id", region.where)
                 gathering.track(video, key, gathering.category(label), region.where)
                 segmentation = drawn([region.polygon], gathering.changes, region.where)

@@ -119,9 +119,10 @@ def test_what_is_no_polygon_or_tells_no_object_is_said(tmp_path: Path) -> None:
     found = pictures()
     found["00000.jpg900"]["regions"].append(region("3", "dog", 1, name="rect"))
     found["00002.jpg902"]["regions"][0]["region_attributes"]["track_id"] = ""
+    found["00000.jpg900"]["regions"][0]["region_attributes"]["breed"] = "pug"
     reading = read(write(tmp_path, project_2(found)))
     assert pixels(reading) == {"dog 1": [6, 0, 0], "cello 2": [6, 0, 0]}
-    assert reading.changes.line() == "1 rect dropped, 1 mask dropped"
+    assert reading.changes.line() == "1 attribute dropped, 1 rect dropped, 1 mask dropped"
 
 
 def test_a_project_that_tells_no_objects_is_refused_with_what_to_add(tmp_path: Path) -> None:
