@@ -69,7 +69,9 @@ def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(path)  # of a write that found no room the system does not say it
         temporary.unlink(missing_ok=True)
         raise
 
