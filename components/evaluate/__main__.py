@@ -9,7 +9,7 @@ def main(
     """Score data/predictions/NAME against the test annotations; write data/evaluation/NAME."""
     from components.core.run.process import run_stage
 
-    run_stage("evaluate", lambda: _evaluate(variant))
+    run_stage("evaluate", lambda: _evaluate(variant), variant=variant)
 
 
 def _evaluate(variant: str) -> None:

@@ -19,7 +19,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
 
         predict(variant, params)
 
-    run_stage("predict", work)
+    run_stage("predict", work, variant=variant)
 
 
 if __name__ == "__main__":

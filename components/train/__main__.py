@@ -70,7 +70,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
             let_the_first_speak()
             raise
 
-    run_stage("train", work)
+    run_stage("train", work, variant=variant)
 
 
 if __name__ == "__main__":

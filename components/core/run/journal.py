@@ -92,6 +92,6 @@ def _lines(path: Path) -> Iterator[tuple[tuple[str, dict[str, Any]] | None, int]
 def _entry(line: bytes) -> tuple[str, dict[str, Any]] | None:
     try:
         key, value = json.loads(line)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return None
     return (key, value) if isinstance(key, str) and isinstance(value, dict) else None

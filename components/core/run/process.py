@@ -2,10 +2,14 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -24,6 +28,7 @@ NO_TELEMETRY = {
 # its default is 300000. Chosen by benchmarks/results/shared-machine-2026-11-29-cpu.md.
 BRIEF_SPIN = {"GOMP_SPINCOUNT": "10000"}
 SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+_ENDING_S = 20.0
 FAILED_FOR_NOW = 75  # EX_TEMPFAIL of sysexits.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _USER_CAN_FIX = {
@@ -74,12 +79,13 @@ def end_cleanly_on_terminate() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def run_stage(name: str, function: Callable[[], object]) -> None:
+def run_stage(name: str, function: Callable[[], object], *, variant: str = "") -> None:
     """Run a stage's function as the body of its process.
 
     Args:
         name: the stage's name, put before the message of an error.
         function: does the work; raises AvisError for what the user can mend.
+        variant: of which it is; two runs of one stage for one variant are not at work at the same time.
 
     Raises:
         SystemExit: 1 after an AvisError (its message on stderr), 75 if its reason may pass
@@ -99,7 +105,8 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
             from components.core.run.checked_params import require_checked_params
 
             require_checked_params(os.environ["DVC_STAGE"])
-        function()
+        with _alone(f"{name}-{variant}" if variant else name):
+            function()
     except AvisError as error:
         _fail(f"{name}: {error}", FAILED_FOR_NOW if error.passing else 1)
     except OSError as error:
@@ -112,6 +119,30 @@ def run_stage(name: str, function: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         print(f"{name}: stopped.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Refuse a second run in this checkout; one that was killed may take a moment to end."""
+    folder = Path(".dvc") / "tmp"
+    if "RANK" in os.environ or not os.access(folder, os.W_OK):  # one of several processes of a training
+        yield
+        return
+    with (folder / f"avis-{name}.lock").open("a") as lock:
+        deadline_s = time.monotonic() + _ENDING_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline_s:
+                    raise AvisError(
+                        "another run of this stage is at work",
+                        where=lock.name,
+                        fix="Wait until it has ended.",
+                    ) from None
+            time.sleep(0.1)
+        yield
 
 
 def said_to_user(error: OSError) -> str | None:

@@ -43,12 +43,22 @@ def test_what_was_recorded_before_kill_is_there_after(tmp_path: Path) -> None:
         assert journal.finished == {str(n): {"number": n} for n in range(recorded + 1)}
 
 
-def test_a_torn_line_is_dropped_and_written_over(tmp_path: Path) -> None:
+def test_a_torn_line_is_dropped_and_damaged_ones_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, "v1")
     journal.record("a", {"x": 1})
     journal.close()
     with path.open("ab") as file:
+        for damaged in (
+            b"5",
+            b"null",
+            b'{"k": 1}',
+            b'["k", {}, 2]',
+            b"[[" * 100_000,
+            b"\xff\x00",
+            b"[1, {}]",
+        ):
+            file.write(damaged + b"\n")
         file.write(b'["b", {"x"')
     journal = Journal(path, "v1")
     assert journal.finished == {"a": {"x": 1}}

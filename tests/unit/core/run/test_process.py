@@ -16,10 +16,13 @@ from components.core.run.process import run_stage
 """
 
 
-def start(body: str, **environment: str) -> "subprocess.Popen[str]":
+def start(
+    body: str, *, head: str = HEAD, stdin: int | None = None, **environment: str
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", f"{HEAD}\ndef work():\n    {body}\nrun_stage('demo', work)\n"],
+        [sys.executable, "-c", f"{head}\ndef work():\n    {body}\nrun_stage('demo', work)\n"],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,3 +95,23 @@ def test_a_stage_of_dvc_dies_with_it(tmp_path: Path) -> None:
     parent.wait()
     _, alive = psutil.wait_procs([stage], timeout=10)
     assert alive == []
+
+
+def test_two_runs_of_one_stage_in_a_checkout_are_not_at_work_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    first = start("print('begun', flush=True); sys.stdin.readline()", stdin=subprocess.PIPE)
+    assert first.stdout is not None and first.stdout.readline() == "begun\n"
+    no_patience = "; from components.core.run import process; process._ENDING_S = 0\n"
+    second = start("print('never')", head=HEAD.rstrip() + no_patience)
+    said, message = second.communicate(timeout=60)
+    assert second.returncode == 1 and said == ""
+    assert (
+        message
+        == "demo: another run of this stage is at work (.dvc/tmp/avis-demo.lock). Wait until it has ended.\n"
+    )
+    waits = start("print('after it')")
+    first.communicate("\n", timeout=60)
+    assert waits.communicate(timeout=60) == ("after it\n", "") and waits.returncode == 0
