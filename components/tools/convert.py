@@ -14,6 +14,7 @@ from components.core.records.annotations import AnnotationSet
 from components.core.records.archives import write_zip
 from components.core.records.changes import MAX_CHANGED_SHARE, Changes
 from components.core.records.work_file import WorkFile
+from components.core.run.disk import noticing_full_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, scratch_folder
 from components.tools.conversion_check import ReadBack, read_back
@@ -89,7 +90,8 @@ def convert(
         setting="--max-changed-share",
     )  # fmt: skip
     lost = cannot_hold(writer.holds, annotations)
-    lost += write_target(target, annotations, writer)
+    with noticing_full_disk(target.parent, target.name, lambda: None):
+        lost += write_target(target, annotations, writer)
     checked = read_back(annotations, target, writer) if check else None
     return Conversion(sources, annotations, changes, notes, lost, checked)
 

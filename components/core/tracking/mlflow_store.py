@@ -25,8 +25,24 @@ _TRANSIENT_CLIENT_ERRORS = {401, 403, 408, 429}  # the user or time can mend the
 _Entity = TypeVar("_Entity")
 
 
+_DAMAGED = "Put a copy of it back, or move it away: a new one is begun, and weights and scores are in DVC."
+_OTHER_VERSION = "Of an older MLflow? Copy the file, then run: mlflow db upgrade ADDRESS. Else update MLflow."
+_LASTING = {
+    "database disk image is malformed": _DAMAGED,
+    "file is not a database": _DAMAGED,
+    "out-of-date database schema": _OTHER_VERSION,
+}
+
+
 class Away(Exception):  # noqa: N818
-    """MLflow cannot take anything now."""
+    """MLflow cannot take anything now.
+
+    fix: what to do where waiting does not help, else empty.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.fix = next((fix for sign, fix in _LASTING.items() if sign in reason), "")
 
 
 @contextmanager

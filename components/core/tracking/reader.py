@@ -224,7 +224,7 @@ class TrackedRuns:
             raise AvisError(
                 f"MLflow cannot be reached: {error}",
                 where=self._shown,
-                fix="Start it, or name another in MLFLOW_TRACKING_URI.",
+                fix=error.fix or "Start it, or name another in MLFLOW_TRACKING_URI.",
             ) from None
         except MlflowException as error:
             raise AvisError(

@@ -313,6 +313,8 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except Away as error:
+        if error.fix:
+            raise AvisError(f"MLflow's database cannot be used: {error}", fix=error.fix) from error
         raise RegistryAway(
             f"MLflow cannot be reached: {str(error)[:_REASON_CHARACTERS]}",
             fix="Start it, then run this again: nothing is lost.",

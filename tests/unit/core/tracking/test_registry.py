@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,29 @@ def test_a_run_that_nobody_knows_and_a_server_that_is_away(registry: Registry, t
         Registry("http://127.0.0.1:9", tmp_path / "u", model="avis", experiment="runs")
     with pytest.raises(AvisError, match="nothing is tracked"):
         Registry("none", tmp_path / "u", model="avis", experiment="runs")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "disk image is malformed.*Put a copy of it back"),
+        (lambda whole: b"something else" * 500, "is not a database.*Put a copy of it back"),
+        (lambda whole: bytes([whole[0] ^ 1]) + whole[1:], "is not a database.*Put a copy of it back"),
+        (None, "out-of-date database schema.*mlflow db upgrade"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_not_waited_for(
+    tmp_path: Path,
+    new_store: Callable[[Path], str],
+    content: Callable[[bytes], bytes] | None,
+    message: str,
+) -> None:
+    uri, file = new_store(tmp_path), tmp_path / "mlflow.db"
+    if content is not None:
+        file.write_bytes(content(file.read_bytes()))
+    else:
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("update alembic_version set version_num = '867495a8f9d4'")
+    with pytest.raises(AvisError, match=f"cannot be used.*{message}") as refused:
+        Registry(uri, tmp_path / "t", model="avis", experiment="runs")
+    assert not isinstance(refused.value, RegistryAway)
