@@ -35,7 +35,11 @@ class WrittenSession:
         self._lock = (new / "writer.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)  # as long as it is held, no other command sends this session
         first = {"operation": "start", "store": store_name(uri), "time_ms": now_ms(), **start}
-        (new / "operations.jsonl").write_text(json.dumps(redact_all(first)) + "\n")
+        try:
+            (new / "operations.jsonl").write_text(json.dumps(redact_all(first)) + "\n")
+        except OSError:
+            shutil.rmtree(new)
+            raise
         self.folder = new.rename(folder / name)
         self._file = (self.folder / "operations.jsonl").open("ab", buffering=0)
         self._artifacts = 0
