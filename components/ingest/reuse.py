@@ -146,12 +146,12 @@ def equal(one: pyarrow.ChunkedArray, other: pyarrow.ChunkedArray) -> NDArray[np.
 
 def _rests(found: pyarrow.Table, params: IngestParams) -> NDArray[np.bool_]:
     """Whether a failure is permanent, and it is too early to ask again, [N]."""
-    again_s = pyarrow.scalar(
-        datetime.now(UTC) - timedelta(days=params.retry_permanent_after_days), pyarrow.timestamp("us", "UTC")
-    )
-    tried = found.column("time").cast(pyarrow.timestamp("us", "UTC"))
-    recent = _numpy(pc.fill_null(pc.greater(tried, again_s), False))
-    rests: NDArray[np.bool_] = recent & ~_is_one_of(found, TRANSIENT)
+    kind, now = pyarrow.timestamp("us", "UTC"), datetime.now(UTC)
+    begin = pyarrow.scalar(now - timedelta(days=params.retry_permanent_after_days), kind)
+    tried = found.column("time").cast(kind)
+    # one in the future is of a clock that was wrong, and would rest for longer than it should
+    recent = pc.and_(pc.greater(tried, begin), pc.less_equal(tried, pyarrow.scalar(now, kind)))
+    rests: NDArray[np.bool_] = _numpy(pc.fill_null(recent, False)) & ~_is_one_of(found, TRANSIENT)
     return rests
 
 
