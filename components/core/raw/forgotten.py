@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.core.raw.clip_names import source_of
 from components.core.run.errors import AvisError
-from components.core.run.files import write_text
+from components.core.run.files import hold, write_text
 from components.core.text.redaction import redacted_address
 
 
@@ -52,17 +52,21 @@ class ForgottenVideos:
         return video_id in self._ids or redacted_address(source_of(video_id, source)) in self._sources
 
     def add(self, rows: Iterable[Forgotten]) -> None:
-        """Write further ones to the file; what it says already stays as it is."""
-        for row in rows:
-            row = replace(row, source=redacted_address(row.source))  # git keeps the file
-            if row.video_id not in self._ids or (row.source and row.source not in self._sources):
-                self.rows.append(row)
-        self._look_up()
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")  # noqa: TID251 (read back as it is)
-        writer.writerow(_COLUMNS)
-        writer.writerows(astuple(row) for row in self.rows)
-        write_text(self.path, text.getvalue())
+        """Write further ones to the file; what it says already, or another command wrote meanwhile, stays."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with hold(self.path.parent, wait=True):
+            self.rows = _read(self.path)
+            self._look_up()
+            for row in rows:
+                row = replace(row, source=redacted_address(row.source))  # git keeps the file
+                if row.video_id not in self._ids or (row.source and row.source not in self._sources):
+                    self.rows.append(row)
+            self._look_up()
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")  # noqa: TID251 (read back as it is)
+            writer.writerow(_COLUMNS)
+            writer.writerows(astuple(row) for row in self.rows)
+            write_text(self.path, text.getvalue())
 
 
 def _read(path: Path) -> list[Forgotten]:

@@ -120,13 +120,13 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     place = place or _own_temporary_folder()
     place.mkdir(parents=True, exist_ok=True)
     for left in place.glob(f"{_SCRATCH}*"):
-        with suppress(OSError), _held(left):  # whoever uses it holds it, however that process ends
+        with suppress(OSError), hold(left):  # whoever uses it holds it, however that process ends
             shutil.rmtree(left)
     with ExitStack() as stack:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place))
             with suppress(OSError):  # another process takes it for a killed one's, before it is held
-                stack.enter_context(_held(folder))
+                stack.enter_context(hold(folder))
                 if folder.exists():
                     break
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -134,10 +134,15 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep others who ask out of a folder, until the block or the process ends.
+
+    Raises:
+        BlockingIOError: another one holds it, and `wait` is false.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

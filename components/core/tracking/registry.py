@@ -5,16 +5,16 @@ version is made of stands in its tags, so that it can be traced and made again: 
 the hash of all that decides its training (`avis.training`), the weights' MD5 (`avis.weights.md5`).
 """
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.core.run.errors import AvisError
+from components.core.run.files import hold
 from components.core.text.redaction import redact, redact_all
 from components.core.tracking.address import NO_TRACKING, server_of
 from components.core.tracking.mlflow_store import Away, Store, pages
@@ -84,12 +84,9 @@ class Registry:
             self._store = Store(uri, folder)
             self._store.experiment(experiment)  # made here, so that its files are kept beside the database
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Let no other decision of this checkout come between what is read and what is written."""
-        with (self._folder / "registry.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return hold(self._folder, wait=True)
 
     def versions(self) -> list[Version]:
         """Return all versions, the newest first."""
