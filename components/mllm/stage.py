@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import fsum
 from pathlib import Path
 from statistics import fmean
@@ -116,8 +117,12 @@ def _examine(
     folder.mkdir(parents=True, exist_ok=True)
     settings = endpoint.model_dump(mode="json")
     run_file = folder / "run.json"
-    known = json.loads(run_file.read_text()) if run_file.is_file() else {}
-    run_id = known.get("run_id") if known.get("settings") == settings else None
+    run_id = None
+    with suppress(
+        OSError, ValueError, TypeError, KeyError
+    ):  # there is none, or it is damaged: another run begins
+        known = json.loads(run_file.read_text())
+        run_id = known["run_id"] if known["settings"] == settings else None
     with training_run(variant=endpoint.name, params={"mllm": settings}, run_id=run_id, paths=paths) as run:
         run.tags({"avis.kind": "language model", "mlflow.source.name": "components.mllm"})
         write_json(run_file, {"run_id": run.run_id, "settings": settings})

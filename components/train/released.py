@@ -80,7 +80,10 @@ def say_what_is_ignored(variant: str, params: TrainParams) -> None:
 def _clips_seen(folder: Path, paths: Paths) -> list[str] | None:
     """The clips that an earlier training learned from. Says which of them are test clips here."""
     file = folder / "clips.json"
-    clips: list[str] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    try:
+        clips: list[str] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except ValueError as error:
+        raise AvisError(f"the list of its clips cannot be read: {error}", where=str(file)) from None
     test = paths.annotations / "test.json"
     if clips and test.is_file():
         both = sorted(set(clips) & {video.name for video in read_annotations(test).videos})

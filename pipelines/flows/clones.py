@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.core.run.errors import AvisError
+from components.core.run.files import write_text
 from components.core.run.git import git, identity, refuse_password
 from components.core.run.paths import Paths
 from components.core.tracking.address import NO_TRACKING, tracking_uri
@@ -129,12 +130,12 @@ def own_clone(
     # held by a file outside, which stays when the clone goes
     with hold_workspace(base / _PLACE / "holds" / name, purpose=purpose, wait=wait):
         root.mkdir(parents=True, exist_ok=True)
-        if not (root / ".git").is_dir() or not (root / _BRANCH).is_file():  # new, or killed while being made
+        # new, or killed while being made
+        if not (root / ".git").is_dir() or not (root / _BRANCH).is_file() or not (root / _BRANCH).read_text():
             _clone(base, root, source, start)
             branch = f"avis/{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
             git(root, "checkout", "--quiet", "-B", branch)
-            (root / _BRANCH).parent.mkdir(parents=True, exist_ok=True)
-            (root / _BRANCH).write_text(branch)
+            write_text(root / _BRANCH, branch)
         else:
             for lock in (root / ".git").glob("*.lock"):  # of a git that was killed: nobody else is in here
                 lock.unlink()

@@ -112,10 +112,10 @@ class _Before:
 
 def _before(workspace: Workspace, params: IngestParams, added: int) -> _Before:
     file = workspace.root / ".dvc" / "tmp" / "avis-before.json"
-    if file.is_file():
+    try:
         before = _Before(**json.loads(file.read_text()))
         before = replace(before, added=before.added + added)
-    else:
+    except (OSError, ValueError, TypeError):  # there is none, or it is damaged
         state = _state(workspace, params)
         before = _Before(sorted(state.there), state.failed, _media_md5(workspace), added)
     write_json(file, asdict(before))
