@@ -29,9 +29,11 @@ def disk_full(folder: Path, what: str, needed_bytes: int | None) -> DiskFullErro
         what: whose file it is.
         needed_bytes: how much more it needs, as far as that is known.
     """
-    room = free_bytes(folder)
+    room, state = free_bytes(folder), os.statvfs(folder)
     message = f"the disk is full: {_mb(room)} are free, and {what} needs "
-    if needed_bytes is None or needed_bytes <= room:  # a quota may leave less than is free
+    if state.f_files and not state.f_favail:
+        message += "a further file, of which it takes no more (its inodes are used up)"
+    elif needed_bytes is None or needed_bytes <= room:  # a quota may leave less than is free
         message += "more"
     else:
         message += f"{_mb(needed_bytes)}: {_mb(needed_bytes - room)} are missing"
