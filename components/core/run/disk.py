@@ -32,7 +32,7 @@ def disk_full(folder: Path, what: str, needed_bytes: int | None) -> DiskFullErro
     room, state = free_bytes(folder), os.statvfs(folder)
     message = f"the disk is full: {_mb(room)} are free, and {what} needs "
     if state.f_files and not state.f_favail:
-        message += "a further file, of which it takes no more (its inodes are used up)"
+        message += "a further file, and its inodes are used up"
     elif needed_bytes is None or needed_bytes <= room:  # a quota may leave less than is free
         message += "more"
     else:
