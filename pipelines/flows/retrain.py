@@ -92,7 +92,8 @@ def retrain(
                 if isinstance(version, State):
                     return version
                 contest = Contest(workspace, params, registry, timeouts_s or {})
-                return contest.settle(version, approval_timeout_s if ask_first else None)
+                ask = ask_first or version.decision == WAITING  # who was asked once is asked again
+                return contest.settle(version, approval_timeout_s if ask else None)
     except AvisError as error:
         return Failed(message=str(error))
 

@@ -12,6 +12,9 @@ def retrain(
     revision: Revision = "main",
     repository: Repository = None,
     force: Annotated[bool, typer.Option(help="Compare once more although nothing changed.")] = False,
+    ask_first: Annotated[
+        bool, typer.Option("--ask-first", help="A better one waits for `avis champion approve`.")
+    ] = False,
     retries: Annotated[int, typer.Option(min=0, help="Further tries where a second one may help.")] = 1,
 ) -> None:
     """Train a challenger in a clone of its own, and promote it if it is better than the champion."""
@@ -20,4 +23,5 @@ def retrain(
     root = find_root(Path.cwd())
     from pipelines.flows.retrain import retrain as flow
 
-    run_flow(lambda: flow(revision, repository, force=force, retries=retries, root=root, return_state=True))
+    options = {"force": force, "ask_first": ask_first, "retries": retries, "root": root}
+    run_flow(lambda: flow(revision, repository, **options, return_state=True))

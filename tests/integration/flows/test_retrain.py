@@ -295,7 +295,7 @@ def test_a_better_challenger_waits_and_no_process_with_it(place, monkeypatch, ca
     versions.promote(1, "by hand")
     with pytest.raises(AvisError, match="was compared with version 2, not version 1: avis retrain compares"):
         said("approve", "3")
-    assert retrain(place, ask_first=True, approval_timeout_s=-1)[0] == "Waiting"
+    assert retrain(place, approval_timeout_s=-1)[0] == "Waiting"  # who was asked once is asked again
     assert "nobody approved it by" in said("status")
     with pytest.raises(AvisError, match="nobody approved it by"):
         said("approve", "3")
