@@ -18,6 +18,7 @@ from components.core.text.redaction import redacted_address
 MANIFEST_SCHEMA = manifest_schema()
 _SAFE_ID = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$"  # as files.safe_name
 _ROWS_AT_ONCE = 50_000
+_TELLING = "(?i)://.*@|[?&;#][^=]*(?:signature|token|secret|pass|key|credential|session|jwt|auth|pwd|sig)"
 
 
 def read_manifest_table(path: Path) -> pyarrow.Table:
@@ -33,11 +34,11 @@ def read_manifest_table(path: Path) -> pyarrow.Table:
 
 def sources_kept(sources: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     """Sources as the index has them, to compare with its own: without passwords and keys."""
-    if not pc.any(pc.match_substring_regex(sources, "://[^/]*@|[?&;#]")).as_py():
-        return sources  # quick, since they may be many
-    return pyarrow.chunked_array(
-        [[redacted_address(source) for source in sources.to_pylist()]], pyarrow.string()
-    )
+    found = pc.match_substring_regex(sources, _TELLING)
+    if not pc.any(found).as_py():
+        return sources  # the usual case, and quick
+    kept = [redacted_address(source) for source in sources.filter(found).to_pylist()]
+    return pc.replace_with_mask(sources, found.combine_chunks(), pyarrow.array(kept, pyarrow.string()))
 
 
 def entries_of(table: pyarrow.Table) -> Iterator[ManifestEntry]:

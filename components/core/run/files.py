@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -211,15 +212,18 @@ def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> st
 def _write_rows(file: TextIO, columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
     names = [*columns]
     writer = csv.DictWriter(file, names, lineterminator="\n")  # noqa: TID251 (this is the way)
-    hide = redactor()
-    writer.writerow({name: _cell(name, hide) for name in names})
-    writer.writerows({name: _cell(value, hide) for name, value in row.items()} for row in rows)
+    cell = lru_cache(maxsize=4096)(
+        partial(_cell, hide=redactor())
+    )  # the same few texts stand again and again
+    writer.writerow({name: cell(name) for name in names})
+    for row in rows:
+        writer.writerow(
+            {name: cell(value) if isinstance(value, str) else value for name, value in row.items()}
+        )
 
 
-def _cell(value: object, hide: Callable[[str], str]) -> object:
+def _cell(value: str, hide: Callable[[str], str]) -> str:
     """A cell that a spreadsheet takes for text if it is one."""
-    if not isinstance(value, str):
-        return value
     text = visible(hide(value))
     if not text.startswith(_FORMULA) or _ID_WITH_DASH.fullmatch(text):
         return text

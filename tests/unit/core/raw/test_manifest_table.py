@@ -5,14 +5,16 @@ import io
 import string
 from pathlib import Path
 
+import pyarrow
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.core.raw import manifest_table
 from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
-from components.core.raw.manifest_table import MANIFEST_SCHEMA, entries_of, read_manifest_table
+from components.core.raw.manifest_table import MANIFEST_SCHEMA, entries_of, read_manifest_table, sources_kept
 from components.core.run.errors import AvisError
+from components.core.text.redaction import redacted_address
 
 ENTRIES = [
     ManifestEntry("a", "https://example.org/a.mp4", 0.0, 10.0, "train", "CC-BY-4.0", "f" * 64, "Ümit"),
@@ -109,3 +111,12 @@ def test_a_missing_file_and_bytes_that_are_no_text_have_their_message(tmp_path: 
     (tmp_path / "text.parquet").write_text("video_id")
     with pytest.raises(AvisError, match="not a readable parquet"):
         read_manifest_table(tmp_path / "text.parquet")
+
+
+@pytest.mark.parametrize("secret", ["https://me:word@h/a.mp4", "https://h/a?sig=ab&x=1", "s3://me:w/rd@b/c"])
+def test_sources_are_kept_without_what_is_secret_in_them(secret: str) -> None:
+    """As `redacted_address` does one by one, where some have none and some are missing."""
+    others = ["clip.mp4", None, "https://www.youtube.com/@h/v", "https://www.youtube.com/watch?v=abcdefghijk"]
+    sources = pyarrow.chunked_array([[secret, *others], others], pyarrow.string())
+    assert sources_kept(sources).to_pylist() == [redacted_address(secret), *others, *others]
+    assert redacted_address(secret) != secret
