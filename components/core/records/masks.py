@@ -170,17 +170,15 @@ def compress_all(
     """
     codes: list[dict[str, Any] | None] = [None] * len(segmentations)
     problems: dict[int, str] = {}
+    coded: list[tuple[int, dict[str, Any]]] = []
     for frame, segmentation in enumerate(segmentations):
         if segmentation is None:  # as in most frames
             continue
         codes[frame], problem = _unchecked(segmentation, height, width)
         if problem is not None:
             problems[frame] = problem
-    coded = [
-        (frame, code)
-        for frame, code in enumerate(codes)
-        if code is not None and isinstance(segmentations[frame], Mapping)
-    ]
+        if code is not None and isinstance(segmentation, Mapping):
+            coded.append((frame, code))
     for (frame, _), problem in zip(coded, _count_problems([code for _, code in coded]), strict=True):
         if problem is not None:
             codes[frame] = None
