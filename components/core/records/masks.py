@@ -174,7 +174,8 @@ def compress_all(
     for frame, segmentation in enumerate(segmentations):
         if segmentation is None:  # as in most frames
             continue
-        codes[frame], problem = _unchecked(segmentation, height, width)
+        code, problem = _unchecked(segmentation, height, width)
+        codes[frame] = code
         if problem is not None:
             problems[frame] = problem
         if code is not None and isinstance(segmentation, Mapping):

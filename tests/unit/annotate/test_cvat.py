@@ -395,6 +395,11 @@ def test_shapes_that_are_no_masks_are_dropped_by_name(tmp_path: Path, name: str)
         read(write(tmp_path / "a.xml", single(4, other)))
 
 
+def test_a_track_without_shapes_is_said(tmp_path: Path) -> None:
+    reading = read(write(tmp_path / "a.xml", single(4, track_element(0, brush(2)), track_element(1))))
+    assert pixels(reading) == {("clip", 0): {2: 20}} and said(reading) == [(Kind.DROPPED, "track", 1)]
+
+
 def test_a_label_without_a_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(re.sub(r"<label>\s*<name>[^<]*</name>", "<label><name/>", WHOLE, count=1))
     with pytest.raises(AvisError, match=r"A label has no name.*a\.xml"):

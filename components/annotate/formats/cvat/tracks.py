@@ -141,6 +141,8 @@ def _add_track(
                     f"its {name} is not the one that the track began with, which is taken",
                     example=f"{where}, frame {frame}",
                 )
+    if not track.frames:
+        gathering.changes.add(Kind.DROPPED, "track", "it has no shapes", example=where)
     if not by_frame:
         return
     note_attributes(gathering.changes, attributes, where)
