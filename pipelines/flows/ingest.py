@@ -11,7 +11,7 @@ from components.annotate.params import AnnotateParams
 from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
-from components.core.run.git import git, git_bytes
+from components.core.run.git import IN_MANIFEST, git, git_bytes, refuse_password
 from components.core.run.params import PARAMS, read_block
 from components.core.run.paths import Paths
 from components.core.run.process import disable_telemetry
@@ -184,6 +184,8 @@ def _add(workspace: Workspace, params: IngestParams, ids: Sequence[str], split: 
     """Add ids to the manifest; return how many it did not have."""
     if not ids:
         return 0
+    for address in ids:
+        refuse_password(address, IN_MANIFEST)
     manifest = workspace.root / params.manifest
     if not git(workspace.root, "ls-files", "--", params.manifest):
         raise AvisError(

@@ -61,18 +61,19 @@ def git_bytes(folder: Path, *arguments: str, where: str | None = None, fix: str 
     return out
 
 
-def refuse_password(address: str | None) -> str | None:
-    """Return the address of a repository, if it may be a parameter of a flow: Prefect keeps those.
+IN_MANIFEST = "Write it into the manifest yourself, if whoever reads the repository may know it."
+_ASK = "Let git ask a credential helper, or the program in the environment variable GIT_ASKPASS."
+
+
+def refuse_password(address: str | None, fix: str = _ASK) -> str | None:
+    """Return an address, of a repository or a video, if it may be a parameter of a flow: Prefect keeps those.
 
     Raises:
-        AvisError: it holds a password or a token.
+        AvisError: it holds a password or a key.
     """
     if address and secrets_of(address):
-        raise AvisError(
-            "the address of the repository holds a password, and Prefect would keep it with the run",
-            where=address,
-            fix="Let git ask a credential helper, or the program in the environment variable GIT_ASKPASS.",
-        )
+        what = "the address holds a password or a key, and Prefect would keep it with the run"
+        raise AvisError(what, where=address, fix=fix)
     return address
 
 

@@ -12,6 +12,7 @@ from components.core.raw.clip_names import clip_name, video_id_of, youtube_id_of
 from components.core.raw.manifest import ManifestEntry
 from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
+from components.core.text.redaction import redacted_address
 from components.tools.manifests.published_lists import UNDERSTOOD, PublishedList, Row
 
 _SAVE = "Save it as CSV UTF-8, in Excel under Save as."
@@ -110,7 +111,7 @@ def video_id_of_address(address: str) -> str:
     """A name for the video of an address: what the address calls it, and a hash since others may, too."""
     parts = urlsplit(address)
     called = PurePosixPath(parts.path).stem or parts.hostname or "video"
-    return f"{video_id_of(called[:80])}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    return f"{video_id_of(called[:80])}-{hashlib.sha256(redacted_address(address).encode()).hexdigest()[:8]}"
 
 
 def _entry(row: Row, place: str) -> ManifestEntry:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from components.core.run.errors import AvisError
+from components.core.text.redaction import redact
 from components.tools.prediction.names import plain_name
 
 SUFFIXES = (
@@ -151,7 +152,7 @@ def _exists(path: Path) -> bool:
 def _name(text: str) -> str:
     """Of a file its stem as it is, so that people find it; of an address what of it can be a name."""
     if _ADDRESS.match(text):
-        return plain_name(re.sub(r"^\w+://", "", text))
+        return plain_name(re.sub(r"^\w+://", "", redact(text)))
     stem = Path(text).stem
     is_fit = len(stem.encode(errors="surrogateescape")) <= _LONGEST_STEM and not stem.startswith(".")
     return stem if is_fit else plain_name(stem)

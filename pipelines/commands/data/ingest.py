@@ -60,8 +60,11 @@ def run(
     repository: Repository = None,
 ) -> None:
     """Add videos and fetch what is missing, in a clone; report what could not be had; commit and push."""
+    from components.core.run.git import IN_MANIFEST, refuse_password
     from pipelines.dvc.graph import find_root
 
+    for address in ids or []:  # before Prefect knows of it
+        refuse_password(address, IN_MANIFEST)
     root = find_root(Path.cwd())
     from pipelines.flows.ingest import ingest as flow
 

@@ -28,3 +28,11 @@ def test_a_password_in_an_address_is_no_parameter_of_a_flow() -> None:
     with pytest.raises(AvisError, match=r"GIT_ASKPASS") as error:
         refuse_password("https://me:geheim@host/x.git")
     assert "geheim" not in str(error.value)
+
+
+def test_nor_is_one_in_the_address_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.commands.data.ingest import run
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AvisError, match=r"Write it into the manifest yourself"):
+        run(["dQw4w9WgXcQ", "https://127.0.0.1/a.mp4?X-Amz-Signature=geheim"])

@@ -100,3 +100,8 @@ def test_a_wrong_path_is_said_before_anything_heavy_is_imported(folder: Path) ->
         )
         assert message in done.stderr, done.stderr
         assert done.stdout.split() == ["1"]
+
+
+def test_no_password_and_no_key_becomes_the_name_of_a_folder(folder: Path) -> None:
+    (one,) = found("https://me:geheim@example.org/v/a.mp4?x=1&token=geheim")
+    assert one.name == "_example.org_v_a.mp4_x_1_token_" and "geheim" in one.source
