@@ -3,6 +3,7 @@
     python benchmarks/inference.py                     clips of 60, 600 and 3,600 frames through find_sounding
     python benchmarks/inference.py --part video        the video module alone, streamed and in one piece
     python benchmarks/inference.py --part file         `avis predict` on H.264 files of 1 and 20 minutes
+                                                       (--size 1920x1080 --tracks 50: many objects, all the time)
 
 Frames (640x360) and sound are made as they are asked for; weights are random, and every candidate is given
 its masks, so nothing is saved where an object is silent or scores low. Run from the repository root.
@@ -52,17 +53,16 @@ def settings(name: str) -> dict[str, Any]:
     return {"short_side_px": train["test_short_side_px"], "model": {**model, "backbone_pretrained": False}}
 
 
-def pictures(frames: int, seed: int = 0) -> Iterator[Any]:
+def pictures(frames: int, width: int = WIDTH, height: int = HEIGHT) -> Iterator[Any]:
     """A photograph-like picture that drifts, another part of it in every frame."""
     import cv2
     import numpy as np
 
-    random = np.random.default_rng(seed)
-    small = random.integers(0, 256, (HEIGHT // 20, WIDTH // 10, 3), dtype=np.uint8)
-    wide = cv2.resize(small, (2 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    small = np.random.default_rng(0).integers(0, 256, (HEIGHT // 20, WIDTH // 10, 3), dtype=np.uint8)
+    wide = cv2.resize(small, (2 * width, height), interpolation=cv2.INTER_CUBIC)
     for frame in range(frames):
-        start = 7 * frame % WIDTH
-        yield np.ascontiguousarray(wide[:, start : start + WIDTH])
+        start = 7 * frame % width
+        yield np.ascontiguousarray(wide[:, start : start + width])
 
 
 def sounds(frames: int, rate_hz: int = SOUND_RATE_HZ) -> Iterator[Any]:
@@ -169,7 +169,7 @@ def video_case(frames: int, streamed: bool) -> dict[str, Any]:
     }
 
 
-def file_case(frames: int) -> dict[str, float]:
+def file_case(frames: int, tracks: int) -> dict[str, float]:
     """`avis predict` of a film of so many seconds, made beforehand by ``write_film`` in another process."""
     from components.core.inference.params import PredictParams
     from components.tools.prediction.inputs import Input
@@ -177,7 +177,7 @@ def file_case(frames: int) -> dict[str, float]:
 
     folder = Path(os.environ["BENCHMARK_FOLDER"])
     film = folder / f"{frames}.mp4"
-    params = PredictParams(score_threshold=0.0)
+    params = PredictParams(score_threshold=0.0, presence_threshold=0.0, most_tracks=tracks)
     wanted = Wanted(model=folder / "model", params=params, save=("objects", "film"))
     start = time.perf_counter()
     row = predict_one(Task(Input(film.stem, str(film), film), film, wanted, folder / "out", progress=False))
@@ -194,7 +194,7 @@ def file_case(frames: int) -> dict[str, float]:
     }
 
 
-def write_film(frames: int) -> dict[str, float]:
+def write_film(frames: int, size: list[int]) -> dict[str, float]:
     """A film of so many seconds at 2 pictures a second with stereo sound, and the demo's model beside it."""
     import numpy as np
     import torch
@@ -207,7 +207,7 @@ def write_film(frames: int) -> dict[str, float]:
     stereo = (np.repeat(sound[:, None], 2, axis=1) for sound in sounds(frames, 44_100))
     write_video(
         folder / f"{frames}.mp4",
-        pictures(frames * FILE_RATE_HZ),
+        pictures(frames * FILE_RATE_HZ, *size),
         frame_rate_hz=FILE_RATE_HZ,
         audio=stereo,
         audio_rate_hz=44_100,
@@ -271,6 +271,8 @@ def main() -> None:
     parser.add_argument("--model", choices=("demo", "published"), default="demo")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--frames", type=int, nargs="+", help="for --part file: seconds of the films")
+    parser.add_argument("--size", default=f"{WIDTH}x{HEIGHT}", help="for --part file: of the films' pictures")
+    parser.add_argument("--tracks", type=int, default=10, help="for --part file: objects in each film")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--most-in-one-piece", type=int, default=600, help="frames, for --part video")
     parser.add_argument("--out", type=Path, help="a JSON file to add the results to")
@@ -303,8 +305,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["BENCHMARK_FOLDER"] = folder
             for frames in lengths:
-                measure({"part": "film", "threads": asked.threads, "frames": frames})
-            results = [measure({**common, "frames": frames}) for frames in lengths]
+                size = [int(side) for side in asked.size.split("x")]
+                measure({"part": "film", "threads": asked.threads, "frames": frames, "size": size})
+            results = [measure({**common, "frames": frames, "tracks": asked.tracks}) for frames in lengths]
         compare(results)
     if asked.out:
         before = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else []
