@@ -1,10 +1,11 @@
 # make demo   everything, from nothing to a compared model      make check  what is quick: types, style, unit tests
 # make ui     the tracked runs in a browser                     make test   the checks and all tests
 # make clean  forget what was built and made                   make pretrain   weights to start from, as the demo's
+# make audit  vulnerabilities, age and licences of packages    make newer, make lowest   try other versions of them
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo pretrain check static test ui clean
+.PHONY: help install demo pretrain check static unit test ui clean requirements audit newer lowest
 
 # The first Python on this machine that the pinned packages are built for; PYTHON=/path/to/python overrides it.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -13,6 +14,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3.13 python3 python;
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PINS := requirements.txt
 
 # None of these tools reports usage to its maker, and none waits for a network that is not there.
 export DVC_NO_ANALYTICS := 1
@@ -25,11 +27,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml requirements.txt
+$(INSTALLED): pyproject.toml $(PINS)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "make: no Python 3.11, 3.12 or 3.13 found. Install one (Debian, Ubuntu: apt install python3 python3-venv)," \
 			"or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi
@@ -39,7 +41,7 @@ $(INSTALLED): pyproject.toml requirements.txt
 	@echo "Installing the packages into $(VENV)/ with $$("$(PYTHON)" --version) (about 7 GB, once)"
 	@$(BIN)/python -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet uv
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -r requirements.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -r $(PINS)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation \
 		--config-settings editable_mode=compat -e .
 	@touch $@
@@ -53,7 +55,9 @@ pretrain: install
 	$(BIN)/avis pretrain models/weights/avism_lite_sample.safetensors
 
 # What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
-check: static
+check: static unit
+
+unit: install
 	$(BIN)/pytest tests/unit -m "not integration and not gpu and not slow" --processes 2 $(PYTEST)
 
 # More processes than cores: these wait for children and servers much of the time. The static checks run beside them.
@@ -67,9 +71,29 @@ STATIC := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imp
 static: install
 	$(STATIC)
 
+# Pins for all systems and Pythons, each with the hashes of its files; of pyproject.toml, with as little change as it needs.
+PIN := $(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet
+requirements: install
+	$(PIN) -o requirements.txt
+
+audit: install
+	$(BIN)/python infra/audit.py
+
+# The newest versions that pyproject.toml allows, and the oldest: each tried in an environment of its own. The newest
+# become the pins when all is green.
+newer: install
+	$(PIN) --upgrade -o .newer.txt
+	$(MAKE) check VENV=.venv-newer PINS=.newer.txt
+	mv .newer.txt requirements.txt
+
+lowest: install
+	$(PIN) --resolution lowest-direct -o .lowest.txt
+	$(MAKE) unit VENV=.venv-lowest PINS=.lowest.txt
+
 ui: install
 	@$(BIN)/avis ui
 
 clean:
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newer .venv-lowest .newer.txt .lowest.txt *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

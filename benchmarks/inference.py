@@ -3,7 +3,7 @@
     python benchmarks/inference.py                     clips of 60, 600 and 3,600 frames through find_sounding
     python benchmarks/inference.py --part video        the video module alone, streamed and in one piece
     python benchmarks/inference.py --part file         `avis predict` on H.264 files of 1 and 20 minutes
-                                                       (--size 1920x1080 --tracks 50: many objects, all the time)
+                                                       (--size 1920x1080 --tracks 50: many objects)
 
 Frames (640x360) and sound are made as they are asked for; weights are random, and every candidate is given
 its masks, so nothing is saved where an object is silent or scores low. Run from the repository root.

@@ -82,11 +82,14 @@ def _python() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     from importlib import metadata
 
+    from packaging.requirements import Requirement
+
     wanted = {}
     for line in Path("requirements.txt").read_text(encoding="utf-8").splitlines():
-        name, pinned, version = line.partition("==")
-        if pinned and not name.startswith((" ", "#")):
-            wanted[name.strip()] = version.split(";")[0].strip()
+        if "==" in line and not line.startswith((" ", "#")):
+            package = Requirement(line.removesuffix("\\"))  # its hashes follow on lines of their own
+            if package.marker is None or package.marker.evaluate():
+                wanted[package.name] = str(package.specifier).removeprefix("==")
     wrong = []
     for name, version in wanted.items():
         try:
