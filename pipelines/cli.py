@@ -18,7 +18,7 @@ COMMANDS = {
     "models": ("predict", "retrain", "champion", "pretrain", "weights", "models"),
     "results": ("results", "evaluate", "avsbench", "card"),
     "runs": ("profile", "check", "rebuild", "runs", "ui"),
-    "servers": ("doctor", "deploy"),
+    "servers": ("doctor", "selftest", "deploy"),
 }
 
 
