@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 # A file of a group's folder holds the command of its own name: a function, or a typer.Typer of sub-commands.
 COMMANDS = {
-    "data": ("manifest", "ingest", "export", "forget"),
+    "data": ("manifest", "ingest", "export", "forget", "gc"),
     "labels": ("convert", "qa", "preannotate", "corrections", "agree", "suspect"),
     "models": ("predict", "retrain", "champion", "pretrain", "weights", "models"),
     "results": ("results", "evaluate", "avsbench", "card"),

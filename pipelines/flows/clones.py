@@ -147,6 +147,11 @@ def own_clone(
         shutil.rmtree(root)
 
 
+def kept(base: Path, purpose: str = "") -> list[Path]:
+    """The clones that are there: of runs that failed, or that work in them."""
+    return sorted((base / _PLACE).glob(f"{purpose}*-*"))
+
+
 def remove_kept(base: Path, *, purpose: str = "", but: str = "") -> list[str]:
     """Remove the clones that failed runs left; what MLflow was not told goes to the base.
 
@@ -159,7 +164,7 @@ def remove_kept(base: Path, *, purpose: str = "", but: str = "") -> list[str]:
         the names of those that stay because a run works in them.
     """
     in_use = []
-    for left in sorted((base / _PLACE).glob(f"{purpose}*-*")):
+    for left in kept(base, purpose):
         if left.name == but:
             continue
         try:

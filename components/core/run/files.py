@@ -165,13 +165,16 @@ def remove_leftovers(folder: Path) -> None:
 
     Call it at the start of a stage that continues in an existing folder, before any worker runs.
     """
-    if not folder.is_dir():
-        return
-    for leftover in sorted(folder.rglob(f".*{_MARK}*")):
+    for leftover in leftovers(folder):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """The temporary files and folders below a folder; none where it is not there."""
+    return sorted(folder.rglob(f".*{_MARK}*")) if folder.is_dir() else []
 
 
 def remove(path: Path) -> None:
