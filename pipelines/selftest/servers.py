@@ -8,7 +8,8 @@ from pathlib import Path
 from components.core.run.params import PARAMS
 from components.core.run.paths import Paths
 from components.core.storage.choice import StorageParams, open_store, read_storage
-from components.core.tracking.address import NO_TRACKING, tracking_uri, without_password
+from components.core.text.redaction import redacted_address
+from components.core.tracking.address import NO_TRACKING, tracking_uri
 from components.core.tracking.mlflow_store import Store
 from components.core.tracking.run import data_run, send_pending
 from components.core.tracking.spool import left_behind
@@ -31,7 +32,7 @@ def tracked_run(folder: Path) -> str:
         store.client.delete_run(run_id)
         store.client.delete_experiment(experiment)
     hold(f"a metric of 0.5 came back as {read}", is_so=read == {"probe": 0.5})
-    return f"{without_password(uri)}: written, read, removed"
+    return f"{redacted_address(uri)}: written, read, removed"
 
 
 def tracking_away(folder: Path) -> str:
@@ -108,4 +109,4 @@ def prefect(folder: Path) -> str:
         raise NotSetUp("no PREFECT_API_URL: flows run by themselves, without schedules")
     with get_client(sync_client=True) as client:
         client.raise_for_api_version_mismatch()
-    return f"{without_password(url)} answers"
+    return f"{redacted_address(url)} answers"

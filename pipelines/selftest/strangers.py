@@ -15,7 +15,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import csv_text, write_csv
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.run.terminal import plain
+from components.core.text.terminal import plain
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.tools.convert import convert
@@ -144,11 +144,13 @@ def annotations(folder: Path) -> str:
 
 
 def texts(folder: Path) -> str:
-    """A name that would be a formula in a table, or a command of the terminal."""
+    """A name that would be a formula in a table, or a command of the terminal; an address with a password."""
     table = csv_text(["name"], [{"name": '=HYPERLINK("http://x")'}])
     hold(
         f"a formula stands in a table: {table!r}", is_so=not table.splitlines()[1].lstrip('"').startswith("=")
     )
     shown = plain("\x1b]0;owned\x07\u202egpj.exe")
     hold(f"control signs reach the terminal: {shown!r}", is_so="\x1b" not in shown and "\u202e" not in shown)
-    return "shown as text"
+    address = plain("http://user:hidden-word@example.org/a.mp4?signature=hidden-word")
+    hold(f"a password is shown: {address}", is_so="hidden-word" not in address)
+    return f"formulas and commands are text; addresses read {address}"

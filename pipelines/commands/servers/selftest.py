@@ -15,7 +15,6 @@ def selftest(
     """Make faults on purpose, against what is set up here: disk, stores, servers, strangers' files."""
     from components.core.run.output_folder import alone_in
     from components.core.run.paths import Paths
-    from components.core.run.terminal import plain
     from pipelines.selftest.faults import try_all
 
     folder = Paths().root / "selftest.tmp"  # on the disk that the data lies on
@@ -25,9 +24,7 @@ def selftest(
         try:
             for row in try_all(folder / "faults", workers, area):
                 verdicts.append(row.verdict)
-                print(
-                    f"{row.verdict:10} {row.area:9} {row.fault}: {plain(row.seen)} ({row.duration_s:.1f} s)"
-                )
+                print(f"{row.verdict:10} {row.area:9} {row.fault}: {row.seen} ({row.duration_s:.1f} s)")
         finally:
             shutil.rmtree(folder / "faults", ignore_errors=True)
     folder.rmdir()
