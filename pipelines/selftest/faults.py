@@ -9,7 +9,7 @@ from typing import Literal
 
 from components.core.run.engine import run_items
 from components.core.run.params import EngineParams
-from components.core.run.worker import Outcome
+from components.core.run.workers.worker import Outcome
 from pipelines.selftest import files, machine, servers, strangers
 from pipelines.selftest.verdict import NotSetUp
 

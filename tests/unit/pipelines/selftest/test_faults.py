@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.run.worker import Outcome
+from components.core.run.workers.worker import Outcome
 from pipelines.selftest import files, servers, strangers
 from pipelines.selftest.faults import Try, _verdict
 from pipelines.selftest.verdict import DidNotHold
