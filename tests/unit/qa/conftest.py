@@ -2,7 +2,9 @@
 
 import json
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -64,6 +66,15 @@ def write_sound(path: Path, sound: np.ndarray) -> None:
         file.writeframes(np.clip(sound * 32767, -32768, 32767).astype("<i2").tobytes())
 
 
+@contextmanager
+def in_place(edit: Callable[[Callable[[np.ndarray], np.ndarray]], None]) -> Iterator[np.ndarray]:
+    """What `edit` reads, to be changed; then it is written."""
+    read: list[np.ndarray] = []
+    edit(lambda array: read.append(array) or array)
+    yield read[0]
+    edit(lambda _: read[0])
+
+
 class LabelledSet:
     """The set on disk, with the means to damage it."""
 
@@ -76,11 +87,16 @@ class LabelledSet:
     def sound(self, name: str) -> Path:
         return self.paths.media / "audio" / f"{name}.wav"
 
-    def edit(self, split: str, change: Callable[[dict[str, Any]], None]) -> None:
+    @contextmanager
+    def changed_document(self, split: str) -> Iterator[dict[str, Any]]:
         path = self.paths.annotations / f"{split}.json"
         document = json.loads(path.read_text())
-        change(document)
+        yield document
         path.write_text(json.dumps(document))
+
+    def edit(self, split: str, change: Callable[[dict[str, Any]], None]) -> None:
+        with self.changed_document(split) as document:
+            change(document)
 
     def edit_media(self, change: Callable[[list[dict[str, Any]]], None]) -> None:
         path = self.paths.media / "index.parquet"
@@ -122,6 +138,15 @@ class LabelledSet:
         with wave.open(str(self.sound(name)), "rb") as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2") / 32767
         write_sound(self.sound(name), change(samples.copy()))
+
+    def changed_mask(self, track_id: int, k: int) -> AbstractContextManager[np.ndarray]:
+        return in_place(partial(self.edit_mask, track_id, k))
+
+    def changed_frame(self, name: str, k: int) -> AbstractContextManager[np.ndarray]:
+        return in_place(partial(self.edit_frame, name, k))
+
+    def changed_sound(self, name: str) -> AbstractContextManager[np.ndarray]:
+        return in_place(partial(self.edit_sound, name))
 
     def findings(self, **params: Any) -> list[Finding]:
         """What all checks find, in this process."""

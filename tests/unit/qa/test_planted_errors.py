@@ -164,29 +164,21 @@ def no_masks(s: Any) -> None:
 
 @plant("box_mismatch", ("t1", 3, 2))
 def moved_box(s: Any) -> None:
-    def edit(document: dict[str, Any]) -> None:
+    with s.changed_document("train") as document:
         document["annotations"][2]["bboxes"][2][0] += 7
-
-    s.edit("train", edit)
 
 
 @plant("area_jump", ("t1", 3, 2))
 def leaking_mask(s: Any) -> None:
-    def leak(mask: np.ndarray) -> np.ndarray:
+    with s.changed_mask(3, 2) as mask:
         mask[20:120, 20:160] = True
-        return mask
-
-    s.edit_mask(3, 2, leak)
 
 
 @plant("area_jump", ("t2", 5, 1))
 def cut_mask(s: Any) -> None:
-    def cut(mask: np.ndarray) -> np.ndarray:
+    with s.changed_mask(5, 1) as mask:
         mask[:, 40:] = False
         mask[45:] = False
-        return mask
-
-    s.edit_mask(5, 1, cut)
 
 
 @plant("sliver", ("t1", 3, 5), ("v0", 11, 0))
@@ -203,30 +195,21 @@ def thin_masks(s: Any) -> None:
 
 @plant("specks", ("t1", 3, 5))
 def stray_click(s: Any) -> None:
-    def click(mask: np.ndarray) -> np.ndarray:
+    with s.changed_mask(3, 5) as mask:
         mask[120:121, 200:202] = True
-        return mask
-
-    s.edit_mask(3, 5, click)
 
 
 @plant("pinholes", ("t1", 3, 5))
 def noisy_mask(s: Any) -> None:
-    def punch(mask: np.ndarray) -> np.ndarray:
+    with s.changed_mask(3, 5) as mask:
         for x in range(50, 80, 3):
             mask[45, x] = False
-        return mask
-
-    s.edit_mask(3, 5, punch)
 
 
 @plant("sudden_hole", ("t1", 3, 2))
 def cut_out_hole(s: Any) -> None:
-    def cut(mask: np.ndarray) -> np.ndarray:
+    with s.changed_mask(3, 2) as mask:
         mask[40:52, 42:58] = False
-        return mask
-
-    s.edit_mask(3, 2, cut)
 
 
 @plant("self_intersection", ("t1", 3, 1))
@@ -238,22 +221,16 @@ def crossed_outline(s: Any) -> None:
 
 @plant("mask_on_bar", *[("t4", 10, k) for k in range(3, 10)])
 def letterbox(s: Any) -> None:
-    def darken(picture: np.ndarray) -> np.ndarray:
-        picture[105:] = 0
-        return picture
-
     for k in range(FRAMES):
-        s.edit_frame("t4", k, darken)
+        with s.changed_frame("t4", k) as picture:
+            picture[105:] = 0
 
 
 @plant("mask_on_bar", *[("t4", 10, k) for k in range(3, 10)])
 def white_letterbox(s: Any) -> None:
-    def whiten(picture: np.ndarray) -> np.ndarray:
-        picture[105:] = 250
-        return picture
-
     for k in range(FRAMES):
-        s.edit_frame("t4", k, whiten)
+        with s.changed_frame("t4", k) as picture:
+            picture[105:] = 250
 
 
 @plant("forgotten_frame", ("t1", 3, 1))
@@ -275,7 +252,7 @@ def lonely_mask(s: Any) -> None:
 
 @plant("duplicate_tracks", ("t1", 99, 0))
 def drawn_twice(s: Any) -> None:
-    def double(document: dict[str, Any]) -> None:
+    with s.changed_document("train") as document:
         track = dict(document["annotations"][2], id=99)
         kernel = np.ones((3, 3), np.uint8)
         track["segmentations"] = [
@@ -285,24 +262,20 @@ def drawn_twice(s: Any) -> None:
         del track["bboxes"], track["areas"]
         document["annotations"].append(track)
 
-    s.edit("train", double)
-
 
 @plant("identity_switch", ("t1", 4, 5))
 def exchanged_tracks(s: Any) -> None:
-    def exchange(document: dict[str, Any]) -> None:
+    with s.changed_document("train") as document:
         one, other = document["annotations"][2:4]
         for track in (one, other):
             del track["bboxes"], track["areas"]
         mine, theirs = one["segmentations"], other["segmentations"]
         mine[5:], theirs[5:] = theirs[5:], mine[5:]
 
-    s.edit("train", exchange)
-
 
 @plant("identity_switch", ("t1", 4, 6))
 def exchanged_across_a_pause(s: Any) -> None:
-    def exchange(document: dict[str, Any]) -> None:
+    with s.changed_document("train") as document:
         one, other = document["annotations"][2:4]
         for track in (one, other):
             del track["bboxes"], track["areas"]
@@ -311,19 +284,15 @@ def exchanged_across_a_pause(s: Any) -> None:
         one["segmentations"][6:9] = [encode(disc(1, k)) for k in range(6, 9)]
         other["segmentations"][7:9] = [encode(disc(0, k)) for k in range(7, 9)]
 
-    s.edit("train", exchange)
-
 
 @plant("identity_handover", ("t1", 99, 3))
 def one_object_in_two_tracks(s: Any) -> None:
-    def split(document: dict[str, Any]) -> None:
+    with s.changed_document("train") as document:
         track = document["annotations"][2]
         del track["bboxes"], track["areas"]
         rest = [None] * 3 + track["segmentations"][3:]
         track["segmentations"][3:] = [None] * (FRAMES - 3)
         document["annotations"].append(dict(track, id=99, segmentations=rest))
-
-    s.edit("train", split)
 
 
 @plant("gap", ("t1", 3, 1))
@@ -348,20 +317,14 @@ def muted_video(s: Any) -> None:
 
 @plant("sounding_in_silence", ("t1", 4, 8))
 def sound_stops(s: Any) -> None:
-    def mute(sound: np.ndarray) -> np.ndarray:
+    with s.changed_sound("t1") as sound:
         sound[8 * RATE_HZ : 10 * RATE_HZ] = 0
-        return sound
-
-    s.edit_sound("t1", mute)
 
 
 @plant("sound_without_label", ("t1", None, 10))
 def sound_goes_on(s: Any) -> None:
-    def play(sound: np.ndarray) -> np.ndarray:
+    with s.changed_sound("t1") as sound:
         sound[10 * RATE_HZ : 11 * RATE_HZ] = sound[:RATE_HZ]
-        return sound
-
-    s.edit_sound("t1", play)
 
 
 @plant("shifted_sound", ("t1", None, None))
@@ -395,12 +358,9 @@ def intervals_that_deny_the_masks(s: Any) -> None:
 
 @plant("onset_without_label", ("t1", None, 11))
 def overheard_blow(s: Any) -> None:
-    def strike(sound: np.ndarray) -> np.ndarray:
+    with s.changed_sound("t1") as sound:
         at = round(11.3 * RATE_HZ)
         sound[at : at + RATE_HZ // 5] = sound[: RATE_HZ // 5]
-        return sound
-
-    s.edit_sound("t1", strike)
 
 
 @plant("label_beyond_sound", ("t1", 4, 8))
@@ -409,21 +369,15 @@ def soft_noise_under_a_label(s: Any) -> None:
     s.put(4, 4, None)
     s.put(4, 5, None)
 
-    def soften(sound: np.ndarray) -> np.ndarray:
+    with s.changed_sound("t1") as sound:
         sound[8 * RATE_HZ : 10 * RATE_HZ] *= 0.1
-        return sound
-
-    s.edit_sound("t1", soften)
 
 
 @plant("audio_dropout", ("t1", None, 4))
 def hole_in_the_sound(s: Any) -> None:
-    def cut(sound: np.ndarray) -> np.ndarray:
+    with s.changed_sound("t1") as sound:
         at = round(4.3 * RATE_HZ)
         sound[at : at + RATE_HZ // 4] = 0
-        return sound
-
-    s.edit_sound("t1", cut)
 
 
 @plant("clipped_audio", ("t1", None, 0))
@@ -449,10 +403,8 @@ def hanging_video(s: Any) -> None:
 
 
 def rename_clip(s: Any, split: str, number: int, name: str) -> None:
-    def edit(document: dict[str, Any]) -> None:
+    with s.changed_document(split) as document:
         document["videos"][number]["file_names"] = [f"{name}/{k:05d}.jpg" for k in range(FRAMES)]
-
-    s.edit(split, edit)
 
 
 @plant("source_leakage", ("-abcdefghij-1694962971939-seg2", None, None))
