@@ -8,15 +8,12 @@ Run from the repository root: python benchmarks/deformable_attention.py [--threa
 """
 
 import argparse
-import datetime
-import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from measuring import machine, peak_mb
 from torch import Tensor
 
 from models.networks.layers.deformable_attention import sample_grids, sample_levels
@@ -83,8 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    machine = torch.cuda.get_device_name() if device == "cuda" else _processor()
-    print(f"{datetime.date.today()}, torch {torch.__version__}, {machine}, {options.threads} threads")
+    print(f"{machine()}, {options.threads} threads")
     ways: dict[str, Way] = {"grid_sample": sample_grids, "sample_levels": sample_levels}
     if device == "cuda":
         ways["sample_levels, value in bf16"] = in_bf16
@@ -106,16 +102,7 @@ def main() -> None:
                 what = "forward and backward" if train else "forward"
                 print(f"  {what:<21} {key:<29} {milliseconds:9.1f} ms  {ratio:6.2f} times as fast")
     if device == "cpu":
-        print(
-            f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
-        )
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
+        print(f"peak memory of the process {peak_mb() / 1e3:.1f} GB")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ follow an object of the ground truth, the others go their own way; each has a ma
 import argparse
 import json
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from measuring import PeakMemory, alone
 from pycocotools import mask as coco
 
 FRAMES = 61
@@ -48,7 +47,7 @@ def main() -> None:
         size_mb = results.stat().st_size / 1e6
         print(f"{platform.machine()}, {psutil.cpu_count()} cores; results.json {size_mb:.0f} MB")
         for workers in arguments.workers:
-            wall_s, peak_mb, numbers = evaluate(truth, results, workers)
+            wall_s, peak_mb, numbers = alone(evaluate, truth, results, workers)
             print(f"workers {workers}: {wall_s:6.1f} s, peak {peak_mb:6.0f} MB, {numbers}")
 
 
@@ -128,47 +127,16 @@ def _row(number: int, video: int, category: int, masks: Sequence[dict[str, Any] 
     }
 
 
-def evaluate(truth: Path, results: Path, workers: int) -> tuple[float, float, dict[str, float]]:
+def evaluate(truth: Path, results: Path, workers: int) -> tuple[float, float, dict[str, Any]]:
     """Return wall seconds, the peak of the processes' private memory together, and the headline numbers."""
-    code = (
-        "import json, sys; from pathlib import Path; from components.core.run.params import EngineParams; "
-        "from components.core.metrics.score import numbers, score_files; "
-        "engine = EngineParams(workers=int(sys.argv[3])); "
-        "found = numbers(score_files(Path(sys.argv[1]), Path(sys.argv[2]), engine=engine)); "
-        "print(json.dumps({p: {n: v[n] for n in ('mAP', 'HOTA', 'FSLA')} for p, v in found.items()}))"
-    )
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(truth), str(results), str(workers)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    peak_bytes = 0
+    from components.core.metrics.score import numbers, score_files
+    from components.core.run.params import EngineParams
 
-    def watch() -> None:
-        nonlocal peak_bytes
-        root = psutil.Process(process.pid)
-        while process.poll() is None:
-            total = 0
-            try:
-                for one in [root, *root.children(recursive=True)]:
-                    try:
-                        total += one.memory_full_info().pss  # shared pages counted once
-                    except psutil.Error:
-                        continue
-            except psutil.Error:
-                break
-            peak_bytes = max(peak_bytes, total)
-            time.sleep(0.1)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
+    memory, start = PeakMemory(lambda one: one.memory_full_info().pss, every_s=0.1), time.perf_counter()
+    found = numbers(score_files(truth, results, engine=EngineParams(workers=workers)))
     wall_s = time.perf_counter() - start
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return wall_s, peak_bytes / 1e6, json.loads(output)
+    heads = {name: {key: values[key] for key in ("mAP", "HOTA", "FSLA")} for name, values in found.items()}
+    return wall_s, memory.stop() / 1e6, heads
 
 
 if __name__ == "__main__":

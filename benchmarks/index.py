@@ -10,9 +10,6 @@ gone and rests. Targets: under 10 s and 1 GB.
 import argparse
 import csv
 import hashlib
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow
+from measuring import alone, peak_mb
 
 from components.core.raw.index import (
     ROWS_AT_ONCE,
@@ -46,16 +44,11 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--files", action="store_true")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.measure is not None:
-        measure(arguments.measure)
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generate(folder, arguments.rows, arguments.files)
-        # a process of its own, so that what generated the files does not count
-        subprocess.run([sys.executable, __file__, "--measure", str(folder)], check=True)
+        alone(measure, folder)  # what generated the files does not count
 
 
 def generate(folder: Path, rows: int, files: bool) -> None:
@@ -150,8 +143,7 @@ def measure(folder: Path) -> None:
     params = IngestParams(manifest=str(folder / "manifest.csv"))
     ingest(params, EngineParams(), Paths(folder / "data"))
     took_s = time.monotonic() - start
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(f"ingest with nothing to do{took_s:6.2f} s  peak {peak_gb:.3f} GB")
+    print(f"ingest with nothing to do{took_s:6.2f} s  peak {peak_mb() / 1e3:.3f} GB")
     assert sha256_file(index) == before, "the index changed"
 
 

@@ -9,15 +9,13 @@ Run from the repository root: python benchmarks/networks.py [--backbones resnet5
 
 import argparse
 import json
-import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+from measuring import alone, machine, peak_mb
 
 from models.networks.backbones import BACKBONE_FILES
 
@@ -38,11 +36,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="the fastest of so many counts")
     parser.add_argument("--no-plain", action="store_true", help="leave the yardstick out")
     parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        print(json.dumps(measure(**json.loads(options.child))))
-        return
     rows = []
     print(f"{machine()}\n")
     print(
@@ -55,7 +49,8 @@ def main() -> None:
                 slow = None
                 ways = [("fp32", True)] if not options.no_plain else []
                 for precision, plain in [*ways, *((name, False) for name in options.precisions)]:
-                    row = in_a_process(
+                    row = alone(
+                        measure,
                         backbone=backbone,
                         size=[int(side) for side in size.split("x")],
                         frames=options.frames,
@@ -82,37 +77,10 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def in_a_process(**settings: Any) -> dict[str, Any]:
-    """Measure in a fresh process, so that no peak of memory is another measurement's."""
-    command = [sys.executable, __file__, "--child", json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{settings}: {done.stderr.strip().splitlines()[-1]}")
-    row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return row
-
-
-def machine() -> str:
-    """What was measured on, in a line."""
-    import os
-
-    import torch
-
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        cpu = Path("/proc/cpuinfo")
-        lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
-        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = f"{os.cpu_count()} cores {models[0] if models else platform.processor()}"
-    return f"{name}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
-
-
 def measure(
     *, backbone: str, size: list[int], frames: int, part: str, precision: str, plain: bool, repeat: int
 ) -> dict[str, Any]:
     """One line of the table; seconds are per frame for `infer`, per step for `train`."""
-    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
     import plain_avism
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -186,10 +154,7 @@ def measure(
         if device.type == "cuda":
             torch.cuda.synchronize()
         product_seconds.append(time.perf_counter() - begin)
-    if device.type == "cuda":
-        peak_mb = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    most_mb = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_mb()
     counter = FlopCounterMode(display=False)
     if part == "infer":  # the counter needs gradients to be off, and not by inference mode
         model.requires_grad_(False)
@@ -212,7 +177,7 @@ def measure(
         "flops": counter.get_total_flops() / per,
         "seconds": min(seconds[1:]) / per,
         "product_flops_a_second": 2 * len(side) ** 3 / min(product_seconds[1:]),
-        "peak_mb": peak_mb,
+        "peak_mb": most_mb,
     }
 
 

@@ -14,7 +14,6 @@ import json
 import os
 import pstats
 import tempfile
-import threading
 import time
 import wave
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
+from measuring import PeakMemory
 
 from components.core.clips.index import MediaEntry, read_media_index, write_media_index
 from components.core.records.annotations import SPLITS
@@ -65,7 +64,7 @@ def main() -> None:
 
 def measure(paths: Paths, checks: list[Check], workers: int, most_clips: int | None) -> None:
     """Check the whole set as the stage does, and print what it took."""
-    memory = PeakMemory()
+    memory = PeakMemory(lambda process: process.memory_info().rss)
     start = time.monotonic()
     dataset = read(paths)
     for document in dataset.documents.values():
@@ -103,32 +102,6 @@ def read(paths: Paths) -> Dataset:
         split: read_split(paths.annotations / f"{split}.json", split, paths.media, media) for split in SPLITS
     }
     return Dataset(documents, media)
-
-
-class PeakMemory:
-    """The most that this process and its children have resident at once; shared pages count each time."""
-
-    def __init__(self) -> None:
-        self._peak, self._done = 0, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        this = psutil.Process()
-        while not self._done.wait(0.2):
-            resident = 0
-            for process in (this, *this.children(recursive=True)):
-                try:
-                    resident += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue  # it has just ended
-            self._peak = max(self._peak, resident)
-
-    def stop(self) -> int:
-        """The peak, in bytes."""
-        self._done.set()
-        self._thread.join()
-        return self._peak
 
 
 def make_set(paths: Paths) -> None:

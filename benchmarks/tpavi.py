@@ -5,11 +5,10 @@ Run from the repository root: python benchmarks/tpavi.py [--threads 2]
 """
 
 import argparse
-import multiprocessing
-import resource
 import time
 
 import torch
+from measuring import alone, peak_mb
 from torch import Tensor
 
 from models.networks.tpavi.fusion import TpaviFusion
@@ -47,14 +46,13 @@ def measure(name: str, threads: int, rounds: int) -> tuple[float, float, Tensor]
     run = {"plain": plain, "exact": exact}[name]
     with torch.inference_mode():
         exact(fusion, x[..., :8, :8], audio)  # libraries are loaded
-        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before_mb = peak_mb()
         seconds = []
         for _ in range(rounds):
             start = time.perf_counter()
             z = run(fusion, x, audio)
             seconds.append(time.perf_counter() - start)
-    used_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
-    return sorted(seconds)[rounds // 2], used_kb / 1000, z[:, ::8, :, ::7, ::7].clone()
+    return sorted(seconds)[rounds // 2], peak_mb() - before_mb, z[:, ::8, :, ::7, ::7].clone()
 
 
 def main() -> None:
@@ -62,11 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     threads = parser.parse_args().threads
-    spawn = multiprocessing.get_context("spawn")  # peak memory is a process's: each has its own
     results = {}
     for name, rounds in (("exact", 9), ("plain", 1), ("exact", 9)):
-        with spawn.Pool(1) as pool:
-            seconds, used_mb, z = pool.apply(measure, (name, threads, rounds))
+        seconds, used_mb, z = alone(measure, name, threads, rounds)
         earlier = results.get(name)
         results[name] = (min(seconds, earlier[0]) if earlier else seconds, used_mb, z)
     cells = SHAPE[2] * SHAPE[3] * SHAPE[4]
