@@ -112,7 +112,7 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
             refused_by_us.append((Status.BAD_ENTRY, "the source holds several videos: name one"))
         return refused_by_us[0][1] if refused_by_us else None
 
-    guard = guard_for(url, params.proxy)
+    guard = guard_for(url, params.proxy, params.private_hosts)
     try:
         with guarded(guard):
             web = _downloader(params, guard.beyond_public, is_site=_is_site(url))
@@ -129,7 +129,10 @@ def _from_web(url: str, folder: Path, params: IngestParams) -> Download:
         if is_disk_full(error):
             raise disk_full(folder, repr(url), None) from None
         if guard.refused:
-            message = f"the source leads to the private address {guard.refused}, which is refused"
+            message = (
+                f"the source leads to the private address {guard.refused}, which is refused: a server "
+                "of your own network that looks public must be among ingest.private_hosts"
+            )
             raise DownloadError(Status.BAD_ENTRY, message) from None
         raise DownloadError(classify(error), clean_message(error), retry_after_s(error)) from None
     if refused_by_us:

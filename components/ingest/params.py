@@ -29,6 +29,8 @@ class IngestParams(Block):
     sleep_s: rest before each download from a site such as YouTube; about 300 an hour are allowed there.
     cookies_file: in Netscape format, for videos that need a login.
     proxy: for all downloads; without it the environment's (HTTPS_PROXY, …), perhaps with a password.
+    private_hosts: names of servers in your own network that look public, such as nas.company.com: other
+        public names that lead to a private address are refused.
     """
 
     manifest: str = Field(default="data/sample/manifest.csv", min_length=1)
@@ -46,6 +48,7 @@ class IngestParams(Block):
     sleep_s: float = Field(default=5.0, ge=0)
     cookies_file: str | None = None
     proxy: str | None = None
+    private_hosts: tuple[str, ...] = ()
 
     @field_validator("proxy")
     @classmethod
@@ -70,7 +73,7 @@ class IngestParams(Block):
         """Changes when an entry that failed may fare better now; sha256 is what the manifest expects."""
         way: list[object] = [self.item_timeout_s, importlib.metadata.version("av")]
         if not is_local:
-            way += [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb]
+            way += [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb, *self.private_hosts]
         return _hash([self.fingerprint(is_local=is_local), sha256, *way])
 
     def _cookies(self) -> str | None:

@@ -1,16 +1,23 @@
 """One question to one endpoint, through the `openai` client: tries again by itself, says what it cost."""
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from components.core.run.errors import AvisError
 from components.core.text.redaction import redact, tell_secret
 from components.mllm.params import EndpointParams
 from components.mllm.question import response_format
 
+if TYPE_CHECKING:
+    import httpx
+
 Message = dict[str, Any]
+
+_MOST_BYTES = 16 << 20  # of an answer, unpacked
+_MOST_TOKENS = 10**9  # of a question or an answer
 
 
 @dataclass(frozen=True)
@@ -19,10 +26,11 @@ class Reply:
 
     text: str
     finish_reason: str
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
+    """None where the server says something that is no count of tokens."""
     cost_usd: float | None
-    """None when no prices stand in the parameters."""
+    """None when no prices stand in the parameters, or tokens are not counted."""
     latency_s: float
     """With the pauses of all tries."""
     retries: int
@@ -43,7 +51,11 @@ class Endpoint:
         if params.api_key_env is not None:
             tell_secret(key)  # should the server repeat it
         self._client = openai.AsyncOpenAI(
-            api_key=key, base_url=params.base_url, timeout=timeout_s, max_retries=retries
+            api_key=key,
+            base_url=params.base_url,
+            timeout=timeout_s,
+            max_retries=retries,
+            http_client=_limited_client(timeout_s),
         )
 
     async def close(self) -> None:
@@ -77,7 +89,7 @@ class Endpoint:
             )
             completion: Any = raw.parse()
             choice = completion.choices[0]
-            text, finish_reason = str(choice.message.content or ""), str(choice.finish_reason)
+            text, finish_reason = str(choice.message.content or ""), str(choice.finish_reason)[:100]
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise AvisError(
                 f"{self._params.base_url} refuses {self._params.model}: {_one_line(error)}",
@@ -88,28 +100,74 @@ class Endpoint:
             raise NoReply(f"{type(error).__name__}: {_one_line(error)}") from error
         except (ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
             raise NoReply(f"the reply is no chat completion: {_one_line(error)}") from error
-        usage = completion.usage
-        tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        counts = (_tokens(completion.usage, name) for name in ("prompt_tokens", "completion_tokens"))
+        input_tokens, output_tokens = counts
         return Reply(
             text=text,
             finish_reason=finish_reason,
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-            cost_usd=self._cost_usd(*tokens),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cost_usd=self._cost_usd(input_tokens, output_tokens),
             latency_s=round(time.monotonic() - start, 3),
             retries=raw.retries_taken,
         )
 
-    def _cost_usd(self, input_tokens: int, output_tokens: int) -> float | None:
+    def _cost_usd(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
         per_input = self._params.usd_per_million_input_tokens
         per_output = self._params.usd_per_million_output_tokens
-        if per_input is None or per_output is None:
+        if per_input is None or per_output is None or input_tokens is None or output_tokens is None:
             return None
         return (input_tokens * per_input + output_tokens * per_output) / 1e6
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(redact(str(error)).split())[:500]
+
+
+def _tokens(usage: object, name: str) -> int | None:
+    """A count of tokens; 0 where the server tells none, None where what it tells is no count."""
+    value = getattr(usage, name, None)
+    if value is None:
+        return 0
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+
+
+def _limited_client(timeout_s: float) -> "httpx.AsyncClient":
+    """A client whose requests end after so long, redirects and all, and whose answers are not endless.
+
+    httpx's own timeout starts anew with each byte that comes.
+    """
+    import httpx
+    import openai
+
+    class Limited(openai.DefaultAsyncHttpxClient):
+        async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self._whole(request, options)
+            except TimeoutError:
+                raise httpx.ReadTimeout(f"no whole answer in {timeout_s:g} s", request=request) from None
+
+        async def _whole(self, request: httpx.Request, options: dict[str, Any]) -> httpx.Response:
+            response = await super().send(request, **{**options, "stream": True})
+            try:
+                content = bytearray()
+                async for piece in response.aiter_bytes():
+                    content += piece
+                    if len(content) > _MOST_BYTES:
+                        raise httpx.ReadError(
+                            f"an answer of more than {_MOST_BYTES >> 20} MiB", request=request
+                        )
+            finally:
+                await response.aclose()
+            coded = ("content-encoding", "content-length", "transfer-encoding")
+            headers = [pair for pair in response.headers.multi_items() if pair[0] not in coded]
+            return httpx.Response(
+                response.status_code, headers=headers, content=bytes(content), request=response.request,
+                history=response.history, extensions=response.extensions,
+            )  # fmt: skip
+
+    return Limited(timeout=timeout_s)
 
 
 def _key(params: EndpointParams) -> str:

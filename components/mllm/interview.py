@@ -105,7 +105,9 @@ class _Desk:
             except NoReply as error:
                 record |= {"status": NO_REPLY, "message": str(error)}
             else:
-                record |= {"status": "ok", "message": "", **asdict(reply)}
+                counted = None not in (reply.input_tokens, reply.output_tokens)
+                said = "" if counted else "the server's usage is no count of tokens"
+                record |= {"status": "ok", "message": said, **asdict(reply)}
                 try:
                     self._read_text(reply.text, modality, clip.name)
                 except question.InvalidAnswer as error:

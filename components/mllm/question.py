@@ -3,9 +3,8 @@
 The protocol is ours: the prompts behind published figures are not public.
 """
 
-import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,22 +42,27 @@ _WHERE = (
 _WHERE_UNSEEN = "an empty list, for you see no picture."
 
 
+_Second = Annotated[
+    int, Field(ge=-1_000_000, le=1_000_000)
+]  # which of these are in the clip is looked at later
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _Who(_Form):
     category: str
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=10_000)
 
 
 class _When(_Form):
     category: str
-    seconds: list[int]
+    seconds: list[_Second]
 
 
 class _Where(_Form):
-    second: int
+    second: _Second
     category: str
     box: list[float] = Field(min_length=4, max_length=4)
 
@@ -146,8 +150,9 @@ def read_answer(text: str, *, modality: Modality, categories: Sequence[str], len
 
 def _unfence(text: str) -> str:
     """Takes off a Markdown code fence that encloses the whole answer: wrapping, not content."""
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", text, flags=re.DOTALL)
-    return fenced.group(1) if fenced else text
+    lines = text.strip().split("\n")
+    is_fenced = len(lines) > 2 and lines[0].rstrip() in ("```", "```json") and lines[-1].strip() == "```"
+    return "\n".join(lines[1:-1]) if is_fenced else text
 
 
 def _box(values: list[float], place: str) -> Box:

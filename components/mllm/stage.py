@@ -156,8 +156,9 @@ def _outlay(records: Sequence[Record]) -> dict[str, float]:
     }
     if replies:
         values["latency_s"] = fmean(record["latency_s"] for record in replies)
-        values["input_tokens"] = sum(record["input_tokens"] for record in replies)
-        values["output_tokens"] = sum(record["output_tokens"] for record in replies)
+        for kind in ("input_tokens", "output_tokens"):
+            if all(record[kind] is not None for record in replies):
+                values[kind] = sum(record[kind] for record in replies)
     if replies and all(record["cost_usd"] is not None for record in replies):
         values["cost_usd"] = fsum(record["cost_usd"] for record in replies)
     return values

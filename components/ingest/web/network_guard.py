@@ -8,13 +8,22 @@ address are all seen.
 import ipaddress
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Where clouds tell their machines who they are, keys included, beside the link-local ones. No video is there.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"),
+    )
+)
+_WITHIN = (".local", ".lan", ".home", ".home.arpa", ".internal", ".intranet", ".corp", ".localhost")
 
 
 @dataclass
@@ -22,7 +31,7 @@ class Guard:
     """Which addresses a download may connect to.
 
     Attributes:
-        named: those that the source (or the proxy) names itself.
+        named: those that the source names itself, and those of the proxy and of `ingest.private_hosts`.
         loopback: whether the source is on this machine.
         refused: the address that was refused, if one was.
     """
@@ -34,19 +43,33 @@ class Guard:
     @property
     def beyond_public(self) -> tuple[bool, frozenset[Address]]:
         """What is allowed beside public addresses; downloads that agree in it may share connections."""
-        return self.loopback, frozenset(address for address in self.named if not address.is_global)
+        return self.loopback, frozenset(address for address in self.named if not _is_public(address))
 
     def allows(self, host: str) -> bool:
         """Whether a connection to this IP address may be made."""
         try:
-            address = ipaddress.ip_address(host.split("%")[0])
+            address = _reached(host)
         except ValueError:
             return True  # a name: it is resolved first, and its addresses come here
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if address.is_loopback:
+        if address.is_loopback or address.is_unspecified:  # the latter connects to this machine, too
             return self.loopback
-        return address.is_global or (address in self.named and not address.is_link_local)
+        never = address.is_link_local or address.is_multicast or address in _METADATA
+        return not never and (_is_public(address) or address in self.named)
+
+
+def _reached(text: str) -> Address:
+    """The address that a connection to this one ends at: some of IPv6 stand for one of IPv4."""
+    address = ipaddress.ip_address(text.split("%")[0])
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_public(address: Address) -> bool:
+    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not (address.is_reserved or is_site_local)
 
 
 class RefusedAddressError(PermissionError):
@@ -57,13 +80,26 @@ _active: Guard | None = None
 _installed = False
 
 
-def guard_for(url: str, proxy: str | None = None) -> Guard:
-    """The guard for an http(s) URL of the manifest; without a proxy the environment's are used."""
-    parts = urlsplit(url)
-    named = _addresses(parts.hostname)
-    for way in [proxy] if proxy else {value for name, value in getproxies().items() if name != "no"}:
-        named |= _addresses(urlsplit(way if "://" in way else f"//{way}").hostname)
-    return Guard(named=named, loopback=any(address.is_loopback for address in named))
+def guard_for(url: str, proxy: str | None = None, private_hosts: Iterable[str] = ()) -> Guard:
+    """The guard for an http(s) URL of the manifest.
+
+    A name whose address anybody may change names no private address, unless it is among `private_hosts`: it
+    could be made to lead into the user's network.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    trusted = _is_address(host) or "." not in host or host.endswith(_WITHIN) or host in private_hosts
+    hosts = ([host] if trusted else []) + ([urlsplit(proxy).hostname or ""] if proxy else [])
+    named = frozenset(address for host in hosts for address in _addresses(host))
+    loopback = any(address.is_loopback or address.is_unspecified for address in named)
+    return Guard(named=named, loopback=loopback)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -89,9 +125,9 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
         raise RefusedAddressError(f"a connection to {address[0]} was refused")
 
 
-def _addresses(host: str | None) -> frozenset[Address]:
+def _addresses(host: str) -> frozenset[Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM) if host else []
     except (OSError, UnicodeError):
         return frozenset()  # the download will say so
-    return frozenset(ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found)
+    return frozenset(_reached(str(entry[4][0])) for entry in found)

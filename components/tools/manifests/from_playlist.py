@@ -30,7 +30,7 @@ def manifest_from_playlist(
     """
     check_cookies(params.cookies_file)
     try:
-        guard = guard_for(url, params.proxy)
+        guard = guard_for(url, params.proxy, params.private_hosts)
     except ValueError as error:
         raise AvisError(f"this is no address: {error}", where=url) from None
     options = listing_options(url, params) | ({"playlistend": limit} if limit else {})

@@ -119,3 +119,42 @@ def test_a_share_of_failures_may_pass_when_most_of_them_may(tmp_path: Path, away
     with pytest.raises(AvisError) as error:
         check_share(RawIndex(tmp_path / "index.parquet"), 0.5)
     assert error.value.passing is passing
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "64:ff9b::a00:1",  # NAT64 of 10.0.0.1
+        "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1",
+        "2002:a00:1::", "2002:7f00:1::1",  # 6to4
+        "fec0::1", "ff02::1", "224.0.0.251", "239.255.255.250", "::10.0.0.1", "::", "255.255.255.255",
+        "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",  # clouds' metadata
+    ],
+)  # fmt: skip
+def test_no_spelling_of_an_inner_address_passes(address: str) -> None:
+    assert not Guard().allows(address)
+    assert not guard_for("http://10.0.0.2/a.mp4").allows(address)
+
+
+def test_what_stands_for_a_public_address_passes_and_metadata_never_does() -> None:
+    for address in ("64:ff9b::101:101", "2002:101:101::1", "::ffff:1.1.1.1", "2606:4700::1111"):
+        assert Guard().allows(address), address
+    for address in ("100.100.100.200", "168.63.129.16", "[fd00:ec2::254]", "224.0.0.251"):
+        assert not guard_for(f"http://{address}/a.mp4").allows(address.strip("[]")), address
+    assert guard_for("http://[64:ff9b::a00:1]/a.mp4").allows("10.0.0.1")
+
+
+def test_a_public_name_names_no_private_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name's owner may change where it leads, between the look at it and the connection, too."""
+
+    def resolve(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(None, None, None, "", (host if host[0].isdigit() else "10.0.0.7", 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    assert not guard_for("http://videos.example.com/a.mp4").allows("10.0.0.7")
+    assert not guard_for("http://videos.example.com/a.mp4").allows("127.0.0.1")
+    for url in ("http://nas/a.mp4", "http://nas.lan/a.mp4", "http://10.0.0.7/a.mp4"):
+        assert guard_for(url).allows("10.0.0.7"), url
+    inside = guard_for("http://nas.company.com/a.mp4", private_hosts=("nas.company.com",))
+    assert inside.allows("10.0.0.7") and not inside.allows("10.0.0.8")
+    assert guard_for("http://videos.example.com/a.mp4", proxy="http://proxy.company.com:1").allows("10.0.0.7")

@@ -2,12 +2,16 @@
 
 import asyncio
 import base64
+import contextlib
+import gzip
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -18,11 +22,13 @@ from components.core.run.errors import AvisError
 from components.mllm.interview import Exam, Interview, interview
 from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.scores import score
+from components.mllm.stage import _outlay
 from tests.support.chat_server import Request, Server, answer_text, completion, listening, slowly
 
 pytestmark = pytest.mark.slow
 
 PARAMS = MllmParams(concurrency=2, timeout_s=5.0, retries=2)
+IMPATIENT = MllmParams(concurrency=4, timeout_s=1.0, retries=0)
 
 
 def ask(endpoint: EndpointParams, exam: Exam, folder: Path, params: MllmParams = PARAMS) -> Interview:
@@ -237,3 +243,67 @@ def test_kill_and_resume_asks_nothing_twice(server: Server, endpoint, exam, tmp_
 
 def lines_whole(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines(keepends=True)[1:] if line.endswith("\n")]
+
+
+@pytest.mark.parametrize("usage", ["many", -1, 10**400, []])
+def test_a_usage_that_is_no_count_costs_no_answer(server, endpoint, exam, tmp_path, usage):
+    def reply(request: Request):
+        status, headers, body = listening(request)
+        counts = {"prompt_tokens": usage, "completion_tokens": 100, "total_tokens": 1}
+        return status, headers, json.dumps({**json.loads(body), "usage": counts}).encode()
+
+    server.reply = reply
+    priced = endpoint.model_copy(
+        update={
+            "modalities": ("audio",),
+            "usd_per_million_input_tokens": 1.0,
+            "usd_per_million_output_tokens": 1.0,
+        }
+    )
+    result = ask(priced, exam, tmp_path / "m")
+    records = result.records["audio"].values()
+    assert all(result.answers["audio"].values())
+    assert {(r["status"], r["message"], r["input_tokens"], r["cost_usd"]) for r in records} == {
+        ("ok", "the server's usage is no count of tokens", None, None)
+    }
+    values = _outlay(list(records))
+    assert "input_tokens" not in values and values["output_tokens"] == 400
+    ask(priced, exam, tmp_path / "m")  # and it is no reason to ask again
+    assert len(server.requests) == 4 + 3
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_an_endless_answer_is_given_up(server, endpoint, exam, tmp_path, monkeypatch, coding):
+    monkeypatch.setattr("components.mllm.client._MOST_BYTES", 1 << 16)
+    large = b" " * (1 << 20)
+    server.reply = lambda request: (
+        200, {"Content-Encoding": coding}, gzip.compress(large) if coding == "gzip" else large
+    )  # fmt: skip
+    with pytest.raises(AvisError, match="4 of 4 questions to test-model got no reply"):
+        ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m", IMPATIENT)
+    assert "Connection error" in lines(tmp_path / "m")[0]["message"]
+
+
+def test_an_answer_that_drips_is_given_up(endpoint, exam, tmp_path):
+    """Each byte comes in time, the answer never does: the limit is on the whole."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not ended.wait(0.05):
+                    connection.sendall(b" ")
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+        ended = threading.Event()
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        slow = endpoint.model_copy(update={"modalities": ("video",), "base_url": url})
+        with pytest.raises(AvisError, match="APITimeoutError"):
+            ask(slow, exam, tmp_path / "m", IMPATIENT)
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)

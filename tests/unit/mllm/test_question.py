@@ -44,6 +44,8 @@ def test_without_a_picture_no_boxes_are_asked():
         ({"who": [{"category": "dog", "count": 0}]}, "who.0.count"),
         ({"who": [{"category": "dog", "count": "1"}]}, "who.0.count"),
         ({"who": [{"category": "dog", "count": 1}] * 2}, "who.1: dog is named twice"),
+        ({"who": [{"category": "dog", "count": 10**400}]}, "who.0.count"),
+        ({"when": [{"category": "dog", "seconds": [10**400]}]}, "when.0.seconds.0"),
         ({"when": [{"category": "dog", "seconds": [3]}]}, "when.0: second 3 is not in 0 … 2"),
         ({"when": [{"category": "dog", "seconds": [0.5]}]}, "when.0.seconds.0"),
         ({"where": [{"second": 0, "category": "dog", "box": [5, 0, 5, 9]}]}, "where.0: box"),
