@@ -22,6 +22,7 @@ from components.ingest.address import Source, SourceKind
 from components.ingest.params import IngestParams
 from components.ingest.status import DownloadError, classify, clean_message, retry_after_s
 from components.ingest.web.direct import take_file
+from components.ingest.web.limits import LimitedDownloader
 from components.ingest.web.network_guard import guard_for, guarded
 from components.ingest.web.sizes import refuse_size
 
@@ -169,7 +170,7 @@ def _downloader(params: IngestParams, allowed: object, *, is_site: bool) -> yt_d
     if key not in _downloaders:
         if len(_downloaders) >= _KEPT_DOWNLOADERS:
             _downloaders.pop(next(iter(_downloaders)))
-        _downloaders[key] = yt_dlp.YoutubeDL(_options(params, is_site=is_site))
+        _downloaders[key] = LimitedDownloader(_options(params, is_site=is_site))
     return _downloaders[key]
 
 

@@ -2,17 +2,15 @@
 
 import asyncio
 import os
+import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from components.core.run.errors import AvisError
 from components.core.text.redaction import redact, tell_secret
 from components.mllm.params import EndpointParams
 from components.mllm.question import response_format
-
-if TYPE_CHECKING:
-    import httpx
 
 Message = dict[str, Any]
 
@@ -132,40 +130,37 @@ def _tokens(usage: object, name: str) -> int | None:
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
-def _limited_client(timeout_s: float) -> "httpx.AsyncClient":
+def _limited_client(timeout_s: float) -> Any:
     """A client whose requests end after so long, redirects and all, and whose answers are not endless.
 
-    httpx's own timeout starts anew with each byte that comes.
+    openai's own timeout starts anew with each byte that comes. Any: its client's library differs by version.
     """
-    import httpx
     import openai
 
     class Limited(openai.DefaultAsyncHttpxClient):
-        async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        async def send(self, request: Any, **options: Any) -> Any:
             try:
                 async with asyncio.timeout(timeout_s):
                     return await self._whole(request, options)
             except TimeoutError:
-                raise httpx.ReadTimeout(f"no whole answer in {timeout_s:g} s", request=request) from None
+                library = sys.modules[type(request).__module__.partition(".")[0]]
+                raise library.ReadTimeout("no whole answer in time", request=request) from None
 
-        async def _whole(self, request: httpx.Request, options: dict[str, Any]) -> httpx.Response:
-            response = await super().send(request, **{**options, "stream": True})
+        async def _whole(self, request: Any, options: dict[str, Any]) -> Any:
+            response: Any = await super().send(request, **{**options, "stream": True})
             try:
                 content = bytearray()
                 async for piece in response.aiter_bytes():
                     content += piece
                     if len(content) > _MOST_BYTES:
-                        raise httpx.ReadError(
-                            f"an answer of more than {_MOST_BYTES >> 20} MiB", request=request
-                        )
+                        raise ValueError(f"the answer has more than {_MOST_BYTES >> 20} MiB")
             finally:
                 await response.aclose()
             coded = ("content-encoding", "content-length", "transfer-encoding")
-            headers = [pair for pair in response.headers.multi_items() if pair[0] not in coded]
-            return httpx.Response(
-                response.status_code, headers=headers, content=bytes(content), request=response.request,
-                history=response.history, extensions=response.extensions,
-            )  # fmt: skip
+            headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in coded]
+            return type(response)(
+                response.status_code, headers=headers, content=bytes(content), request=response.request
+            )
 
     return Limited(timeout=timeout_s)
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import yt_dlp
-
 from components.core.raw.clip_names import youtube_id_of
 from components.core.raw.manifest import ManifestEntry
 from components.core.run.errors import AvisError
 from components.ingest.fetch import check_cookies, listing_options
 from components.ingest.params import IngestParams
 from components.ingest.status import clean_message
+from components.ingest.web.limits import LimitedDownloader
 from components.ingest.web.network_guard import guard_for, guarded
 from components.tools.manifests.from_ids import address_of, video_id_of_address
 
@@ -35,7 +34,7 @@ def manifest_from_playlist(
         raise AvisError(f"this is no address: {error}", where=url) from None
     options = listing_options(url, params) | ({"playlistend": limit} if limit else {})
     try:
-        with guarded(guard), yt_dlp.YoutubeDL(options) as downloader:
+        with guarded(guard), LimitedDownloader(options) as downloader:
             found = downloader.extract_info(url, download=False)
             downloader.params["cookiefile"] = None  # the user's file is read, not written
     except Exception as error:  # extractors raise anything
