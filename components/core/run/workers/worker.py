@@ -156,6 +156,8 @@ class Worker(Generic[I, R]):
                     target=_serve,
                     args=(theirs, self._function, self._limits, self._workers, dict(os.environ), self._start),
                 )
+                # One that a worker forked ends with it, unasked; else the worker would wait for it.
+                self._process.daemon = self._start == "fork"
                 try:
                     self._process.start()
                 except OSError as error:
