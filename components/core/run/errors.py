@@ -2,6 +2,8 @@
 
 from components.core.text.redaction import redact
 
+_LONGEST = 2000  # characters: strangers write numbers of thousands of digits
+
 
 class AvisError(Exception):
     """One clear message for the user: what is wrong, where, and what to do about it.
@@ -14,9 +16,9 @@ class AvisError(Exception):
     def __init__(
         self, what: str, *, where: str | None = None, fix: str | None = None, passing: bool = False
     ) -> None:
-        self.what = redact(what)
+        self.what = _short(redact(what))
         super().__init__(self.what)  # only `what` in args: the exception survives pickling between processes
-        self.where = redact(where) if where else where
+        self.where = _short(redact(where)) if where else where
         self.fix = redact(fix) if fix else fix
         self.passing = passing
 
@@ -24,6 +26,10 @@ class AvisError(Exception):
         place = f" ({self.where})" if self.where else ""
         sentence = self.what.rstrip(". ") + place + "."
         return f"{sentence} {self.fix}" if self.fix else sentence
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 class MachineError(AvisError):
