@@ -44,7 +44,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class OwnStart:
-    """What a training made of the weights that it began with: FSLA on validation clips, percent.
+    """What a training made of the weights that it began with: the mean of FSLA and HOTA on val, percent.
 
     name, difference: the variant that is this start, and the model's difference to it in the rule's metric on
     the test clips; where there is none "" and None.
@@ -59,7 +59,7 @@ class OwnStart:
         """Why this training taught nothing; empty if it did."""
         if self.kept <= self.start:
             return (
-                "it did not beat its own start: FSLA on the validation clips was "
+                "it did not beat its own start: the mean of FSLA and HOTA on the validation clips was "
                 f"{self.start:.2f} before training and is {self.kept:.2f}"
             )
         found = self.difference

@@ -37,7 +37,10 @@ def own_start(
     numbers = [json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in files]
     if any("start_FSLA" not in found for found in numbers):
         return None
-    begun, kept = (mean(float(found[name]) for found in numbers) for name in ("start_FSLA", "kept_FSLA"))
+    begun, kept = (
+        mean((float(found[f"{state}_FSLA"]) + float(found[f"{state}_HOTA"])) / 2 for found in numbers)
+        for state in ("start", "kept")  # as training itself compares its states
+    )
     origin = read_origin(paths.model(params.variant))
     for name in starts:
         file = paths.evaluation(name) / "counts.safetensors"

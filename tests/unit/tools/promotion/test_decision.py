@@ -91,8 +91,8 @@ def test_a_challenger_that_taught_nothing_is_said_or_refused() -> None:
     assert decide([better], [FAIR], strict, taught).promote
     said = decide([better], [FAIR], PARAMS, nothing)
     assert said.promote and said.reasons[-1] == (
-        "but it did not beat its own start: FSLA on the validation clips was 30.00 before training "
-        "and is 29.50"
+        "but it did not beat its own start: the mean of FSLA and HOTA on the validation clips was "
+        "30.00 before training and is 29.50"
     )
     refused = decide([better], [FAIR], strict, nothing)
     assert not refused.promote and refused.reasons[0].startswith("it did not beat its own start")
@@ -115,7 +115,8 @@ def test_the_start_is_a_variant_of_the_same_weights(tmp_path: Path) -> None:
         (paths.model(name) / "config.json").write_text(json.dumps(card))
         run = {"run_id": name, field: {"file": "w.st", "sha256": "a1"}}
         (paths.model(name) / "run.json").write_text(json.dumps(run))
-    (paths.model("ours") / "metrics.json").write_text(json.dumps({"start_FSLA": 40.0, "kept_FSLA": 45.0}))
+    scores = {"start_FSLA": 50.0, "kept_FSLA": 45.0, "start_HOTA": 30.0, "kept_HOTA": 45.0}
+    (paths.model("ours") / "metrics.json").write_text(json.dumps(scores))
     assert own_start([FAIR], ["start"], params, paths) == OwnStart(40.0, 45.0)
     paths.evaluation("start").mkdir(parents=True)
     write_scores(paths.evaluation("start"), counts_of(dict.fromkeys(range(1, CLIPS + 1), 3), clips=CLIPS))
