@@ -131,7 +131,9 @@ def kill_once(
     else:
         _send(lambda: draw.choice(family).send_signal(number))
     problem = ""
-    _, alive = psutil.wait_procs(family, timeout=_END_S)
+    deadline_s = time.monotonic() + _END_S
+    while (alive := [one for one in family if _runs(one)]) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     if alive:
         problem = f"runs on: {[' '.join(one.cmdline())[-80:] for one in alive]}"
         for one in alive:
@@ -226,6 +228,13 @@ def _below(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_sender(process: psutil.Process) -> bool:
