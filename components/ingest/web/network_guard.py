@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -81,14 +82,16 @@ _installed = False
 
 
 def guard_for(url: str, proxy: str | None = None, private_hosts: Iterable[str] = ()) -> Guard:
-    """The guard for an http(s) URL of the manifest.
+    """The guard for an http(s) URL of the manifest; without a proxy the environment's are used.
 
     A name whose address anybody may change names no private address, unless it is among `private_hosts`: it
     could be made to lead into the user's network.
     """
     host = (urlsplit(url).hostname or "").rstrip(".")
     trusted = _is_address(host) or "." not in host or host.endswith(_WITHIN) or host in private_hosts
-    hosts = ([host] if trusted else []) + ([urlsplit(proxy).hostname or ""] if proxy else [])
+    ways = [proxy] if proxy else [value for name, value in getproxies().items() if name != "no"]
+    hosts = [urlsplit(way if "://" in way else f"//{way}").hostname or "" for way in ways]
+    hosts += [host] if trusted else []
     named = frozenset(address for host in hosts for address in _addresses(host))
     loopback = any(address.is_loopback or address.is_unspecified for address in named)
     return Guard(named=named, loopback=loopback)
