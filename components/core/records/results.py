@@ -72,7 +72,7 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
             "video_id": result.video_id,
             "score": float(result.score),
             "category_id": result.category_id,
-            "segmentations": result.segmentations,
+            "segmentations": list(result.segmentations),
         }
         for result in results
     ]

@@ -286,7 +286,7 @@ def test_a_video_whose_features_cannot_be_made_stops_no_other(
     entries = {x.video_id: x for x in stage.read_raw_index(paths.raw / "index.parquet")}
     found = {
         row.video_id: row
-        for row in stage._features(made, entries, params, "new", ENGINE, FolderStore(paths.media))
+        for row in stage._features(made, entries, params, "new", "", ENGINE, FolderStore(paths.media))
     }
     assert (found["a"].status, found["-b"].status) == ("corrupt", "ok")
     assert "the sound cannot be read" in found["a"].message
