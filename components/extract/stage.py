@@ -204,7 +204,9 @@ def _failed(
     outcome: Outcome[Any], entry: RawEntry, params: ExtractParams, trial: str, store: Store
 ) -> MediaEntry:
     store.remove(all_names(entry.video_id))
-    row = new_row(entry, params, status_of(outcome.kind), outcome.message)
+    # an error of ours says what is wrong with the file; any other is one that nobody foresaw
+    status = Status.CORRUPT if outcome.raised is not None else status_of(outcome.kind)
+    row = new_row(entry, params, status, outcome.message)
     return replace(row, trial=trial if row.status in _KILLERS else "")
 
 
