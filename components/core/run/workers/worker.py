@@ -1,6 +1,7 @@
 """A process that does one item after another within limits, and is replaced when it dies."""
 
 import errno
+import gc
 import multiprocessing
 import os
 import pickle
@@ -207,6 +208,7 @@ def _serve(
     """The body of the process."""
     if start == "fork":
         end_with_parent(signal.SIGKILL)
+        gc.freeze()  # the parent's garbage is not ours: what its libraries end here may abort the process
     else:
         os.setpgid(0, 0)  # so that those that it starts end with it
     # Ctrl-C and SIGTERM are for the parent, which ends its workers.

@@ -1,5 +1,6 @@
 import ctypes
 import errno
+import gc
 import os
 import pickle
 import signal
@@ -18,6 +19,7 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.process import BRIEF_SPIN, SPIN_VARIABLES
 from components.core.run.workers.confinement import Limits, memory_bytes
+from components.core.run.workers.worker import Worker
 
 pytestmark = pytest.mark.slow
 
@@ -219,3 +221,30 @@ def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
     parent.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+class Elsewhere:
+    """Ends the process in which it is collected, unless it was made there: as clients of gRPC do."""
+
+    def __init__(self) -> None:
+        self.me, self.owner = self, os.getpid()  # a circle: it waits for the collector
+
+    def __del__(self) -> None:
+        if os.getpid() != self.owner:
+            os.abort()
+
+
+def collect(item: str) -> str:
+    gc.collect()
+    return item
+
+
+def test_a_copy_of_this_process_does_not_collect_its_garbage() -> None:
+    gc.disable()
+    try:
+        Elsewhere()
+        worker = Worker(collect, start="fork")
+        assert worker.attempt("a", "a").kind == "ok"
+        worker.stop(kill=False)
+    finally:
+        gc.enable()
