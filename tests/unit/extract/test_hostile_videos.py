@@ -41,10 +41,11 @@ def note(folder: Path, name: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def workers_that_have_torch() -> None:
-    """A fork server that imports PyTorch once for all workers, whatever ran before."""
+    """Import PyTorch once for all workers of these tests, not in each."""
     from multiprocessing import forkserver
 
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    forkserver.set_forkserver_preload(["components.extract.embed_video"])
+    forkserver.ensure_running()
 
 
 @pytest.fixture()
