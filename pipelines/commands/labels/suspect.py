@@ -9,7 +9,6 @@ from components.core.run.errors import AvisError
 from pipelines.commands.options import Model, Split, model_folder
 
 if TYPE_CHECKING:
-    from components.core.records.annotations import tracks_by_video
     from components.qa.tables.suspicions import Suspicion
 
 
@@ -28,7 +27,7 @@ def suspect(
     from components.core.inference.extracted_clips import clip_moments
     from components.core.inference.params import PredictParams
     from components.core.inference.predictor import Predictor
-    from components.core.records.annotations import read_annotations
+    from components.core.records.annotations import read_annotations, tracks_by_video
     from components.core.run.params import read_block
     from components.core.run.paths import Paths
     from components.core.storage.mirror import with_local_media

@@ -180,7 +180,7 @@ def test_of_several_processes_the_first_takes_the_checkpoint(
     found: list[str] = []
     monkeypatch.setattr("components.train.stage.take_released", lambda variant, _: found.append(variant))
     monkeypatch.setattr(program, "end_with_parent", lambda: None)
-    monkeypatch.setattr(program, "run_stage", lambda _, work: work())
+    monkeypatch.setattr(program, "run_stage", lambda _, work, **__: work())
     program.main("ours")
     assert found == taken
 

@@ -38,9 +38,9 @@ def test_a_verdict_holds_until_something_changes(asked: list[str], monkeypatch: 
     assert checks("extract")  # the verdict was not on its files
     Path("w.pth").touch()
     assert checks("train@a") and not checks("train@a")
-    monkeypatch.setenv("KEY", "secret")
+    monkeypatch.setenv("KEY", "what-nobody-may-read")
     assert checks("train@a") and not checks("train@a")
-    assert "secret" not in Path("data/.checked/params.json").read_text()
+    assert "what-nobody-may-read" not in Path("data/.checked/params.json").read_text()
     Path("params.yaml").write_text("engine: {workers: 1}\n")
     assert checks("train@a") and not checks("train@a")
     Path("data/.checked/params.json").write_text("{")
