@@ -64,7 +64,7 @@ unit: install
 test: install
 	@log=$$(mktemp); trap 'kill $$! 2>/dev/null || true; rm -f "$$log"' EXIT; failed=0; \
 	{ $(STATIC); } < /dev/null > "$$log" 2>&1 & \
-	$(BIN)/pytest tests --processes 6 $(PYTEST) || failed=1; \
+	$(BIN)/pytest tests --processes 4 $(PYTEST) || failed=1; \
 	wait $$! || failed=1; cat "$$log"; exit $$failed
 
 STATIC := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

@@ -312,7 +312,7 @@ def rebuild_on_the_cluster(root: Path, bucket: str, cluster: Cluster) -> tuple[P
         env={**cluster.environment, **where},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 Ray workers, on CPUs" in done.stderr + done.stdout
