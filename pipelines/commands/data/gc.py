@@ -41,7 +41,7 @@ def gc(
             for path in unfinished:
                 remove(path)
         commits = git(root, "rev-list", "--all", "--count")
-        print(f"Reading what each of {commits} commits needs: minutes, where they are thousands", flush=True)
+        print(f"Reading what each of {commits} commits needs: minutes, where they are hundreds", flush=True)
         unused = _unused(root)
         _show(unused, "objects of DVC's cache that no checkout, commit or registered version needs")
         if free:
