@@ -2,10 +2,11 @@
 
 Run from the repository root: PYTHONPATH=. python benchmarks/annotation_memory.py [--megabytes 600] [--check]
 
-Each file is written to a temporary folder, converted in a process of its own, and removed; or, with --reader,
-read as stages read their split files (aviseg alone): as qa does, or as train, predict and evaluate. The
-process's own memory (RssAnon) is looked at every 20 ms; pages of files come on top and are given back when
-somebody else needs them.
+Each file is written to a temporary folder (--folder says where), converted in a process of its own, and
+removed; or, with --reader, imported as the annotate stage does; or read as stages read their split files
+(aviseg alone): as qa does, or as train, predict and evaluate. The own memory (RssAnon) of the process and of
+all that it started is looked at every 20 ms and added up, so that what two of them share counts twice; pages
+of files come on top and are given back when somebody else needs them.
 """
 
 import argparse
@@ -23,11 +24,22 @@ from components.core.records.masks import encode
 
 HEIGHT, WIDTH, FRAMES, TRACKS = 720, 1280, 60, 3  # of each video
 MEASURE = """
-import sys, threading, time
+import os, sys, threading
 from pathlib import Path
+def family(pid):
+    yield pid
+    for task in os.listdir(f"/proc/{pid}/task"):
+        for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+            yield from family(child)
 def own():
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return int(status["RssAnon"].split()[0]) / 1024
+    kib = 0
+    try:
+        for pid in family("self"):
+            status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
+            kib += int(status.get("RssAnon", "0 kB").split()[0])
+    except OSError:  # one of them ended
+        pass
+    return kib / 1024
 before, peak, done = own(), 0.0, threading.Event()
 def look():
     global peak
@@ -35,14 +47,29 @@ def look():
         peak = max(peak, own())
 thread = threading.Thread(target=look)
 thread.start()
-start = time.process_time()
-path, kind, target, check, reader = sys.argv[1:]
+start = sum(os.times()[:4])
+path, kind, target, check, reader, videos = sys.argv[1:]
 if reader == "convert":
     from components.tools.convert import convert
     made = convert(
         Path(path), Path(path + ".made"), source_format=kind, target_format=target, check=check == "True"
     )
     tracks = (track.segmentations for track in made.annotations.tracks)
+elif reader == "annotate":
+    import json, pyarrow.parquet
+    from components.annotate.params import AnnotateParams
+    from components.annotate.stage import annotate
+    from components.core.run.paths import Paths
+    from components.core.tracking.run import Run
+    paths = Paths(Path(path).parent / "data")
+    paths.media.mkdir(parents=True)
+    row = {"status": "ok", "message": "", "frames": 60, "width": 1280, "height": 720, "audio_samples": 960000,
+           "source_rate_hz": None}
+    table = pyarrow.Table.from_pylist([{"video_id": f"v{n}", **row} for n in range(int(videos))])
+    pyarrow.parquet.write_table(table, paths.media / "index.parquet")
+    splits = {"by": "hash", "manifest": None}
+    annotate(AnnotateParams(source=path, format=kind, splits=splits), paths, Run("memory"))
+    tracks = ()
 elif reader == "qa":
     from components.qa.label_files import read_split
     made = read_split(Path(path), "train", Path("media"), {})
@@ -52,7 +79,7 @@ else:
     made = read_annotations(Path(path))
     tracks = (track.segmentations for track in made.tracks)
 masks = sum(mask is not None for track in tracks for mask in track)
-seconds = time.process_time() - start
+seconds = sum(os.times()[:4]) - start
 after = own()
 done.set()
 thread.join()
@@ -67,7 +94,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--check", action="store_true", help="read back what was written, and compare")
     parser.add_argument("--to", default="aviseg", help="the format that is written")
-    parser.add_argument("--reader", choices=["convert", "qa", "stages"], default="convert")
+    parser.add_argument("--reader", choices=["convert", "annotate", "qa", "stages"], default="convert")
+    parser.add_argument("--folder", type=Path, help="for the files; room for four times their size")
     arguments = parser.parse_args()
     options = [arguments.to, str(arguments.check), arguments.reader]
     print(
@@ -76,13 +104,15 @@ def main() -> None:
     )
     for kind in arguments.kinds:
         for megabytes in arguments.megabytes:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "large"
+            with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+                path, videos = Path(folder) / "large", 0
                 with path.open("w") as file:
-                    file.writelines(KINDS[kind](megabytes * 1_000_000))
+                    for piece in KINDS[kind](megabytes * 1_000_000):
+                        file.write(piece)
+                        videos += piece.count('"length": ') + piece.count("<name>v")  # JSON, CVAT
                 size = path.stat().st_size / 1e6
                 done = subprocess.run(
-                    [sys.executable, "-c", MEASURE, str(path), kind.partition(",")[0], *options],
+                    [sys.executable, "-c", MEASURE, str(path), kind.partition(",")[0], *options, str(videos)],
                     capture_output=True,
                     text=True,
                     check=True,

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,10 @@ def apply_sound_labels(
                 continue
             labelled += 1
             track.sounding = _joined(intervals[track.id])
+            overlaps = sum(end > start for (_, end), (start, _) in pairwise(sorted(intervals[track.id])))
+            why = "it overlaps another one of its track"
+            example = f"{name}, track {track.id}"
+            changes.add(Kind.MERGED, "sound label", why, example=example, count=overlaps)
             heard = [_heard(track.sounding, k, frame_rate_hz) for k in range(video.length)]
             shown = [not is_empty(segmentation) for segmentation in track.segmentations]
             silent = {k for k, share in enumerate(heard) if share == 0 and shown[k]}

@@ -129,20 +129,8 @@ class Gathering:
         seen.annotator = seen.annotator or annotator
         seen.iscrowd |= iscrowd
 
-    def add(
-        self,
-        video: Video,
-        frame: int,
-        key: object,
-        segmentation: Any,
-        where: str,
-        *,
-        one_shape_of_several: bool = False,
-    ) -> None:
-        """Add a segmentation to a track that was noted; two of one track in one frame are united.
-
-        Args:
-            one_shape_of_several: the format has a frame's mask in parts: uniting them changes nothing.
+    def add(self, video: Video, frame: int, key: object, segmentation: Any, where: str) -> None:
+        """Add a segmentation to a track that was noted; two of one track in a frame are united, and counted.
 
         Raises:
             AvisError: the frame is none of the video's, or the segmentation is malformed or of another size.
@@ -161,10 +149,9 @@ class Gathering:
         if self._effort is not None:
             self._effort.spend_mask(segmentation, where)
         segmentation = masks.compact(segmentation, video.height, video.width)
-        if frame in frames and not one_shape_of_several:
-            self.changes.add(
-                Kind.MERGED, "mask", "its track has another one in the same frame", example=where
-            )
+        if frame in frames:
+            why = "its track has another one in the same frame"
+            self.changes.add(Kind.MERGED, "mask", why, example=where)
         try:
             known = frames.value(frame, None)
             frames[frame] = united(known, segmentation, video.height, video.width)

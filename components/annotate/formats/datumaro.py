@@ -80,6 +80,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     for where, row in document.rows("items"):
         name, frame, *_ = _place(mapping(row, where), hints, where, alike)
         shapes = row.get("annotations")
+        owners: dict[tuple[Any, Any], int] = {}  # the track of each group and label
         for number, shape in enumerate(shapes if isinstance(shapes, list) else ()):
             at = f"{where}, annotations[{number}]"
             shape = mapping(shape, at)
@@ -106,11 +107,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 videos[name], key, gathering.category(labels[label_id]), at,
                 annotator if isinstance(annotator, str) else "",
             )  # fmt: skip
+            if shape.get("group") and owners.setdefault((str(shape["group"]), label_id), key) != key:
+                why = "it shares its group with one of another track, and stays an object of its own"
+                gathering.changes.add(Kind.GUESSED, "mask", why, example=at)
             if not is_outside(attributes, gathering.changes, at):
                 segmentation = _segmentation(shape, at)
-                gathering.add(
-                    videos[name], frame - first[name], key, segmentation, at, one_shape_of_several=True
-                )
+                gathering.add(videos[name], frame - first[name], key, segmentation, at)
     if tracked is False:
         raise AvisError(
             "No mask or polygon has attributes.track_id: nothing tells which are one object over time",

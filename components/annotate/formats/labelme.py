@@ -131,7 +131,7 @@ def _add(gathering: Gathering, video: Video, frame: int, shape: Mapping[str, Any
         segmentation = drawn([polygon], gathering.changes, where)
     else:
         segmentation = encode(_placed(shape, corners, video, where))
-    gathering.add(video, frame, key, segmentation, where, one_shape_of_several=True)
+    gathering.add(video, frame, key, segmentation, where)
 
 
 def _placed(

@@ -264,7 +264,7 @@ def _add_video(
                 key = number_or_text({"track_id": track}, "track_id", region.where)
                 gathering.track(video, key, gathering.category(label), region.where)
                 segmentation = drawn([region.polygon], gathering.changes, region.where)
-                gathering.add(video, frame, key, segmentation, region.where, one_shape_of_several=True)
+                gathering.add(video, frame, key, segmentation, region.where)
 
 
 FORMAT = Format(

@@ -42,6 +42,8 @@ VALUES = [
     {"size": [6, 8], "counts": "x"}, {"size": [6, 8], "counts": [48]},
     "../x", "a\\b", "a/b", "é", "polygon", "mask", "bbox",
 ]  # fmt: skip
+LONGEST_S = 300 if settings.default.derandomize else 3000  # of the 500 changes of one format
+
 NAMES = [
     "00007.png",
     "x.png",
@@ -206,6 +208,7 @@ def refused_or_comes_back(path: Path, name: str, written: Path) -> None:
     ]
 
 
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.parametrize("name", JSON_FORMATS)
 @settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data())
@@ -217,6 +220,7 @@ def test_a_changed_file_is_read_or_refused(
     refused_or_comes_back(path, name, path.with_name("taken.json"))
 
 
+@pytest.mark.timeout(LONGEST_S)
 @pytest.mark.parametrize("name", FOLDER_FORMATS)
 @settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data())

@@ -109,7 +109,7 @@ def test_a_track_id_or_a_group_tells_the_object(tmp_path: Path) -> None:
     assert areas(reading) == {
         ("clip", "dog"): [64, 64], ("clip", "dog+"): [64, 0], ("clip", "cello"): [64, 128],
     }  # fmt: skip
-    assert not reading.changes
+    assert reading.changes.line() == "1 mask merged"
 
 
 def test_two_shapes_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from components.annotate.exports import Source, read_sources
 from components.core.records.masks import area
 from components.core.run.errors import AvisError
-from tests.unit.annotate.test_changed_files import refused_or_comes_back
+from tests.unit.annotate.test_changed_files import LONGEST_S, refused_or_comes_back
 from tests.unit.annotate.test_cvat import change
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta>'
@@ -140,6 +140,7 @@ def test_jobs_of_images_have_their_own_frames_too(tmp_path: Path) -> None:
     assert not source.reading.changes
 
 
+@pytest.mark.timeout(LONGEST_S)
 @settings(max_examples=settings.default.max_examples // 2)
 @given(data=st.data())
 def test_changed_jobs_are_read_or_refused(

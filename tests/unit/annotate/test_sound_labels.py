@@ -51,6 +51,16 @@ def test_masks_go_where_a_track_is_not_heard(tmp_path: Path) -> None:
     ]
 
 
+def test_intervals_of_a_track_that_overlap_are_united_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "clip.txt").write_text("0.0\t1.0\tdog 3\n1.0\t2.0\tdog 3\n1.5\t3.0\tdog 3\n")
+    annotations, changes = labels(), Changes()
+    apply_sound_labels(annotations, read_sound_labels(tmp_path / "clip.txt", changes), changes)
+    assert annotations.tracks[0].sounding == [(0.0, 3.0)]
+    assert changes.sentences() == [
+        "1 sound label merged: it overlaps another one of its track (clip, track 3)"
+    ]
+
+
 def elan(*intervals: tuple[str, str, int, int]) -> str:
     slots, tiers = "", ""
     for n, (tier, text, start, end) in enumerate(intervals):

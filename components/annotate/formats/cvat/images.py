@@ -146,4 +146,4 @@ def _add_shape(
         video, key, gathering.category(label), where, attributes.get("annotator") or task.assignee
     )
     segmentation = segmentation_of(shape, video, gathering, where)
-    gathering.add(video, frame, key, segmentation, where, one_shape_of_several=group is not None)
+    gathering.add(video, frame, key, segmentation, where)

@@ -164,7 +164,7 @@ def _add_track(
             at = f"{where}, frame {task.number(start)}"
             segmentation = segmentation_of(shape, video, gathering, at)
             for frame in range(start, end):
-                gathering.add(video, frame, key, segmentation, at, one_shape_of_several=group is not None)
+                gathering.add(video, frame, key, segmentation, at)
 
 
 def _spans(by_frame: dict[int, list[Element]], length: int) -> Iterator[tuple[int, int]]:
