@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from models.networks.backbones.backbone import STRIDE_PX
 
+BLOCK_PIXELS = 8_000_000  # of logits that are made larger together
+
 R = TypeVar("R")
 
 
@@ -90,13 +92,17 @@ class MaskMaker(Generic[R]):
         inside = chance > 0.5  # foreground, as published
         foreground = iter((chance * inside).sum((1, 2)).double().tolist())
         pixels = iter(inside.sum((1, 2)).tolist())
-        # [m, I, J]
-        logits = F.interpolate(logits[None], size=self._size, mode="bilinear", align_corners=False)[0]
-        masks: Iterator[NDArray[np.bool_]] = iter((logits > 0).cpu().numpy())
+        masks = self._masks(logits)
         for place, sound in enumerate(sounds):
             self.masks[place].append(self._encode(next(masks)) if sound else self._silence)
             self.foreground[place].append(next(foreground) if sound else 0.0)
             self.pixels[place].append(next(pixels) if sound else 0)
+
+    def _masks(self, logits: Tensor) -> Iterator[NDArray[np.bool_]]:
+        """Masks [I, J] of logits [m, H, W], a few at a time: fifty at 1920x1080 are 400 MB of logits."""
+        for block in logits.split(max(1, BLOCK_PIXELS // (self._size[0] * self._size[1]))):
+            large = F.interpolate(block[None], size=self._size, mode="bilinear", align_corners=False)[0]
+            yield from (large > 0).cpu().numpy()
 
     def _to_frame(self, logits: Tensor) -> Tensor:
         """Logits [n, h, w] at the padded frame's size, cut to the frame."""

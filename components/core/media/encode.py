@@ -101,7 +101,7 @@ def as_frame(rgb: NDArray[np.uint8]) -> av.VideoFrame:
     height, width = rgb.shape[:2]
     if height % 2 or width % 2:
         rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+    frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")  # not copied
     return reformat(frame, "yuv420p", frame.width, frame.height)
 
 

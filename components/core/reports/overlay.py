@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Colour: TypeAlias = tuple[int, int, int]
 Picture: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
+Box: TypeAlias = tuple[slice, slice]  # of rows and columns
 
 BACKGROUND: Colour = (15, 23, 42)
 _TEXT: Colour = (226, 232, 240)
@@ -100,29 +101,65 @@ def draw_masks(
     An empty mask draws nothing, an empty label no label. Masks that are `held` over from another picture have
     a dotted outline. opacity: of the tint.
     """
-    import cv2
-
     picture = frame_rgb.copy()
-    height, width = picture.shape[:2]
-    thickness = max(1, round(height / 240))
-    for mask, colour in zip(masks, colours, strict=True):
-        if not mask.any():
-            continue
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        tinted = picture[mask] * (1 - opacity) + np.array(colour) * opacity
-        picture[mask] = tinted.astype(np.uint8)
-        if not held:
-            cv2.drawContours(picture, contours, -1, colour, thickness, cv2.LINE_AA)
-            continue
-        for contour in contours:
-            for column, row in contour[:: _DOT_STEP_PX * thickness, 0].tolist():
-                cv2.circle(picture, (column, row), thickness, colour, -1)
-    size = max(11, round(height / 26))
-    taken: list[tuple[int, int, int, int]] = []
-    for mask, label, colour in zip(masks, labels, colours, strict=True):
-        if label and mask.any():
-            _draw_label(picture, label, mask, colour, size, width, taken)
+    _Drawing(masks, labels, colours, opacity).put_on(picture, held=held)
     return picture
+
+
+class _Drawing:
+    """Masks and labels made ready once, and put on many pictures of their size: all that a second shows."""
+
+    def __init__(
+        self, masks: Sequence[Mask], labels: Sequence[str], colours: Sequence[Colour], opacity: float
+    ) -> None:
+        import cv2
+
+        height, width = masks[0].shape if masks else (0, 0)
+        self._thickness = max(1, round(height / 240))
+        levels = np.arange(256)[:, None]
+        self._parts: list[tuple[Box, Mask, Picture, Colour, list[NDArray[np.int32]]]] = []
+        self._labels: list[tuple[Box, Picture, Mask]] = []
+        self._dots: list[tuple[NDArray[np.intp], ...]] | None = None  # of each part, once they are asked for
+        taken: list[tuple[int, int, int, int]] = []
+        size = max(11, round(height / 26))
+        for mask, label, colour in zip(masks, labels, colours, strict=True):
+            if not mask.any():
+                continue
+            contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            table = (levels * (1 - opacity) + np.array(colour) * opacity).astype(np.uint8)[None]
+            self._parts.append((box, mask[box].astype(np.uint8), table, colour, list(contours)))
+            if label:
+                place = _label_place(label, rows, columns, colour, size, (height, width), taken)
+                self._labels.append(place)
+
+    def put_on(self, picture: Picture, *, held: bool) -> None:
+        """Draw into a picture; see `draw_masks`."""
+        import cv2
+
+        if held and self._dots is None:
+            self._dots = [self._dots_of(contours, picture.shape[:2]) for *_, contours in self._parts]
+        for number, (box, inside, table, colour, contours) in enumerate(self._parts):
+            cv2.copyTo(cv2.LUT(picture[box], table), inside, picture[box])
+            if held and self._dots is not None:
+                picture[self._dots[number]] = colour
+            else:
+                cv2.drawContours(picture, contours, -1, colour, self._thickness, cv2.LINE_AA)
+        for box, drawn, inside in self._labels:
+            picture[box][inside] = drawn[inside]
+
+    def _dots_of(
+        self, contours: Sequence[NDArray[np.int32]], size: tuple[int, ...]
+    ) -> tuple[NDArray[np.intp], ...]:
+        """Rows and columns of the dots along outlines."""
+        import cv2
+
+        dotted = np.zeros(size, np.uint8)
+        for contour in contours:
+            for column, row in contour[:: _DOT_STEP_PX * self._thickness, 0].tolist():
+                cv2.circle(dotted, (column, row), self._thickness, 1, -1)
+        return np.nonzero(dotted)
 
 
 def draw_timeline(
@@ -238,42 +275,44 @@ def _overlay_frames(
 ) -> Iterator[Picture]:
     import cv2
 
-    bar: Picture | None = None
-    header: Picture | None = None
-    shown = -1  # annotated frame whose masks are decoded
-    decoded: list[list[Mask]] = []
+    whole: Picture | None = None  # one for all: the encoder takes a copy of each
+    bar = np.zeros((0, 0, 3), np.uint8)
+    shown = -1  # annotated frame whose masks are drawn
+    drawings: list[_Drawing] = []
+    opacity = _FAINT_OPACITY if mark_held else _MASK_OPACITY
     duration_s = max((len(lane.on) for lane in lanes), default=0) / frame_rate_hz
     for index, picture in enumerate(pictures):
         time_s = index / picture_rate_hz
         height, width = picture.shape[:2]
         size = (max(2, round(width * panel_height_px / height)), panel_height_px)
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        if bar is None or header is None:
+        if whole is None:
             bar = draw_timeline(size[0] * len(panels), lanes, frame_rate_hz=frame_rate_hz)
             header = _header([panel.title for panel in panels], size[0])
+            under = np.zeros((panel_height_px, *header.shape[1:]), np.uint8)
+            whole = np.concatenate([header, under, bar])
         frame = int(time_s * frame_rate_hz + 1e-6)
         if frame != shown:
             shown = frame
-            decoded = [
-                [_resized(track, frame, height, width, size) for track in panel.tracks] for panel in panels
+            drawings = [
+                _Drawing(
+                    [_resized(track, frame, height, width, size) for track in panel.tracks],
+                    [track.label for track in panel.tracks],
+                    [track.colour for track in panel.tracks],
+                    opacity,
+                )
+                for panel in panels
             ]
         computed = int((frame + 0.5) / frame_rate_hz * picture_rate_hz + 1e-6)
-        held = mark_held and index != computed
-        drawn = [
-            draw_masks(
-                small,
-                masks,
-                [track.label for track in panel.tracks],
-                [track.colour for track in panel.tracks],
-                held=held,
-                opacity=_FAINT_OPACITY if mark_held else _MASK_OPACITY,
-            )
-            for panel, masks in zip(panels, decoded, strict=True)
-        ]
-        now = bar.copy()
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        for place, drawing in enumerate(drawings):
+            panel_of = whole[_HEADER_PX : _HEADER_PX + size[1], place * size[0] : (place + 1) * size[0]]
+            panel_of[:] = small
+            drawing.put_on(panel_of, held=mark_held and index != computed)
+        now = whole[-len(bar) :]
+        now[:] = bar
         if duration_s:
             _draw_playhead(now, time_s, duration_s)
-        yield np.concatenate([header, np.concatenate(drawn, axis=1), now])
+        yield whole
 
 
 def _resized(track: OverlayTrack, frame: int, height: int, width: int, size: tuple[int, int]) -> Mask:
@@ -300,20 +339,22 @@ def _header(titles: Sequence[str], width_px: int) -> Picture:
     return np.array(image)
 
 
-def _draw_label(
-    picture: Picture,
+def _label_place(
     label: str,
-    mask: Mask,
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
     colour: Colour,
     size: int,
-    width: int,
+    picture_size: tuple[int, int],
     taken: list[tuple[int, int, int, int]],
-) -> None:
-    """Put the label above the mask's top, inside the picture, below labels that stand there already."""
+) -> tuple[Box, Picture, Mask]:
+    """Where a label goes, and of it what lies in the picture: above the mask, below labels that stand there.
+
+    rows, columns: of the mask. picture_size: height and width. taken: boxes of labels, this one's is added.
+    """
     drawn, inside = _label_picture(plain(label), colour, size)
     label_height, label_width = inside.shape
-    rows = np.flatnonzero(mask.any(1))
-    columns = np.flatnonzero(mask.any(0))
+    height, width = picture_size
     left = max(0, min(round((columns[0] + columns[-1] - label_width) / 2), width - label_width))
     top = max(0, int(rows[0]) - size - 7)
     box = (left, top, left + label_width, top + label_height)
@@ -321,9 +362,8 @@ def _draw_label(
         top += size + 6
         box = (left, top, left + label_width, top + label_height)
     taken.append(box)
-    seen = picture[top : top + label_height, left : left + label_width]  # what of it lies in the picture
-    part = np.s_[: seen.shape[0], : seen.shape[1]]
-    seen[inside[part]] = drawn[part][inside[part]]
+    part = np.s_[: max(0, height - top), : width - left]
+    return np.s_[top : top + label_height, left : left + label_width], drawn[part], inside[part]
 
 
 @lru_cache(maxsize=256)

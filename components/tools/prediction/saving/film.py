@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FILM = "film.mp4"
 _RATE_HZ = 25.0  # at most, unless more frames a second were computed; slower videos keep their own rate
 _SOUND_RATE_HZ = 44_100
+_HEIGHT_PX = 360  # of the pictures; larger ones are never whole in RGB: sixteen wait to be drawn
 _MOST_LANES = 12  # of the strip; the best have one each, the others one together
 _GREY = (128, 128, 128)
 
@@ -61,7 +62,13 @@ def _write(folder: Path, found: VideoTracks) -> None:
         title += "; dotted: held"
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        reader = ClipReader(found.video, frame_rate_hz=picture_rate_hz, require_audio=False, keep_audio=False)
+        reader = ClipReader(
+            found.video,
+            frame_rate_hz=picture_rate_hz,
+            max_height_px=_HEIGHT_PX,
+            require_audio=False,
+            keep_audio=False,
+        )
         total = round((info.duration_s or 0) * picture_rate_hz) or None
         bar = tqdm(
             reader, total=total, desc="film", unit="frame", mininterval=1.0, disable=not found.progress
@@ -77,6 +84,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
         frame_rate_hz=found.rate_hz,
         audio=sound,
         audio_rate_hz=_SOUND_RATE_HZ,
+        panel_height_px=_HEIGHT_PX,
         mark_held=mark_held,
         quick=True,
     )

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.inference import offline, video_module_stream
+from models.inference import masks, offline, video_module_stream
+from models.inference.masks import MaskMaker
 from models.inference.moments import ClipError, Moment
 from models.inference.offline import FoundTrack, find_sounding
 from models.networks.avism.avism import Avism
@@ -330,3 +332,34 @@ def test_the_temporary_file_goes_when_the_clip_breaks_off(
     assert seen == [1]
     assert caught.tb  # which still knows the predictor: it was closed, not only forgotten
     assert not list(tmp_path.iterdir())
+
+
+def test_masks_are_made_larger_a_few_at_a_time_and_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, size = torch.randn(1, 6, 10, 15, generator=torch.Generator().manual_seed(0)), (80, 120)
+
+    def masks_of() -> tuple[NDArray[np.bool_], list[list[float]], int]:
+        largest, plain = 0, F.interpolate
+
+        def interpolate(x: Tensor, **settings: Any) -> Tensor:
+            nonlocal largest
+            made: Tensor = plain(x, **settings)
+            largest = max(largest, made.numel() if settings["size"] == size else 0)
+            return made
+
+        maker = MaskMaker(
+            lambda planes, frame: planes,  # a query for each channel
+            np.ones((6, 1), bool),
+            shape=(HEIGHT, WIDTH),
+            size=size,
+            encode=np.copy,
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(F, "interpolate", interpolate)
+            maker.add(features)
+        return np.array(maker.masks), maker.foreground, largest
+
+    whole, foreground, at_once = masks_of()
+    monkeypatch.setattr(masks, "BLOCK_PIXELS", 2 * 80 * 120)
+    pieces, same_foreground, piece = masks_of()
+    assert (at_once, piece) == (6 * 80 * 120, 2 * 80 * 120)
+    assert whole.any() and (whole == pieces).all() and foreground == same_foreground

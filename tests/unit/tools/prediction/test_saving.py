@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,6 +17,7 @@ from pycocotools.coco import COCO
 
 from components.annotate.formats import find_format
 from components.core.media.container import probe
+from components.core.media.picture import Picture
 from components.core.records.changes import Changes
 from components.core.records.masks import decode
 from components.core.records.results import read_results
@@ -193,6 +195,21 @@ def test_a_held_mask_is_tinted_and_dotted() -> None:
     assert (held[15:45, 15:45] == (123, 72, 72)).all() and (held[:8] == 90).all()
     edge = (held[10, 10:50] == (255, 0, 0)).all(1)
     assert edge.any() and not edge.all()
+
+
+def test_of_large_pictures_only_small_ones_wait_to_be_drawn(
+    found: VideoTracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_clip(tmp_path / "large.mp4", seconds=2, size=(1280, 720))
+    sizes, whole = set(), Picture.rgb
+
+    def rgb(self: Picture, **size: Any) -> np.ndarray:
+        sizes.add((made := whole(self, **size)).shape)
+        return made
+
+    monkeypatch.setattr(Picture, "rgb", rgb)
+    chosen_savers(["film"])[1].write(tmp_path, replace(found, video=video))
+    assert sizes == {(360, 640, 3)}
 
 
 def test_the_strip_of_many_objects_stays_low(found: VideoTracks, tmp_path: Path) -> None:
