@@ -55,9 +55,11 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
             import torch
 
             gpus = 0 if params.device == "cpu" else torch.cuda.device_count()
-            processes = processes_here(params, gpus)
+            cores = len(os.sched_getaffinity(0))
+            processes = processes_here(params, gpus, cores)
             if processes > 1 or gpus > 1:
-                print(f"train {variant}: {processes} processes, {gpus} GPUs here", file=sys.stderr)
+                here = f"{gpus} GPUs" if gpus else f"{cores} cores"
+                print(f"train {variant}: {processes} processes, {here} here", file=sys.stderr)
             if processes > 1:
                 launch(["-m", "components.train", "--variant", variant], processes)
                 return

@@ -118,7 +118,7 @@ class TrainParams(Block):
     steps: int = Field(default=200, ge=1, le=100_000_000)
     clips_per_step: Count = 4  # of all processes and accumulated parts together
     accumulate: Count = 1  # parts in which a process goes through its clips of a step
-    processes: Count | Literal["auto"] = "auto"  # auto: one for each GPU of this machine
+    processes: Count | Literal["auto"] = "auto"  # auto: one for each GPU of this machine, or for each core
     process_timeout_s: float = Field(default=600, gt=0)  # a process silent for longer has failed
     frames_per_clip: Count = 3
     frame_range: int = Field(

@@ -20,7 +20,7 @@ from components.train.checkpoint import load_checkpoint
 from components.train.loop import write_history
 from components.train.params import TrainParams
 from components.train.plan import Plan, plan_together
-from components.train.processes.distributed import Team, join
+from components.train.processes.distributed import Team, join, threads_alone
 from components.train.progress import Fitted, worth
 from components.train.released import read_released
 from components.train.validation import Calibration, calibrate, validation_loss
@@ -68,7 +68,8 @@ def _train_once(plan: Plan, team: Team, *, last: bool) -> None:
 
         fitted = plan.fit(team, log=log, run_id=run.run_id)
         if last:
-            finish(plan, fitted, run)
+            with threads_alone():
+                finish(plan, fitted, run)
         else:
             team.first_alone(lambda: finish(plan, fitted, run), every_s=every_s)
 

@@ -84,6 +84,7 @@ def train_settings(**changes: Any) -> dict[str, Any]:
         "loss": {"points": 64},
         "steps": 2,
         "clips_per_step": 2,
+        "processes": 1,  # a second one would start for longer than these steps take
         "frames_per_clip": 2,
         "short_sides_px": [32],
         "test_short_side_px": 32,

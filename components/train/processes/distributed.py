@@ -21,6 +21,7 @@ from components.core.run.errors import AvisError
 from components.train.params import TrainParams
 
 T = TypeVar("T")
+THREADS_ALONE = "AVIS_THREADS_ALONE"  # environment variable: of the first process while the others wait
 
 
 class Stopped(SystemExit):
@@ -28,6 +29,17 @@ class Stopped(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(1)
+
+
+@contextmanager
+def threads_alone() -> Iterator[None]:
+    """Within, a process that `launch` started computes with the threads of all, which wait or have ended."""
+    shared = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get(THREADS_ALONE, shared)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(shared)
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,8 @@ class Team:
         breath = threading.Thread(target=breathe, daemon=True)
         breath.start()
         try:
-            made = work()
+            with threads_alone():
+                made = work()
         finally:
             done.set()
             breath.join()

@@ -1,4 +1,4 @@
-"""Several processes on this machine: `python -m components.train` uses all its GPUs without being told."""
+"""Several processes on this machine: `python -m components.train` uses all its GPUs, or cores, without being told."""
 
 import logging
 import os
@@ -9,6 +9,7 @@ from signal import SIGTERM
 
 from components.core.run.errors import AvisError
 from components.train.params import TrainParams
+from components.train.processes.distributed import THREADS_ALONE
 
 _GRACE_S = 10.0
 
@@ -24,11 +25,15 @@ def let_the_first_speak() -> None:
         time.sleep(_GRACE_S)
 
 
-def processes_here(params: TrainParams, gpus: int) -> int:
-    """How many processes a training gets on a machine with so many GPUs (0: none, or not to be used)."""
+def processes_here(params: TrainParams, gpus: int, cores: int) -> int:
+    """How many processes a training gets on a machine with so many GPUs (0: none, or not to be used) and cores.
+
+    On a CPU one process with as many threads is slower: they wait for each other at the end of each short
+    operation, where processes do so once a step (benchmarks/results/processes-2026-11-30-cpu.md).
+    """
     if params.processes != "auto":
         return params.processes
-    return most_that_share(params, gpus)
+    return most_that_share(params, gpus or cores)
 
 
 def most_that_share(params: TrainParams, available: int) -> int:
@@ -55,7 +60,10 @@ def launch(command: Sequence[str], processes: int) -> None:
     for name in logging.root.manager.loggerDict:
         if name.startswith("torch.distributed."):  # of a failure the processes and we say enough
             logging.getLogger(name).disabled = True
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    cores = len(os.sched_getaffinity(0))
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, cores // processes))
+        os.environ[THREADS_ALONE] = str(cores)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -21,16 +21,27 @@ def params_of(**changes: object) -> TrainParams:
 
 
 @pytest.mark.parametrize(
-    ("clips", "accumulate", "gpus", "processes"),
-    [(2, 1, 8, 2), (6, 1, 4, 3), (7, 1, 4, 1), (8, 2, 8, 4), (8, 1, 1, 1), (8, 1, 0, 1)],
+    ("clips", "accumulate", "gpus", "cores", "processes"),
+    [
+        (2, 1, 8, 16, 2),
+        (6, 1, 4, 16, 3),
+        (7, 1, 4, 16, 1),
+        (8, 2, 8, 16, 4),
+        (8, 1, 1, 16, 1),
+        (4, 1, 0, 2, 2),  # no GPU: by cores
+        (3, 1, 0, 2, 1),
+        (4, 1, 0, 1, 1),
+    ],
 )
-def test_as_many_as_can_share_the_clips(clips: int, accumulate: int, gpus: int, processes: int) -> None:
-    params = params_of(clips_per_step=clips, accumulate=accumulate)
-    assert most_that_share(params, gpus) == processes_here(params, gpus) == processes
+def test_as_many_as_can_share_the_clips(
+    clips: int, accumulate: int, gpus: int, cores: int, processes: int
+) -> None:
+    params = params_of(clips_per_step=clips, accumulate=accumulate, processes="auto")
+    assert most_that_share(params, gpus or cores) == processes_here(params, gpus, cores) == processes
 
 
 def test_a_number_is_taken_as_it_is_if_the_clips_divide() -> None:
-    assert processes_here(params_of(clips_per_step=8, processes=2), 8) == 2
+    assert processes_here(params_of(clips_per_step=8, processes=2), 8, 8) == 2
     with pytest.raises(ValueError, match=r"clips_per_step is 8, which 3 processes x accumulate 1 = 3 parts"):
         params_of(clips_per_step=8, processes=3)
     with pytest.raises(ValueError, match=r"1 processes x accumulate 3 .* allowed are 1, 2, 4, 8 parts"):
