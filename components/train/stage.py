@@ -140,11 +140,16 @@ def _keep(
         print("no validation clip has a mask: thresholds stay as published")
     else:
         chosen = calibration.thresholds
-        card = replace(card, score_threshold=chosen.score, presence_threshold=chosen.presence)
+        card = replace(
+            card,
+            score_threshold=chosen.score,
+            presence_threshold=chosen.presence,
+            hearing_threshold=chosen.hearing,
+        )
         print(
             f"thresholds chosen on {calibration.clips} validation clips: score {chosen.score:g}, presence "
-            f"{chosen.presence:g} (FSLA there {chosen.fsla:.1f}, with the published ones "
-            f"{chosen.published_fsla:.1f})"
+            f"{chosen.presence:g}, hearing {chosen.hearing:g} (FSLA there {chosen.fsla:.1f}, with the "
+            f"published ones {chosen.published_fsla:.1f})"
         )
     metrics = {} if fitted is None else _of_validation(fitted, params)  # first what a training is judged by
     metrics |= _of_calibration(calibration)
@@ -245,5 +250,6 @@ def _of_calibration(calibration: Calibration | None) -> dict[str, float]:
         "validation_FSLA_published_thresholds": round(chosen.published_fsla, 2),
         "score_threshold": chosen.score,
         "presence_threshold": chosen.presence,
+        "hearing_threshold": chosen.hearing,
         "calibration_error": round(calibration.reliability.expected_error, 4),
     }

@@ -72,8 +72,8 @@ def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths
     predictor = Predictor(model.eval(), card, predict_settings())
     clips = find_candidates(predictor, annotations, with_local_media(paths, names).media, label="thresholds")
     chosen = choose_thresholds(clips)
-    kept = [clip.under(chosen.score, chosen.presence) for clip in clips]
-    every = [clip.under(0.0, chosen.presence) for clip in clips]
+    kept = [clip.under(chosen.score, chosen.presence, chosen.hearing) for clip in clips]
+    every = [clip.under(0.0, chosen.presence, chosen.hearing) for clip in clips]
     return Calibration(chosen, reliability(every), silence(kept), len(clips))
 
 
@@ -113,7 +113,7 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
         with features.used_by(model):
             clips = find_candidates(predictor, few, media, label="validate")
         best = choose_thresholds(clips)
-        kept = [clip.under(best.score, best.presence) for clip in clips]
+        kept = [clip.under(best.score, best.presence, best.hearing) for clip in clips]
         categories = sorted(few.categories)
         summaries = [summarise(clip, categories, "corrected") for clip in kept]
         values = all_values(add_up(count(summaries, categories, "corrected")))

@@ -31,6 +31,7 @@ class ModelCard:
     released: str = ""  # the checkpoint that it was taken from; nothing if it was trained here
     score_threshold: float | None = None  # of a track; chosen on clips that it has not seen
     presence_threshold: float | None = None  # of sounding in a frame; chosen alike
+    hearing_threshold: float | None = None  # of a category in a frame, by the sound alone; chosen alike
 
     def __post_init__(self) -> None:
         if len(self.categories) != self.config.get("categories"):

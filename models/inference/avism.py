@@ -18,6 +18,7 @@ class AvismPredictor:
         self._stream = VideoStream(model.video_module)
         self._embeds = torch.empty(0)  # mask embeddings [V, C], after the last frame
         self._frames = 0
+        self._heard: list[Tensor] = []  # of each chunk: [t, K] logits of the head that only hears
 
     def add(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """See ClipPredictor."""
@@ -25,6 +26,8 @@ class AvismPredictor:
         output, features = self._model.decode_frames(frames, audio)  # features [t, C, h, w]
         self._stream.push(output.queries[-1], audio)
         self._frames += len(frames)
+        if audio is not None and self._model.audio_tags is not None:
+            self._heard.append(self._model.audio_tags(audio))
         return features
 
     def class_probabilities(self) -> Tensor:
@@ -37,6 +40,10 @@ class AvismPredictor:
         """See ClipPredictor. Without a presence head a query sounds in every frame."""
         presence = self._stream.presence(queries)
         return torch.full((len(queries), self._frames), torch.inf) if presence is None else presence
+
+    def heard(self) -> Tensor | None:
+        """See ClipPredictor. Known to a model with `audio_tagging` that hears."""
+        return torch.cat(self._heard) if self._heard else None
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """See ClipPredictor. They do not depend on the sound."""

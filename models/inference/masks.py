@@ -5,6 +5,7 @@ H W of a frame, I J of a mask.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import compress
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -77,10 +78,17 @@ class MaskMaker(Generic[R]):
             else:
                 self._add(plane)
 
-    def mean_foreground(self, place: int) -> float:
-        """Mean probability over all pixels of a track that are more likely object than not."""
-        pixels = sum(self.pixels[place])
-        return sum(self.foreground[place]) / pixels if pixels else 0.0
+    def mean_foreground(self, place: int, audible: NDArray[np.bool_]) -> float:
+        """Mean probability over the pixels more likely object than not, of the frames [T] that count."""
+        pixels = sum(compress(self.pixels[place], audible))
+        return sum(compress(self.foreground[place], audible)) / pixels if pixels else 0.0
+
+    def masks_where(self, place: int, audible: NDArray[np.bool_]) -> list[R]:
+        """The masks of a query, empty ones in the frames [T] where it is not audible."""
+        masks = self.masks[place]
+        if audible.all():
+            return masks
+        return [mask if heard else self._silence for mask, heard in zip(masks, audible, strict=True)]
 
     def _add(self, features: Tensor) -> None:
         frame = len(self.masks[0])

@@ -43,12 +43,14 @@ R = TypeVar("R")
 class Evidence:
     """What a track's score and its silences were made of, so that other thresholds can be judged afterwards.
 
-    probability: of its category. presence [T]: logits. foreground [T]: sums of the foreground probabilities;
-    pixels [T]: over how many pixels. Both are 0 where it is silent.
+    probability: of its category. presence [T]: logits. heard [T]: logits that its category sounds, by the
+    sound alone; inf where no head says so. foreground [T]: sums of the foreground probabilities; pixels [T]:
+    over how many pixels. Both are 0 where it is silent.
     """
 
     probability: float
     presence: NDArray[np.float32]
+    heard: NDArray[np.float32]
     foreground: NDArray[np.float64]
     pixels: NDArray[np.int64]
 
@@ -57,7 +59,7 @@ class Evidence:
 class FoundTrack(Generic[R]):
     """One sounding object with a mask for every frame, empty ones where it is silent.
 
-    Tracks of one video query (with different labels) share their list of masks.
+    Tracks of one video query (with different labels) share their masks, and where all are heard their list.
     """
 
     label: int  # category index 0..K-1
@@ -77,6 +79,9 @@ class ClipPredictor(Protocol):
 
     def presence(self, queries: Tensor) -> Tensor:
         """How sure is it that a query [n] sounds in a frame? Logits [n, T]."""
+
+    def heard(self) -> Tensor | None:
+        """How sure is it that a category sounds, by the sound alone? Logits [T, K]; None: no head knows."""
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """A second pass: what ``add`` returned for these frames."""
@@ -109,6 +114,7 @@ def find_sounding(
     encode: Callable[[NDArray[np.bool_]], R],
     threshold: float,
     presence_threshold: float = 0.5,
+    hearing_threshold: float = 0.0,
     most: int = 10,
     least: int = 0,
     precision: torch.dtype | None = None,
@@ -123,6 +129,7 @@ def find_sounding(
         encode: packs a mask, bool ``size``, as soon as it is made; never are many of them in memory.
         threshold: tracks below this score are dropped.
         presence_threshold: in a frame where a query sounds with no higher probability its mask is empty.
+        hearing_threshold: the same where its category, by the sound alone, sounds with no higher probability.
         most: (query, category) pairs looked at, the most probable.
         least: so many of them are returned whatever their score.
         precision: of the networks, as ``precision.autocast_type`` names it; None: fp32. Masks are
@@ -167,9 +174,21 @@ def find_sounding(
         queries = sorted({query for query, *_ in pairs})
         chosen = torch.tensor(queries, device=device)
         presence = predictor.presence(chosen).float().cpu().numpy()  # [n, T]
+        logits = predictor.heard()
+        labels = {label for _, label, *_ in pairs}
+        heard = {
+            label: np.full(length, np.inf, np.float32)
+            if logits is None
+            else logits[:, label].float().cpu().numpy()
+            for label in labels
+        }
+        audible = {label: logits > _logit(hearing_threshold) for label, logits in heard.items()}  # each [T]
+        sounds = presence > _logit(presence_threshold)
+        for place, query in enumerate(queries):
+            sounds[place] &= np.any([audible[label] for other, label, *_ in pairs if other == query], 0)
         maker = MaskMaker(
             partial(predictor.mask_logits, queries=chosen),
-            presence > _logit(presence_threshold),
+            sounds,
             shape=shape,
             size=size,
             encode=encode,
@@ -182,15 +201,16 @@ def find_sounding(
     found = []
     for query, label, score, sought in pairs:
         place = queries.index(query)
-        sure = score * maker.mean_foreground(place)
+        sure = score * maker.mean_foreground(place, audible[label])
         if sure >= threshold or sought:
             evidence = Evidence(
                 probability=score,
                 presence=presence[place],
-                foreground=np.array(maker.foreground[place]),
-                pixels=np.array(maker.pixels[place]),
+                heard=heard[label],
+                foreground=np.where(audible[label], maker.foreground[place], 0.0),
+                pixels=np.where(audible[label], maker.pixels[place], 0),
             )
-            found.append(FoundTrack(label, sure, maker.masks[place], evidence))
+            found.append(FoundTrack(label, sure, maker.masks_where(place, audible[label]), evidence))
     return sorted(found, key=lambda track: -track.score)
 
 

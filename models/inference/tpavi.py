@@ -62,6 +62,10 @@ class TpaviPredictor:
         sounds = torch.stack(self._sounds, 1)[queries][:, self._clips]
         return torch.where(sounds, torch.inf, -torch.inf)
 
+    def heard(self) -> Tensor | None:
+        """It has no head that only hears."""
+        return None
+
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """A second pass: what ``add`` returned for these frames."""
         features = []

@@ -27,9 +27,11 @@ class ClipCandidates:
     overlaps: Overlaps
     evidence: list[Evidence]
 
-    def under(self, score_threshold: float, presence_threshold: float) -> Overlaps:
+    def under(
+        self, score_threshold: float, presence_threshold: float, hearing_threshold: float = 0.0
+    ) -> Overlaps:
         """What predict would have kept: the same scores, silences and tracks."""
-        sounds = self._sounds(presence_threshold)  # [P, T]
+        sounds = self._sounds(presence_threshold, hearing_threshold)  # [P, T]
         scores = self._scores(sounds)
         predicted, intersections = self.overlaps.predicted, self.overlaps.intersections
         kept = np.flatnonzero((scores >= score_threshold) & (predicted.areas * sounds).any(1))
@@ -37,10 +39,17 @@ class ClipCandidates:
         heard = replace(self.overlaps, predicted=hushed, intersections=intersections * sounds.T[:, None, :])
         return heard.select(np.arange(len(heard.truth.categories)), kept)
 
-    def _sounds(self, presence_threshold: float) -> Booleans:
+    @property
+    def are_heard(self) -> bool:
+        """Does a head of the model say by the sound alone which categories sound?"""
+        return any(np.isfinite(one.heard).any() for one in self.evidence)
+
+    def _sounds(self, presence_threshold: float, hearing_threshold: float) -> Booleans:
         sounds = np.zeros((len(self.evidence), self.overlaps.frames), bool)
         for row, one in enumerate(self.evidence):
             sounds[row] = expit(one.presence.astype(np.float64)) > presence_threshold
+            if hearing_threshold:
+                sounds[row] &= expit(one.heard.astype(np.float64)) > hearing_threshold
         return sounds
 
     def _scores(self, sounds: Booleans) -> Floats:

@@ -1,4 +1,4 @@
-"""The score threshold and the presence threshold under which FSLA is highest."""
+"""The thresholds of score, presence and hearing under which FSLA is highest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from components.core.calibration.candidates import ClipCandidates
-from components.core.inference.params import EVEN_PRESENCE_THRESHOLD, PUBLISHED_SCORE_THRESHOLD
+from components.core.inference.params import (
+    EVEN_PRESENCE_THRESHOLD,
+    NO_HEARING_THRESHOLD,
+    PUBLISHED_SCORE_THRESHOLD,
+)
 from components.core.metrics.fsla import corrected_frames
 from components.core.metrics.overlaps import Floats
 
@@ -15,6 +19,9 @@ from components.core.metrics.overlaps import Floats
 # it gained 2.0 points of FSLA there and lost 2.1 on 40 others.
 SCORES = tuple(np.round(np.arange(0.05, 0.96, 0.05), 2).tolist())
 PRESENCES = tuple(np.round(np.arange(0.1, 0.91, 0.1), 2).tolist())
+# Of what the sound alone says, only whether it is asked: between 0.02 and 0.1 the choice hardly matters
+# (benchmarks/results/hearing-threshold-2026-11-30-cpu.md).
+HEARINGS = (NO_HEARING_THRESHOLD, 0.05)
 _NEAR = 2  # steps of the score that are 0.1
 
 
@@ -24,25 +31,34 @@ class ChosenThresholds:
 
     score: float
     presence: float
+    hearing: float
     fsla: float
     published_fsla: float
 
 
 def choose_thresholds(clips: Sequence[ClipCandidates]) -> ChosenThresholds:
-    """Choose by FSLA, each pair of thresholds judged by the mean over those within 0.1 of it.
+    """Choose by FSLA, each pair of score and presence judged by the mean over those within 0.1 of it.
 
     Of equally good ones the nearest to the published is taken.
     """
-    found = np.array([[mean_fsla(clips, score, presence) for presence in PRESENCES] for score in SCORES])
+    hearings = HEARINGS if any(clip.are_heard for clip in clips) else HEARINGS[:1]
+    found = np.array(
+        [
+            [[mean_fsla(clips, score, presence, hearing) for presence in PRESENCES] for score in SCORES]
+            for hearing in hearings
+        ]
+    )
     nearness = -(
         _distance(SCORES, PUBLISHED_SCORE_THRESHOLD)[:, None] + _distance(PRESENCES, EVEN_PRESENCE_THRESHOLD)
     )
     # one place alone may be high by chance, most of all beside the scores at which true tracks begin to fall
-    padded = np.pad(found, ((_NEAR, _NEAR), (1, 1)), mode="edge")
-    around = np.round(sliding_window_view(padded, (2 * _NEAR + 1, 3)).mean((-1, -2)), 6)
-    row, column = max(np.ndindex(found.shape), key=lambda place: (around[place], nearness[place]))
-    published = mean_fsla(clips, PUBLISHED_SCORE_THRESHOLD, EVEN_PRESENCE_THRESHOLD)
-    return ChosenThresholds(SCORES[row], PRESENCES[column], float(found[row, column]), published)
+    padded = np.pad(found, ((0, 0), (_NEAR, _NEAR), (1, 1)), mode="edge")
+    around = np.round(sliding_window_view(padded, (2 * _NEAR + 1, 3), (1, 2)).mean((-1, -2)), 6)
+    best = max(np.ndindex(found.shape), key=lambda place: (around[place], -place[0], nearness[place[1:]]))
+    published = mean_fsla(clips, PUBLISHED_SCORE_THRESHOLD, EVEN_PRESENCE_THRESHOLD, NO_HEARING_THRESHOLD)
+    chosen = (hearings[best[0]], SCORES[best[1]], PRESENCES[best[2]])
+    hearing, score, presence = chosen
+    return ChosenThresholds(score, presence, hearing, float(found[best]), published)
 
 
 def _distance(thresholds: Sequence[float], published: float) -> Floats:
@@ -50,7 +66,7 @@ def _distance(thresholds: Sequence[float], published: float) -> Floats:
     return np.abs(np.array(thresholds) - published) / (thresholds[1] - thresholds[0])
 
 
-def mean_fsla(clips: Sequence[ClipCandidates], score: float, presence: float) -> float:
+def mean_fsla(clips: Sequence[ClipCandidates], score: float, presence: float, hearing: float) -> float:
     """FSLA over all frames, percent, corrected protocol."""
-    right = [corrected_frames(clip.under(score, presence)).right for clip in clips]
+    right = [corrected_frames(clip.under(score, presence, hearing)).right for clip in clips]
     return 100 * float(np.concatenate(right).mean()) if right else 0.0

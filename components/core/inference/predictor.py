@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from components.core.inference.params import (
     EVEN_PRESENCE_THRESHOLD,
+    NO_HEARING_THRESHOLD,
     PUBLISHED_SCORE_THRESHOLD,
+    Chosen,
     PredictParams,
 )
 from components.core.records.masks import encode, is_empty
@@ -63,20 +65,17 @@ class Predictor:
     @property
     def score_threshold(self) -> float:
         """The parameter's, or what training chose, or the published one."""
-        wanted = self.params.score_threshold
-        if wanted != "chosen":
-            return wanted
-        chosen = self.card.score_threshold
-        return PUBLISHED_SCORE_THRESHOLD if chosen is None else chosen
+        return _first(self.params.score_threshold, self.card.score_threshold, PUBLISHED_SCORE_THRESHOLD)
 
     @property
     def presence_threshold(self) -> float:
         """The parameter's, or what training chose, or 0.5."""
-        wanted = self.params.presence_threshold
-        if wanted != "chosen":
-            return wanted
-        chosen = self.card.presence_threshold
-        return EVEN_PRESENCE_THRESHOLD if chosen is None else chosen
+        return _first(self.params.presence_threshold, self.card.presence_threshold, EVEN_PRESENCE_THRESHOLD)
+
+    @property
+    def hearing_threshold(self) -> float:
+        """The parameter's, or what training chose, or none."""
+        return _first(self.params.hearing_threshold, self.card.hearing_threshold, NO_HEARING_THRESHOLD)
 
     def predict(
         self,
@@ -115,7 +114,8 @@ class Predictor:
         least: int = 0,
     ) -> list[FoundTrack[R]]:
         """Tracks of one clip, best first, with masks as `encode` packs them; as `predict` otherwise."""
-        return self._find(clip, size, self.score_threshold, self.presence_threshold, encode, least=least)
+        thresholds = (self.score_threshold, self.presence_threshold, self.hearing_threshold)
+        return self._find(clip, size, thresholds, encode, least=least)
 
     def candidates(
         self, video_id: int, clip: Callable[[], Iterable[Moment]], *, height: int, width: int
@@ -125,27 +125,28 @@ class Predictor:
         Raises:
             ClipError: as `predict`.
         """
-        tracks = self._find(clip, (height, width), 0.0, 0.0, encode, least=0)
+        tracks = self._find(clip, (height, width), (0.0, 0.0, 0.0), encode, least=0)
         return [(self._result(video_id, track), track.evidence) for track in tracks]
 
     def _find(
         self,
         clip: Callable[[], Iterable[Moment]],
         size: tuple[int, int],
-        score_threshold: float,
-        presence_threshold: float,
+        thresholds: tuple[float, float, float],  # of score, presence and hearing
         encode: Callable[[NDArray[np.bool_]], R],
         *,
         least: int,
     ) -> list[FoundTrack[R]]:
         device = next(self.model.parameters()).device
+        score, presence, hearing = thresholds
         return find_sounding(
             self.model,
             clip,
             size=size,
             encode=encode,
-            threshold=score_threshold,
-            presence_threshold=presence_threshold,
+            threshold=score,
+            presence_threshold=presence,
+            hearing_threshold=hearing,
             most=self.params.most_tracks,
             least=least,
             precision=autocast_type(self.params.precision, device),
@@ -159,6 +160,13 @@ class Predictor:
             # an empty mask stays an RLE: the published evaluator stops at null
             segmentations=list(track.masks),
         )
+
+
+def _first(wanted: float | Chosen, chosen: float | None, published: float) -> float:
+    """A threshold: the parameter's number, else what training chose, else the published one."""
+    if wanted != "chosen":
+        return wanted
+    return published if chosen is None else chosen
 
 
 def _device(params: PredictParams) -> str:

@@ -1,4 +1,4 @@
-"""Several processes on this machine: `python -m components.train` uses all its GPUs, or cores, without being told."""
+"""Several processes on this machine: `python -m components.train` uses all its GPUs, or cores, unasked."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ def let_the_first_speak() -> None:
 
 
 def processes_here(params: TrainParams, gpus: int, cores: int) -> int:
-    """How many processes a training gets on a machine with so many GPUs (0: none, or not to be used) and cores.
+    """How many processes a training gets on a machine with so many GPUs (0: none, or unused) and cores.
 
     On a CPU one process with as many threads is slower: they wait for each other at the end of each short
     operation, where processes do so once a step (benchmarks/results/processes-2026-11-30-cpu.md).

@@ -1,5 +1,6 @@
 """The network as the loop calls it: shared among processes, recomputed to save memory, compiled."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
@@ -72,6 +73,8 @@ def in_training(model: nn.Module, params: TrainParams, team: Team) -> Iterator[R
             if team.device.type == "cuda":
                 _synchronise_norms(model)
             team.spread(model)
+            # of kernels of one pixel, in another order of memory: they are copied, and 16 kB each
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             running.network = DistributedDataParallel(
                 model,
                 device_ids=[team.device] if team.device.type == "cuda" else None,

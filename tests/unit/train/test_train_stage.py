@@ -70,9 +70,8 @@ def test_a_model_folder_with_all_that_later_stages_read(paths: Paths) -> None:
     calibration = json.loads((folder / "calibration.json").read_text())
     assert calibration["clips"] == 3
     assert calibration["thresholds"]["fsla"] >= calibration["thresholds"]["published_fsla"]
-    assert (card.score_threshold, card.presence_threshold) == (
-        calibration["thresholds"]["score"],
-        calibration["thresholds"]["presence"],
+    assert (card.score_threshold, card.presence_threshold, card.hearing_threshold) == tuple(
+        calibration["thresholds"][name] for name in ("score", "presence", "hearing")
     )
     with (folder / "history.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "3"]

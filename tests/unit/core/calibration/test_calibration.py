@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from components.core.calibration.candidates import ClipCandidates, find_candidates
 from components.core.calibration.reliability import reliability, silence
@@ -31,14 +32,17 @@ def side(categories: list[int], areas: list[list[int]], scores: list[float] | No
     )
 
 
-def clip_of(truth: list[list[int]], candidates: list[tuple[float, list[float]]]) -> ClipCandidates:
+def clip_of(
+    truth: list[list[int]], candidates: list[tuple[float, list[float]]], heard: list[float] | None = None
+) -> ClipCandidates:
     """One category; each candidate (probability, presence per frame) lies on the true track of its number, or
-    beside all where there is none."""
+    beside all where there is none. `heard`: of the category in each frame, by the sound alone."""
     frames = len(truth[0])
     evidence = [
         Evidence(
             probability=probability,
-            presence=np.log(np.array(presence) / (1 - np.array(presence))).astype(np.float32),
+            presence=logit(np.array(presence)).astype(np.float32),
+            heard=np.full(frames, np.inf, np.float32) if heard is None else logit(heard).astype(np.float32),
             foreground=np.full(frames, 100.0),
             pixels=np.full(frames, 100),
         )
@@ -64,33 +68,45 @@ def test_candidates_under_thresholds_are_what_predict_keeps(tmp_path: Path) -> N
     scores = np.concatenate([clip.under(0.0, middle).predicted.scores for clip in clips])
     cut = float(np.median(scores)) + 1e-5
     kept = 0
-    for score_threshold, presence_threshold in ((0.0, 0.5), (cut, 0.5), (0.0, middle), (cut, middle)):
-        params = every.model_copy(
-            update={"score_threshold": score_threshold, "presence_threshold": presence_threshold}
-        )
+    heard = np.concatenate([one.heard for clip in clips for one in clip.evidence])
+    half_heard = float(1 / (1 + np.exp(-np.median(heard))))
+    for score, presence, hearing in (
+        (0.0, 0.5, 0.0), (cut, 0.5, 0.0), (0.0, middle, 0.0), (cut, middle, 0.0), (0.0, 0.0, half_heard),
+        (0.01, middle, half_heard),
+    ):  # fmt: skip
+        thresholds = {"score_threshold": score, "presence_threshold": presence, "hearing_threshold": hearing}
+        params = every.model_copy(update=thresholds)
         predictor = Predictor.load(folder, params)
         for video, clip in zip(annotations.videos, clips, strict=True):
             moments = partial(clip_moments, predictor, paths.media, video)
             results = predictor.predict(video.id, moments, height=video.height, width=video.width)
             wanted = measure(VideoMasks(video, [], list(enumerate(results)))).predicted
-            found = clip.under(score_threshold, presence_threshold).predicted
+            found = clip.under(score, presence, hearing).predicted
             order = np.argsort(-found.scores, kind="stable")
             np.testing.assert_array_equal(found.areas[order], wanted.areas)
             np.testing.assert_array_equal(found.categories[order], wanted.categories)
             np.testing.assert_allclose(found.scores[order], wanted.scores, atol=1e-6)
             kept += len(results)
-    assert 0 < kept < 4 * 6 * len(clips)
+    assert 0 < kept < 6 * 6 * len(clips)
 
 
 def test_thresholds_are_those_with_the_most_right_frames() -> None:
     """A sure object that falls silent at a presence of 0.6, and an unsure one that is not there."""
     truth = [[100, 100, 0, 0]]
     clips = [clip_of(truth, [(0.9, [0.95, 0.9, 0.6, 0.6]), (0.55, [0.99, 0.99, 0.99, 0.99])])] * 2
-    assert mean_fsla(clips, 0.3, 0.5) == 0
-    assert mean_fsla(clips, 0.6, 0.5) == pytest.approx(50)
+    assert mean_fsla(clips, 0.3, 0.5, 0.0) == 0
+    assert mean_fsla(clips, 0.6, 0.5, 0.0) == pytest.approx(50)
     chosen = choose_thresholds(clips)
     assert (chosen.score, chosen.presence) == (0.7, 0.7)  # all of 0.6 to 0.9, 0.6 to 0.8 are right
-    assert (chosen.fsla, chosen.published_fsla) == (pytest.approx(100), 0)
+    assert (chosen.fsla, chosen.published_fsla, chosen.hearing) == (pytest.approx(100), 0, 0)
+
+
+def test_what_is_not_heard_is_silent_where_that_makes_more_frames_right() -> None:
+    truth, seen = [[100, 100, 0, 0]], [(0.9, [0.95] * 4)]  # by its presence it never falls silent
+    unheard = choose_thresholds([clip_of(truth, seen, heard=[0.9, 0.9, 0.01, 0.01])] * 2)
+    assert (unheard.hearing, unheard.fsla) == (0.05, pytest.approx(100))
+    wrong = choose_thresholds([clip_of(truth, seen, heard=[0.01, 0.01, 0.9, 0.9])] * 2)
+    assert (wrong.hearing, wrong.fsla) == (0, pytest.approx(50))
 
 
 def test_where_all_is_alike_the_published_thresholds_stay() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.special import logit
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -181,6 +182,40 @@ def test_an_object_that_is_never_heard_has_no_mask(model: Avism) -> None:
     assert find(model, clip, threshold=0.01) == []
 
 
+def test_an_object_is_silent_where_its_category_is_not_heard(model: Avism) -> None:
+    clip = RandomClip()
+    hear_all(model, True)
+    with torch.inference_mode():
+        sound = torch.from_numpy(np.stack(clip.sounds))
+        heard = model.audio_tags(model.encode_audio(sound)).sigmoid().numpy()  # [T, K]
+    middle = float(np.median(heard))
+
+    def tracks(hearing: float) -> list[FoundTrack[Mask]]:
+        return find_sounding(
+            model,
+            clip,
+            size=(HEIGHT, WIDTH),
+            encode=np.copy,
+            threshold=0.0,
+            most=8,
+            hearing_threshold=hearing,
+        )
+
+    every = {(track.label, track.evidence.probability): track for track in tracks(0.0)}
+    silenced = 0
+    for track in tracks(middle):
+        before = every[track.label, track.evidence.probability]
+        np.testing.assert_allclose(track.evidence.heard, logit(heard[:, track.label]), atol=1e-4)
+        for mask, was, sure in zip(track.masks, before.masks, heard[:, track.label], strict=True):
+            np.testing.assert_array_equal(mask, was if sure > middle else np.zeros_like(was))
+            silenced += bool(np.any(was) and not np.any(mask))
+        audible = heard[:, track.label] > middle  # its score is of the frames that are left
+        pixels = before.evidence.pixels[audible].sum()
+        mean = before.evidence.foreground[audible].sum() / pixels if pixels else 0.0
+        assert track.score == pytest.approx(track.evidence.probability * mean)
+    assert silenced > 0
+
+
 class Plane:
     """A predictor with one query that knows its mask features by heart and sounds in the first frame only."""
 
@@ -198,6 +233,9 @@ class Plane:
 
     def presence(self, queries: Tensor) -> Tensor:
         return torch.where(torch.arange(self.frames)[None] == 0, torch.inf, -torch.inf)
+
+    def heard(self) -> None:
+        return None
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         self.again += len(frames)
