@@ -52,25 +52,44 @@ WORKERS = (
 )
 SHARED = pytest.StashKey[tuple[str, "subprocess.Popen[bytes]"]]()  # the zygote of all `--processes`
 FEW = 9  # files of tests, for which preparing takes longer than it saves
-INTEGRATION = Path(__file__).parent / "integration"
+TESTS = Path(__file__).parent
+# What takes longest begins first: `make test PYTEST='--slowest 20'` shows the times.
+LONGEST = (
+    "integration/flows/test_retrain.py",
+    "integration/test_ray_s3.py",
+    "integration/test_repro.py",
+    "integration/test_train_ray.py",
+    "integration/flows/test_worker.py",
+    "unit/core/video/test_onnx_export.py",
+    "integration/flows/test_ingest_flow.py",
+    "unit/train/processes/test_wrapping.py",
+    "unit/models/networks/test_deformable_attention.py",
+    "integration/flows/test_rebuild.py",
+    "integration/test_train_distributed.py",
+    "unit/core/run/test_engine.py",
+    "integration/test_qa_calibration.py",
+    "campaigns/test_kills.py",
+    "integration/test_verified_media.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--processes", type=int, default=1, help="how many share the files of tests among them")
+    parser.addoption("--slowest", type=int, default=0, help="of so many files what they took")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if len({item.path for item in items}) > FEW:
         preload = forkserver.set_forkserver_preload
         forkserver.set_forkserver_preload = lambda names: preload([*names, *WORKERS])
-    for item in items:
-        if item.path.is_relative_to(INTEGRATION):
-            item.add_marker("integration")
-    # Long ones first, so that of processes side by side none waits long for another's last one.
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     ranks: dict[Path, int] = {}
     for item in items:
+        if item.path.is_relative_to(TESTS / "integration"):
+            item.add_marker("integration")
         marks = [n for n, name in enumerate(("integration", "slow")) if item.get_closest_marker(name)]
-        ranks[item.path] = min([ranks.get(item.path, 2), *marks])
+        rank = min([places.get(item.path, len(LONGEST) + 2), *(len(LONGEST) + n for n in marks)])
+        ranks[item.path] = min(ranks.get(item.path, rank), rank)
     items.sort(key=lambda item: ranks[item.path])
 
 
@@ -82,7 +101,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return None
     groups: dict[Path, list[pytest.Item]] = {}
     for item in session.items:
-        groups.setdefault(_shared(item.path), []).append(item)
+        groups.setdefault(item.path, []).append(item)
     _start_servers(session)
     run_side_by_side(session, list(groups.values()), count)
     return True
@@ -104,11 +123,6 @@ def _start_servers(session: pytest.Session) -> None:
         for name in LIBRARIES:
             importlib.import_module(name)
     multiprocessing.set_executable(sys.executable)
-
-
-def _shared(file: Path) -> Path:
-    """What one process takes as a whole: a file, or a package, whose tests share a server."""
-    return file.parent if (file.parent / "__init__.py").exists() else file
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Tests in several processes, forked from the one that has collected them: everything is imported once.
 
-Each process takes the next group (a file of tests, or a package of them that share a server) when it is free.
+Each process takes the next group (a file of tests) when it is free.
 What the tests came to is told to the first process, which reports as if it had run them all.
 """
 
@@ -9,8 +9,10 @@ import gc
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -22,6 +24,17 @@ from components.core.run.process import end_with_parent
 
 Groups = Sequence[Sequence[pytest.Item]]
 Location = tuple[str, int | None, str]
+
+
+@dataclass(frozen=True)
+class _Took:
+    """What a file of tests took, in seconds; not what servers and zygotes did for it."""
+
+    file: str
+    began_s: float
+    ended_s: float
+    user_s: float
+    system_s: float
 
 
 def run_side_by_side(session: pytest.Session, groups: Groups, count: int) -> None:
@@ -38,6 +51,7 @@ def run_side_by_side(session: pytest.Session, groups: Groups, count: int) -> Non
     sys.stdout.flush()
     sys.stderr.flush()
     workers: dict[Connection, _Worker] = {}
+    took: list[_Took] = []
     stopped = False
     for _ in range(min(count, len(groups))):
         here, there = Pipe(duplex=False)
@@ -49,7 +63,7 @@ def run_side_by_side(session: pytest.Session, groups: Groups, count: int) -> Non
             _work(session, groups, pending, there)
             return
         there.close()
-        workers[here] = _Worker(process)
+        workers[here] = _Worker(process, took)
     try:
         while workers:
             for connection in wait(list(workers)):
@@ -65,8 +79,18 @@ def run_side_by_side(session: pytest.Session, groups: Groups, count: int) -> Non
     finally:  # Ctrl-C reached them too
         for worker in workers.values():
             os.waitpid(worker.process, 0)
+    _show_slowest(session, took)
     if session.shouldfail:
         raise session.Failed(session.shouldfail)
+
+
+def _show_slowest(session: pytest.Session, took: list[_Took]) -> None:
+    first_s = min((one.began_s for one in took), default=0.0)
+    for one in sorted(took, key=lambda one: one.began_s - one.ended_s)[
+        : session.config.getoption("--slowest")
+    ]:
+        when = f"{one.ended_s - one.began_s:6.1f} s, begun after {one.began_s - first_s:5.1f} s"
+        print(f"\n{when}, CPU {one.user_s:5.1f} + {one.system_s:5.1f} s: {one.file}", end="")
 
 
 def _work(session: pytest.Session, groups: Groups, pending: int, to_first: Connection) -> None:
@@ -82,6 +106,7 @@ def _work(session: pytest.Session, groups: Groups, pending: int, to_first: Conne
     plugins.register(_Teller(session.config, to_first))
     for number in iter(lambda: os.read(pending, 2), b""):
         group = groups[int.from_bytes(number, sys.byteorder)]
+        began_s, before = time.monotonic(), _cpu_s()
         # pytest must know which test follows, to keep that one's fixtures: after the last the session's.
         for item, following in zip(group, [*group[1:], session], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -89,7 +114,14 @@ def _work(session: pytest.Session, groups: Groups, pending: int, to_first: Conne
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
-        to_first.send(None)
+        user_s, system_s = (now - then for now, then in zip(_cpu_s(), before, strict=True))
+        to_first.send(_Took(group[0].location[0], began_s, time.monotonic(), user_s, system_s))
+
+
+def _cpu_s() -> tuple[float, float]:
+    """What this process and its children have computed, of user and system."""
+    used = os.times()
+    return used.user + used.children_user, used.system + used.children_system
 
 
 class _Teller:
@@ -120,16 +152,18 @@ class _Teller:
 class _Worker:
     """What the first process knows of another: its id, and what it said since its last group was complete."""
 
-    def __init__(self, process: int) -> None:
-        self.process = process
+    def __init__(self, process: int, took: list[_Took]) -> None:
+        self.process, self.took = process, took
         self.failed = False
         self.said: list[tuple[str, dict[str, Any]]] = []
 
-    def hear(self, config: pytest.Config, said: tuple[str, dict[str, Any]] | None) -> None:
+    def hear(self, config: pytest.Config, said: tuple[str, dict[str, Any]] | _Took | None) -> None:
         """Keep what was said; report a group as a whole, so that those of several processes do not mingle."""
-        if said is not None:
+        if isinstance(said, tuple):
             self.said.append(said)
             return
+        if said is not None:
+            self.took.append(said)
         for name, told in self.said:
             if name == "pytest_runtest_logreport":
                 told = {"report": config.hook.pytest_report_from_serializable(config=config, data=told)}

@@ -1,4 +1,4 @@
-"""What the tests of flows share: one Prefect server, which ends with the last of them."""
+"""What the tests of flows use: a Prefect server for each file, so that the files run side by side."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,9 @@ import pytest
 from tests.support.prefect_server import Server, prefect_server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Prefect server; other tests leave runs, artifacts and events in it."""
+    """A Prefect server; other tests of the file leave runs, artifacts and events in it."""
     with prefect_server(tmp_path_factory.mktemp("prefect") / "home") as running:
         yield running
 

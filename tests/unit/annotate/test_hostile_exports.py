@@ -34,6 +34,7 @@ def hostile_read(path: Path, hints: Hints) -> Reading:
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aviseg, "FORMAT", replace(aviseg.FORMAT, read=hostile_read))
     monkeypatch.setattr(exports, "_LEAST_CPU_S", 0.9)
+    monkeypatch.setattr(exports, "_PATIENCE", 200.0)  # a busy machine is no error of a test
     monkeypatch.setattr(work_file, "_BLOCK_BYTES", 300)  # most of a file's masks lie on the disk, some do not
 
 
