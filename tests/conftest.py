@@ -171,6 +171,17 @@ def quick_python(zygote_python: str) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def read_here() -> Iterator[None]:
+    """Annotations are read in this process: a fork of one that has all tests costs 0.1 s and more."""
+    from components.annotate import exports
+    from tests.support.same_process import SameProcess
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exports, "Worker", SameProcess)
+        yield
+
+
 @pytest.fixture
 def without_yt_dlp(monkeypatch: pytest.MonkeyPatch) -> None:
     """yt-dlp's stand-ins for absent packages raise when torch's compiler looks through all modules.

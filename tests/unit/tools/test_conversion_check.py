@@ -18,6 +18,8 @@ from components.tools.conversion_check import ReadBack, read_back
 from components.tools.convert import convert, write_target
 from tests.unit.tools.test_convert import full
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 WRITTEN = [name for name, entry in formats().items() if entry.write]
 
 
