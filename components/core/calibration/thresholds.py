@@ -42,9 +42,10 @@ def choose_thresholds(clips: Sequence[ClipCandidates]) -> ChosenThresholds:
     Of equally good ones the nearest to the published is taken.
     """
     hearings = HEARINGS if any(clip.are_heard for clip in clips) else HEARINGS[:1]
-    found = np.array(
+    # [hearings, scores, presences]
+    found = np.stack(
         [
-            [[mean_fsla(clips, score, presence, hearing) for presence in PRESENCES] for score in SCORES]
+            np.stack([_by_score(clips, presence, hearing) for presence in PRESENCES], axis=1)
             for hearing in hearings
         ]
     )
@@ -70,3 +71,19 @@ def mean_fsla(clips: Sequence[ClipCandidates], score: float, presence: float, he
     """FSLA over all frames, percent, corrected protocol."""
     right = [corrected_frames(clip.under(score, presence, hearing)).right for clip in clips]
     return 100 * float(np.concatenate(right).mean()) if right else 0.0
+
+
+def _by_score(clips: Sequence[ClipCandidates], presence: float, hearing: float) -> Floats:
+    """`mean_fsla` under each of SCORES. Thresholds that keep the same tracks of a clip are judged once."""
+    right, frames = np.zeros(len(SCORES)), 0  # right frames: the mean over overlaps
+    for clip in clips:
+        every = clip.under(0.0, presence, hearing)
+        judged: dict[int, float] = {}  # by how many tracks are kept: the higher the threshold the fewer
+        for place, score in enumerate(SCORES):
+            kept = np.flatnonzero(every.predicted.scores >= score)
+            if len(kept) not in judged:
+                rows = np.arange(len(every.truth.categories))
+                judged[len(kept)] = float(corrected_frames(every.select(rows, kept)).right.mean(1).sum())
+            right[place] += judged[len(kept)]
+        frames += every.frames
+    return 100 * right / max(frames, 1)
