@@ -69,7 +69,7 @@ def _record_training(model: Model, gain: Gain, run: Run) -> None:
 def _write(
     models: Sequence[Model], gains: Sequence[Gain], params: CompareParams, dataset: str, paths: Paths
 ) -> tuple[Path, Path]:
-    annotations = read_annotations(paths.annotations / "test.json")
+    annotations = read_annotations(paths.annotations / "test.json", paths.root)
     answers = _answers(paths)
     comparison = Comparison(
         dataset=dataset,

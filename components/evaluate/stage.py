@@ -59,7 +59,7 @@ def evaluate(
     calibration = read_calibration(paths.model(variant))
     threshold = params.threshold(calibration)
     params = params.model_copy(update={"failure_score_threshold": threshold})  # the number is recorded
-    annotations = read_annotations(paths.annotations / "test.json")
+    annotations = read_annotations(paths.annotations / "test.json", paths.root)
     index = index_results(paths.predictions(variant) / "results.json", annotations)
     for line in index.report():
         print(line)

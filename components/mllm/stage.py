@@ -40,7 +40,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     Raises:
         AvisError: an input is missing or malformed, or an endpoint cannot be asked.
     """
-    annotations = read_annotations(paths.annotations / "test.json")
+    annotations = read_annotations(paths.annotations / "test.json", paths.root)
     if not annotations.videos:
         raise AvisError("there is no test clip", where=str(paths.annotations / "test.json"))
     truth = _truth(annotations)

@@ -76,9 +76,9 @@ def predict(variant: str, params: PredictParams, paths: Paths | None = None) -> 
 
 
 def _predict_once(variant: str, params: PredictParams, paths: Paths) -> None:
-    predictor = Predictor.load(paths.model(variant), params)
+    predictor = Predictor.load(paths.model(variant), params, paths.root)
     file = paths.annotations / "test.json"
-    annotations = read_annotations(file)
+    annotations = read_annotations(file, paths.root)
     begin = time.monotonic()
     results = predict_clips(predictor, annotations, paths, where=str(file), label=f"predict {variant}")
     seconds = time.monotonic() - begin

@@ -85,7 +85,7 @@ def make_plan(variant: str, params: TrainParams, paths: Paths, *, with_weights: 
         with_weights: load pretrained and starting weights; False where the first process's will come.
     """
     file = paths.annotations / "train.json"
-    annotations = read_annotations(file)
+    annotations = read_annotations(file, paths.root)
     clips = clips_of(annotations, params, file, paths)
     if with_weights:
         _say_what_cannot_be_learned(annotations, paths)

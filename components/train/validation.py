@@ -47,7 +47,7 @@ class Calibration:
 def validation_clips(paths: Paths) -> AnnotationSet | None:
     """The val split; None if it has no clips, or none of them has a mask."""
     file = paths.annotations / "val.json"
-    annotations = read_annotations(file) if file.is_file() else None
+    annotations = read_annotations(file, paths.root) if file.is_file() else None
     if annotations is None or all(is_empty(mask) for x in annotations.tracks for mask in x.segmentations):
         return None
     return annotations
@@ -69,7 +69,7 @@ def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths
         return None
     names = [video.name for video in annotations.videos]
     model.to(choose_device(params.device))  # one that was not trained here is still on the CPU
-    predictor = Predictor(model.eval(), card, predict_settings())
+    predictor = Predictor(model.eval(), card, predict_settings(), paths.root)
     clips = find_candidates(predictor, annotations, with_local_media(paths, names).media, label="thresholds")
     chosen = choose_thresholds(clips)
     kept = [clip.under(chosen.score, chosen.presence, chosen.hearing) for clip in clips]
@@ -109,7 +109,7 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
     features = KeptFeatures()
 
     def validate(model: Network) -> dict[str, float]:
-        predictor = Predictor(model.eval(), card, settings)
+        predictor = Predictor(model.eval(), card, settings, paths.root)
         with features.used_by(model):
             clips = find_candidates(predictor, few, media, label="validate")
         best = choose_thresholds(clips)

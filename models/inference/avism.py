@@ -3,6 +3,8 @@
 Letters: T frames (t of a chunk), V video queries, n of them, C channels, K categories, h w size of a map.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -13,9 +15,9 @@ from models.networks.avism.avism import Avism
 class AvismPredictor:
     """An Avism on one clip (models.inference.offline.ClipPredictor), in constant memory."""
 
-    def __init__(self, model: Avism) -> None:
+    def __init__(self, model: Avism, work_folder: Path | None = None) -> None:
         self._model = model
-        self._stream = VideoStream(model.video_module)
+        self._stream = VideoStream(model.video_module, work_folder)
         self._embeds = torch.empty(0)  # mask embeddings [V, C], after the last frame
         self._frames = 0
         self._heard: list[Tensor] = []  # of each chunk: [t, K] logits of the head that only hears

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -93,9 +94,9 @@ class ClipPredictor(Protocol):
         """Remove what was kept on disk."""
 
 
-def predictor_for(model: Network) -> ClipPredictor:
-    """The predictor of a network, for one clip."""
-    return TpaviPredictor(model) if isinstance(model, Tpavi) else AvismPredictor(model)
+def predictor_for(model: Network, work_folder: Path | None = None) -> ClipPredictor:
+    """The predictor of a network, for one clip; what it keeps on disk lies in the folder."""
+    return TpaviPredictor(model) if isinstance(model, Tpavi) else AvismPredictor(model, work_folder)
 
 
 def chunk_length(model: Network) -> int:
@@ -118,6 +119,7 @@ def find_sounding(
     most: int = 10,
     least: int = 0,
     precision: torch.dtype | None = None,
+    work_folder: Path | None = None,
 ) -> list[FoundTrack[R]]:
     """Find the sounding objects of one clip.
 
@@ -134,6 +136,7 @@ def find_sounding(
         least: so many of them are returned whatever their score.
         precision: of the networks, as ``precision.autocast_type`` names it; None: fp32. Masks are
             computed in fp32 from features rounded to half precision in any case.
+        work_folder: for what a long clip keeps on disk; None: the system's folder for temporary files.
 
     Returns:
         Tracks, best first. The score is the class probability times the mean foreground probability.
@@ -144,7 +147,7 @@ def find_sounding(
     """
     device, at_once = next(model.parameters()).device, chunk_length(model)
     reduced = torch.autocast(device.type, dtype=precision, enabled=precision is not None)
-    with torch.inference_mode(), reduced, closing(predictor_for(model)) as predictor:
+    with torch.inference_mode(), reduced, closing(predictor_for(model, work_folder)) as predictor:
         kept: list[Tensor] | None = []  # mask features [t, C, h, w] of each chunk
         kept_bytes = length = 0
         shape = (0, 0)

@@ -2,7 +2,7 @@
 
 Frames come in pieces. The encoder's windows are cut from the stream as it passes, layer by layer, so no
 layer holds more than one unfinished window; what leaves the last layer is kept in a temporary file once it
-is too much for memory (folder: the environment variable TMPDIR). The decoder's few queries then read that
+is too much for memory. The decoder's few queries then read that
 file once per layer and sum their attention block by block: a softmax over all frames needs only its running
 maximum and sums. Nothing is dropped, summarised or windowed beyond what the model itself does.
 
@@ -13,6 +13,7 @@ sound), V video queries, C channels, H heads, A audio, K categories.
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import cast
 
@@ -39,9 +40,12 @@ class StreamOutput:
 
 
 class VideoStream:
-    """Feeds a ``VideoModule`` in evaluation mode with one clip; close it, or use it as a context."""
+    """Feeds a ``VideoModule`` in evaluation mode with one clip; close it, or use it as a context.
 
-    def __init__(self, module: VideoModule) -> None:
+    work_folder: where its temporary file lies; None: in the system's folder for such.
+    """
+
+    def __init__(self, module: VideoModule, work_folder: Path | None = None) -> None:
         if module.training:
             raise ValueError("the video module is in training mode; only evaluation can be streamed")
         self.module = module
@@ -59,7 +63,7 @@ class VideoStream:
             )
         ]
         self._hears: bool | None = None
-        self._memory = FrameStore()
+        self._memory = FrameStore(work_folder)
         self._queries: Tensor | None = None  # [V, C] after the last layer and the norm
 
     def push(self, queries: Tensor, audio: Tensor | None) -> None:
@@ -217,8 +221,9 @@ class FrameStore:
     The file has no name where the system allows that, so that it is gone even after kill -9.
     """
 
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115, closed by close()
+    def __init__(self, folder: Path | None = None) -> None:
+        place = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=place)  # noqa: SIM115, closed by close()
         self._shape: tuple[int, ...] = ()
         self.frames = 0
 

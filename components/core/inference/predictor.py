@@ -30,14 +30,18 @@ R = TypeVar("R")
 
 @dataclass
 class Predictor:
-    """A trained model with the settings of prediction."""
+    """A trained model with the settings of prediction.
+
+    work_folder: where what a long clip keeps on disk lies; None: in the system's folder for temporary files.
+    """
 
     model: Network
     card: ModelCard
     params: PredictParams
+    work_folder: Path | None = None
 
     @classmethod
-    def load(cls, folder: Path, params: PredictParams) -> "Predictor":
+    def load(cls, folder: Path, params: PredictParams, work_folder: Path | None = None) -> "Predictor":
         """Load a model folder.
 
         Raises:
@@ -51,7 +55,7 @@ class Predictor:
             ) from None
         except ValueError as error:
             raise AvisError(f"the model cannot be loaded: {error}") from None
-        return cls(model, card, params)
+        return cls(model, card, params, work_folder)
 
     @classmethod
     def of(cls, model: Network, card: ModelCard, params: PredictParams) -> "Predictor":
@@ -150,6 +154,7 @@ class Predictor:
             most=self.params.most_tracks,
             least=least,
             precision=autocast_type(self.params.precision, device),
+            work_folder=self.work_folder,
         )
 
     def _result(self, video_id: int, track: FoundTrack[dict[str, Any]]) -> Result:

@@ -120,13 +120,16 @@ class TrackRow(msgspec.Struct):
     annotator: Any = None
 
 
-def read_annotations(path: Path) -> AnnotationSet:
+def read_annotations(path: Path, work_folder: Path | None = None) -> AnnotationSet:
     """Read AVISeg JSON, row by row; masks lie on the disk, and uncompressed RLE comes back compressed.
+
+    Args:
+        work_folder: beside what is made of them; None: they lie in the system's folder for temporary files.
 
     Raises:
         AvisError: if it is missing or malformed; it names the file, the annotation, the video and the frame.
     """
-    document, work = read_object(path, "annotations"), WorkFile()
+    document, work = read_object(path, "annotations"), WorkFile(work_folder)
     categories: dict[int, str] = {}
     for where, category in document.rows("categories", _CategoryRow):
         identity, name = whole_number(category.id, where, "id"), text(category.name, where, "name")

@@ -50,7 +50,9 @@ class ResultsIndex:
         return changed + (empty if not self.rows and not self.left_out else [])
 
 
-def index_results(path: Path, annotations: AnnotationSet, *, lenient: bool = False) -> ResultsIndex:
+def index_results(
+    path: Path, annotations: AnnotationSet, *, lenient: bool = False, work_folder: Path | None = None
+) -> ResultsIndex:
     """Go once through a results file and note which rows belong to which video.
 
     What other programs write differently is understood where only one reading is possible (other_programs).
@@ -61,6 +63,7 @@ def index_results(path: Path, annotations: AnnotationSet, *, lenient: bool = Fal
             object, and the file alone in a zip archive; unpacked it lasts as long as the index.
         annotations: the ground truth.
         lenient: leave out rows that are wrong, instead of stopping at the first.
+        work_folder: where an archive is unpacked; None: in the system's folder for temporary files.
 
     Raises:
         AvisError: the file is missing or no JSON list; unless lenient, it breaks off, or a row's video is not
@@ -70,7 +73,7 @@ def index_results(path: Path, annotations: AnnotationSet, *, lenient: bool = Fal
     with ExitStack() as stack:
         file = path
         if path.is_file() and is_zip(path):
-            file = _only_json(stack.enter_context(unpacked(path)), path, changes)
+            file = _only_json(stack.enter_context(unpacked(path, work_folder)), path, changes)
             path = path / file.name
         seen: list[SeenRow] = []
         broken: BrokenListError | None = None

@@ -20,6 +20,7 @@ import msgspec
 
 from components.core.run.disk import noticing_full_disk
 from components.core.run.errors import AvisError
+from components.core.run.files import nearest_folder
 
 _BLOCK_BYTES = 1 << 22
 _FIRST_READ_BYTES = 4096  # most values are shorter
@@ -95,9 +96,7 @@ class WorkFile:
     def share(self) -> None:
         """Make the file now: a process that is forked from this one then writes to the same."""
         if self._file is None:
-            folder = (self.folder or Path(tempfile.gettempdir())).absolute()
-            while not folder.is_dir():  # it is made with the first output
-                folder = folder.parent
+            folder = nearest_folder(self.folder or Path(tempfile.gettempdir()))
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the last value
 
     @property

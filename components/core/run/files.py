@@ -134,6 +134,14 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
         yield folder
 
 
+def nearest_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there: it is on the disk that the folder will be on."""
+    folder = folder.absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder
+
+
 @contextmanager
 def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep others who ask out of a folder, until the block or the process ends.

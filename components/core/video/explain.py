@@ -96,7 +96,7 @@ def explain(
 
 def _falls(predictor: Predictor, found: VideoTracks, moments: Callable[[], Iterable[Moment]]) -> list[float]:
     """By how much the score of each object falls when the model sees and hears these moments."""
-    masks = MaskFile()
+    masks = MaskFile(predictor.work_folder)
     tracks = predictor.find(moments, size=(found.height, found.width), encode=masks.add, least=_CANDIDATES)
     ids = sorted(predictor.card.categories)
     falls = []

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -15,10 +16,14 @@ MEMORY_BYTES = 4_000_000
 
 
 class MaskFile:
-    """A nameless file, gone even after kill -9 where the system allows that; small ones stay in memory."""
+    """A nameless file, gone even after kill -9 where the system allows that; small ones stay in memory.
 
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115, gone with the object
+    folder: where it lies; None: in the system's folder for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        place = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=place)  # noqa: SIM115, gone with the object
         self._size = 0
         self.size_px: tuple[int, int] = (0, 0)  # height and width of the masks
 

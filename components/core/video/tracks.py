@@ -126,7 +126,7 @@ def find_in_video(
         resampling=resampling,
         progress=progress,
     )
-    masks = MaskFile()
+    masks = MaskFile(predictor.work_folder)
     try:
         tracks = predictor.find(clip, size=(clip.height, clip.width), encode=masks.add, least=1)
     except ClipError as error:

@@ -13,7 +13,7 @@ from components.core.media.container import MediaError, MediaProblem
 from components.core.media.published_sound import Resampling
 from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_folder, write_json
+from components.core.run.files import nearest_folder, replace_folder, write_json
 from components.core.text.redaction import redacted_address
 from components.core.video.any_model import Reading, load_any
 from components.core.video.clip import VideoClip
@@ -126,15 +126,16 @@ def predict_one(task: Task) -> Row:
                 where=str(folder),
                 fix="Move them elsewhere, or name another folder with --out.",
             )
-        found, predictor = _find(task)
-        with noticing_full_disk(task.out, repr(source.name), lambda: None), replace_folder(folder) as new:
-            for saver in chosen_savers(wanted.save):
-                saver.write(new, found)
-            if wanted.explain:
-                _explain(new, found, predictor, wanted)
-            row = _row_of(row, found, folder)
-            decided = {"fingerprint": wanted.fingerprint(source), "deaf_model": _stamp(wanted.deaf_model)}
-            write_json(new / SUMMARY, {**decided, "row": asdict(row)})
+        with noticing_full_disk(nearest_folder(task.out), repr(source.name), lambda: None):
+            found, predictor = _find(task)
+            with replace_folder(folder) as new:
+                for saver in chosen_savers(wanted.save):
+                    saver.write(new, found)
+                if wanted.explain:
+                    _explain(new, found, predictor, wanted)
+                row = _row_of(row, found, folder)
+                decided = {"fingerprint": wanted.fingerprint(source), "deaf_model": _stamp(wanted.deaf_model)}
+                write_json(new / SUMMARY, {**decided, "row": asdict(row)})
     except DiskFullError:
         raise
     except MediaError as error:
@@ -187,7 +188,7 @@ def _find(task: Task) -> tuple[VideoTracks, Predictor]:
 def _find_with(model: Path, task: Task) -> tuple[VideoTracks, Predictor]:
     wanted = task.wanted
     reading = wanted.reading if model == wanted.model else Reading()
-    predictor = _predictor(model, wanted.params, reading)
+    predictor = replace(_predictor(model, wanted.params, reading), work_folder=nearest_folder(task.out))
     found = find_in_video(
         predictor,
         task.path,

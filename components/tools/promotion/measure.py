@@ -42,8 +42,8 @@ def _measure_one(model: Path, out: Path) -> None:
 
     paths = Paths()
     file = paths.annotations / "test.json"
-    annotations = read_annotations(file)
-    predictor = Predictor.load(model, read_block("predict", PredictParams))
+    annotations = read_annotations(file, paths.root)
+    predictor = Predictor.load(model, read_block("predict", PredictParams), paths.root)
     results = predict_clips(predictor, annotations, paths, where=str(file), label="champion")
     out.mkdir(parents=True, exist_ok=True)
     write_results(out / "results.json", results)

@@ -26,12 +26,15 @@ def corrections(
     from components.annotate.exports import read_sources
     from components.annotate.merge import unite_all
     from components.core.records.annotations import read_annotations
+    from components.core.records.work_file import WorkFile
     from components.core.run.paths import Paths
     from components.core.text.terminal import print_table
     from components.tools.preannotate.corrections import KINDS, compare
     from components.tools.preannotate.report import write_report
 
-    before, sources = read_annotations(draft), read_sources(corrected, setting="the path")
+    work_folder = None if report is None else report.parent
+    before = read_annotations(draft, work_folder)
+    sources = read_sources(corrected, work=WorkFile(work_folder), setting="the path")
     for source in sources:
         for note in source.reading.changes.sentences():
             print(f"{source.name}: {note}")

@@ -43,7 +43,7 @@ def suspect(
     found: list[Suspicion] = []
     for part in split or list(Split):
         file = Paths().annotations / f"{part.value}.json"
-        annotations = read_annotations(file)
+        annotations = read_annotations(file, out.parent)
         unknown = [name for name in annotations.categories.values() if name not in ids]
         if unknown:
             raise AvisError(

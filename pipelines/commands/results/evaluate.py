@@ -65,10 +65,12 @@ def evaluate(
     engine = read_block("engine", EngineParams, optional=True)
     params = read_block("evaluate", EvaluateParams, optional=True)
     chosen = protocols_of(protocol.value)
-    annotations = read_annotations(ground_truth)
+    output = report or json
+    work_folder = None if output is None else output.parent
+    annotations = read_annotations(ground_truth, work_folder)
 
     def scored(path: Path, *, with_failures: bool) -> "tuple[Scores, ResultsIndex]":
-        index = index_results(path, annotations, lenient=lenient)
+        index = index_results(path, annotations, lenient=lenient, work_folder=work_folder)
         index.changes.refuse({}, strict=strict, max_share=0, where=str(path), setting="")
         for line in index.report():
             print(line)

@@ -18,7 +18,7 @@ from components.core.metrics import score as scoring
 from components.core.metrics.bootstrap import confidence_intervals
 from components.core.metrics.failures.frame_causes import CAUSES
 from components.core.metrics.score import score, score_indexed
-from components.core.records import masks
+from components.core.records import masks, work_file
 from components.core.records.annotations import (
     AnnotationSet,
     Track,
@@ -35,6 +35,7 @@ from components.core.tracking.run import send_pending
 from components.evaluate.films import FilmSource, find_media
 from components.evaluate.params import EvaluateParams
 from components.evaluate.stage import evaluate, write_evaluation
+from tests.support.work_files import record_work_folders
 
 pytestmark = pytest.mark.slow
 
@@ -162,6 +163,13 @@ def test_weak_tracks_are_those_below_the_models_own_threshold(tmp_path):
     assert json.loads((paths.evaluation("small") / "failures.json").read_text())["score_threshold"] == 0.7
     assert params.threshold(None) == 0.3  # of a model that chose none, and of other programs' results
     assert PARAMS.threshold({"thresholds": {"score": 0.7}}) == 0.3
+
+
+def test_work_files_lie_beside_the_outputs(tmp_path, monkeypatch):
+    paths = make(tmp_path / "data")
+    folders = record_work_folders(monkeypatch, (work_file, "_BLOCK_BYTES"))
+    evaluate("small", known_variants=["small"], params=PARAMS, engine=ENGINE, paths=paths)
+    assert folders == [paths.root]
 
 
 def test_a_model_without_validation_clips_is_said_to_have_none(tmp_path):

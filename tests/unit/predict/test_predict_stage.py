@@ -9,14 +9,16 @@ import pytest
 
 from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
+from components.core.records import work_file
 from components.core.records.annotations import AnnotationSet, read_annotations, write_annotations
 from components.core.records.masks import decode
 from components.core.records.results import read_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.predict.stage import predict
-from models.inference import offline
+from models.inference import offline, video_module_stream
 from tests.support.tiny_model import CATEGORIES, write_finder, write_square_set
+from tests.support.work_files import record_work_folders
 
 
 @pytest.fixture
@@ -77,6 +79,13 @@ def test_categories_are_the_models_by_id(paths: Paths) -> None:
         results = predictor.predict(1, lambda: moments, height=64, width=96)
         assert all(decode(mask, 64, 96).all() for mask in results[0].segmentations)
         assert [result.category_id for result in results] == [category]
+
+
+def test_work_files_lie_beside_the_outputs(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory = (work_file, "_BLOCK_BYTES"), (video_module_stream, "MEMORY_BYTES")
+    folders = record_work_folders(monkeypatch, *in_memory)
+    predict("tiny", PredictParams(), paths)
+    assert len(folders) == 1 + 3 and set(folders) == {paths.root}  # the annotations, and each clip
 
 
 def test_a_high_threshold_leaves_nothing(paths: Paths) -> None:

@@ -254,7 +254,7 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
     """A frame of 40x60 is padded to 64x64: what lies in the padding is not stretched into the picture."""
     plane = torch.full((1, 16, 16), -1.0)
     plane[:, :5, :7] = 1.0  # the left upper 20x28 pixels of the padded frame
-    monkeypatch.setattr(offline, "predictor_for", lambda model: Plane(plane))
+    monkeypatch.setattr(offline, "predictor_for", lambda model, work_folder: Plane(plane))
     (track,) = find(model, RandomClip(2), size=(80, 120))  # twice the frame's size
     mask, silence = track.masks
     assert mask[:38, :54].all() and not mask[42:].any() and not mask[:, 58:].any()
@@ -265,7 +265,7 @@ def test_masks_are_cut_to_the_frame_before_they_are_resized(
 
 def test_the_second_pass_leaves_silent_chunks_out(model: Avism, monkeypatch: pytest.MonkeyPatch) -> None:
     plane = Plane(torch.ones(1, 16, 16))
-    monkeypatch.setattr(offline, "predictor_for", lambda model: plane)
+    monkeypatch.setattr(offline, "predictor_for", lambda model, work_folder: plane)
     (kept,) = find(model, RandomClip(40))
     assert (plane.frames, plane.again) == (40, 0)
     keep(monkeypatch, frames=0, size=0)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,22 @@ from components.core.media.audio_features import encoder_fingerprint
 from components.core.media.container import probe
 from components.core.media.sound import read_sound
 from components.core.records.masks import decode
+from components.core.run.disk import DiskFullError
 from components.core.run.paths import Paths
 from components.core.storage.folder import FolderStore
+from components.core.video import stored_masks
 from components.core.video.clip import VideoClip
 from components.core.video.tracks import intervals
 from components.extract.embed_video import EmbedTask, embed_video
 from components.extract.write_media import audio_file, write_wav
 from components.tools.prediction.inputs import Input
 from components.tools.prediction.one_video import Row, Task, Wanted, predict_one
-from models.inference import offline
+from models.inference import offline, video_module_stream
 from tests.support.clips import make_clip, make_clip_of_two_sizes
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish
 from tests.support.whole_clip import read_clip
+from tests.support.work_files import record_work_folders
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +104,26 @@ def test_containers(folder: Path, tmp_path: Path, kind: str) -> None:
     assert sorted(file.name for file in Path(row.folder).iterdir()) == [
         *("film.mp4", "objects.json", "prediction.json")
     ]
+
+
+def test_work_files_lie_beside_the_outputs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = (stored_masks, "MEMORY_BYTES"), (video_module_stream, "MEMORY_BYTES")
+    folders = record_work_folders(monkeypatch, *in_memory)
+    (tmp_path / "on").mkdir()
+    row = predict(clip_of(tmp_path / "clip"), tmp_path / "on" / "this" / "disk", folder)
+    assert row.objects and folders == [tmp_path / "on"] * 2
+
+
+def test_a_full_disk_of_masks_is_one_message(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_work_folders(monkeypatch, (stored_masks, "MEMORY_BYTES"))
+    full = Path("/dev/full")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full.open("wb", 0))
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        predict(clip_of(tmp_path / "clip"), tmp_path / "out", folder)
 
 
 def test_a_name_that_is_no_utf8(folder: Path, tmp_path: Path) -> None:
