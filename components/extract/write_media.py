@@ -50,6 +50,7 @@ def write_frames(
     from PIL import Image
 
     count = width = height = size_bytes = 0
+    image = Image.new("RGB", (0, 0))
     digest = hashlib.sha256()
 
     def needed_bytes() -> int | None:
@@ -58,8 +59,13 @@ def write_frames(
     with replace_folder(folder) as temporary, noticing_full_disk(folder.parent, folder.name, needed_bytes):
         for picture in pictures:
             height, width = picture.shape[:2]
+            if image.size != (width, height):
+                image = Image.new(
+                    "RGB", (width, height)
+                )  # a new one for each would be filled with black first
+            image.frombytes(np.ascontiguousarray(picture).data)
             buffer = io.BytesIO()
-            Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+            image.save(buffer, "JPEG", quality=quality)
             name = f"{count:05d}.jpg"
             (temporary / name).write_bytes(buffer.getvalue())
             digest.update(f"{name}\0{hashlib.sha256(buffer.getvalue()).hexdigest()}\n".encode())

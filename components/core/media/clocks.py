@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ class _Track:
     """What is known of one stream; its times, unless they are `end_s`, are those that the file says."""
 
     kind: str
+    time_base: Fraction  # PyAV makes a new one each time that a packet is asked
     usual_s: float  # length of a packet that does not tell its own
     last_s: float | None = None  # when the last packet is decoded, None before the first one
     next_s: float = 0.0  # when the one after it is
@@ -64,7 +66,7 @@ class _Track:
 
     def length_s(self, packet: Packet) -> float:
         """How long a packet lasts: MP4 has no gaps, it has samples of many seconds instead."""
-        length_s = in_seconds(packet.duration, packet.time_base) if packet.duration else self.usual_s
+        length_s = in_seconds(packet.duration, self.time_base) if packet.duration else self.usual_s
         return self.usual_s if length_s > max(HOLE_S, 2 * self.usual_s) else length_s
 
 
@@ -115,6 +117,7 @@ class Clock:
         self._tracks = {
             stream.index: _Track(
                 "pictures" if stream.type == "video" else "sound",
+                stream.time_base,
                 1.0 / usual_rate_hz(stream) if stream.type == "video" else 0.0,
             )
             for stream in streams
@@ -210,7 +213,7 @@ class Clock:
             return
         if jump is None:
             if self._follows(track, times[0]):
-                yield self._passed(packet, track)
+                yield self._passed(packet, track, times)
                 return
             marks_s = {other: other.last_s for other in self._present() if other.last_s is not None}
             jump = self._jump = _Jump(
@@ -230,7 +233,7 @@ class Clock:
                 jump.firsts[track], jump.latest_s[track] = times, times[0]
                 jump.held.append((packet, track))
             else:
-                jump.held.append((self._passed(packet, track), None))
+                jump.held.append((self._passed(packet, track, times), None))
         if self._is_clear(jump):
             yield from self._resolve(jump)
 
@@ -374,9 +377,9 @@ class Clock:
     def _at(self, time_s: float) -> str:
         return f"{time_s - self._origin_s:.2f} s"
 
-    def _passed(self, packet: Packet, track: _Track) -> Packet:
+    def _passed(self, packet: Packet, track: _Track, times: tuple[float, float] | None = None) -> Packet:
         """A packet with its time on the one clock; remembers how far its track has come."""
-        times = _times_of(packet, track)
+        times = times or _times_of(packet, track)
         shift_s = self._shifts_s[track.part]
         if times is not None:
             length_s = track.length_s(packet)
@@ -404,7 +407,7 @@ def _times_of(packet: Packet, track: _Track | None = None) -> tuple[float, float
     if decoded is None or packet.is_discard:
         return None
     shown = decoded if packet.pts is None else packet.pts
-    time_base = packet.time_base  # PyAV makes a new fraction each time
+    time_base = packet.time_base if track is None else track.time_base
     decoded_s, shown_s = in_seconds(decoded, time_base), in_seconds(shown, time_base)
     if packet.dts is None and track is not None and track.last_s is not None:
         decoded_s = min(decoded_s, track.next_s) if decoded_s - track.next_s <= _JUMP_S else decoded_s

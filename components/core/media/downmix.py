@@ -49,6 +49,7 @@ _CANCELLED = 0.125  # of the energy of both is left in their sum: -9 dB, a corre
 _SOUND = 0.25  # left in the sum: enough to be sure that nothing cancels
 _SILENT = 1e-4  # of the other side's energy
 _FRAMES_AT_ONCE = 32
+_NOTHING_YET = np.zeros((0, 2), np.int16)
 _JOINED = frozenset(  # PyAV makes arrays of these; of more than 8 channels it crashes
     {"u8", "s16", "s32", "flt", "dbl", "u8p", "s16p", "s32p", "fltp", "dblp"}
 )
@@ -95,7 +96,7 @@ class Converter:
         if frame is not None:
             self._held.append(frame)
             if len(self._held) < _FRAMES_AT_ONCE:
-                return np.zeros((0, 2), np.int16)
+                return _NOTHING_YET
         pieces = [self._converted(_joined(self._held))] if self._held else []
         self._held.clear()
         return np.concatenate([*pieces, self._converted(None)]) if frame is None else pieces[0]

@@ -72,8 +72,9 @@ class Soundtrack:
             av.error.FFmpegError: its format cannot be converted.
         """
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        time_s = self.end_s if time_s is None else time_s
-        if self._converter is None or kind != self._format or abs(time_s - self.end_s) > _STEP_S:
+        end_s = self.end_s
+        time_s = end_s if time_s is None else time_s
+        if self._converter is None or kind != self._format or abs(time_s - end_s) > _STEP_S:
             self._close_run()
             self._converter = Converter(
                 frame.layout, rate_hz=self.rate_hz, mono=self.channels == 1, own_level=self._own_level

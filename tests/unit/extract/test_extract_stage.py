@@ -1,5 +1,6 @@
 """Frames and sound of a folder of raw videos: complete, aligned, healing, pruned."""
 
+import io
 import wave
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.extract.params import ExtractParams
 from components.extract.stage import changes_of, check_share, extract
+from components.extract.write_media import write_frames
 from tests.support.clips import grey, make_clip, make_clip_of_two_sizes, onset_s
 
 ENGINE = EngineParams(workers=1)
@@ -180,3 +182,14 @@ def test_bad_videos_have_a_status_each(paths: Paths) -> None:
 def test_without_an_index_of_raw_videos(tmp_path: Path) -> None:
     with pytest.raises(AvisError, match="ingest"):
         extract(ExtractParams(), ENGINE, Paths(tmp_path))
+
+
+def test_pictures_of_any_size_are_the_jpegs_that_pillow_makes(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    pictures = [chance.integers(0, 255, (6, 8, 3), np.uint8) for _ in range(2)]
+    pictures += [pictures[0][:, ::-1], pictures[0].swapaxes(0, 1), pictures[1]]
+    write_frames(tmp_path / "frames", pictures, 90, expected=5)
+    for k, picture in enumerate(pictures):
+        expected = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(picture)).save(expected, "JPEG", quality=90)
+        assert (tmp_path / "frames" / f"{k:05d}.jpg").read_bytes() == expected.getvalue()
