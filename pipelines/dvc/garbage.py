@@ -1,11 +1,30 @@
 """What nothing needs of DVC's cache: no checkout, no commit of a branch or tag, no registered version."""
 
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from components.core.run.errors import AvisError
 from components.core.run.git import git
 from pipelines.dvc.repository import open_repo
+
+_NAMES_OBJECTS = {".dvc", ".lock"}  # ends of files: of `dvc add`, and of the stages that ran
+_DECIDES = {*_NAMES_OBJECTS, ".yaml", ".yml", ".json", ".toml"}  # … and of the graph and its parameters
+
+
+def commits_to_read(root: Path) -> list[str]:
+    """A commit for each state of DVC's files in all branches, tags and experiments, if it names objects.
+
+    DVC takes half a second to read a commit, and most commits change nothing that it would read.
+    """
+    # with full history, of a merge, too, that took one file from here and another from there
+    patterns = [f"*{end}" for end in sorted(_DECIDES)]
+    states = {}
+    for commit in git(root, "rev-list", "--all", "--full-history", "--", *patterns).split():
+        lines = git(root, "ls-tree", "-r", "-z", commit).split("\0")
+        ends = {line: PurePosixPath(line).suffix for line in lines}  # a line: mode, kind, hash, path
+        if _NAMES_OBJECTS & set(ends.values()):
+            states[frozenset(line for line, end in ends.items() if end in _DECIDES)] = commit
+    return list(states.values())
 
 
 def unused_objects(root: Path, commits: Collection[str], hashes: Collection[str]) -> list[Path]:
@@ -26,8 +45,7 @@ def unused_objects(root: Path, commits: Collection[str], hashes: Collection[str]
                 "no branch or tag here holds a registered version's commit", where=commit, fix=fix
             )
     with open_repo(root) as repo, repo.lock:
-        # with the checkout as it is; experiments of `dvc exp` are commits, too
-        used = repo.used_objs(all_branches=True, all_tags=True, all_commits=True, all_experiments=True)
+        used = repo.used_objs(revs=commits_to_read(root))  # and the checkout as it is
         kept = {obj.value for objects in used.values() for obj in objects} | set(hashes)
         cache = repo.cache.local
         return [Path(cache.oid_to_path(oid)) for oid in cache.all() if oid not in kept]

@@ -19,8 +19,8 @@ def gc(
     Nothing is freed while a run works in this checkout, or in a clone of it.
     """
     from components.core.run.files import leftovers, remove
-    from components.core.run.git import git
     from components.core.run.paths import Paths
+    from pipelines.dvc.garbage import commits_to_read
     from pipelines.dvc.graph import find_root
     from pipelines.dvc.workspace_lock import hold_workspace
     from pipelines.flows.clones import kept, remove_kept
@@ -40,8 +40,8 @@ def gc(
                 )
             for path in unfinished:
                 remove(path)
-        commits = git(root, "rev-list", "--all", "--count")
-        print(f"Reading what each of {commits} commits needs: minutes, where they are hundreds", flush=True)
+        count = len(commits_to_read(root))
+        print(f"Reading what the data's {count} states in git need, about a second each", flush=True)
         unused = _unused(root)
         _show(unused, "objects of DVC's cache that no checkout, commit or registered version needs")
         if free:

@@ -7,7 +7,7 @@ import pytest
 from components.core.run.errors import AvisError
 from components.core.run.git import git
 from pipelines.commands.data.gc import gc
-from pipelines.dvc.garbage import unused_objects
+from pipelines.dvc.garbage import commits_to_read, unused_objects
 
 
 @pytest.fixture
@@ -36,6 +36,24 @@ def test_only_what_no_commit_and_no_checkout_needs(root: Path) -> None:
     assert [file.read_text() for file in found] == ["never committed"]
     md5 = found[0].parent.name + found[0].name
     assert unused_objects(root, [], [md5]) == []
+
+
+def test_of_commits_that_change_no_data_none_is_read(root: Path) -> None:
+    def commit(text: str) -> None:
+        (root / "code.py").write_text(text)
+        git(root, "add", "code.py")
+        git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", text)
+
+    states = set(commits_to_read(root))
+    assert states == {git(root, "rev-parse", branch) for branch in ("first", "second")}
+    commit("1")
+    commit("2")
+    assert set(commits_to_read(root)) == states
+    git(root, "update-ref", "refs/exps/one", "first")  # where `dvc exp` keeps its commits
+    git(root, "branch", "--quiet", "--delete", "--force", "first")
+    assert set(commits_to_read(root)) == states
+    git(root, "update-ref", "-d", "refs/exps/one")
+    assert len(commits_to_read(root)) == 2  # second was made on top of first
 
 
 def test_a_version_of_which_the_commit_is_not_here(root: Path) -> None:
