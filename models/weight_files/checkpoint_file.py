@@ -1,6 +1,7 @@
 """Released checkpoints read as tensors, without running anything that a file might contain."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -78,8 +79,24 @@ def _content(path: Path) -> Any:
             return torch_load(path)
         return load_arrays(path.read_bytes())
     except Exception as error:  # damaged pickles raise nearly everything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is damaged, or holds more than tensors and arrays: {reason}") from error
+        raise ValueError(
+            f"{path} is damaged, or holds more than tensors and arrays: {_reason(head, error)}"
+        ) from error
+
+
+def _reason(head: bytes, error: Exception) -> str:
+    """Why a file cannot be read, in words of ours: torch advises to switch its guard off."""
+    text = str(error) or type(error).__name__
+    if not head:
+        return "it is empty"
+    if head.lstrip().startswith(b"<"):
+        return "it is a web page, as comes where a download wanted a login or a click"
+    if "central directory" in text or "not fully covered" in text:
+        return "its end is missing, as after a download that broke off"
+    if "weights_only" in text:
+        named = re.search(r"GLOBAL (\S+)", text)
+        return f"it wants to run {named[1]}" if named else "it wants to run code"
+    return text.splitlines()[0]
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

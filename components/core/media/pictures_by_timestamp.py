@@ -112,6 +112,7 @@ class ClipReader:
                 f"the video lasts {self.duration_s:.3f} s, less than the time of one frame",
                 problem=MediaProblem.TOO_SHORT,
                 where=str(self.path),
+                fix="Use a longer video, or choose more frames a second.",
             )
         chosen += [shown] * (frames - count)
         for index in range(given, frames):

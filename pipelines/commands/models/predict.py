@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,9 @@ from pipelines.commands.options import Audio, Take, model_path, reading_of
 
 if TYPE_CHECKING:
     from components.tools.prediction.one_video import Row
+
+_LONGEST_LINE = 120  # of what is said of a video, in letters; beyond, an object a line, so many of them
+_MOST_SAID = 10
 
 
 def predict(
@@ -151,7 +155,18 @@ def _say(row: "Row", *, alone: bool) -> None:
             print(f"{row.video}: {row.status}: {row.cause}", file=sys.stderr)
         return
     heard = " (predicted without hearing it: the video has no sound)" if row.deaf else ""
-    print(f"{row.video}{heard}: {row.sounds or 'nothing that sounds was found'}")
+    line = f"{row.video}{heard}: {row.sounds or 'nothing that sounds was found'}"
+    if len(line) <= _LONGEST_LINE:
+        print(line)
+    else:
+        sounds = row.sounds.split("; ")
+        print(f"{row.video}{heard}: {row.objects} objects")
+        print(
+            *(f"  {textwrap.shorten(one, _LONGEST_LINE, placeholder=' …')}" for one in sounds[:_MOST_SAID]),
+            sep="\n",
+        )
+        if len(sounds) > _MOST_SAID:
+            print(f"  and {len(sounds) - _MOST_SAID} more")
     if not row.objects:
         print(f"  the best candidate scores {row.best_score:.2f}; --threshold sets another limit")
     if row.changes:
