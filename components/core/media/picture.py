@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from numpy.typing import NDArray
 
 from components.core.media import colours
@@ -72,7 +72,8 @@ class Picture:
 
 def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:
     """What the display matrix asks for: rows and columns exchanged, then the steps in x and in y."""
-    data = next((data for data in frame.side_data if data.type is Type.DISPLAYMATRIX), None)
+    # not frame.side_data: the frame would hold what holds it, and hundreds wait for Python's collector
+    data = next((data for data in SideDataContainer(frame) if data.type is Type.DISPLAYMATRIX), None)
     if data is None:
         return False, 1, 1
     # seen at x' = a x + c y, y' = b x + d y; the first two of three rows, 16.16

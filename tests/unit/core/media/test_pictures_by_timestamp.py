@@ -1,6 +1,7 @@
 """Pictures by timestamp and sound to the sample, whatever the container does."""
 
 import contextlib
+import gc
 import pickle
 from pathlib import Path
 
@@ -316,3 +317,19 @@ def test_a_sound_that_is_not_kept_is_as_long(tmp_path: Path) -> None:
     assert len({len(list(reader)) for reader in readers}) == 1
     assert readers[0].duration_s == readers[1].duration_s
     assert (len(readers[0].audio), len(readers[1].audio)) == (48_000, 0)
+
+
+def test_pictures_that_were_given_are_gone(tmp_path: Path) -> None:
+    reader = ClipReader(make_clip(tmp_path / "clip.mp4", seconds=3.0), frame_rate_hz=10.0)
+
+    def frames() -> int:
+        return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+
+    gc.collect()
+    before = frames()
+    gc.disable()  # it comes when it likes: of a large video gigabytes would wait for it
+    try:
+        assert len(list(reader)) == 30
+        assert frames() <= before + 2
+    finally:
+        gc.enable()
