@@ -26,7 +26,8 @@ Box: TypeAlias = tuple[slice, slice]  # of rows and columns
 
 BACKGROUND: Colour = (15, 23, 42)
 _TEXT: Colour = (226, 232, 240)
-_FAINT: Colour = (71, 85, 105)
+_FAINT: Colour = (71, 85, 105)  # of lines
+_SOFT: Colour = (148, 163, 184)  # of texts beside what matters
 _PLAYHEAD: Colour = (250, 204, 21)
 _MASK_OPACITY = 0.45
 _FAINT_OPACITY = 0.2  # where masks are held: a tint that is stronger on computed pictures would flash
@@ -131,7 +132,8 @@ class _Drawing:
             table = (levels * (1 - opacity) + np.array(colour) * opacity).astype(np.uint8)[None]
             self._parts.append((box, mask[box].astype(np.uint8), table, colour, list(contours)))
             if label:
-                place = _label_place(label, rows, columns, colour, size, (height, width), taken)
+                largest = cv2.boundingRect(max(contours, key=cv2.contourArea))
+                place = _label_place(label, largest, colour, size, (height, width), taken)
                 self._labels.append(place)
 
     def put_on(self, picture: Picture, *, held: bool) -> None:
@@ -204,12 +206,12 @@ def draw_timeline(
             fill = lane.colour if lane.solid else BACKGROUND
             draw.rounded_rectangle(box, 3, fill=fill, outline=lane.colour, width=2)
     if not lanes:
-        draw.text((left, 3 + _LANE_PX / 2), "nothing sounds", _FAINT, font, anchor="lm")
+        draw.text((left, 3 + _LANE_PX / 2), "nothing sounds", _SOFT, font, anchor="lm")
     step = next((step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300) if step * scale >= 36), 600)
     for second in range(0, int(duration_s) + 1, step):
         x = left + second * scale
         draw.line([(x, height - _AXIS_PX - 2), (x, height - _AXIS_PX + 2)], _FAINT, 1)
-        draw.text((x, height - _AXIS_PX / 2 + 1), f"{second} s", _FAINT, _font(10), anchor="mm")
+        draw.text((x, height - _AXIS_PX / 2 + 1), f"{second} s", _SOFT, _font(10), anchor="mm")
     picture = np.array(image)
     if now_s is not None:
         _draw_playhead(picture, now_s, duration_s)
@@ -341,22 +343,22 @@ def _header(titles: Sequence[str], width_px: int) -> Picture:
 
 def _label_place(
     label: str,
-    rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
+    piece: Sequence[int],
     colour: Colour,
     size: int,
     picture_size: tuple[int, int],
     taken: list[tuple[int, int, int, int]],
 ) -> tuple[Box, Picture, Mask]:
-    """Where a label goes, and of it what lies in the picture: above the mask, below labels that stand there.
+    """Where a label goes, and of it what lies in the picture: above a piece, below labels that stand there.
 
-    rows, columns: of the mask. picture_size: height and width. taken: boxes of labels, this one's is added.
+    piece: the largest of the mask: left, top, width, height. picture_size: height and width.
+    taken: boxes of labels, this one's is added.
     """
     drawn, inside = _label_picture(plain(label), colour, size)
     label_height, label_width = inside.shape
     height, width = picture_size
-    left = max(0, min(round((columns[0] + columns[-1] - label_width) / 2), width - label_width))
-    top = max(0, int(rows[0]) - size - 7)
+    left = max(0, min(round(piece[0] + (piece[2] - 1 - label_width) / 2), width - label_width))
+    top = max(0, piece[1] - size - 7)
     box = (left, top, left + label_width, top + label_height)
     while any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
         top += size + 6

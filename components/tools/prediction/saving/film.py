@@ -58,8 +58,8 @@ def _write(folder: Path, found: VideoTracks) -> None:
         sound = ahead(floats(piece) for piece in pieces)
     title = found.video.name + (", predicted without hearing it" if found.is_deaf else "")
     mark_held = picture_rate_hz > found.rate_hz
-    if mark_held:
-        title += "; dotted: held"
+    if mark_held and drawn:
+        title += "; dotted: mask of the nearest computed picture"
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         reader = ClipReader(

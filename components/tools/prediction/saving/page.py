@@ -48,6 +48,8 @@ def _write(folder: Path, found: VideoTracks) -> None:
             }
             for thing, colour in zip(found.objects, colours, strict=True)
         ],
+        axis_s=[f"{part * length_s / 4:.{1 if length_s < 20 else 0}f} s" for part in range(5)],
+        poster=_poster(film, next((thing.intervals_s[0][0] for thing in found.objects), 0.0)),
         film=_FILM_HERE if inside else FILM,
         inside=inside,
     )
@@ -63,6 +65,22 @@ def _write(folder: Path, found: VideoTracks) -> None:
             while piece := source.read(_PIECE):
                 file.write(base64.b64encode(piece))
         file.write(tail.encode(errors="backslashreplace"))
+
+
+def _poster(film: Path, begin_s: float) -> str:
+    """The film's first picture at a time, a JPEG in base64: what a page shows before somebody plays it."""
+    import av
+    import cv2
+    import numpy as np
+
+    with av.open(str(film)) as container:
+        container.seek(int(begin_s * 1e6))
+        pictures = container.decode(video=0)
+        picture = next(pictures)
+        while (picture.time or 0.0) < begin_s and (later := next(pictures, None)) is not None:
+            picture = later
+        coded = cv2.imencode(".jpg", np.ascontiguousarray(picture.to_ndarray(format="bgr24")))[1]
+    return base64.b64encode(coded.tobytes()).decode("ascii")
 
 
 SAVERS = (Saver("page", "page.html: plays the film, with a timeline to click", _write, after=("film",)),)

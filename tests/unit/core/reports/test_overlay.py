@@ -100,3 +100,10 @@ def test_film_shows_each_mask_during_its_second(tmp_path):
     with av.open(str(path)) as container:
         assert container.streams.audio[0].rate == 16_000
     assert track.sounding() == [False, True]
+
+
+def test_a_label_stands_at_the_largest_piece() -> None:
+    mask = np.zeros((200, 600), bool)
+    mask[150:152, 5:7] = mask[100:180, 500:560] = True
+    drawn = draw_masks(np.zeros((200, 600, 3), np.uint8), [mask], ["dog"], [RED])
+    assert drawn[85:95, 500:560].any() and not drawn[:140, :450].any()

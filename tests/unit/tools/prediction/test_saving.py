@@ -1,5 +1,6 @@
 """Each kind of output, read by a program that reads such files."""
 
+import base64
 import csv
 import json
 import re
@@ -228,6 +229,22 @@ def test_the_page_is_one_file_and_escapes_what_it_shows(saved: Path) -> None:
     page = (saved / "page.html").read_text()
     assert 'src="data:video/mp4;base64,' in page and "http" not in page.partition("data:")[0]
     assert "&lt;cat&gt; &amp; co 2" in page and "<cat>" not in page
+
+
+def test_the_page_shows_a_picture_with_masks_and_times_before_it_is_played(saved: Path) -> None:
+    page = (saved / "page.html").read_text()
+    coded = re.search(r'poster="data:image/jpeg;base64,([^"]+)"', page)
+    assert coded is not None
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(coded[1]), np.uint8), cv2.IMREAD_COLOR).astype(int)
+    assert (picture.max(2) - picture.min(2) > 60).any()  # the clip itself is grey
+    assert re.findall(r"<small>([\d.]+ s)</small>", page) == ["0.0 s", "0.8 s", "1.5 s", "2.2 s", "3.0 s"]
+
+
+def test_the_page_says_above_the_film_that_nothing_was_found(found: VideoTracks, tmp_path: Path) -> None:
+    for saver in chosen_savers(["page"]):
+        saver.write(tmp_path, replace(found, objects=[]))
+    page = (tmp_path / "page.html").read_text()
+    assert 0 < page.index("Nothing that sounds was found") < page.index("<video")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
