@@ -73,7 +73,8 @@ class Picture:
 def _orientation(frame: VideoFrame) -> tuple[bool, int, int]:
     """What the display matrix asks for: rows and columns exchanged, then the steps in x and in y."""
     # not frame.side_data: the frame would hold what holds it, and hundreds wait for Python's collector
-    data = next((data for data in SideDataContainer(frame) if data.type is Type.DISPLAYMATRIX), None)
+    sides = SideDataContainer(frame)  # type: ignore[call-arg]  # its stub leaves the frame out
+    data = next((data for data in sides if data.type is Type.DISPLAYMATRIX), None)
     if data is None:
         return False, 1, 1
     # seen at x' = a x + c y, y' = b x + d y; the first two of three rows, 16.16
