@@ -69,11 +69,12 @@ def _write(folder: Path, found: VideoTracks) -> None:
 
 def _poster(film: Path, begin_s: float) -> str:
     """The film's first picture at a time, a JPEG in base64: what a page shows before somebody plays it."""
-    import av
     import cv2
     import numpy as np
 
-    with av.open(str(film)) as container:
+    from components.core.media.container import open_media
+
+    with open_media(film) as container:
         container.seek(int(begin_s * 1e6))
         pictures = container.decode(video=0)
         picture = next(pictures)
