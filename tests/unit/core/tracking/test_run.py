@@ -17,8 +17,10 @@ from components.core.run.errors import AvisError
 from components.core.tracking.reader import read_tracked_run
 from components.core.tracking.run import continue_run, data_run, flatten, send_pending, training_run
 from components.core.tracking.spool import pending
+from tests.support.zygote import REAL_PYTHON
 
 ROOT = Path(__file__).parents[4]
+quick_senders = pytest.mark.usefixtures("quick_python")  # each imports MLflow
 
 
 @pytest.fixture
@@ -67,6 +69,7 @@ def test_a_bad_run_file_is_one_message(folder: Path) -> None:
 
 
 @pytest.mark.integration
+@quick_senders
 def test_one_model_is_one_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, new_store: Callable[[Path], str]
 ) -> None:
@@ -147,9 +150,9 @@ with data_run(sys.argv[1], params={"a": 1}) as run:
 """
 
 
-def stage(name: str, seconds: float) -> "subprocess.Popen[str]":
+def stage(name: str, seconds: float, python: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", STAGE, name, str(seconds)],
+        [python, "-c", STAGE, name, str(seconds)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -158,9 +161,10 @@ def stage(name: str, seconds: float) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.integration
+@quick_senders
 def test_siblings_share_a_database_that_is_not_there_yet_and_a_killed_one_is_noted(folder: Path) -> None:
-    siblings = [stage(name, 0) for name in ("a", "b", "c")]
-    victim = stage("victim", 600)
+    siblings = [stage(name, 0, sys.executable) for name in ("a", "b", "c")]
+    victim = stage("victim", 600, REAL_PYTHON)
     assert victim.stdout is not None
     victim.stdout.readline()
     begin = time.monotonic()
@@ -203,6 +207,7 @@ def wait_for(url: str) -> None:
 
 
 @pytest.mark.integration
+@quick_senders
 def test_a_server_that_is_away_gets_everything_when_it_is_back(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -226,7 +231,7 @@ def test_a_server_that_is_away_gets_everything_when_it_is_back(
     assert len(pending(Path("data/.tracking"))) == 2
     server = subprocess.Popen(
         [
-            *(sys.executable, "-m", "mlflow", "server", "--port", uri.rsplit(":", 1)[1], "--workers", "1"),
+            *(REAL_PYTHON, "-m", "mlflow", "server", "--port", uri.rsplit(":", 1)[1], "--workers", "1"),
             *("--backend-store-uri", new_store(folder), "--artifacts-destination", "./kept"),
         ],
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # seven processes we do not need

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 def test_outputs_are_those_of_pytorch(audio: str, tmp_path: Path) -> None:
     import onnxruntime
 
-    folder, target = write_finder(tmp_path / "model", audio=audio), tmp_path / "frames.onnx"
+    folder = write_finder(tmp_path / "model", audio=audio, frame_layers=1)  # of equal ones
+    target = tmp_path / "frames.onnx"
     sampler = deformable_attention.sample_levels
     inputs = onnx_export.export_frames(folder, target, height=64, width=96, frames=2)
     assert deformable_attention.sample_levels is sampler

@@ -122,6 +122,7 @@ def test_an_empty_place_and_a_server_that_is_away_are_one_message(
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("quick_python")
 def test_what_could_not_be_sent_is_sent_first(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
