@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from components.core.run.errors import AvisError
 from components.train.params import TrainParams
+from components.train.processes.launch import THREADS_ALONE
 
 T = TypeVar("T")
-THREADS_ALONE = "AVIS_THREADS_ALONE"  # environment variable: of the first process while the others wait
 
 
 class Stopped(SystemExit):

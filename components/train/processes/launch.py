@@ -9,8 +9,8 @@ from signal import SIGTERM
 
 from components.core.run.errors import AvisError
 from components.train.params import TrainParams
-from components.train.processes.distributed import THREADS_ALONE
 
+THREADS_ALONE = "AVIS_THREADS_ALONE"  # environment variable: of the first process while the others wait
 _GRACE_S = 10.0
 
 
