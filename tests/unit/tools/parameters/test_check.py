@@ -136,15 +136,15 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
             r"^train.model.heads: channels \(128\) must be .*1, 2, 4, 8, .*not 7",
         ),
         (
-            {"train": {"warmup_steps": 801}},
-            r"^train.warmup_steps: a warm-up of 801 .*training of 800.*at most 800",
+            {"train": {"warmup_steps": 601}},
+            r"^train.warmup_steps: a warm-up of 601 .*training of 600.*at most 600",
         ),
         ({"variants": {"avism": {"steps": 5}}}, r"^train.warmup_steps: a warm-up of 10 .*training of 5\b"),
         (
             {"train": {"schedule": "step", "milestones": [90, 40]}},
             r"^train.milestones: \[90, 40\] are not asc",
         ),
-        ({"train": {"schedule": "step", "milestones": [800]}}, r"train.milestones: .*from 1 to 799"),
+        ({"train": {"schedule": "step", "milestones": [600]}}, r"train.milestones: .*from 1 to 599"),
         ({"train": {"learning_rate": 1000}}, r"^train.learning_rate: .*less than or equal to 1, not 1000"),
         ({"train": {"learning_rate": 0}}, r"^train.learning_rate: .*greater than 0, not 0"),
         ({"train": {"learning_rate": float("nan")}}, r"^train.learning_rate: .*finite number, not nan"),
