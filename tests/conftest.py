@@ -101,7 +101,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return None
     groups: dict[Path, list[pytest.Item]] = {}
     for item in session.items:
-        groups.setdefault(item.path, []).append(item)
+        groups.setdefault(_shared(item.path), []).append(item)
     _start_servers(session)
     run_side_by_side(session, list(groups.values()), count)
     return True
@@ -169,6 +169,11 @@ def quick_python(zygote_python: str) -> Iterator[None]:
         patch.setattr(sys, "executable", zygote_python)
         patch.setenv("PATH", f"{Path(zygote_python).parent}{os.pathsep}{os.environ['PATH']}")
         yield
+
+
+def _shared(file: Path) -> Path:
+    """What one process takes as a whole: a file, or a package, whose tests share a server."""
+    return file.parent if (file.parent / "__init__.py").exists() else file
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Tests in several processes, forked from the one that has collected them: everything is imported once.
 
-Each process takes the next group (a file of tests) when it is free.
+Each process takes the next group (a file of tests, or a package of them that share a server) when it is free.
 What the tests came to is told to the first process, which reports as if it had run them all.
 """
 

@@ -1,4 +1,8 @@
-"""What the tests of flows use: a Prefect server for each file, so that the files run side by side."""
+"""What the tests of flows share: one Prefect server, which ends with the last of them.
+
+Not one a file: what a process has not yet sent to a server that ended is tried again for minutes, also at its
+exit.
+"""
 
 from collections.abc import Iterator
 
@@ -7,9 +11,9 @@ import pytest
 from tests.support.prefect_server import Server, prefect_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Prefect server; other tests of the file leave runs, artifacts and events in it."""
+    """A Prefect server; other tests leave runs, artifacts and events in it."""
     with prefect_server(tmp_path_factory.mktemp("prefect") / "home") as running:
         yield running
 
