@@ -22,9 +22,11 @@ from components.train.params import TrainParams
 from components.train.stage import train
 from models.checkpoints.saved import load_model
 from tests.support.clips import make_clip
-from tests.support.processes import run_together
+from tests.support.processes import let_children_compute, run_together
 from tests.support.tiny_model import CATEGORIES, train_settings, write_square_set
 from tests.support.tiny_tpavi import SETTINGS, write_tpavi_finder
+
+let_children_compute()
 
 
 @pytest.fixture

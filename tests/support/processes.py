@@ -17,6 +17,17 @@ PATIENT_RAY = {
 }
 
 
+def let_children_compute() -> None:
+    """Begin autograd here and now, so that forked children may use it; called where a file is imported.
+
+    torch's compiler and exporter pretend that there is a GPU. When autograd begins after that it starts a
+    thread for it, and refuses to work in children from then on.
+    """
+    import torch
+
+    torch.ones((), requires_grad=True).backward()
+
+
 def run_together(function: Callable[[], Any], count: int, *, timeout_s: float = 120) -> list[Any]:
     """Call a function in `count` processes that find each other as under torchrun.
 

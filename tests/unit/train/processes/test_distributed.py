@@ -19,9 +19,10 @@ from components.train.examples.batch import TrainingClip
 from components.train.loop import fit
 from components.train.params import TrainParams
 from components.train.processes.distributed import Team, join
-from tests.support.processes import run_together
+from tests.support.processes import let_children_compute, run_together
 from tests.support.tiny_model import tiny_model, train_settings
 
+let_children_compute()
 pytestmark = pytest.mark.slow
 
 SECOND = 16_000
