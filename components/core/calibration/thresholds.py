@@ -57,8 +57,7 @@ def choose_thresholds(clips: Sequence[ClipCandidates]) -> ChosenThresholds:
     around = np.round(sliding_window_view(padded, (2 * _NEAR + 1, 3), (1, 2)).mean((-1, -2)), 6)
     best = max(np.ndindex(found.shape), key=lambda place: (around[place], -place[0], nearness[place[1:]]))
     published = mean_fsla(clips, PUBLISHED_SCORE_THRESHOLD, EVEN_PRESENCE_THRESHOLD, NO_HEARING_THRESHOLD)
-    chosen = (hearings[best[0]], SCORES[best[1]], PRESENCES[best[2]])
-    hearing, score, presence = chosen
+    hearing, score, presence = hearings[best[0]], SCORES[best[1]], PRESENCES[best[2]]
     return ChosenThresholds(score, presence, hearing, float(found[best]), published)
 
 

@@ -107,6 +107,7 @@ def test_what_is_not_heard_is_silent_where_that_makes_more_frames_right() -> Non
     assert (unheard.hearing, unheard.fsla) == (0.05, pytest.approx(100))
     wrong = choose_thresholds([clip_of(truth, seen, heard=[0.01, 0.01, 0.9, 0.9])] * 2)
     assert (wrong.hearing, wrong.fsla) == (0, pytest.approx(50))
+    assert choose_thresholds([clip_of(truth, seen, heard=[0.9] * 4)] * 2).hearing == 0  # all the same
 
 
 def test_where_all_is_alike_the_published_thresholds_stay() -> None:

@@ -186,9 +186,11 @@ def test_an_object_is_silent_where_its_category_is_not_heard(model: Avism) -> No
     clip = RandomClip()
     hear_all(model, True)
     with torch.inference_mode():
-        sound = torch.from_numpy(np.stack(clip.sounds))
-        heard = model.audio_tags(model.encode_audio(sound)).sigmoid().numpy()  # [T, K]
-    middle = float(np.median(heard))
+        audio = model.encode_audio(torch.from_numpy(np.stack(clip.sounds)))
+        model.audio_tags.bias -= model.audio_tags(audio).median(0).values + 1e-3
+        heard = model.audio_tags(audio).sigmoid().numpy()  # [T, K]
+    middle = 0.5
+    assert (heard > middle).any(0).all() and ((heard > middle).sum(1) == 1).any()  # one of the two, in some
 
     def tracks(hearing: float) -> list[FoundTrack[Mask]]:
         return find_sounding(

@@ -39,21 +39,26 @@ def test_only_what_no_commit_and_no_checkout_needs(root: Path) -> None:
 
 
 def test_of_commits_that_change_no_data_none_is_read(root: Path) -> None:
-    def commit(text: str) -> None:
-        (root / "code.py").write_text(text)
-        git(root, "add", "code.py")
+    def commit(name: str, text: str) -> str:
+        (root / name).write_text(text)
+        git(root, "add", name)
         git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", text)
+        return git(root, "rev-parse", "HEAD")
 
     states = set(commits_to_read(root))
     assert states == {git(root, "rev-parse", branch) for branch in ("first", "second")}
-    commit("1")
-    commit("2")
+    commit("code.py", "1")
     assert set(commits_to_read(root)) == states
-    git(root, "update-ref", "refs/exps/one", "first")  # where `dvc exp` keeps its commits
-    git(root, "branch", "--quiet", "--delete", "--force", "first")
-    assert set(commits_to_read(root)) == states
-    git(root, "update-ref", "-d", "refs/exps/one")
-    assert len(commits_to_read(root)) == 2  # second was made on top of first
+    usual = (root / "params.yaml").read_text()
+    changed = commit("params.yaml", f"{usual}more: 1\n")
+    assert set(commits_to_read(root)) == {*states, changed}
+    commit("params.yaml", usual)  # as it was before, though the code is other
+    assert len(commits_to_read(root)) == 3
+    alone = commit("params.yaml", f"{usual}more: 2\n")
+    git(root, "reset", "--quiet", "--hard", "HEAD~1")
+    assert alone not in commits_to_read(root)
+    git(root, "update-ref", "refs/exps/one", alone)  # where `dvc exp` keeps its commits
+    assert alone in commits_to_read(root)
 
 
 def test_a_version_of_which_the_commit_is_not_here(root: Path) -> None:

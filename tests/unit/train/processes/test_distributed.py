@@ -19,6 +19,7 @@ from components.train.examples.batch import TrainingClip
 from components.train.loop import fit
 from components.train.params import TrainParams
 from components.train.processes.distributed import Team, join
+from components.train.processes.launch import THREADS_ALONE
 from tests.support.processes import let_children_compute, run_together
 from tests.support.tiny_model import tiny_model, train_settings
 
@@ -155,6 +156,18 @@ def test_a_loss_that_is_no_number_ends_all_and_its_clips_are_kept(tmp_path: Path
     saved = torch.load(checkpoint, weights_only=True)
     assert saved["step"] == 1
     assert all(torch.isfinite(value.float()).all() for value in saved["state"]["model"].values())
+
+
+def test_while_the_others_wait_the_first_process_has_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(THREADS_ALONE, "3")
+
+    def threads() -> tuple[int | None, int]:
+        torch.set_num_threads(1)
+        with join(params_of()) as team:
+            alone = team.first_alone(torch.get_num_threads, every_s=5)
+        return alone, torch.get_num_threads()
+
+    assert run_together(threads, 2) == [(3, 1), (None, 1)]
 
 
 def test_a_process_that_dies_or_hangs_ends_the_others() -> None:
