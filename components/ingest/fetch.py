@@ -17,6 +17,7 @@ from yt_dlp.extractor.generic import GenericIE  # noqa: F401  (slow to import: o
 from components.core.raw.index import Status
 from components.core.run.disk import DiskFullError, disk_full, is_disk_full, make_sure_of_room
 from components.core.run.errors import AvisError
+from components.core.storage.s3_object import StorageError, fetch_object, head_of
 from components.core.text.redaction import redact, secrets_of
 from components.ingest.address import Source, SourceKind
 from components.ingest.params import IngestParams
@@ -249,9 +250,9 @@ def _from_s3(url: str, folder: Path, params: IngestParams) -> Path:
     config = Config(connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S)
     try:
         client = boto3.client("s3", config=config)
-        size_bytes = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
-        refuse_size(size_bytes, params.most_bytes, folder)
-        client.download_file(bucket, key, str(target))
+        head = head_of(client, bucket, key)
+        refuse_size(head["ContentLength"], params.most_bytes, folder)
+        fetch_object(client, bucket, key, head, target)
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = {
@@ -267,7 +268,7 @@ def _from_s3(url: str, folder: Path, params: IngestParams) -> Path:
         raise DownloadError(  # of this machine, not of the video: asked for again in the next run
             Status.NETWORK, "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from None
-    except BotoCoreError as error:
+    except (BotoCoreError, StorageError) as error:
         raise DownloadError(Status.NETWORK, f"S3: {clean_message(error)}") from None
     return target
 

@@ -5,7 +5,9 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from msgspec import Meta
 
 from components.core.run.errors import AvisError
 from components.core.text.redaction import redact, tell_secret
@@ -16,6 +18,7 @@ Message = dict[str, Any]
 
 _MOST_BYTES = 16 << 20  # of an answer, unpacked
 _MOST_TOKENS = 10**9  # of a question or an answer
+Tokens = Annotated[int, Meta(ge=0, le=_MOST_TOKENS)]
 
 
 @dataclass(frozen=True)

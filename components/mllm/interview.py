@@ -6,13 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
+import msgspec
+from msgspec import Meta
+
+from components.core.records.ranges import Seconds
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json
 from components.core.run.journal import Journal
 from components.mllm import message, question
-from components.mllm.client import Endpoint, NoReply
+from components.mllm.client import Endpoint, NoReply, Tokens
 from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import SAID, Verdict, probe, probe_clips
@@ -71,7 +75,26 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
     return Interview(records=records, answers=answers, verdict=verdict)
 
 
-_ANSWERED = {"status", "message", "purpose", "modality", "video", "text"}
+class _Answered(TypedDict):
+    """A line of answers.jsonl with a reply: what is none is asked again."""
+
+    status: Literal["ok", "invalid"]
+    message: str
+    purpose: str
+    modality: str
+    video: str
+    text: str
+    input_tokens: Tokens | None
+    output_tokens: Tokens | None
+    cost_usd: Annotated[float, Meta(ge=0, le=1e9)] | None
+    latency_s: Seconds
+
+
+def _is_answered(record: Record, asked: Record) -> bool:
+    try:
+        return dict(msgspec.convert(record, _Answered)).items() >= asked.items()
+    except msgspec.ValidationError:
+        return False
 
 
 class _Desk:
@@ -92,12 +115,11 @@ class _Desk:
             frames, sound = _given(modality, clip, sound)
             digest = await asyncio.to_thread(_digest, frames, sound)
             key = f"{purpose}/{modality}/{clip.name}/{digest}"
+            record: Record = {"purpose": purpose, "modality": modality, "video": clip.name}
             known = self._journal.finished.get(key)
-            whole = known is not None and known.keys() >= _ANSWERED  # else the line is damaged
-            if known is not None and whole and known["status"] != NO_REPLY:
+            if known is not None and _is_answered(known, record):
                 return known
             content = await asyncio.to_thread(self._content, modality, clip.length_s, frames, sound)
-            record: Record = {"purpose": purpose, "modality": modality, "video": clip.name}
             try:
                 reply = await self._client.ask(
                     [{"role": "system", "content": question.SYSTEM}, {"role": "user", "content": content}]

@@ -3,10 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+from msgspec import Meta
 
 from components.core.raw.manifest import ManifestEntry, write_manifest
-from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
+from components.core.records.annotations import MOST_FRAMES, AnnotationSet, Track, Video, write_annotations
+from components.core.records.ranges import Bytes
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
 from components.core.run.files import remove_leftovers, sha256_file
@@ -122,8 +126,25 @@ def _compose_all(
     return journal.finished
 
 
+class _Traced(TypedDict):
+    category: str
+    segmentations: list[Any]
+
+
+class _Composed(TypedDict):
+    """A line of the journal."""
+
+    bytes: Bytes
+    frames: Annotated[int, Meta(ge=1, le=MOST_FRAMES)]
+    tracks: list[_Traced]
+
+
 def _is_finished(task: ClipTask, result: dict[str, Any] | None) -> bool:
-    if result is None or not {"bytes", "frames", "tracks"} <= result.keys():  # none, or a damaged line
+    if result is None:
+        return False
+    try:
+        msgspec.convert(result, _Composed)
+    except msgspec.ValidationError:  # a damaged line
         return False
     return task.path.is_file() and task.path.stat().st_size == result["bytes"]
 

@@ -12,11 +12,10 @@ import pyarrow
 import pyarrow.compute as pc
 
 from components.core.raw.clip_names import video_id_of
-from components.core.raw.index import Status, read_raw_table
+from components.core.raw.index import Status, raw_table, read_raw_table
 from components.core.raw.manifest_table import read_manifest_table, sources_kept
 from components.core.run.errors import AvisError
-from components.core.run.journal import read_journal
-from components.ingest.folder import INDEX, JOURNAL
+from components.ingest.folder import INDEX, JOURNAL, journaled_rows
 from components.ingest.params import IngestParams
 from components.ingest.status import ADVICE, TRANSIENT
 
@@ -180,8 +179,7 @@ def _indexed(path: Path) -> pyarrow.Table:
 
 def _journaled(path: Path) -> pyarrow.Table:
     """Each video's last line of a journal, which another process may be writing."""
-    rows = {key: {name: value.get(name) for name in _SCHEMA.names} for key, value in read_journal(path)}
-    return pyarrow.Table.from_pylist(list(rows.values()), _SCHEMA)
+    return raw_table(journaled_rows(path)).select(_SCHEMA.names).cast(_SCHEMA)
 
 
 _KINDS = {"attempts": pyarrow.int64(), "start_s": pyarrow.float64(), "end_s": pyarrow.float64()}

@@ -51,6 +51,8 @@ _BESIDE = re.compile(
     r"(?:(?:\w+_)?(?:criterion|loss|loss_fn|metrics?)\..*|n_averaged|initted|initialized|step|num_updates|decay)"
 )
 _DETECTRON2 = re.compile(r"__\w+__|matching_heuristics")  # what it writes beside converted parameters
+# what a file of some bytes may say that it holds
+_MOST_PARAMETERS, _MOST_DIMENSIONS = 100_000, 8
 _HALF = (torch.float16, torch.bfloat16)
 _FULL = (torch.float32, torch.float64, *_HALF)
 
@@ -181,6 +183,8 @@ def _is_nameless(value: Any) -> bool:
 
 
 def _tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
+    if len(content) > _MOST_PARAMETERS:
+        raise ValueError(f"{where} holds {len(content)} parameters; at most {_MOST_PARAMETERS} are read")
     tensors = {}
     for name, value in content.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
@@ -196,8 +200,20 @@ def _tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
             raise ValueError(
                 f"{where}: {name!r} is quantised ({value.dtype}); allowed: parameters in 16 bits or more"
             )
+        if not _is_whole(value):
+            raise ValueError(
+                f"{where}: {name!r} ({value.layout}, {value.dim()} dimensions) is not stored number by "
+                f"number; allowed: dense parameters of at most {_MOST_DIMENSIONS} dimensions"
+            )
         tensors[name] = value.detach()
     return tensors
+
+
+def _is_whole(value: Tensor) -> bool:
+    """Whether it holds the numbers that its shape says: a few bytes may claim to be terabytes."""
+    if value.is_nested or value.layout != torch.strided or value.is_meta or value.dim() > _MOST_DIMENSIONS:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _without_torch_words(named: dict[str, Tensor], where: str, notes: list[str]) -> dict[str, Tensor]:

@@ -4,6 +4,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import msgspec
+
+from components.core.records.ranges import Bytes, Count, Rate, Seconds, Side
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 
@@ -18,21 +21,21 @@ class MediaEntry:
     video_id: str
     status: str
     message: str = ""
-    frames: int = 0
-    width: int = 0
-    height: int = 0
-    audio_samples: int = 0
-    frame_rate_hz: float = 1.0
+    frames: Count = 0
+    width: Side = 0
+    height: Side = 0
+    audio_samples: Bytes = 0
+    frame_rate_hz: Rate = 1.0
     license: str | None = None
     frames_sha256: str | None = None
     audio_sha256: str | None = None
-    duration_s: float = 0.0
+    duration_s: Seconds = 0.0
     split: str | None = None
     fingerprint: str = ""  # of the raw file and the parameters that the media were made from
     features_from: str = ""  # no audio features, FEATURES_OF_SOURCE, or the fingerprint of their encoder
     features_sha256: str | None = None
     changes: str = ""  # what was changed on the way from the raw file: records/changes.Changes.text
-    source_rate_hz: float | None = None  # frames a second of the raw file, as ingest read it
+    source_rate_hz: Rate | None = None  # frames a second of the raw file, as ingest read it
     trial: str = ""  # with what it ended its process or ran over its limits: not tried so again
 
 
@@ -112,5 +115,12 @@ def read_media_index(path: Path) -> dict[str, MediaEntry]:
             raise AvisError(f"{row['video_id']!r} occurs twice", where=f"{path}, row {number}")
         # what is empty, or a column that an older version did not write, is as MediaEntry has it
         known = {name: value for name, value in row.items() if value is not None and name in _FIELDS}
-        entries[row["video_id"]] = MediaEntry(**{"video_id": None, "status": None, **known})
+        try:
+            entries[row["video_id"]] = msgspec.convert(known, MediaEntry)
+        except msgspec.ValidationError as error:
+            raise AvisError(
+                f"A row of the media index is damaged: {error}",
+                where=f"{path}, row {number}",
+                fix="Run the extract stage again.",
+            ) from None
     return entries

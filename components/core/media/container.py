@@ -15,6 +15,7 @@ import av.stream
 
 from components.core.media.put_together import other_file_at
 from components.core.records.changes import Changes, Kind
+from components.core.records.ranges import HIGHEST_RATE_HZ
 from components.core.run.errors import AvisError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def probe(path: Path) -> MediaInfo:
         duration = container.duration
         return MediaInfo(
             container=container.format.name,
-            duration_s=duration / 1e6 if duration is not None and duration > 0 else None,
+            duration_s=duration / 1e6 if duration is not None and 0 < duration <= LONGEST_S * 1e6 else None,
             width=square_width(video.width, pixel_aspect_of(video)) if video is not None else 0,
             height=video.height if video is not None else 0,
             frame_rate_hz=usual_rate_hz(video) if video is not None else 0.0,
@@ -286,9 +287,9 @@ def in_seconds(ticks: int, time_base: Fraction) -> float:
 
 
 def usual_rate_hz(video: VideoStream) -> float:
-    """Pictures per second; of stills, which have no rate, 25."""
+    """Pictures per second; of stills, which have no rate, and where the header is absurd, 25."""
     rate_hz = float(video.average_rate or video.guessed_rate or 0)
-    return rate_hz if rate_hz >= _LOWEST_RATE_HZ else 25.0
+    return rate_hz if _LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ else 25.0
 
 
 def pixel_aspect_of(video: VideoStream) -> Fraction | None:

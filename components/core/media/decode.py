@@ -20,6 +20,7 @@ from components.core.media.container import (
     no_sound,
     open_media,
     pixel_aspect_of,
+    square_width,
     usual_rate_hz,
 )
 from components.core.media.picture import Picture
@@ -72,11 +73,11 @@ def decode(
             raise no_pictures(container, path)
         if audio is None and require_audio:
             raise no_sound(container, path)
-        _refuse_huge(video.width, video.height, path)
+        pixel_aspect = pixel_aspect_of(video)
+        _refuse_huge(square_width(video.width, pixel_aspect), video.height, path)
         video.codec_context.options = {"max_pixels": str(_LARGEST_PX)}  # also of a size that comes later
         video.codec_context.thread_count = threads
         video.codec_context.thread_type = "AUTO" if threads != 1 else "SLICE"
-        pixel_aspect = pixel_aspect_of(video)
         origin_s = clip_start_s(video, audio)
         if start_s > 0:
             try:

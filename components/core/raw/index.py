@@ -10,7 +10,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec.inspect
+
 from components.core.records.changes import Changes, changes_of_text
+from components.core.records.ranges import Bytes, Count, Rate, Seconds, Side
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file
 from components.core.run.workers.worker import Kind
@@ -66,21 +69,21 @@ class RawEntry:
     video_id: str
     status: Status
     message: str
-    attempts: int  # tries in the run that last tried
+    attempts: Count  # tries in the run that last tried
     source: str
-    start_s: float | None
-    end_s: float | None
+    start_s: Seconds | None
+    end_s: Seconds | None
     fingerprint: str  # of what decides the result: source, cut, expected hash, limits
     path: str | None = None  # inside data/raw: a file, or a folder of frames with its sound
-    duration_s: float | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
+    duration_s: Seconds | None = None
+    width: Side | None = None
+    height: Side | None = None
+    fps: Rate | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
     sha256: str | None = None  # of the file (of a folder: of its files in order)
     source_sha256: str | None = None  # of what was downloaded, before cutting
-    size_bytes: int | None = None
+    size_bytes: Bytes | None = None
     license: str | None = None  # the manifest's word, else the site's
     uploader: str | None = None
     split: str | None = None
@@ -184,6 +187,7 @@ def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.
         if "status" in table.column_names:
             for found in table.column("status").unique().to_pylist():
                 Status(found)
+        _require_ranges(table)
     except (pyarrow.ArrowException, OSError, TypeError, KeyError, ValueError) as error:
         raise AvisError(
             f"the index of raw videos cannot be read: {error}",
@@ -191,6 +195,23 @@ def read_raw_table(path: Path, columns: Iterable[str] | None = None) -> pyarrow.
             fix="`dvc checkout --force data/raw` brings back what DVC holds.",
         ) from None
     return table
+
+
+def _require_ranges(table: pyarrow.Table) -> None:
+    """Raise ValueError where a number is not what its field may be."""
+    import pyarrow.compute
+
+    kinds = msgspec.inspect.type_info(RawEntry).fields  # type: ignore[attr-defined]
+    for field in kinds:
+        if field.name not in _WHOLE | _FLOATS or field.name not in table.column_names:
+            continue
+        (kind,) = (one for one in getattr(field.type, "types", [field.type]) if hasattr(one, "ge"))
+        column = table.column(field.name).drop_null()
+        inside = pyarrow.compute.and_(
+            pyarrow.compute.greater_equal(column, kind.ge), pyarrow.compute.less_equal(column, kind.le)
+        )
+        if pyarrow.compute.all(inside).as_py() is False:
+            raise ValueError(f"{field.name} is outside of {kind.ge:g} to {kind.le:g} somewhere")
 
 
 def read_raw_index(path: Path) -> list[RawEntry]:

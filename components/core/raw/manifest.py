@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records.annotations import SPLITS
+from components.core.records.ranges import LATEST_S
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_file, safe_name, write_text
 
@@ -166,7 +166,7 @@ def _entry(row: dict[str, Any], path: Path, number: int) -> ManifestEntry:
             values[name] = float(value)
         except (TypeError, ValueError):
             raise fail(name, f"{value!r} is not a number of seconds") from None
-        if not math.isfinite(values[name]) or values[name] < 0:
+        if not 0 <= values[name] <= LATEST_S:
             raise fail(name, f"{value} is not a time in a video", "Give seconds from the start, 0 or more.")
     for name, value in values.items():
         if value is not None and not name.endswith("_s") and not isinstance(value, str):

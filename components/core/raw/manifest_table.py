@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from components.core.raw.manifest import ManifestEntry, manifest_schema, read_manifest, table_of
 from components.core.records.annotations import SPLITS
+from components.core.records.ranges import LATEST_S
 from components.core.text.redaction import redacted_address
 
 MANIFEST_SCHEMA = manifest_schema()
@@ -97,7 +98,9 @@ def _is_right(table: pyarrow.Table) -> bool:
     """Whether every row keeps every rule of read_manifest; None counts as kept."""
     start_s, end_s = table.column("start_s"), table.column("end_s")
     identities = table.column("video_id")
-    rules = [pc.and_(pc.is_finite(times), pc.greater_equal(times, 0)) for times in (start_s, end_s)]
+    rules = [
+        pc.and_(pc.greater_equal(times, 0), pc.less_equal(times, LATEST_S)) for times in (start_s, end_s)
+    ]
     rules += [
         pc.less(pc.fill_null(start_s, 0.0), end_s),
         pc.is_in(table.column("split"), pyarrow.array([*SPLITS, None], pyarrow.string())),

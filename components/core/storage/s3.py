@@ -14,22 +14,16 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from components.core.raw.frame_folder import sha256_folder
-from components.core.run.errors import MachineError
 from components.core.run.files import scratch_folder, sha256_file
 from components.core.storage.base import Stored
+from components.core.storage.s3_object import PART_BYTES, THREADS, TRIES, StorageError, fetch_object, head_of
 
 T = TypeVar("T")
 R = TypeVar("R")
-_THREADS = 8  # requests at the same time, per worker
-_PART_BYTES = 16 * 2**20  # larger files are sent and fetched in such parts
 _TIMEOUT_S = 60.0
-_TRIES = 6
+_MOST_PAGES = 100_000  # of a listing, of a thousand objects each
 _SHA256 = "sha256"  # metadata: of the object itself
 _FOLDER_SHA256 = "folder-sha256"  # of the folder that this object, sent last, completes
-
-
-class StorageError(MachineError):
-    """The bucket does not take or give a file: no fault of the file."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +115,9 @@ class S3Store:
         with _said(f"{self.url}/{name}"):
             found = self._head(self.key(name))
             if found is not None:
-                return found.get(_SHA256)
+                return _noted(found, _SHA256)
             last = max((key for key, *_ in self._objects(f"{name}/")), default=None)
-            return None if last is None else (self._head(last) or {}).get(_FOLDER_SHA256)
+            return _noted(self._head(last) if last is not None else None, _FOLDER_SHA256)
 
     def remove(self, names: Iterable[str]) -> None:
         with _said(self.url):
@@ -135,21 +129,22 @@ class S3Store:
     def _objects(self, name: str) -> Iterator[tuple[str, int, float]]:
         """Key, size and time of the objects whose names begin so, in the order of their keys."""
         pages = _client().get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self.bucket, Prefix=self.key(name)):
+        for count, page in enumerate(pages.paginate(Bucket=self.bucket, Prefix=self.key(name))):
+            if count == _MOST_PAGES:
+                raise StorageError("the listing of the bucket does not end", where=self.url)
             for found in page.get("Contents", []):
                 yield str(found["Key"]), int(found["Size"]), found["LastModified"].timestamp()
 
-    def _head(self, key: str) -> dict[str, str] | None:
-        """An object's metadata, None if there is no such object."""
+    def _head(self, key: str) -> dict[str, Any] | None:
+        """What is told of an object, None if there is no such object."""
         from botocore.exceptions import ClientError
 
         try:
-            metadata: dict[str, str] = _client().head_object(Bucket=self.bucket, Key=key)["Metadata"]
+            return head_of(_client(), self.bucket, key)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                 return None
             raise
-        return metadata
 
     def _put_folder(self, folder: Path, name: str) -> None:
         *first, last = sorted(folder.iterdir())
@@ -162,7 +157,7 @@ class S3Store:
     def _upload(self, file: Path, key: str, metadata: dict[str, str]) -> None:
         """Send a file with its hash; the server refuses what does not arrive as it is."""
         client, extra = _client(), {_SHA256: sha256_file(file), **metadata}
-        if file.stat().st_size <= _PART_BYTES:  # frames: `upload_file` would start a pool of threads for each
+        if file.stat().st_size <= PART_BYTES:  # frames: `upload_file` would start a pool of threads for each
             with file.open("rb") as body:
                 client.put_object(
                     Bucket=self.bucket, Key=key, Body=body, Metadata=extra, ChecksumAlgorithm="SHA256"
@@ -176,7 +171,7 @@ class S3Store:
             key,
             ExtraArgs={"ChecksumAlgorithm": "SHA256", "Metadata": extra},
             Config=TransferConfig(
-                multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=_THREADS
+                multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=THREADS
             ),
         )
 
@@ -185,8 +180,8 @@ class S3Store:
         found = self._head(key)
         if found is None:
             return False
-        _client().download_file(self.bucket, key, str(target))
-        if found.get(_SHA256, "") not in ("", sha256_file(target)):
+        fetch_object(_client(), self.bucket, key, found, target)
+        if _noted(found, _SHA256) not in (None, sha256_file(target)):
             raise StorageError("the file did not arrive as it was sent", where=f"s3://{self.bucket}/{key}")
         return True
 
@@ -196,8 +191,13 @@ class S3Store:
             _client().delete_objects(Bucket=self.bucket, Delete={"Objects": chosen, "Quiet": True})
 
 
+def _noted(head: dict[str, Any] | None, name: str) -> str | None:
+    noted: dict[str, str] = (head or {}).get("Metadata", {})
+    return noted.get(name)
+
+
 def _in_parallel(function: Callable[[T], R], items: list[T]) -> list[R]:
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(function, items))
 
 
@@ -209,8 +209,8 @@ def _client() -> Any:
     config = Config(
         connect_timeout=_TIMEOUT_S,
         read_timeout=_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
-        max_pool_connections=2 * _THREADS,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+        max_pool_connections=2 * THREADS,
     )
     return boto3.session.Session().client("s3", config=config)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.core.raw.index import Status
+from components.core.run import pace
 from components.ingest.address import parse_source
 from components.ingest.fetch import fetch
 from components.ingest.params import IngestParams
@@ -73,7 +74,7 @@ def test_what_would_not_end_is_given_up(
 ) -> None:
     monkeypatch.setattr(limits, "_MOST_PAGE_BYTES", 1 << 20)
     if "drip" in name:
-        monkeypatch.setattr(limits, "_PATIENCE_S", 0.2)
+        monkeypatch.setattr(pace, "_PATIENCE_S", 0.2)
     with pytest.raises(DownloadError, match=says) as caught:
         fetch(parse_source(f"{url}/{name}"), tmp_path, IngestParams(attempts=1))
     assert caught.value.status is status

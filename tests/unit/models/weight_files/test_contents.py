@@ -215,9 +215,9 @@ def write_shards(folder: Path, ending: str = "safetensors", **index: Any) -> Pat
     files = [f"{stem}-0000{number}-of-00002.{ending}" for number in (1, 2)]
     for file, name in zip(files, NAMES, strict=True):
         if ending == "bin":
-            torch.save({name: RAW_ONES[name]}, folder / file)
+ torch_placeholdertorch.save({name: RAW_ONES[name]}, folder / file)
         else:
-            save_file({name: RAW_ONES[name]}, folder / file)
+ torch_placeholdersave_file({name: RAW_ONES[name]}, folder / file)
     document = {"metadata": {"total_size": 24}, "weight_map": dict(zip(NAMES, files, strict=True)), **index}
     path = folder / f"{stem}.{ending}.index.json"
     path.write_text(json.dumps(document))
@@ -248,10 +248,10 @@ def test_indices_that_do_not_fit_their_shards_are_refused(tmp_path: Path) -> Non
     ):
         write_shards(tmp_path, weight_map=places)
         if said is None:
-            assert list(read_checkpoint(tmp_path)) == ["weight"]
-            continue
+ torch_placeholderassert list(read_checkpoint(tmp_path)) == ["weight"]
+ torch_placeholdercontinue
         with pytest.raises(ValueError, match=said):
-            read_checkpoint(tmp_path)
+ torch_placeholderread_checkpoint(tmp_path)
 
 
 def test_folders_hold_one_file_of_weights(tmp_path: Path) -> None:
@@ -290,3 +290,17 @@ def test_objects_beside_parameters_are_not_made(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'c' is no tensor"):
         read_checkpoint(tmp_path / "b.pth")
     assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        torch.zeros(1).expand(10**6, 10**6),
+        torch.empty((10**6, 10**6), device="meta"),
+        torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (10**7, 10**7)),
+        torch.zeros([1] * 20),
+    ],
+)
+def test_a_shape_that_is_larger_than_what_is_stored_is_refused(claim: Tensor) -> None:
+    with pytest.raises(ValueError, match="is not stored number by number"):
+        weights_of({"weight": claim}, "file")
