@@ -8,7 +8,7 @@ the hash of all that decides its training (`avis.training`), the weights' MD5 (`
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from components.core.run.files import hold
 from components.core.text.redaction import redact, redact_all
 from components.core.tracking.address import NO_TRACKING, server_of
 from components.core.tracking.mlflow_store import Away, Store, pages
+from components.core.tracking.turns import turn
 
 _VERSIONS_OF_MODEL = "mlflow.modelVersions"  # tag of a logged model by which its page names its versions
 _REASON_CHARACTERS = 150  # the libraries below tell their whole story in one line
@@ -84,9 +85,13 @@ class Registry:
             self._store = Store(uri, folder)
             self._store.experiment(experiment)  # made here, so that its files are kept beside the database
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Let no other decision of this checkout come between what is read and what is written."""
-        return hold(self._folder, wait=True)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other decision, from whatever checkout, come between what is read and what is written."""
+        with hold(self._folder, wait=True), ExitStack() as stack:
+            with _errors(), self._store.errors():
+                stack.enter_context(turn(self._store.client, self.model))
+            yield
 
     def versions(self) -> list[Version]:
         """Return all versions, the newest first."""

@@ -1,6 +1,7 @@
 """`avis champion …`: the registered versions, and which of them is the champion."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,13 +77,17 @@ def rollback(
     from components.core.tracking.registry import PREVIOUS
 
     registry = _registry()
-    registry.finish()  # a promotion that was cut off: it decides who the previous one is
-    target = registry.version(to) if to is not None else registry.with_alias(PREVIOUS)
-    if target is None:
-        raise AvisError(
-            f"{registry.model} has no previous champion", fix="Name a version: avis champion shows them."
-        )
-    _make_champion(registry, target, reason or "rolled back", decision="rollback")
+
+    def previous() -> "Version":
+        registry.finish()  # a promotion that was cut off: it decides who the previous one is
+        target = registry.version(to) if to is not None else registry.with_alias(PREVIOUS)
+        if target is None:
+            raise AvisError(
+                f"{registry.model} has no previous champion", fix="Name a version: avis champion shows them."
+            )
+        return target
+
+    _make_champion(registry, previous, reason or "rolled back", decision="rollback")
 
 
 @champion.command()
@@ -92,7 +97,7 @@ def promote(
 ) -> None:
     """Make a version the champion by hand, whatever was measured."""
     registry = _registry()
-    _make_champion(registry, registry.version(version), reason or "by hand", decision="by hand")
+    _make_champion(registry, lambda: registry.version(version), reason or "by hand", decision="by hand")
 
 
 _Number = Annotated[int, typer.Argument(metavar="VERSION", help="As `avis champion status` shows it.")]
@@ -145,18 +150,21 @@ def _registry() -> "Registry":
     return open_registry(root, promotion_params(root))
 
 
-def _make_champion(registry: "Registry", target: "Version", reason: str, *, decision: str) -> None:
+def _make_champion(
+    registry: "Registry", find: Callable[[], "Version"], reason: str, *, decision: str
+) -> None:
     from components.core.tracking.registry import CHAMPION
     from pipelines.flows.notifications import notify
 
-    if CHAMPION in target.aliases and target.decision:
-        raise AvisError(f"version {target.number} is the champion already")
-    if not target.commit:
-        raise AvisError(
-            f"version {target.number} was not registered by avis: its tags name no commit",
-            fix="No challenger could be compared with it.",
-        )
     with registry.alone():
+        target = find()
+        if CHAMPION in target.aliases and target.decision:
+            raise AvisError(f"version {target.number} is the champion already")
+        if not target.commit:
+            raise AvisError(
+                f"version {target.number} was not registered by avis: its tags name no commit",
+                fix="No challenger could be compared with it.",
+            )
         former = registry.promote(target, reason, decision=decision)
     instead = f", in place of version {former.number}" if former and former.number != target.number else ""
     message = f"Version {target.number} of {registry.model} is the champion{instead}: {reason}"

@@ -1,5 +1,6 @@
 """Versions that wait for a person, on a real sqlite registry."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
+from components.core.tracking import turns
 from components.core.tracking.registry import (
     CHALLENGER,
     CHAMPION,
@@ -29,7 +31,8 @@ class Cut(BaseException):
 @pytest.fixture
 def open_registry(tmp_path: Path, new_store: Callable[[Path], str]) -> Callable[[], Registry]:
     uri = new_store(tmp_path)
-    return lambda: Registry(uri, tmp_path / "t", model="avis", experiment="runs")
+    checkouts = itertools.count()
+    return lambda: Registry(uri, tmp_path / f"t{next(checkouts)}", model="avis", experiment="runs")
 
 
 def cut_off(real: Callable[..., None], calls: Iterator[int], at: int, *arguments: str) -> None:
@@ -52,13 +55,10 @@ def words(registry: Registry, number: int) -> str:
     return state(registry.version(number), registry.with_alias(CHAMPION))
 
 
-def test_two_answers_at_once_are_taken_one_after_the_other(open_registry) -> None:
-    registry = open_registry()
-    for number in (1, 2):
-        register(registry, number)
-        wait_for_person(registry, registry.version(number), None, "better", 60)
+def answers(open_registry, *pairs: tuple[int, bool]) -> list[str]:
+    """What came of answers that are given at the same moment, each in a checkout of its own."""
+    start = threading.Barrier(len(pairs))
     outcomes: list[str] = []
-    start = threading.Barrier(3)
 
     def answer(number: int, approve: bool) -> None:
         mine = open_registry()
@@ -69,11 +69,43 @@ def test_two_answers_at_once_are_taken_one_after_the_other(open_registry) -> Non
         except AvisError as error:
             outcomes.append(str(error))
 
-    threads = [threading.Thread(target=answer, args=pair) for pair in ((1, True), (2, True), (1, True))]
+    threads = [threading.Thread(target=answer, args=pair) for pair in pairs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return outcomes
+
+
+def test_of_a_yes_and_a_no_at_once_from_two_checkouts_one_counts(open_registry) -> None:
+    registry = open_registry()
+    for number in (1, 2, 3):
+        register(registry, number)
+        wait_for_person(registry, registry.version(number), registry.with_alias(CHAMPION), "better", 60)
+        outcomes = answers(open_registry, (number, True), (number, False))
+        version = registry.version(number)
+        assert outcomes.count("done") == 1 and "does not wait for an answer" in "".join(outcomes)
+        assert version.decision == ("promoted" if CHAMPION in version.aliases else "refused")
+    assert [model.name for model in registry._store.client.search_registered_models()] == ["avis"]
+
+
+def test_who_was_killed_in_his_turn_keeps_nobody_waiting_for_ever(open_registry, monkeypatch) -> None:
+    registry = open_registry()
+    register(registry, 1)
+    client = registry._store.client
+    client.create_registered_model("avis.turn-000007")
+    monkeypatch.setattr(turns, "_LONGEST_S", 0.3)
+    settle(registry, 1, approve=False)
+    assert registry.version(1).decision == "refused"
+    assert [model.name for model in client.search_registered_models()] == ["avis"]
+
+
+def test_two_answers_at_once_are_taken_one_after_the_other(open_registry) -> None:
+    registry = open_registry()
+    for number in (1, 2):
+        register(registry, number)
+        wait_for_person(registry, registry.version(number), None, "better", 60)
+    outcomes = answers(open_registry, (1, True), (2, True), (1, True))
     # One is the champion; the other was compared with none, and is not promoted over it unseen.
     assert outcomes.count("done") == 1 and "".join(outcomes).count("does not wait") == 2
     champion = registry.with_alias(CHAMPION)
