@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+from functools import cache
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -71,7 +72,7 @@ class IngestParams(Block):
 
     def failure_fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
         """Changes when an entry that failed may fare better now; sha256 is what the manifest expects."""
-        way: list[object] = [self.item_timeout_s, importlib.metadata.version("av")]
+        way: list[object] = [self.item_timeout_s, _version_of_av()]
         if not is_local:
             way += [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb, *self.private_hosts]
         return _hash([self.fingerprint(is_local=is_local), sha256, *way])
@@ -82,6 +83,11 @@ class IngestParams(Block):
         except OSError:
             return None
         return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+@cache  # looked up among all packages: a millisecond, for each row
+def _version_of_av() -> str:
+    return importlib.metadata.version("av")
 
 
 def _hash(decisive: list[object]) -> str:

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from components.core.run.errors import AvisError
+from components.core.run.errors import AvisError, is_out_of_memory
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths, name_of_seed
 from components.core.run.process import SPIN_VARIABLES
@@ -25,8 +25,9 @@ from components.core.run.ray_cluster import ray_cluster
 from components.train.checkpoint import load_checkpoint
 from components.train.params import TrainParams
 from components.train.plan import Plan, make_plan, plan_together
-from components.train.processes.distributed import Stopped, Team, backend, out_of_memory
+from components.train.processes.distributed import Stopped, Team, backend
 from components.train.processes.launch import most_that_share
+from components.train.processes.memory import out_of_memory
 from components.train.progress import Fitted, Logger
 from components.train.stage import finish, forget_checkpoints, recorded
 
@@ -221,6 +222,8 @@ def _work(config: dict[str, Any]) -> None:
         return
     except AvisError as error:
         said.put(("error", error))
-    except torch.OutOfMemoryError as error:
-        said.put(("error", out_of_memory(error, team.rank)))
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            found = out_of_memory(error, params, rank=team.rank, processes=team.size)
+            said.put(("error", found))
         raise  # the others do not know

@@ -57,23 +57,24 @@ def try_all(folder: Path, workers: int, area: Area | None = None) -> Iterator[Ro
     numbers = [number for number, key in enumerate(FAULTS) if area in (None, key[0])]
     tasks = [(str(number), (number, folder / str(number))) for number in numbers]
     engine = EngineParams(workers=workers)
-    for outcome in run_items(_try, tasks, engine=engine, timeout_s=LIMIT_S, label="selftest"):
+    for outcome in run_items(
+        _try, tasks, engine=engine, timeout_s=LIMIT_S, tally=lambda found: found[0], label="selftest"
+    ):
         yield Row(*list(FAULTS)[int(outcome.key)], *_verdict(outcome), outcome.duration_s)
 
 
-def _try(task: tuple[int, Path]) -> str:
+def _try(task: tuple[int, Path]) -> tuple[Verdict, str]:
     number, folder = task
     folder.mkdir(parents=True)
     with (
         redirect_stderr(StringIO()),
         redirect_stdout(StringIO()),
     ):  # bars and warnings of what goes wrong here
-        return list(FAULTS.values())[number](folder)
+        try:
+            return "held", list(FAULTS.values())[number](folder)
+        except NotSetUp as reason:
+            return "not set up", str(reason)
 
 
-def _verdict(outcome: Outcome[str]) -> tuple[Verdict, str]:
-    if outcome.kind == "ok" and outcome.value is not None:
-        return "held", outcome.value
-    if outcome.error == NotSetUp.__name__:
-        return "not set up", outcome.message.removeprefix(f"{NotSetUp.__name__}: ")
-    return "FAILED", outcome.message
+def _verdict(outcome: Outcome[tuple[Verdict, str]]) -> tuple[Verdict, str]:
+    return outcome.value or ("FAILED", outcome.message)

@@ -32,5 +32,19 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
+_NO_MEMORY = (
+    *("cannot allocate memory", "can't allocate memory", "insufficient memory", "bad_alloc"),
+    *("cuda out of memory", "unable to allocate"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error means; libraries wrap the system's, or keep its words only."""
+    if isinstance(error, MemoryError | AvisError):  # FFmpeg says so, too, of absurd sizes: judged already
+        return isinstance(error, MemoryError)
+    text = str(error).lower()
+    return any(words in text for words in _NO_MEMORY)
+
+
 class MachineError(AvisError):
     """A fault of this machine or its storage: no item of many is to blame, and going on makes no sense."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from components.core.run.errors import AvisError
+from components.core.run.errors import AvisError, is_out_of_memory
 from components.core.text.terminal import guard_terminal
 
 NO_TELEMETRY = {
@@ -114,7 +114,9 @@ def run_stage(name: str, function: Callable[[], object], *, variant: str = "") -
         if message is None:
             raise
         _fail(f"{name}: {message}")
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:  # the latter of torch and OpenCV
+        if not is_out_of_memory(error):
+            raise
         _fail(f"{name}: this machine's memory is full. Free some, and run it again.", FAILED_FOR_NOW)
     except KeyboardInterrupt:
         print(f"{name}: stopped.", file=sys.stderr)

@@ -17,9 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from components.core.run.errors import AvisError
+from components.core.run.errors import AvisError, is_out_of_memory
 from components.train.params import TrainParams
 from components.train.processes.launch import THREADS_ALONE
+from components.train.processes.memory import out_of_memory
 
 T = TypeVar("T")
 
@@ -187,7 +188,7 @@ def join(params: TrainParams) -> Iterator[Team]:
     """Meet the other processes that torchrun (or our launcher) started; alone without it.
 
     Raises:
-        AvisError: no place among the others; no device for this process; out of GPU memory; another process
+        AvisError: no place among the others; no device for this process; too little memory; another process
             fell silent.
         Stopped: another process ended, and has said why.
     """
@@ -210,7 +211,7 @@ def join(params: TrainParams) -> Iterator[Team]:
                 where=f"process {rank} of {size}, {os.environ.get('MASTER_ADDR')}",
                 fix="See that all of them were started, with the same rendezvous address.",
             ) from None
-    with _explained(params, rank):
+    with _explained(params, rank, size):
         yield Team(device, rank, size)
     if size > 1:
         dist.destroy_process_group()
@@ -235,26 +236,16 @@ def _place() -> tuple[int, int]:
 
 
 @contextmanager
-def _explained(params: TrainParams, rank: int) -> Iterator[None]:
+def _explained(params: TrainParams, rank: int, size: int) -> Iterator[None]:
     """Turn what a user can mend (memory, a lost process) into one message."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(error, rank) from None
-    except RuntimeError as error:
-        if is_loss_of_another(error):
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(error, params, rank=rank, processes=size) from None
+        if isinstance(error, RuntimeError) and is_loss_of_another(error):
             raise _lost(error, rank, params) from error
         raise
-
-
-def out_of_memory(error: torch.OutOfMemoryError, rank: int) -> AvisError:
-    """What to do about too little GPU memory."""
-    return AvisError(
-        f"the GPU has too little memory: {str(error).split('. ')[0]}",
-        where=f"process {rank}",
-        fix="Raise train.accumulate, list parts in train.checkpoint_activations, or lower "
-        "train.short_sides_px.",
-    )
 
 
 def is_loss_of_another(error: RuntimeError) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, TypeVar
 
-from components.core.run.errors import AvisError, MachineError
+from components.core.run.errors import AvisError, MachineError, is_out_of_memory
 from components.core.run.process import end_with_parent
 from components.core.run.workers.confinement import Limits, allow, confine
 from components.core.text.terminal import guard_terminal
@@ -27,7 +27,6 @@ _START_S = 300.0  # a process and its imports, on a machine with much to do
 _END_S = 5.0
 _OF_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 _LONGEST_MESSAGE = 2000
-_NO_MEMORY = ("cannot allocate memory", "can't allocate memory", "insufficient memory", "bad_alloc")
 
 
 class ItemError(AvisError):
@@ -246,7 +245,7 @@ def _answer(function: Callable[[Any], Any], message: bytes) -> bytes:
         value = function(item)
         return pickle.dumps(Outcome(key, value, "ok", "", time.monotonic() - start))
     except BaseException as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             os._exit(_OUT_OF_MEMORY)  # what it holds goes with it
         if isinstance(error, OSError) and error.errno in _OF_MACHINE:
             error = MachineError(f"{error.strerror} ({error.filename or 'while writing'})")
@@ -269,14 +268,6 @@ def _said(error: BaseException) -> str:
     except Exception:
         text = type(error).__name__
     return text[:_LONGEST_MESSAGE]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error means; libraries wrap the system's, or keep its words only."""
-    if isinstance(error, MemoryError | AvisError):  # FFmpeg says so, too, of absurd sizes: judged already
-        return isinstance(error, MemoryError)
-    text = _said(error).lower()
-    return any(words in text for words in _NO_MEMORY)
 
 
 def _death(exit_code: int | None, limits: Limits) -> tuple[Kind, str]:

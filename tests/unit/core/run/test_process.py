@@ -46,6 +46,11 @@ def start(
             "demo: Not a folder (data).\n",
         ),
         ("bytearray(1 << 60)", 75, "demo: this machine's memory is full. Free some, and run it again.\n"),
+        (
+            'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory: 9 bytes")',
+            75,
+            "demo: this machine's memory is full. Free some, and run it again.\n",
+        ),
         ("raise KeyboardInterrupt", 130, "demo: stopped.\n"),
     ],
 )

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from components.core.run.workers.worker import Outcome
-from pipelines.selftest import files, servers, strangers
+from pipelines.selftest import faults, files, servers, strangers
 from pipelines.selftest.faults import Try, _verdict
-from pipelines.selftest.verdict import DidNotHold
+from pipelines.selftest.verdict import DidNotHold, NotSetUp
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,13 @@ def test_harm_is_noticed(
         fault(tmp_path)
 
 
-def test_verdicts_tell_harm_from_what_is_not_set_up() -> None:
-    assert _verdict(Outcome("0", "seen", "ok", "", 1.0)) == ("held", "seen")
-    absent = Outcome("0", None, "error", "NotSetUp: no remote", 1.0, "NotSetUp")
-    assert _verdict(absent) == ("not set up", "no remote")
+def test_verdicts_tell_harm_from_what_is_not_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(folder: Path) -> str:
+        raise NotSetUp("no remote")
+
+    monkeypatch.setattr(faults, "FAULTS", {("disk", "none"): absent, ("disk", "one"): lambda _: "seen"})
+    found = [faults._try((number, tmp_path / str(number))) for number in range(2)]
+    assert found == [("not set up", "no remote"), ("held", "seen")]
+    assert _verdict(Outcome("0", found[0], "ok", "", 1.0)) == found[0]
     for kind in ("error", "timeout", "crash"):
         assert _verdict(Outcome("0", None, kind, "it hung", 60.0)) == ("FAILED", "it hung")
