@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import av
 import av.stream
 
-from components.core.media.put_together import other_file_at
+from components.core.media.put_together import ends_before_index, other_file_at
 from components.core.records.changes import Changes, Kind
 from components.core.records.ranges import HIGHEST_RATE_HZ
 from components.core.run.errors import AvisError
@@ -116,6 +116,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
                 where=str(path),
                 fix="Put its initialisation segment before its parts: cat init.mp4 part*.m4s > video.mp4",
             ) from None
+        _refuse_unfinished(path)
         raise MediaError(
             f"the file cannot be read as a video: {reason}", where=str(path), fix="Get the file again."
         ) from None
@@ -123,7 +124,19 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         other_at = other_file_at(path)
         if other_at is not None:
             raise _put_together(path, container, other_at)
+        _refuse_unfinished(path)
         yield container
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """Of such a file FFmpeg knows some tracks, or says that it is none."""
+    if ends_before_index(path):
+        raise MediaError(
+            "the file ends before its index does, which tells its tracks: it is half downloaded, or its "
+            "recording was not finished",
+            where=str(path),
+            fix="Get the file again.",
+        )
 
 
 def _put_together(path: Path, container: InputContainer, other_at: int) -> MediaError:

@@ -1,4 +1,5 @@
 """Files that were put end to end where the format does not allow it: FFmpeg reads the first, or mixes them.
+And MP4 files that end too early.
 
 MPEG-TS and -PS and Ogg allow it; `clocks` reads their parts. An MP4 that names its tracks again and goes on
 in time, as recorders of streams write it, is one file.
@@ -23,6 +24,24 @@ def other_file_at(path: Path) -> int | None:
                 return _after_flv(content) if head[:3] == b"FLV" else _after_mp4(content)
             except (struct.error, IndexError):  # a box ends before its fields: FFmpeg says what that means
                 return None
+
+
+def ends_before_index(path: Path) -> bool:
+    """Whether an MP4 file ends before the tables of its tracks do; others do not."""
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if any(name == b"moov" for name, *_ in _boxes(content, 0, len(content))):
+                return False
+            name, first = _cut_box(content, 0)
+            return name == b"mdat" or (name == b"moov" and _cut_box(content, first)[0] != b"udta")
+
+
+def _cut_box(content: mmap.mmap, start: int) -> tuple[bytes, int]:
+    """The name of the box in whose middle the file ends, and the first byte of what it holds."""
+    end = max((end for *_, end in _boxes(content, start, len(content))), default=start)
+    return content[end + 4 : end + 8], end + 8
 
 
 def _after_flv(content: mmap.mmap) -> int | None:

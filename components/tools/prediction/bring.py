@@ -1,8 +1,12 @@
 """Videos that are not at hand as they are wanted: downloaded and cut by the ingest stage, with its guards."""
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tqdm import tqdm
 
 from components.core.raw.index import Status
 from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
@@ -10,6 +14,7 @@ from components.core.run.files import remove
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.text.redaction import redacted_address
+from components.ingest.folder import PARTS
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.tools.prediction.inputs import Input
@@ -40,7 +45,8 @@ def bring(
     write_manifest(manifest, entries)
     paths = Paths(folder)
     # at their usual time limits, tries and pauses; nothing is judged by the share that failed
-    index = ingest(params.model_copy(update={"manifest": str(manifest)}), engine, paths)
+    with _bytes_shown(paths.raw / PARTS):
+        index = ingest(params.model_copy(update={"manifest": str(manifest)}), engine, paths)
     found: dict[str, Path] = {}
     lost: Lost = {}
     for row in index:
@@ -48,8 +54,30 @@ def bring(
         if row.status is Status.OK and row.path is not None:
             found[source.name] = paths.raw / row.path
         else:
-            lost[source.name] = (row.status.value, row.message)
+            message = row.message.replace("ingest.max_file_gb", "--max-gb")
+            lost[source.name] = (row.status.value, message)
     return found, lost
+
+
+@contextmanager
+def _bytes_shown(folder: Path) -> Iterator[None]:
+    """Show at a terminal how much has come, which may be all that is seen of a video for minutes."""
+    done = threading.Event()
+
+    def watch() -> None:
+        with tqdm(desc="downloaded", unit="B", unit_scale=True, position=1, leave=False, disable=None) as bar:
+            while not (done.wait(0.5) or bar.disable):
+                with suppress(OSError):  # a file that got its name just now
+                    bar.n = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                bar.refresh()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _id(source: Input) -> str:

@@ -1,20 +1,25 @@
 """Many videos, one after the other or side by side: what fails is a row, what is finished stays."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from components.core.run.engine import run_items
 from components.core.run.files import remove, remove_leftovers, write_csv
 from components.core.run.output_folder import alone_in
 from components.core.run.params import EngineParams
-from components.core.run.workers.confinement import Limits
+from components.core.run.workers.confinement import Limits, memory_bytes
 from components.ingest.params import IngestParams
 from components.tools.prediction.inputs import Input
 from components.tools.prediction.one_video import COLUMNS, Row, Task, Wanted, finished, predict_one
 
 TABLE = "predictions.csv"
 BROUGHT = ".brought"  # of the output folder: what ingest downloaded and cut, until all is predicted
+_WORKER_BYTES = 1.5e9  # torch, and what a video of 1920x1080 takes; the model comes to it
+_GPUS = ("/dev/nvidiactl", "/dev/kfd")  # their drivers map what a limit of memory counts
 
 
 def predict_videos(
@@ -77,20 +82,35 @@ def _predict_all(
     if alone:  # no process of its own: its start costs seconds
         yield from map(predict_one, tasks)
         return
-    workers = min(engine.workers, len(tasks))
     if not tasks:
         return
+    workers = min(engine.workers, len(tasks))
+    if engine.kind == "local":
+        workers = _that_fit(workers, wanted)
     items = [(task.source.name, task) for task in tasks]
     sources = {task.source.name: task.source for task in tasks}
     for outcome in run_items(
         predict_one,
         items,
         engine=EngineParams(kind=engine.kind, workers=workers),
-        limits=Limits(memory=False),
+        limits=Limits(memory=not any(Path(device).exists() for device in _GPUS)),
         tally=lambda row: row.status,
         label="predict",
     ):
         yield outcome.value or _row(sources[outcome.key], outcome.kind, outcome.message)
+
+
+def _that_fit(workers: int, wanted: Wanted) -> int:
+    """As many of the workers as the memory that is free has room for, at least one."""
+    models = [model for model in (wanted.model, wanted.deaf_model) if model is not None]
+    weights = sum(file.stat().st_size for model in models for file in (model, *model.glob("*")))
+    need = _WORKER_BYTES + 2 * weights  # what was read, and the network
+    room = min(psutil.virtual_memory().available, memory_bytes(1))
+    fit = max(1, min(workers, int(room / need)))
+    if fit < workers:
+        said = f"{fit} of {workers} workers fit: each needs {need / 1e9:.1f} GB, {room / 1e9:.1f} GB are free"
+        print(f"predict: {said}", file=sys.stderr)
+    return fit
 
 
 def _row(source: Input, status: str, cause: str) -> Row:

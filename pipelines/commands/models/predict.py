@@ -54,6 +54,9 @@ def predict(
     ] = None,
     start: Annotated[float | None, typer.Option(min=0.0, metavar="S", help="Begin here.")] = None,
     end: Annotated[float | None, typer.Option(min=0.0, metavar="S", help="End here.")] = None,
+    max_gb: Annotated[
+        float, typer.Option(min=0.001, metavar="GB", help="Of an address: a larger download is given up.")
+    ] = 4.0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Videos side by side, each with the model; else 1, or Ray's.")
     ] = None,
@@ -133,10 +136,9 @@ def predict(
             engine.workers if engine.kind == "ray" else 1
         )  # on one machine a second model costs its memory
         engine = EngineParams(kind=engine.kind, workers=workers or usual)
+        ingest = read_block("ingest", IngestParams, override={"max_file_gb": max_gb}, optional=True)
         rows = []
-        for row in predict_videos(
-            inputs, wanted, out, engine, read_block("ingest", IngestParams, optional=True)
-        ):
+        for row in predict_videos(inputs, wanted, out, engine, ingest):
             rows.append(row)
             _say(row, alone=len(inputs) == 1)
     finally:

@@ -64,3 +64,21 @@ def test_a_box_that_ends_before_its_fields_is_left_to_ffmpeg(tmp_path: Path, par
     path = tmp_path / "cut.mp4"
     path.write_bytes(box(b"ftyp", b"isom") + box(b"moof", box(b"traf", others + box(part))))
     assert other_file_at(path) is None
+
+
+def test_a_file_that_ends_in_its_index_is_not_called_one_without_sound(tmp_path: Path) -> None:
+    path = make_part(tmp_path / "late.mp4", 2, grey=50, tone_hz=300)
+    content = path.read_bytes()
+    index = content.index(b"moov") - 4
+    for end in range(index - 8, content.rindex(b"udta") - 4, 50):
+        path.write_bytes(content[:end])
+        with pytest.raises(MediaError, match="ends before its index does") as caught, open_media(path):
+            pass
+        assert caught.value.problem is MediaProblem.CORRUPT
+    path.write_bytes(content[:-20])  # of what the encoder says about itself
+    with open_media(path) as container:
+        assert len(container.streams) == 2
+    early = make_part(tmp_path / "early.mp4", 2, grey=50, tone_hz=300, options={"movflags": "faststart"})
+    early.write_bytes(early.read_bytes()[:-200])
+    with open_media(early) as container:  # its tracks are known: what of them is missing, decoding tells
+        assert len(container.streams) == 2

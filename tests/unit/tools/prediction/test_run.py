@@ -7,7 +7,9 @@ import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +18,7 @@ from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.ingest.params import IngestParams
 from components.tools.prediction import one_video
+from components.tools.prediction import run as run_module
 from components.tools.prediction.inputs import Input, find_inputs
 from components.tools.prediction.one_video import Row, Wanted
 from components.tools.prediction.run import BROUGHT, predict_videos
@@ -111,6 +114,20 @@ def test_addresses_come_through_ingest_with_its_reasons(model: Path, site: str, 
     assert (rows["good.mp4"].status, rows["good.mp4"].objects) == ("ok", 2), rows["good.mp4"].cause
     assert rows["gone.mp4"].status == "removed"
     assert len(table_of(tmp_path / "out")) == 2
+    small = ingest.model_copy(update={"max_file_gb": 1e-6})
+    (row,) = run(inputs[:1], wanted, tmp_path / "small", small)
+    assert row.status == "too_large" and "larger than the 1e-06 GB that --max-gb allows" in row.cause
+
+
+def test_workers_are_as_many_as_the_free_memory_has_room_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = Wanted(model=model, params=ANYTHING, save=())
+    monkeypatch.setattr(run_module, "memory_bytes", lambda _: 1e12)
+    for free, fit in ((100e9, 8), (4e9, 2), (1e6, 1)):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
+        assert run_module._that_fit(8, wanted) == fit
+    assert "2 of 8 workers fit: each needs 1.5 GB, 4.0 GB are free" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_what_is_finished(
