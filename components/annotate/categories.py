@@ -1,5 +1,6 @@
 """Categories by name: sources may number the same categories differently."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,19 @@ def note_like_names(sets: Sequence[AnnotationSet], changes: Changes) -> None:
     """Say which categories are perhaps one: two people wrote "snare drum" and "Snare_Drum"."""
     first: dict[str, str] = {}
     for name in dict.fromkeys(name for annotations in sets for name in annotations.categories.values()):
-        like = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        like = first.setdefault(_plain(name), name)
         if like != name:
             why = (
-                "its name differs from another one's in case, spaces or underscores alone, and is taken for "
-                "another"
+                "its name differs from another one's in case, spaces, underscores or the coding of accents "
+                "alone, and is taken for another"
             )
-            changes.add(Kind.GUESSED, "category", why, example=f"{like!r} and {name!r}")
+            look_alike = unicodedata.normalize("NFC", like) == unicodedata.normalize("NFC", name)
+            example = f"{like!a} and {name!a}" if look_alike else f"{like!r} and {name!r}"
+            changes.add(Kind.GUESSED, "category", why, example=example)
+
+
+def _plain(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).casefold().replace("_", " ").split())
 
 
 def unite_categories(sets: list[AnnotationSet]) -> dict[int, str]:

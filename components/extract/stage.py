@@ -22,7 +22,7 @@ from components.core.raw.index import RawEntry, Status, read_raw_index, status_o
 from components.core.records.changes import Changes, changes_of_text
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
-from components.core.run.files import remove, remove_leftovers
+from components.core.run.files import remove, remove_leftovers, written_s
 from components.core.run.journal import Journal
 from components.core.run.output_folder import alone_in, refuse_foreign_files
 from components.core.run.params import EngineParams, read_block
@@ -215,7 +215,7 @@ def _finished_before(
 ) -> dict[str, MediaEntry]:
     """Rows whose media are whole and made from this raw file with these parameters, or would be no better."""
     index = media / INDEX
-    checked_s = index.stat().st_mtime if index.is_file() else 0.0
+    checked_s = written_s(index)
     known = {video_id: (row, checked_s) for video_id, row in _old_index(index).items()}
     for key, value in journal.finished.items():
         with suppress(msgspec.ValidationError):  # a damaged line costs its video only

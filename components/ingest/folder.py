@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from components.core.raw.index import RawEntry, raw_table, read_raw_table
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
-from components.core.run.files import remove
+from components.core.run.files import remove, written_s
 from components.core.run.journal import read_journal
 from components.core.storage.base import Store
 
@@ -55,7 +55,7 @@ def known_rows(raw: Path) -> Known:
         ours = pc.is_in(old.column("video_id"), journaled.column("video_id").combine_chunks())
         old = old.filter(pc.invert(ours))
     table = pyarrow.concat_tables([journaled, old]).unify_dictionaries()
-    return Known(table, len(journaled), index.stat().st_mtime if index.is_file() else 0.0)
+    return Known(table, len(journaled), written_s(index))
 
 
 def old_index(raw: Path) -> pyarrow.Table:

@@ -32,7 +32,6 @@ class Tried:
 
     row: RawEntry
     retry_after_s: float | None
-    finished_at_s: float  # time.time()
 
 
 def schedule(
@@ -55,13 +54,13 @@ def schedule(
     """
     crashed: set[str] = set()
     pauses = 0
-    rested_until_s = 0.0
     taken: dict[str, ManifestEntry] = {}
+    before: dict[str, int] = {}  # how many pauses there had been when an entry was taken: clocks jump
     again: list[ManifestEntry] = []
 
     def tasks() -> Iterator[tuple[str, Task]]:
         while (entry := again.pop(0) if again else next(entries, None)) is not None:
-            taken[entry.video_id] = entry
+            taken[entry.video_id], before[entry.video_id] = entry, pauses
             yield entry.video_id, Task(entry, params, store)
 
     left = count
@@ -75,7 +74,7 @@ def schedule(
             tally=_status,
             label="ingest",
         ):
-            entry = taken.pop(outcome.key)
+            entry, is_early = taken.pop(outcome.key), before.pop(outcome.key) < pauses
             if outcome.kind in ("crash", "killed") and outcome.key not in crashed:
                 crashed.add(outcome.key)
                 again.append(entry)
@@ -86,7 +85,7 @@ def schedule(
                 yield tried.row
                 continue
             if pauses >= params.max_pauses:
-                if tried.finished_at_s < rested_until_s:  # was on its way before the rest
+                if is_early:  # was on its way before the rest
                     again.append(entry)
                     continue
                 yield tried.row
@@ -95,7 +94,7 @@ def schedule(
                     yield new_row(other, params, tried.row.status, message, attempts=0)
                 return
             again.append(entry)
-            if tried.finished_at_s >= rested_until_s:
+            if not is_early:
                 pauses += 1
                 rest_s = params.pause_s if tried.retry_after_s is None else tried.retry_after_s
                 print(
@@ -104,7 +103,6 @@ def schedule(
                     file=sys.stderr,
                 )
                 time.sleep(rest_s)  # meanwhile no task is taken
-                rested_until_s = time.time()
 
 
 def _status(tried: Tried) -> str:
@@ -115,4 +113,4 @@ def _tried(outcome: Outcome[Tried], entry: ManifestEntry, params: IngestParams) 
     if outcome.kind == "ok" and outcome.value is not None:
         return outcome.value
     row = fault_row(entry, params, status_of(outcome.kind), outcome.message)
-    return Tried(replace(row, time=None) if is_local(entry) else row, None, time.time())
+    return Tried(replace(row, time=None) if is_local(entry) else row, None)

@@ -24,7 +24,7 @@ from components.core.raw.manifest import ManifestEntry
 from components.core.raw.manifest_table import entries_of, read_manifest_table
 from components.core.run.disk import noticing_full_disk
 from components.core.run.errors import AvisError, MachineError
-from components.core.run.files import remove_leftovers, sha256_file
+from components.core.run.files import is_case_sensitive, remove_leftovers, sha256_file
 from components.core.run.journal import Journal
 from components.core.run.output_folder import alone_in, refuse_foreign_files, refuse_other_downloads
 from components.core.run.params import EngineParams, read_block
@@ -108,6 +108,7 @@ def ingest(
     refuse_foreign_files(raw, raw / INDEX, raw / JOURNAL, stage="ingest")
     raw.mkdir(parents=True, exist_ok=True)
     with alone_in(raw, "ingest"):
+        _refuse_equal_names(manifest, raw)
         store = open_store(storage.raw if storage else None, raw)
         store.check()
         remove_leftovers(raw)
@@ -138,6 +139,20 @@ def ingest(
         write_raw_index(raw / INDEX, index_tables(manifest, rows, after, before))
         (raw / JOURNAL).unlink(missing_ok=True)
     return RawIndex(raw / INDEX)
+
+
+def _refuse_equal_names(manifest: pyarrow.Table, raw: Path) -> None:
+    """Refuse ids that differ in case alone where the disk takes their files for one (macOS, some shares)."""
+    if is_case_sensitive(raw):
+        return
+    like: dict[str, str] = {}
+    for name in manifest.column("video_id").to_pylist():
+        if like.setdefault(name.lower(), name) != name:
+            raise AvisError(
+                f"video_id {like[name.lower()]!r} and {name!r} differ in case alone, which this disk ignores",
+                where=str(raw),
+                fix="Give one of them another id, or keep data/ on a disk that tells them apart.",
+            )
 
 
 def _bring_all(
@@ -204,7 +219,7 @@ def _bring(task: Task) -> Tried:
             shutil.rmtree(parts, ignore_errors=True)
         if is_local(entry):
             row = replace(row, time=None)
-        tried = Tried(row, wait_s, time.time())
+        tried = Tried(row, wait_s)
         if row.path is not None:
             task.store.put(raw, row.path)
     return tried

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
@@ -132,6 +133,18 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
                     break
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
+
+
+def is_case_sensitive(folder: Path) -> bool:
+    """Whether the disk of a folder takes `a` and `A` for two files."""
+    with tempfile.NamedTemporaryFile(prefix=_MARK, dir=folder) as file:
+        return not Path(file.name).with_name(Path(file.name).name.upper()).exists()
+
+
+def written_s(path: Path) -> float:
+    """When a file was written; 0 if it is not there, or its time is to come: the clock was wrong then."""
+    written = path.stat().st_mtime if path.is_file() else 0.0
+    return written if written <= time.time() else 0.0
 
 
 def nearest_folder(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from components.core.clips.index import MediaEntry, read_media_index, write_medi
 from components.core.raw.frame_folder import sha256_folder
 from components.core.run.engine import progress_bar
 from components.core.run.errors import AvisError
-from components.core.run.files import remove_leftovers, sha256_file
+from components.core.run.files import remove_leftovers, sha256_file, written_s
 from components.core.run.paths import Paths
 from components.core.storage.base import Store
 from components.core.storage.choice import StorageParams, open_store, read_storage
@@ -67,7 +67,7 @@ def _there(folder: Path, rows: dict[str, MediaEntry]) -> set[str]:
     """The videos whose media are in the folder as the index says; whatever else is there is removed."""
     remove_leftovers(folder)
     index = folder / INDEX
-    checked_s = index.stat().st_mtime if index.is_file() else 0.0
+    checked_s = written_s(index)
     try:
         before = read_media_index(index)
     except AvisError:

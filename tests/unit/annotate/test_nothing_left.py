@@ -147,6 +147,15 @@ def test_a_video_of_whose_shapes_none_is_taken_is_not_silent(tmp_path: Path) -> 
             read_sources(source)
 
 
+def test_categories_that_look_the_same_are_said_with_their_signs(tmp_path: Path) -> None:
+    for name, label in (("one", "Fl\u00f6te"), ("two", "Flo\u0308te")):
+        document = youtube_vis([INSIDE], name)
+        document["categories"][0]["name"] = label
+        put(tmp_path / "source" / f"{name}.json", document)
+    [said] = convert(tmp_path / "source", tmp_path / "b.json", target_format="aviseg").changes.sentences()
+    assert said.endswith(r"('Fl\xf6te' and 'Flo\u0308te')")
+
+
 def test_categories_that_differ_in_case_alone_are_said_unless_a_map_unites_them(tmp_path: Path) -> None:
     for name, label in (("one", "snare drum"), ("two", "Snare_Drum"), ("three", "dog")):
         document = youtube_vis([INSIDE], name)
@@ -154,7 +163,7 @@ def test_categories_that_differ_in_case_alone_are_said_unless_a_map_unites_them(
         put(tmp_path / "source" / f"{name}.json", document)
     said = convert(tmp_path / "source", tmp_path / "b.json", target_format="aviseg").changes.sentences()
     assert len(said) == 1
-    assert said[0].startswith("1 category guessed: its name differs from another one's in case, spaces or")
+    assert said[0].startswith("1 category guessed: its name differs from another one's in case, spaces, ")
     assert said[0].endswith("('snare drum' and 'Snare_Drum')")
     (tmp_path / "map.yaml").write_text("Snare_Drum: snare drum\n")
     mapped = convert(
