@@ -14,6 +14,8 @@ MOST_FILES = 300_000
 MOST_BYTES = 8 * 2**30  # of all files together, unpacked
 _FREE_BYTES = 64 * 2**20  # that an archive of any size may hold
 _MOST_RATIO = 100  # of what is beyond them to the archive's size; what tools export has 5 to 30
+_DEEPEST = 32  # folders in folders
+_FREE_FOLDERS = 1000  # beside one for each entry
 _ENDINGS = (".json", ".xml", ".png", ".txt", ".ini", ".eaf")
 _PICTURES = {"images", "JPEGImages", "JPEGImages_24fps"}  # of the videos: nothing to import, and large
 
@@ -68,8 +70,16 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, where: str) -> None:
             where=where,
             fix="Is this an export? Then unpack it yourself and name the folder.",
         )
+    folders: set[PurePosixPath] = set()
     for entry in entries:
         _refuse_escape(entry, where)
+        folders.update(PurePosixPath(entry.filename).parents)
+        if len(folders) > _FREE_FOLDERS + len(entries):
+            raise AvisError(
+                f"The archive is refused: its {len(entries)} files lie in {len(folders) - 1} folders or more",
+                where=where,
+                fix="Is this an export? Then unpack it yourself and name the folder.",
+            )
     left = most
     for entry in entries:
         name = PurePosixPath(entry.filename)
@@ -95,6 +105,8 @@ def _refuse_escape(entry: zipfile.ZipInfo, where: str) -> None:
     problem = None
     if name.startswith(("/", "\\")) or ":" in name.split("/")[0] or "\\" in name:
         problem = "is no relative path"
+    elif name.count("/") > _DEEPEST:
+        problem = f"lies in more than {_DEEPEST} folders"
     elif ".." in PurePosixPath(name).parts:
         problem = "leads out of it"
     elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):

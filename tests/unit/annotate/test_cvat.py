@@ -69,6 +69,7 @@ def test_masks_run_row_by_row_in_their_box_and_hold_until_outside(tmp_path: Path
     ("before", "after", "message"),
     [
         ('rle="1, 2, 3" left', 'rle="1, 2, 2" left', "covers 5 pixels, its box has 6"),
+        ('rle="1, 2, 3" left', 'rle="-1, 4, 3" left', "a run of less than no pixels"),
         ('left="2" top="1" width="3"', 'left="6" top="1" width="3"', "outside the frame of 8x5"),
         ("5.0,4.0;1.0,4.0", "5.0,4.0", None),
         (";5.0,4.0;1.0,4.0", "", "at least 3 points"),

@@ -87,7 +87,9 @@ def _mask(shape: Element, video: Video, gathering: Gathering, where: str) -> dic
         runs = [int(run) for run in (shape.get("rle") or "").split(",")]
     except ValueError:
         raise AvisError("A mask's rle is not a list of whole numbers", where=where) from None
-    if sum(runs) != width * height or min(runs) < 0:
+    if min(runs) < 0:
+        raise AvisError("A mask's rle has a run of less than no pixels", where=where)
+    if sum(runs) != width * height:
         covered = reprlib.repr(sum(runs))
         raise AvisError(f"A mask's rle covers {covered} pixels, its box has {width * height}", where=where)
     if left < 0 or top < 0 or left + width > video.width or top + height > video.height:

@@ -56,6 +56,19 @@ def test_entries_that_would_land_outside_are_refused(tmp_path: Path, name: str) 
     assert not list(tmp_path.rglob("*out.json"))
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("{0}/b/c/d/e/f.json", "files lie in 14.. folders"), ("/".join("d" * 40), "more than 32 folders")],
+)
+def test_more_folders_than_files_are_refused(tmp_path: Path, name: str, says: str) -> None:
+    path = pack(tmp_path / "x.zip", {name.format(number): b"" for number in range(400)})
+    with (
+        pytest.raises(AvisError, match=f"The archive is refused: .* {says}"),
+        archives.unpacked(path, tmp_path / "place"),
+    ):
+        pass
+
+
 def test_links_are_refused(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", {"a.json": b"/etc/passwd"}, stat.S_IFLNK | 0o777)
     with pytest.raises(AvisError, match="link"):
