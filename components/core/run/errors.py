@@ -42,7 +42,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an error means; libraries wrap the system's, or keep its words only."""
     if isinstance(error, MemoryError | AvisError):  # FFmpeg says so, too, of absurd sizes: judged already
         return isinstance(error, MemoryError)
-    text = str(error).lower()
+    try:
+        text = str(error).lower()
+    except Exception:  # panics of Rust's bindings cannot say what they are
+        return False
     return any(words in text for words in _NO_MEMORY)
 
 
