@@ -1,7 +1,9 @@
 """From annotations of every frame to the pictures that were extracted: at the middle of each second."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from components.annotate.capabilities import count
 from components.annotate.formats import Clock
@@ -10,11 +12,14 @@ from components.core.records.work_file import taken
 from components.core.run.errors import AvisError
 
 
-def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tuple[AnnotationSet, list[str]]:
+def one_frame_a_second(
+    annotations: AnnotationSet, frame_rate_hz: float, clocks: Mapping[str, Clock] = MappingProxyType({})
+) -> tuple[AnnotationSet, list[str]]:
     """Keep, for second k, the frame shown at k + 0.5 s; a last second that is not whole is left out.
 
     Args:
         frame_rate_hz: of the annotated frames, not of the video (SA-V: 6).
+        clocks: of videos of which the source has some frames only, by name.
 
     Returns:
         the annotations, and what was left out, a sentence each.
@@ -27,15 +32,16 @@ def one_frame_a_second(annotations: AnnotationSet, frame_rate_hz: float) -> tupl
     picked: dict[int, list[int]] = {}
     videos = []
     for video in annotations.videos:
-        seconds = math.floor(video.length / frame_rate_hz + 1e-6)
+        clock = _within(clocks.get(video.name, Clock()), frame_rate_hz)
+        seconds = math.floor((video.length - 1 + clock.every) / frame_rate_hz + 1e-6)
         if seconds == 0:
             raise AvisError(
                 f"The video {video.name!r} has {count(video.length, 'frame')}, "
                 f"less than a second at {frame_rate_hz:g} a second",
                 fix="Is the frame rate that of the annotated frames?",
             )
-        frames = [min(math.floor((k + 0.5) * frame_rate_hz), video.length - 1) for k in range(seconds)]
-        picked[video.id] = frames
+        frames = [clock.listed(math.floor((k + 0.5) * frame_rate_hz)) for k in range(seconds)]
+        picked[video.id] = [min(frame, video.length - 1) for frame in frames]
         names = PictureNames(video.name, seconds)
         videos.append(
             Video(video.id, video.name, names, length=seconds, height=video.height, width=video.width)
@@ -75,15 +81,21 @@ def frames_of_pictures(length: int, clock: Clock, pictures: int, picture_rate_hz
     """
     if clock.rate_hz is None:
         return None
-    end_s = (clock.first + length * clock.step) / clock.rate_hz
+    clock = _within(clock, clock.rate_hz / (clock.step * picture_rate_hz))
+    end_s = (clock.first + (length - 1 + clock.every) * clock.step) / clock.rate_hz
     # extract rounds a video's length to whole pictures; two frames more or less are a matter of counting
     if abs(end_s * picture_rate_hz - pictures) > 0.5 + 2 * clock.step * picture_rate_hz / clock.rate_hz:
         return None
     numbers = [math.floor((k + 0.5) / picture_rate_hz * clock.rate_hz) for k in range(pictures)]
-    frames = [(number - clock.first) // clock.step for number in numbers]
-    if not frames or frames[0] < 0 or frames[-1] > length + 1:
+    frames = [clock.listed((number - clock.first) // clock.step) for number in numbers]
+    if not frames or frames[0] < 0 or frames[-1] > length + clock.every:
         return None
     return [min(frame, length - 1) for frame in frames]
+
+
+def _within(clock: Clock, most: float) -> Clock:
+    """The clock, if the frames that the source has lie at most so many apart; they tell nothing of others."""
+    return clock if clock.every <= most + 1 else replace(clock, every=1)
 
 
 def keep_frames(video: Video, tracks: Sequence[Track], frames: Sequence[int]) -> None:

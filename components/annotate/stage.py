@@ -264,6 +264,13 @@ class _Placed:
         frames = frames_of_pictures(video.length, clock, entry.frames, entry.frame_rate_hz)
         if frames is None:
             raise _other_length(video, tracks, clock, entry, source)
+        if clock.every > 1:
+            self._changes.add(
+                Kind.GUESSED,
+                "video",
+                "the source has not all of its frames: of those that it has the nearest is taken",
+                example=f"{video.name}, one frame of {clock.every}",
+            )
         if guessed:
             self._changes.add(
                 Kind.GUESSED,

@@ -1,5 +1,6 @@
 """Annotations gathered frame by frame, as most formats have them, into tracks."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from components.annotate.effort import FRAME_S, PIXEL_S, Effort
+from components.annotate.formats import Clock
 from components.core.records import masks
 from components.core.records.annotations import MOST_FRAMES, AnnotationSet, PictureNames, Track, Video
 from components.core.records.changes import MOST_EXAMPLES, Changes, Kind
@@ -17,6 +19,7 @@ from components.core.run.files import safe_name
 
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 _OVER_EDGE_PX = 2  # hands are not exact
+_LEAST_LISTED = 3  # frames, all of them apart by a step, for that to be no chance
 SHAPE_TOLERANCE = 0.01  # difference of width / height, share
 
 
@@ -60,6 +63,7 @@ class Gathering:
         self._effort = effort
         self.categories: dict[int, str] = {}
         self.keys: dict[int, object] = {}
+        self.clocks: dict[str, Clock] = {}
         self.changes = Changes()
         self._category_ids: dict[str, int] = {}
         self._videos: dict[str, Video] = {}
@@ -328,10 +332,18 @@ def first_number(
     return 1
 
 
-def note_missing_frames(changes: Changes, video: str, present: set[int], length: int) -> None:
-    """Count the frames of a video that the source does not have."""
+def note_missing_frames(changes: Changes, video: str, present: set[int], length: int) -> Clock:
+    """Count the frames of a video that the source does not have; returns `clock_of` those that it has."""
     missing = (k for k in range(length) if k not in present)
     why = "the source does not have it, taken as without a mask"
     for k in islice(missing, MOST_EXAMPLES):
         changes.add(Kind.FILLED, "frame", why, example=f"{video}, frame {k}")
     changes.add(Kind.FILLED, "frame", why, count=sum(1 for _ in missing))
+    return clock_of(present)
+
+
+def clock_of(present: set[int]) -> Clock:
+    """How the frames that a source has lie apart, where all of them do so by a step."""
+    since = min(present, default=0)
+    every = math.gcd(*(number - since for number in present)) if len(present) >= _LEAST_LISTED else 1
+    return Clock(every=every, since=since % every)

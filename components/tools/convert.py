@@ -80,7 +80,8 @@ def convert(
     masks = count_masks(sets)
     annotations = unite_all(sets, [one.name for one in sources])
     if frame_rate_hz is not None:
-        annotations, said = one_frame_a_second(annotations, frame_rate_hz)
+        clocks = {name: clock for one in sources for name, clock in one.reading.clocks.items()}
+        annotations, said = one_frame_a_second(annotations, frame_rate_hz, clocks)
         notes += said
     if sound is not None:
         said = apply_sound_labels(annotations, read_sound_labels(sound, changes), changes)

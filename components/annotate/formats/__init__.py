@@ -59,11 +59,20 @@ class Clock:
     """Which of a video's own frames were annotated: first, first + step, …, and how fast they come.
 
     rate_hz: of the video's own frames; None where the source does not tell.
+    every, since: of the frames that were read the source has none but since, since + every, …
     """
 
     first: int = 0
     step: int = 1
     rate_hz: float | None = None
+    every: int = 1
+    since: int = 0
+
+    def listed(self, frame: int) -> int:
+        """The frame that the source has and that is nearest to `frame`."""
+        if self.every == 1:
+            return frame
+        return self.since + max(0, frame - self.since + self.every // 2) // self.every * self.every
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from components.annotate.parsing.foreign_rows import (
     is_outside,
     names_of_folders,
     plain_path,
+    refuse_two_numberings,
 )
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
@@ -71,6 +72,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         videos[key] = _video(gathering, frames, path, hints, from_0)
     _note_tracks(document, gathering, videos)
     crowds: dict[tuple[str, int | str], set[int]] = {}
+    of_cvat: dict[tuple[str, object], bool] = {}
     for where, row in rows:
         row = mapping(row, where)
         if "segments_info" in row:
@@ -90,6 +92,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if category_id not in gathering.categories:
             raise AvisError(f"category_id {category_id} is not among the categories", where=where)
         key, by_attribute = _track_key(row, where)
+        if by_attribute:
+            refuse_two_numberings(of_cvat, video.name, key, row["attributes"], where)
         segmentation = row.get("segmentation")
         crowd = flag(row, "iscrowd", where)
         if crowd and by_attribute and isinstance(segmentation, Mapping):
@@ -111,7 +115,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     annotations = gathering.finish(str(path))
     info = document.value("info")
     annotations.info = dict(info) if isinstance(info, Mapping) else {}
-    return Reading(annotations, gathering.changes)
+    return Reading(annotations, gathering.changes, gathering.clocks)
 
 
 def _say_of_tracks(changes: Changes, crowds: Mapping[tuple[str, int | str], set[int]]) -> None:
@@ -254,7 +258,8 @@ def _video(gathering: Gathering, frames: _Frames, path: Path, hints: Hints, from
     ):
         video.file_names = names
     if present:
-        note_missing_frames(gathering.changes, video.name, present, length)
+        clock = note_missing_frames(gathering.changes, video.name, present, length)
+        gathering.clocks[video.name] = clock
     return video
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
-from components.annotate.parsing.foreign_rows import is_outside
+from components.annotate.parsing.foreign_rows import is_outside, refuse_two_numberings
 from components.annotate.parsing.frame_names import FrameNames
 from components.annotate.track_builder import (
     Gathering,
@@ -75,7 +75,9 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if all(file.startswith(f"{video.name}/") and ".." not in file.split("/") for file in names):
             video.file_names = names
         videos[name] = video
-        note_missing_frames(gathering.changes, video.name, present, video.length)
+        clock = note_missing_frames(gathering.changes, video.name, present, video.length)
+        gathering.clocks[video.name] = clock
+    of_cvat: dict[tuple[str, object], bool] = {}
     tracked: bool | None = None  # whether any mask tells its track; None: there is none
     for where, row in document.rows("items"):
         name, frame, *_ = _place(mapping(row, where), hints, where, alike)
@@ -99,6 +101,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 key = int(key)
             if type(key) is not int:
                 raise AvisError(f"{key!r} is no track_id", where=at)
+            refuse_two_numberings(of_cvat, videos[name].name, key, attributes, at)
             label_id = whole(shape, "label_id", at)
             if not 0 <= label_id < len(labels):
                 raise AvisError(f"label_id {label_id} is not among the {len(labels)} labels", where=at)
@@ -119,7 +122,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             where=str(path),
             fix="Draw tracks, not shapes of single frames, and export again.",
         )
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _labels(value: object, path: Path) -> list[str]:

@@ -96,7 +96,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             gathering.changes.add(Kind.GUESSED, "mask", why, example=where)
             gathering.track(video, _VOID, category, where)
             gathering.add(video, k, _VOID, code, where)
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _of_pascal_voc(names: Iterable[str]) -> str | None:

@@ -55,7 +55,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     from_0 = any_is_0(Path(name).stem for name in files_below(path, {".json", *_PICTURES}))
     for folder, of_video in files.items():
         _read_video(gathering, path / folder, of_video, names[folder] or hints.name, hints, from_0)
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _read_video(
@@ -93,7 +93,8 @@ def _read_video(
     # nobody writes a file of a frame in which nothing was drawn: of the last ones the media tell
     length = max(max(known) + 1 - first, hints.lengths.get(name, 0))
     video = gathering.video(name, height=height, width=width, length=length, where=str(folder))
-    note_missing_frames(gathering.changes, video.name, {number - first for number in frames}, length)
+    present = {number - first for number in frames}
+    gathering.clocks[video.name] = note_missing_frames(gathering.changes, video.name, present, length)
     for frame, shape, where in rows:
         _add(gathering, video, frame, shape, where)
     if rows and all(shape.get("group_id") is None for _, shape, _ in rows):

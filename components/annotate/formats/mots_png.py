@@ -70,7 +70,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                     category = gathering.category(class_name(number // 1000, labels, where))
                     gathering.track(video, number, category, where)
                     gathering.add(video, k, number, encode(pixels == number), where)
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

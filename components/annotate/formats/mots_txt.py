@@ -21,7 +21,7 @@ from components.annotate.parsing.mots import (
     read_labels,
     write_labels,
 )
-from components.annotate.track_builder import Gathering, same_size
+from components.annotate.track_builder import Gathering, clock_of, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.records.changes import Changes, Kind
@@ -77,6 +77,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         numbers = {row[1] for row in rows}
         first, length = _first_and_length(file, name, numbers, hints.lengths.get(name), gathering.changes)
         video = gathering.video(name, height=height, width=width, length=length, where=str(file))
+        gathering.clocks[video.name] = clock_of({number - first for number in numbers})
         for where, frame, number, kind, size, code in rows:
             if is_ignored(kind, labels):
                 why = "it is one to ignore (class 10)"
@@ -85,7 +86,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             category = gathering.category(class_name(kind, labels, where))
             gathering.track(video, number, category, where)
             gathering.add(video, frame - first, number, {"size": list(size), "counts": code}, where)
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _files(path: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
+from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
 from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.frame_names import FrameNames, any_is_0
@@ -144,6 +144,7 @@ def _read_folder(path: Path, hints: Hints) -> Reading:
                 count=len(frames),
             )
         note_missing_frames(gathering.changes, name, {(k - begin) // step for k in frames}, length)
+        gathering.clocks[name] = Clock(begin, step)
         for number, shown in sorted(tracks.items()):
             gathering.track(video, number, category, where)
             for frame, picture in sorted(shown.items()):
@@ -158,7 +159,7 @@ def _read_folder(path: Path, hints: Hints) -> Reading:
                     )
                 if pixels.any():
                     gathering.add(video, (frame - begin) // step, number, masks.encode(pixels > 0), at)
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _step(numbers: Iterable[int]) -> int:

@@ -79,7 +79,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             _read_video(
                 gathering, PurePosixPath(plain_path(name, gathering.changes, name)).stem, regions, path, hints
             )
-    return Reading(gathering.finish(str(path)), gathering.changes)
+    return Reading(gathering.finish(str(path)), gathering.changes, gathering.clocks)
 
 
 def _files_of_2(document: JsonObject, path: Path) -> Iterator[tuple[str, str, tuple[bool, list[_Region]]]]:
@@ -208,7 +208,8 @@ def _read_pictures(
         length = max(max(present) + 1, known or 0)
         shown = {number - first: files[name] for number, name in frames.items()}
         _add_video(gathering, video_name, length, size, shown, path, hints)
-        note_missing_frames(gathering.changes, video_name, present, length)
+        clock = note_missing_frames(gathering.changes, video_name, present, length)
+        gathering.clocks[video_name.replace("/", "-")] = clock
 
 
 def _read_video(gathering: Gathering, name: str, regions: list[_Region], path: Path, hints: Hints) -> None:

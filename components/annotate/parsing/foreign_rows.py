@@ -38,6 +38,26 @@ def gather_categories(document: JsonObject, gathering: Gathering) -> None:
         gathering.category(name, identity)
 
 
+def refuse_two_numberings(
+    of_cvat: dict[tuple[str, object], bool], video: str, key: object, attributes: object, where: str
+) -> None:
+    """Raise AvisError where a number is CVAT's own of a track, and elsewhere a label's attribute `track_id`.
+
+    CVAT writes both into one attribute; `keyframe` stands beside its own alone (CvatToDmAnnotationConverter).
+
+    Args:
+        of_cvat: what the numbers that were seen are, by video and number; this one is added.
+    """
+    is_own = isinstance(attributes, Mapping) and "keyframe" in attributes
+    if of_cvat.setdefault((video, key), is_own) != is_own:
+        raise AvisError(
+            f"track_id {key} of the video {video!r} is CVAT's number of a track, and in another shape the "
+            "attribute track_id: these are two objects of one number",
+            where=where,
+            fix="Export 'CVAT for video 1.1', which tells them apart.",
+        )
+
+
 def plain_path(file_name: str, changes: Changes, where: str) -> str:
     """A path with its folders apart by "/"; those of Windows are said."""
     if "\\" not in file_name:

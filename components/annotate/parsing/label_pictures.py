@@ -212,7 +212,8 @@ def read_pictures(
     frames = {number - first: picture for number, picture in frames.items()}
     height, width = read_numbers(root / pictures[0]).shape
     video = gathering.video(name, height=height, width=width, length=max(frames) + 1, where=where)
-    note_missing_frames(gathering.changes, video.name, set(frames), video.length)
+    clock = note_missing_frames(gathering.changes, video.name, set(frames), video.length)
+    gathering.clocks[video.name] = clock
 
     def read() -> Iterator[tuple[int, str, NDArray[np.int64]]]:
         sizes: dict[str, tuple[tuple[int, int], str]] = {}

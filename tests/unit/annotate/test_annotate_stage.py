@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
+from components.annotate.formats import Clock
+from components.annotate.frame_rate import frames_of_pictures
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import Imported, annotate
 from components.core.records.annotations import (
@@ -333,6 +337,77 @@ def test_cvats_own_step_counts_when_frames_are_placed(tmp_path: Path) -> None:
     assert masks_of(paths) == [[True] + [False] * 7]
     run(paths, source=source, splits=BY_FILE, frame_rate_hz=5.0)  # of the annotated frames
     assert masks_of(paths) == [[True] + [False] * 7]
+
+
+def every_twelfth(folder: Path, form: str) -> Path:
+    """CVAT's exports of a task of 200 frames at step 12: file, archive or pictures of 17 frames."""
+    numbers, shown = range(0, 200, 12), {36, 48, 60, 72, 84}
+    size, shape = {"height": HEIGHT, "width": WIDTH}, {"attributes": {"track_id": 0}}
+    if form == "coco_video":
+        rows = [
+            {
+                "id": n,
+                "image_id": n + 1,
+                "category_id": 1,
+                "segmentation": mask(4),
+                "attributes": {"track_id": 0},
+            }
+            for n in shown
+        ]
+        images = [{"id": n + 1, "file_name": f"frame_{n:06d}.PNG", **size} for n in numbers]
+        document = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "dog"}]}
+    elif form == "datumaro":
+        shape |= {"type": "mask", "label_id": 0, "rle": mask(4)}
+        items = [
+            {"id": f"frame_{n:06d}", "annotations": [shape] * (n in shown), "attr": {"frame": n},
+             "image": {"path": f"frame_{n:06d}.PNG", "size": [HEIGHT, WIDTH]}}
+            for n in numbers
+        ]  # fmt: skip
+        document = {"items": items, "categories": {"label": {"labels": [{"name": "dog"}]}}}
+    elif form == "mots_txt":
+        lines = [f"{n} 1001 1 {HEIGHT} {WIDTH} {mask(4)['counts']}\n" for n in sorted(shown)]
+        other = [f"{n} 1002 1 {HEIGHT} {WIDTH} {mask(1)['counts']}\n" for n in (0, 192)]
+        (folder / "labels.txt").write_text("dog")
+        (folder / "a.txt").write_text("".join(lines + other))
+        return folder
+    else:
+        kind = np.uint16 if form == "mots_png" else np.uint8
+        (folder / "a").mkdir()
+        (folder / "labels.txt").write_text("dog")
+        for n in numbers:
+            pixels = decode(mask(4), HEIGHT, WIDTH) * (n in shown) * (1001 if form == "mots_png" else 1)
+            Image.fromarray(pixels.astype(kind)).save(folder / "a" / f"frame_{n:06d}.png")
+        return folder
+    (folder / "a.json").write_text(json.dumps(document))
+    return folder / "a.json"
+
+
+@pytest.mark.parametrize("form", ["coco_video", "datumaro", "mots_png", "mots_txt", "davis"])
+def test_of_a_source_with_some_frames_the_nearest_are_placed_and_that_is_said(
+    tmp_path: Path, form: str
+) -> None:
+    paths = Paths(tmp_path / "data")
+    (tmp_path / "train").mkdir()
+    source = every_twelfth(tmp_path / "train", form)
+    write_media(paths, {"a": 8}, source_rate_hz=25.0)
+    imported = run(paths, source=str(source), format=form, splits={"by": "hash", "manifest": None})
+    kept = [read_annotations(paths.annotations / f"{name}.json") for name, n in imported.clips.items() if n]
+    # picture k is frame 12 + 25 k: of 37, 62 and 87 the nearest are 36, 60 and 84
+    shown = [False, True, True, True, False, False, False, False]
+    assert [bool(found) for found in kept[0].tracks[0].segmentations] == shown
+    said = [row["examples"] for row in imported.changes if "of those that it has the nearest" in row["why"]]
+    assert said == [["a, one frame of 12"]]
+    done = convert(
+        source, tmp_path / "out.json", source_format=form, target_format="aviseg", frame_rate_hz=25
+    )
+    assert [bool(found) for found in done.annotations.tracks[0].segmentations] == shown
+
+
+def test_frames_that_the_source_has_tell_nothing_of_those_seconds_away(tmp_path: Path) -> None:
+    clock = Clock(rate_hz=25.0, every=50)
+    assert frames_of_pictures(200, clock, 8, 1.0) == [12 + 25 * k for k in range(8)]
+    assert frames_of_pictures(176, replace(clock, every=25), 8, 1.0) == [25 * k for k in range(8)]
+    assert frames_of_pictures(200, Clock(first=20, rate_hz=25.0), 8, 1.0) is None
 
 
 def test_a_dropped_mask_is_measured_against_all_that_were_read(tmp_path: Path) -> None:

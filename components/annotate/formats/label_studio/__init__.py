@@ -79,7 +79,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if all(file.startswith(f"{video.name}/") and ".." not in file for file in names):
             video.file_names = names
         if one.frames:
-            note_missing_frames(gathering.changes, video.name, set(one.frames), length)
+            clocks[video.name] = note_missing_frames(gathering.changes, video.name, set(one.frames), length)
         videos[name] = video
     for where, row in read_list(path, "tasks"):
         row = mapping(row, where)
