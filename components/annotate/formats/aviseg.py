@@ -4,7 +4,7 @@ What differs between writers is taken: ids as numbers or texts, a missing `lengt
 folders; a video is called after the folder of its frames, or by its `name` where they lie in none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from typing import Any
 from components.annotate.capabilities import PARTS
 from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
-from components.annotate.parsing.foreign_rows import annotation_rows, drawn, names_of_folders, plain_path
+from components.annotate.parsing.foreign_rows import (
+    annotation_rows,
+    drawn,
+    names_of_folders,
+    note_other_box,
+    note_score,
+    plain_path,
+)
 from components.annotate.parsing.frame_names import numbers_in_order
 from components.annotate.track_builder import note_cut_polygons, video_name
 from components.core.records import masks
@@ -35,6 +42,9 @@ from components.core.run.errors import AvisError
 
 class _Row(TrackRow):
     bboxes: Any = None
+    score: Any = None
+    height: Any = None
+    width: Any = None
 
 
 def _recognise(look: Look) -> str | None:
@@ -72,6 +82,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             at = f"{path}, annotation {track.id}, video {video.name!r}, frame {frame}"
             raise AvisError(problem, where=at)
         note_cut_polygons(row.segmentations, codes, video, changes, track.id)
+        _compare(row, codes, video, changes, where)
         if track.id in seen:
             raise AvisError(f"annotation id {track.id} stands twice", where=where)
         seen.add(track.id)
@@ -170,6 +181,19 @@ def _mend(row: _Row, where: str, changes: Changes) -> None:
                 why = "it has no mask, taken as a frame without one"
                 changes.add(Kind.DROPPED, "box", why, example=f"{where}, frame {frame}")
             row.segmentations[frame] = drawn(segmentation, changes, f"{where}, frame {frame}")
+
+
+def _compare(
+    row: _Row, codes: Sequence[dict[str, Any] | None], video: Video, changes: Changes, where: str
+) -> None:
+    """Say what else a row tells of its masks, where that does not agree with them."""
+    note_score(row.score, changes, where)
+    if row.height not in (None, video.height) or row.width not in (None, video.width):
+        why = "its height or width is not its video's, which is taken"
+        changes.add(Kind.GUESSED, "row", why, example=where)
+    boxes = row.bboxes if isinstance(row.bboxes, list) else []
+    for frame, (box, seen) in enumerate(zip(boxes, masks.boxes_of(codes), strict=False)):
+        note_other_box(box, seen, changes, f"{where}, frame {frame}")
 
 
 def _write(path: Path, annotations: AnnotationSet) -> list[str]:

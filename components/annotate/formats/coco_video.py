@@ -20,6 +20,8 @@ from components.annotate.parsing.foreign_rows import (
     gather_categories,
     is_outside,
     names_of_folders,
+    note_other_box,
+    note_score,
     plain_path,
     refuse_two_numberings,
 )
@@ -111,11 +113,25 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             gathering.leave_out(video.name, "box", "it has no mask, taken as a frame without one", where)
         segmentation = drawn(segmentation or None, gathering.changes, where)
         gathering.add(video, frame - images.videos[video_key].first, key, segmentation, where)
+        note_score(row.get("score"), gathering.changes, where)
+        if row.get("bbox"):
+            note_other_box(row["bbox"], _box_of(segmentation, video), gathering.changes, where)
     _say_of_tracks(gathering.changes, crowds)
     annotations = gathering.finish(str(path))
     info = document.value("info")
     annotations.info = dict(info) if isinstance(info, Mapping) else {}
     return Reading(annotations, gathering.changes, gathering.clocks)
+
+
+def _box_of(segmentation: Any, video: Video) -> list[float] | None:
+    """Where a mask lies, [x, y, width, height]; None where it has no pixel or does not decode."""
+    if isinstance(segmentation, list) and segmentation:
+        x, y = ([value for polygon in segmentation for value in polygon[axis::2]] for axis in (0, 1))
+        return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+    try:
+        return masks.bounding_box(segmentation, video.height, video.width)
+    except AvisError:  # `finish` tells it with its place
+        return None
 
 
 def _say_of_tracks(changes: Changes, crowds: Mapping[tuple[str, int | str], set[int]]) -> None:

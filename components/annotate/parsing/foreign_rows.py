@@ -1,6 +1,6 @@
 """What writers of COCO's and YouTube-VIS's JSON do differently, taken as it is meant and said."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from components.annotate.parsing.fields import mapping, text, whole
@@ -9,6 +9,8 @@ from components.core.records.changes import Changes, Kind
 from components.core.records.json_rows import JsonObject
 from components.core.run.errors import AvisError
 
+SAME_BOX_IOU = 0.5  # boxes that people draw are wider than masks; those of another convention are elsewhere
+_FAR_PX = 1e6
 _OF_CVAT = (
     "annotator", "instance_id", "is_crowd", "keyframe", "occluded", "outside", "rotation", "score", "source",
     "track_id", "z_order",
@@ -104,6 +106,33 @@ def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
     if not kept:
         changes.add(Kind.DROPPED, "mask", "none of its polygons has 3 points", example=where)
     return kept or None
+
+
+def note_other_box(box: object, seen: Sequence[float] | None, changes: Changes, where: str) -> None:
+    """Say where a mask is not in the box that the file has of it: run row by row, of another frame or object.
+
+    Args:
+        box: of the file, [x, y, width, height], if that is one.
+        seen: the mask's own, None where it has no pixel.
+    """
+    if not isinstance(box, list) or len(box) != 4 or seen is None:
+        return
+    if not all(type(value) in (int, float) and abs(value) < _FAR_PX for value in box):
+        return
+    x, y, width, height = box
+    across = min(x + width, seen[0] + seen[2]) - max(x, seen[0])
+    down = min(y + height, seen[1] + seen[3]) - max(y, seen[1])
+    shared = max(across, 0) * max(down, 0)
+    if shared < SAME_BOX_IOU * (width * height + seen[2] * seen[3] - shared):
+        why = "the box that the file has of it (bbox) is elsewhere; the mask is taken"
+        changes.add(Kind.GUESSED, "mask", why, example=where)
+
+
+def note_score(score: object, changes: Changes, where: str) -> None:
+    """Say of a row with a score that it looks like a prediction."""
+    if score is not None:
+        why = "it has a score, as predictions have, and is taken for a label"
+        changes.add(Kind.GUESSED, "row", why, example=where)
 
 
 def is_outside(attributes: object, changes: Changes, where: str) -> bool:

@@ -77,6 +77,16 @@ def bounding_box(
     return [float(value) for value in coco.toBbox(code)]
 
 
+def boxes_of(codes: Sequence[Mapping[str, Any] | None]) -> list[list[float] | None]:
+    """`bounding_box` of each of `compress_all`'s codes, faster than one by one."""
+    from pycocotools import mask as coco
+
+    seen = [code for code in codes if code is not None]
+    found = iter(coco.toBbox(seen).tolist() if seen else ())
+    boxes = [None if code is None else next(found) for code in codes]
+    return [box if box is not None and box[2] and box[3] else None for box in boxes]
+
+
 def check(segmentation: object, height: int, width: int) -> str | None:
     """Return what is wrong with a segmentation's form (its counts are not decoded), None if nothing is."""
     if segmentation is None:

@@ -27,7 +27,7 @@ def of_cvat() -> dict[str, Any]:
             {"id": 1, "image_id": 1, "category_id": 2, "segmentation": [square], "area": 6.0,
              "bbox": [1.0, 1.0, 3.0, 2.0], "iscrowd": 0, "attributes": attributes},
             {"id": 2, "image_id": 4, "category_id": 2, "segmentation": {"counts": [3, 2, 19], "size": [4, 6]},
-             "area": 2.0, "bbox": [0.0, 3.0, 2.0, 1.0], "iscrowd": 1, "attributes": attributes},
+             "area": 2.0, "bbox": [0.0, 0.0, 2.0, 4.0], "iscrowd": 1, "attributes": attributes},
             {"id": 3, "image_id": 4, "category_id": 2, "segmentation": {"counts": [23, 1], "size": [4, 6]},
              "area": 1.0, "bbox": [5.0, 3.0, 1.0, 1.0], "iscrowd": 1, "attributes": attributes},
             {"id": 4, "image_id": 2, "category_id": 1, "segmentation": [], "bbox": [1, 1, 2, 2], "iscrowd": 0,
@@ -293,6 +293,19 @@ def test_what_attributes_say_is_not_lost_in_silence(tmp_path: Path) -> None:
         "1 attribute dropped: a track has no place for it",
         "1 shape dropped: its attribute `outside` is set: the object is not in view",
     ]
+
+
+def test_a_mask_that_is_not_in_its_own_box_and_a_score_are_said(tmp_path: Path) -> None:
+    document = plain()
+    column = [5, 3, 16]  # of a frame of 4 rows: column 1 from row 1 on
+    document["annotations"][0] |= {"segmentation": {"size": [4, 6], "counts": column}, "bbox": [1, 1, 1, 3]}
+    assert taken(tmp_path, document) == ([("a", 3, {7: [3, 6, 6]})], [])
+    document["annotations"][0]["bbox"] = [5, 0, 1, 3]
+    document["annotations"][1]["bbox"] = [1, 1, 4, 3]  # corners in the place of a size: over half of it
+    document["annotations"][2] |= {"bbox": [0.2, 0.2, 0.5, 0.5], "score": 0.5}
+    videos, said = taken(tmp_path, document)
+    assert videos == [("a", 3, {7: [3, 6, 6]})]
+    assert [line.partition(":")[0] for line in said] == ["2 masks guessed", "1 row guessed"]
 
 
 def test_coordinates_without_a_list_of_polygons_are_one_polygon(tmp_path: Path) -> None:

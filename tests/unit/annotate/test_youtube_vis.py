@@ -77,6 +77,7 @@ def test_run_lengths_as_a_list_and_ids_as_floats_and_texts_are_read(tmp_path: Pa
     (row,) = content["annotations"]
     row.update(id="7", video_id=0.0, category_id="1", iscrowd=True)
     row["segmentations"] = [{"size": [4, 6], "counts": [3, 2, 19]}, [], [*SQUARE, [1, 1, 2, 2]]]
+    row["bboxes"] = [[0, 0, 2, 4], None, [1, 1, 3, 2]]
     del content["videos"][0]["length"]
     reading = read(tmp_path, content)
     (track,) = reading.annotations.tracks
@@ -100,10 +101,32 @@ def test_every_fifth_frame_is_said_and_told_to_who_places_it(tmp_path: Path) -> 
 def test_a_box_without_a_mask_is_said(tmp_path: Path) -> None:
     content = document(frames("v/"))
     content["annotations"][0].update(
-        bboxes=[[0, 0, 2, 3], [1, 1, 2, 2]], segmentations=[SQUARE, None, SQUARE]
+        bboxes=[[1, 1, 3, 2], [1, 1, 2, 2]], segmentations=[SQUARE, None, SQUARE]
     )
     (said,) = read(tmp_path, content).changes.sentences()
     assert said.startswith("1 box dropped: it has no mask") and said.endswith("annotations[0], frame 1)")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bboxes": [[1, 1, 3, 2], None, [0, 0, 6, 4]]}, []),  # wider, as people draw them
+        ({"bboxes": [[1, 1, 3, 2], None, [4, 0, 2, 4]]}, ["annotations[0], frame 2"]),
+        ({"bboxes": [[1, 1, 4, 3], None, [0, 0, 1, 1]]}, ["annotations[0], frame 2"]),  # shares of the frame
+        ({"segmentations": [SQUARE, None, {"size": [4, 6], "counts": [3, 1, 5, 1, 5, 1, 8]}]}, []),
+        ({"segmentations": [SQUARE, None, encode(EYE[:, ::-1])]}, ["annotations[0], frame 2"]),
+        ({"bboxes": [None, 3, ["x", 1, 2, 3]]}, []),
+        ({"height": 6, "width": 4}, ["annotations[0]"]),
+        ({"score": 0.3}, ["annotations[0]"]),
+    ],
+)
+def test_what_a_row_tells_beside_its_masks_and_otherwise_is_said(
+    tmp_path: Path, change: dict[str, Any], said: list[str]
+) -> None:
+    content = document(frames("v/"))
+    content["annotations"][0] |= change
+    changes = [found for found in read(tmp_path, content).changes if found.kind == "guessed"]
+    assert [example.partition("valid.json, ")[2] for found in changes for example in found.examples] == said
 
 
 def test_frames_without_a_folder_are_of_the_video_that_its_row_names(tmp_path: Path) -> None:
