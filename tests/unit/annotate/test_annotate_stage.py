@@ -342,7 +342,9 @@ def test_cvats_own_step_counts_when_frames_are_placed(tmp_path: Path) -> None:
 def every_twelfth(folder: Path, form: str) -> Path:
     """CVAT's exports of a task of 200 frames at step 12: file, archive or pictures of 17 frames."""
     numbers, shown = range(0, 200, 12), {36, 48, 60, 72, 84}
-    size, shape = {"height": HEIGHT, "width": WIDTH}, {"attributes": {"track_id": 0}}
+    size = {"height": HEIGHT, "width": WIDTH}
+    shape: dict[str, Any] = {"attributes": {"track_id": 0}}
+    document: dict[str, Any]
     if form == "coco_video":
         rows = [
             {
