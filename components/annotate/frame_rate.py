@@ -79,14 +79,15 @@ def frames_of_pictures(length: int, clock: Clock, pictures: int, picture_rate_hz
     Returns:
         None if the annotated frames do not last as long as the media.
     """
-    if clock.rate_hz is None:
+    rate_hz = clock.rate_hz
+    if rate_hz is None:
         return None
-    clock = _within(clock, clock.rate_hz / (clock.step * picture_rate_hz))
-    end_s = (clock.first + (length - 1 + clock.every) * clock.step) / clock.rate_hz
+    clock = _within(clock, rate_hz / (clock.step * picture_rate_hz))
+    end_s = (clock.first + (length - 1 + clock.every) * clock.step) / rate_hz
     # extract rounds a video's length to whole pictures; two frames more or less are a matter of counting
-    if abs(end_s * picture_rate_hz - pictures) > 0.5 + 2 * clock.step * picture_rate_hz / clock.rate_hz:
+    if abs(end_s * picture_rate_hz - pictures) > 0.5 + 2 * clock.step * picture_rate_hz / rate_hz:
         return None
-    numbers = [math.floor((k + 0.5) / picture_rate_hz * clock.rate_hz) for k in range(pictures)]
+    numbers = [math.floor((k + 0.5) / picture_rate_hz * rate_hz) for k in range(pictures)]
     frames = [clock.listed((number - clock.first) // clock.step) for number in numbers]
     if not frames or frames[0] < 0 or frames[-1] > length + clock.every:
         return None
