@@ -121,6 +121,10 @@ def test_boxes_of_a_video_move_between_keyframes_and_end_where_they_are_disabled
     ]  # fmt: skip
     assert track.annotator == "4"
     assert source.reading.changes.line() == "1 track filled"
+    value["sequence"] = [key(3, 20, True), *value["sequence"], key(6, 50, True)]  # type: ignore[misc]
+    again = read_sources(write(tmp_path / "a.json", document))[0].reading
+    assert again.changes.line() == "1 keyframe dropped, 1 track filled"
+    assert again.annotations.tracks[0].segmentations == track.segmentations
 
 
 @pytest.mark.parametrize(

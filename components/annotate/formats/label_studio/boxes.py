@@ -6,12 +6,15 @@ from typing import Any
 
 from components.annotate.parsing.fields import mapping, whole
 from components.core.records.annotations import Video
+from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 
 _SIDES = ("x", "y", "width", "height", "rotation")
 
 
-def rectangles(sequence: object, video: Video, where: str) -> Iterator[tuple[int, list[float]]]:
+def rectangles(
+    sequence: object, video: Video, changes: Changes, where: str
+) -> Iterator[tuple[int, list[float]]]:
     """The box of each frame that shows one, as a polygon in pixels.
 
     Label Studio counts frames from 1 and gives percents of the frame; a keyframe that is not `enabled` is the
@@ -34,6 +37,9 @@ def rectangles(sequence: object, video: Video, where: str) -> Iterator[tuple[int
             value = row.get(side, 0)
             if type(value) not in (int, float) or not abs(value) < 1e6:
                 raise AvisError(f"{side} is {value!r}, not a number", where=f"{where}, frame {frame + 1}")
+        if keyframes.setdefault(frame, row) != row:
+            why = "another one of its box is of the same frame and later in the list, which is taken"
+            changes.add(Kind.DROPPED, "keyframe", why, example=f"{where}, frame {frame + 1}")
         keyframes[frame] = row
     order = sorted(keyframes)
     shown: dict[int, list[float]] = {}

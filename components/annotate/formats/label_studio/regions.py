@@ -167,7 +167,7 @@ def _add_boxes(
     gathering.track(video, key, gathering.category(label), at, _text_of(parts, "annotator") or person)
     for box in boxes:
         value = mapping(box.get("value"), at)
-        for frame, polygon in rectangles(value.get("sequence"), video, at):
+        for frame, polygon in rectangles(value.get("sequence"), video, gathering.changes, at):
             gathering.add(video, frame, key, [polygon], at)
     gathering.changes.add(
         Kind.FILLED, "track", "it has boxes and no masks: these became rectangles", example=at
