@@ -25,6 +25,7 @@ from components.annotate.parsing.label_pictures import (
     refuse_shades,
     unnamed,
 )
+from components.annotate.parsing.mots import labels_of
 from components.annotate.track_builder import Gathering
 from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.records.changes import Kind
@@ -71,6 +72,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         )
     folders = by_video(names)
     without_name = unnamed(folders)
+    for file in sorted({file for folder in folders if (file := labels_of(path / folder, path))}):
+        why = (
+            "pictures of 8 bits number objects and no classes; those of MOTS have 16, and where a tool cut "
+            "them to 8, several objects may have become one"
+        )
+        gathering.changes.add(Kind.DROPPED, "file of classes", why, example=str(file))
     for folder, pictures in folders.items():
         voids: list[tuple[int, str, dict[str, Any]]] = []
         objects = 0

@@ -117,6 +117,8 @@ def _add(gathering: Gathering, video: Video, frame: int, shape: Mapping[str, Any
     for flag in [name for name, is_set in flags.items() if is_set] if isinstance(flags, Mapping) else ():
         example = f"{where}, flag {flag}"
         gathering.changes.add(Kind.DROPPED, "flag", "a track has no place for it", example=example)
+    if shape.get("description"):
+        gathering.changes.add(Kind.DROPPED, "description", "a track has no place for it", example=where)
     label, group = text(shape, "label", where), whole(shape, "group_id", where)
     key = f"{label} {group}"
     gathering.track(video, key, gathering.category(label), where)

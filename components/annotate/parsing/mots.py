@@ -16,6 +16,12 @@ _MOST_INSTANCES, _MOST_CLASSES = 999, 64  # 16 bits hold 65,535
 _LONGEST_LABELS = 1 << 20  # bytes
 
 
+def labels_of(folder: Path, root: Path) -> Path | None:
+    """The labels.txt nearest above the pictures in `folder`, up to `root`."""
+    above = [place for place in folder.parents if place.is_relative_to(root)]
+    return next((file for place in (folder, *above) if (file := place / LABELS).is_file()), None)
+
+
 def read_labels(folder: Path, root: Path, changes: Changes) -> dict[int, str]:
     """Class names by number, of the labels.txt nearest above the pictures, up to `root`; else KITTI's.
 
@@ -27,16 +33,15 @@ def read_labels(folder: Path, root: Path, changes: Changes) -> dict[int, str]:
     Raises:
         AvisError: the file is no list of names, a name stands twice, or it begins with "background".
     """
-    above = [place for place in folder.parents if place.is_relative_to(root)]
-    for file in (place / LABELS for place in (folder, *above)):
-        if file.is_file():
-            if file.stat().st_size > _LONGEST_LABELS:
-                raise AvisError("The file of class names is too large", where=str(file))
-            try:
-                names = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
-            except UnicodeDecodeError:
-                raise AvisError("The class names are not UTF-8 text", where=str(file)) from None
-            return _numbered([name for name in names if name], str(file))
+    file = labels_of(folder, root)
+    if file is not None:
+        if file.stat().st_size > _LONGEST_LABELS:
+            raise AvisError("The file of class names is too large", where=str(file))
+        try:
+            names = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
+        except UnicodeDecodeError:
+            raise AvisError("The class names are not UTF-8 text", where=str(file)) from None
+        return _numbered([name for name in names if name], str(file))
     if not changes.count("category", [Kind.GUESSED]):
         why = "there is no labels.txt, the names are those of KITTI MOTS"
         changes.add(Kind.GUESSED, "category", why, example=str(folder), count=len(_KITTI))

@@ -57,9 +57,12 @@ def test_pictures_beside_tell_the_length_and_shapes_that_are_no_masks_are_said(f
     change(folder / "clip_a" / "00001.json", shape=0, shape_type="rectangle")
     change(folder / "clip_a" / "00001.json", shape=1, group_id=None)
     change(folder / "clip_a" / "00000.json", shape=1, flags={"blurred": True, "cut": False})
+    change(folder / "clip_a" / "00000.json", shape=0, description="barks")
     reading = read(folder)
     assert pixels(reading) == {"dog": [6, 0, 0, 0], "cello": [6, 0, 0, 0]}
-    assert reading.changes.line() == "2 frames filled, 1 flag dropped, 1 rectangle dropped, 1 mask dropped"
+    assert reading.changes.line() == (
+        "2 frames filled, 1 description dropped, 1 flag dropped, 1 rectangle dropped, 1 mask dropped"
+    )
 
 
 def test_last_frames_of_which_nobody_wrote_a_file_are_those_of_the_media(folder: Path) -> None:

@@ -183,6 +183,18 @@ def test_a_video_of_0_and_255_has_one_object(tmp_path: Path, mode: str) -> None:
     assert reading.changes.line() == "1 mask guessed, 1 region dropped"
 
 
+def test_names_of_classes_beside_pictures_of_8_bits_are_said(tmp_path: Path) -> None:
+    """As where a tool saved MOTS's 16 bits as 8: 1001 is 233 then, and so is 2025."""
+    picture(tmp_path / "a" / "000000.png", (1001 % 256, 0), (2025 % 256, 4), mode="L")
+    picture(tmp_path / "b" / "000000.png", (1001 % 256, 0), mode="L")
+    assert not read(tmp_path).changes
+    put(tmp_path / "labels.txt", "car\ncello\n")
+    reading = read(tmp_path)
+    assert tracks(reading) == {"a": [("object", [12])], "b": [("object", [6])]}
+    (said,) = reading.changes.sentences()
+    assert said.startswith("1 file of classes dropped: pictures of 8 bits") and "labels.txt" in said
+
+
 def test_sam_2_writes_a_picture_per_object_or_one_for_all(tmp_path: Path) -> None:
     for frame in range(3):
         picture(tmp_path / "each" / "clip_a" / "001" / f"{frame:05d}.png", *[(1, 0)][:frame])
