@@ -115,7 +115,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         gathering.add(video, frame - images.videos[video_key].first, key, segmentation, where)
         note_score(row.get("score"), gathering.changes, where)
         if row.get("bbox"):
-            note_other_box(row["bbox"], _box_of(segmentation, video), gathering.changes, where)
+            note_other_box(row["bbox"], _box_of(segmentation), gathering.changes, where)
     _say_of_tracks(gathering.changes, crowds)
     annotations = gathering.finish(str(path))
     info = document.value("info")
@@ -123,15 +123,12 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
     return Reading(annotations, gathering.changes, gathering.clocks)
 
 
-def _box_of(segmentation: Any, video: Video) -> list[float] | None:
-    """Where a mask lies, [x, y, width, height]; None where it has no pixel or does not decode."""
+def _box_of(segmentation: Any) -> list[float] | None:
+    """Where a mask lies, [x, y, width, height]; None where that is not known."""
     if isinstance(segmentation, list) and segmentation:
         x, y = ([value for polygon in segmentation for value in polygon[axis::2]] for axis in (0, 1))
         return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
-    try:
-        return masks.bounding_box(segmentation, video.height, video.width)
-    except AvisError:  # `finish` tells it with its place
-        return None
+    return masks.box_of_text(segmentation) if segmentation else None
 
 
 def _say_of_tracks(changes: Changes, crowds: Mapping[tuple[str, int | str], set[int]]) -> None:

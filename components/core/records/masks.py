@@ -87,6 +87,21 @@ def boxes_of(codes: Sequence[Mapping[str, Any] | None]) -> list[list[float] | No
     return [box if box is not None and box[2] and box[3] else None for box in boxes]
 
 
+def box_of_text(segmentation: Mapping[str, Any]) -> list[float] | None:
+    """`bounding_box` of run lengths that `check` found well formed and nobody decoded; any box if they do not.
+
+    It is a twentieth of the work. None where there is no pixel, or where counts are no text, or end in a number
+    that goes on: the C code would read on behind it.
+    """
+    from pycocotools import mask as coco
+
+    counts = segmentation["counts"]
+    if not isinstance(counts, str) or not counts.isascii() or not counts or (ord(counts[-1]) - 48) & 0x20:
+        return None
+    box: list[float] = coco.toBbox({"size": segmentation["size"], "counts": counts.encode()}).tolist()
+    return box if box[2] and box[3] else None
+
+
 def check(segmentation: object, height: int, width: int) -> str | None:
     """Return what is wrong with a segmentation's form (its counts are not decoded), None if nothing is."""
     if segmentation is None:

@@ -297,8 +297,8 @@ def test_what_attributes_say_is_not_lost_in_silence(tmp_path: Path) -> None:
 
 def test_a_mask_that_is_not_in_its_own_box_and_a_score_are_said(tmp_path: Path) -> None:
     document = plain()
-    column = [5, 3, 16]  # of a frame of 4 rows: column 1 from row 1 on
-    document["annotations"][0] |= {"segmentation": {"size": [4, 6], "counts": column}, "bbox": [1, 1, 1, 3]}
+    column = {"size": [4, 6], "counts": "53`0"}  # of a frame of 4 rows: 5 and 3 pixels, and 16
+    document["annotations"][0] |= {"segmentation": column, "bbox": [1, 1, 1, 3]}
     assert taken(tmp_path, document) == ([("a", 3, {7: [3, 6, 6]})], [])
     document["annotations"][0]["bbox"] = [5, 0, 1, 3]
     document["annotations"][1]["bbox"] = [1, 1, 4, 3]  # corners in the place of a size: over half of it
