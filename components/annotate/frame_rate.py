@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from components.annotate.capabilities import count
-from components.annotate.formats import Clock
+from components.annotate.clock import Clock
 from components.core.records.annotations import AnnotationSet, PictureNames, Track, Video
 from components.core.records.work_file import taken
 from components.core.run.errors import AvisError

@@ -8,8 +8,8 @@ from typing import Any
 
 from components.annotate.capabilities import count
 from components.annotate.categories import map_all, note_like_names, unite_categories
+from components.annotate.clock import Clock
 from components.annotate.exports import Source, Sources, changes_of, count_masks, read_all, refuse_changes
-from components.annotate.formats import Clock
 from components.annotate.frame_rate import frames_of_pictures, keep_frames
 from components.annotate.merge import refuse_twice, unite
 from components.annotate.params import AnnotateParams

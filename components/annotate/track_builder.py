@@ -1,6 +1,5 @@
 """Annotations gathered frame by frame, as most formats have them, into tracks."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from components.annotate.clock import Clock, clock_of
 from components.annotate.effort import FRAME_S, PIXEL_S, Effort
-from components.annotate.formats import Clock
 from components.core.records import masks
 from components.core.records.annotations import MOST_FRAMES, AnnotationSet, PictureNames, Track, Video
 from components.core.records.changes import MOST_EXAMPLES, Changes, Kind
@@ -19,7 +18,6 @@ from components.core.run.files import safe_name
 
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 _OVER_EDGE_PX = 2  # hands are not exact
-_LEAST_LISTED = 3  # frames, all of them apart by a step, for that to be no chance
 SHAPE_TOLERANCE = 0.01  # difference of width / height, share
 
 
@@ -340,10 +338,3 @@ def note_missing_frames(changes: Changes, video: str, present: set[int], length:
         changes.add(Kind.FILLED, "frame", why, example=f"{video}, frame {k}")
     changes.add(Kind.FILLED, "frame", why, count=sum(1 for _ in missing))
     return clock_of(present)
-
-
-def clock_of(present: set[int]) -> Clock:
-    """How the frames that a source has lie apart, where all of them do so by a step."""
-    since = min(present, default=0)
-    every = math.gcd(*(number - since for number in present)) if len(present) >= _LEAST_LISTED else 1
-    return Clock(every=every, since=since % every)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from components.annotate.clock import Clock
 from components.annotate.effort import Effort
 from components.core.records.annotations import AnnotationSet
 from components.core.records.changes import Changes
@@ -52,27 +53,6 @@ class Hints:
 
 
 NO_HINTS = Hints()
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Which of a video's own frames were annotated: first, first + step, …, and how fast they come.
-
-    rate_hz: of the video's own frames; None where the source does not tell.
-    every, since: of the frames that were read the source has none but since, since + every, …
-    """
-
-    first: int = 0
-    step: int = 1
-    rate_hz: float | None = None
-    every: int = 1
-    since: int = 0
-
-    def listed(self, frame: int) -> int:
-        """The frame that the source has and that is nearest to `frame`."""
-        if self.every == 1:
-            return frame
-        return self.since + max(0, frame - self.since + self.every // 2) // self.every * self.every
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from components.annotate.capabilities import PARTS
-from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
+from components.annotate.clock import Clock
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import flag, mapping, text, whole
 from components.annotate.parsing.foreign_rows import (
     annotation_rows,

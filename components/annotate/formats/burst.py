@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
+from components.annotate.clock import Clock
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
 from components.annotate.parsing.foreign_rows import gather_categories
 from components.annotate.track_builder import Gathering, note_missing_frames

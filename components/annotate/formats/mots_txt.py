@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.annotate.clock import clock_of
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.mots import (
@@ -21,7 +22,7 @@ from components.annotate.parsing.mots import (
     read_labels,
     write_labels,
 )
-from components.annotate.track_builder import Gathering, clock_of, same_size
+from components.annotate.track_builder import Gathering, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, tracks_by_video
 from components.core.records.changes import Changes, Kind

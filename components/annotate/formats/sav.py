@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
+from components.annotate.clock import Clock
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, text, whole
 from components.annotate.parsing.folders import files_below
 from components.annotate.parsing.frame_names import FrameNames, any_is_0

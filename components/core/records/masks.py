@@ -88,10 +88,10 @@ def boxes_of(codes: Sequence[Mapping[str, Any] | None]) -> list[list[float] | No
 
 
 def box_of_text(segmentation: Mapping[str, Any]) -> list[float] | None:
-    """`bounding_box` of run lengths that `check` found well formed and nobody decoded; any box if they do not.
+    """`bounding_box` of run lengths that `check` took, any where they do not decode. A twentieth of the time.
 
-    It is a twentieth of the work. None where there is no pixel, or where counts are no text, or end in a number
-    that goes on: the C code would read on behind it.
+    None where there is no pixel, where counts are no text, and where their last number goes on: the C code
+    would read on behind it.
     """
     from pycocotools import mask as coco
 

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from components.annotate.formats import Clock
+from components.annotate.clock import Clock
 from components.annotate.frame_rate import frames_of_pictures
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import Imported, annotate

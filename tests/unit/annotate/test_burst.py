@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from components.annotate.clock import Clock
 from components.annotate.exports import read_sources
-from components.annotate.formats import Clock, Reading
+from components.annotate.formats import Reading
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
 

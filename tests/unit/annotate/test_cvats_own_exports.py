@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.annotate.clock import Clock
 from components.annotate.exports import read_sources
-from components.annotate.formats import Clock
 from components.core.records.masks import decode
 from components.core.run.errors import AvisError
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components.annotate.clock import Clock
 from components.annotate.exports import read_sources
-from components.annotate.formats import Clock, Reading
+from components.annotate.formats import Reading
 from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
 

@@ -23,7 +23,8 @@ column over the whole frame.
 
 from pathlib import Path
 
-from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Part, Reading
+from components.annotate.clock import Clock
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Part, Reading
 from components.annotate.formats.cvat.images import add_images
 from components.annotate.formats.cvat.shapes import told_keys
 from components.annotate.formats.cvat.tasks import tasks_of, video_of

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element  # builds; never parses
 
-from components.annotate.formats import Clock, Hints
+from components.annotate.clock import Clock
+from components.annotate.formats import Hints
 from components.annotate.formats.cvat.shapes import (
     MASKS,
     NO_MASKS,

@@ -11,7 +11,8 @@ moves them.
 from dataclasses import replace
 from pathlib import Path
 
-from components.annotate.formats import NO_HINTS, Clock, Format, Hints, Look, Reading
+from components.annotate.clock import Clock
+from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.formats.label_studio.regions import add_task
 from components.annotate.formats.label_studio.tasks import place_of, survey
 from components.annotate.formats.label_studio.writer import write
