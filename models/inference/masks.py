@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from models.networks.backbones.backbone import STRIDE_PX
 
-BLOCK_PIXELS = 8_000_000  # of logits that are made larger together
+BLOCK_PIXELS = 2_000_000  # of logits that are made larger together
 
 R = TypeVar("R")
 

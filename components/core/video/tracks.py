@@ -45,7 +45,7 @@ class VideoTracks:
     """What was found in a video.
 
     Attributes:
-        video: the file.
+        video: the file. name: as people know it, with its suffix; of a part or a download not the file's.
         objects: the best first.
         frames, rate_hz: how many moments were computed, and how many a second; frame k stands for
             [k, k + 1) / rate_hz and was computed of the picture at the middle of that.
@@ -59,6 +59,7 @@ class VideoTracks:
     """
 
     video: Path
+    name: str
     objects: list[FoundObject]
     frames: int
     rate_hz: float
@@ -148,6 +149,7 @@ def find_in_video(
     ]
     return VideoTracks(
         video=video,
+        name=video.name,
         objects=[thing for thing in objects if thing.score >= predictor.score_threshold],
         frames=clip.frames,
         rate_hz=wanted_hz,

@@ -198,7 +198,8 @@ def _find_with(model: Path, task: Task) -> tuple[VideoTracks, Predictor]:
         resampling=wanted.resampling,
         progress=task.progress,
     )
-    return found, predictor
+    source = task.source
+    return replace(found, name=source.path.name if source.path is not None else source.name), predictor
 
 
 @lru_cache(maxsize=2)  # the model and the deaf one: a worker reads each once

@@ -28,7 +28,7 @@ def _write_csv(folder: Path, found: VideoTracks) -> None:
                 start_s, end_s = (f"{k / found.rate_hz:g}" for k in (frame, frame + 1))
                 box = bounding_box(mask)
                 cells = (
-                    *(found.video.name, thing.number, thing.category, thing.score, start_s, end_s),
+                    *(found.name, thing.number, thing.category, thing.score, start_s, end_s),
                     *(int(mask is not None), area(mask)),
                     *((f"{value:g}" for value in box) if box else ("",) * 4),
                 )
@@ -47,7 +47,7 @@ def _write_vtt(folder: Path, found: VideoTracks) -> None:
 
 
 def _write_rttm(folder: Path, found: VideoTracks) -> None:
-    name = plain_name(found.video.stem)
+    name = plain_name(Path(found.name).stem)
     lines = [
         f"SPEAKER {name} 1 {start_s:.3f} {end_s - start_s:.3f} <NA> <NA> {plain_name(thing.name)} "
         f"{thing.score:.6f} <NA>\n"

@@ -19,7 +19,7 @@ def as_annotations(found: VideoTracks) -> AnnotationSet:
     """The objects as tracks of one annotated video; its frames are called as extract calls them."""
     from components.core.records.annotations import AnnotationSet, Track, Video
 
-    name = plain_name(found.video.stem)
+    name = plain_name(Path(found.name).stem)
     files = [f"{name}/{frame:05d}.jpg" for frame in range(found.frames)]
     video = Video(1, name, files, found.frames, found.height, found.width)
     tracks = [

@@ -56,7 +56,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
     if info.audio_codec is not None:
         pieces = stream_sound(found.video, rate_hz=_SOUND_RATE_HZ, channels=2)
         sound = ahead(floats(piece) for piece in pieces)
-    title = found.video.name + (", predicted without hearing it" if found.is_deaf else "")
+    title = found.name + (", predicted without hearing it" if found.is_deaf else "")
     mark_held = picture_rate_hz > found.rate_hz
     if mark_held and drawn:
         title += "; dotted: mask of the nearest computed picture"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _write(folder: Path, found: VideoTracks) -> None:
     """Piece by piece: the masks of an hour of fifty objects are never in memory together."""
     head = {
-        "video": found.video.name,
+        "video": found.name,
         "frame_rate_hz": found.rate_hz,
         "frames": found.frames,
         "width": found.width,

@@ -28,7 +28,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
     length_s = found.frames / found.rate_hz
     page = render_page(
         "tools/prediction/saving/page.html",
-        title=found.video.name,
+        title=found.name,
         found=found,
         length_s=length_s,
         objects=[

@@ -4,6 +4,7 @@ import csv
 import errno
 import functools
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,8 @@ def test_parts_of_videos_and_rates(model: Path, videos: Path, tmp_path: Path) ->
     (row,) = run(inputs, wanted, tmp_path / "out")
     assert (row.status, row.frames, row.rate_hz, row.duration_s) == ("ok", 6, 4.0, 1.5), row.cause
     assert (row.start_s, row.end_s) == (0.5, 2.0)
+    # not the name that ingest gave to the part
+    assert json.loads((tmp_path / "out/good/objects.json").read_text())["video"] == "good.mp4"
     assert not (tmp_path / "out" / BROUGHT).exists()
     wanted = Wanted(model=model, params=ANYTHING, save=("objects",), rate_hz=60.0)
     (row,) = run(find_inputs([str(videos / "good.mp4")], scratch=tmp_path), wanted, tmp_path / "fast")

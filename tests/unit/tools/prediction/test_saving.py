@@ -54,6 +54,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> VideoTracks:
         objects.append(FoundObject(number, category, name, score, stored, intervals(stored.on(), 1.0)))
     return VideoTracks(
         video=video,
+        name=video.name,
         objects=objects,
         frames=3,
         rate_hz=1.0,
