@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def predict_videos(
     with alone_in(out, "predict"):
         remove_leftovers(out)
         rows: dict[str, Row] = {}
+
+        def write_table() -> None:
+            order = [rows[source.name] for source in inputs if source.name in rows]
+            write_csv(out / TABLE, COLUMNS, ({name: getattr(row, name) for name in COLUMNS} for row in order))
+
         try:
             todo = []
             for source in inputs:
@@ -49,9 +55,11 @@ def predict_videos(
             for row in _predict_all(todo, wanted, out, engine, ingest):
                 rows[row.video] = row
                 yield row
-        finally:
-            order = [rows[source.name] for source in inputs if source.name in rows]
-            write_csv(out / TABLE, COLUMNS, ({name: getattr(row, name) for name in COLUMNS} for row in order))
+        except BaseException:
+            with suppress(OSError):  # on a full disk the table has no room either: the first error says more
+                write_table()
+            raise
+        write_table()
         brought = out / BROUGHT
         if brought.exists() and all(row.status == "ok" for row in rows.values()):
             remove(brought)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, TypeVar
 
+from tqdm import tqdm
+
 from components.core.run.errors import AvisError, MachineError, is_out_of_memory
 from components.core.run.process import end_with_parent
 from components.core.run.workers.confinement import Limits, allow, confine
@@ -215,6 +217,7 @@ def _serve(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(environment)  # the fork server has the environment of its own start
     guard_terminal()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, left over by who is killed
     confine(limits, workers)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send_bytes(b"")

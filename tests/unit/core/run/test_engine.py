@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from components.core.run.engine import Outcome, run_items
 from components.core.run.errors import AvisError
@@ -62,6 +63,8 @@ def work(item: str) -> str:
         raise SystemExit(3)
     if item == "unpicklable":
         return lambda: None  # type: ignore[return-value]
+    if item == "lock":
+        return type(tqdm.get_lock()).__name__
     if item == "spin":
         return os.environ["GOMP_SPINCOUNT"]
     return item.upper()
@@ -108,6 +111,11 @@ def worked_on_ray(names: "list[str]") -> "list[Outcome[str]]":
     assert done.returncode == 0, done.stderr.decode()
     outcomes: list[Outcome[str]] = pickle.loads(done.stdout)
     return outcomes
+
+
+def test_a_worker_that_is_killed_leaves_no_semaphore_behind() -> None:
+    [outcome] = run_items(work, [("x", "lock")], engine=TWO, label="test")
+    assert outcome.value == "RLock"  # a thread's; tqdm's own is a semaphore of the system
 
 
 @pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.integration)])

@@ -148,3 +148,6 @@ def test_a_full_disk_leaves_what_is_finished(
         run(both, wanted, tmp_path / "out")
     assert [row["video"] for row in table_of(tmp_path / "out")] == ["good"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good", "predictions.csv"]
+    monkeypatch.setattr(run_module, "write_csv", full)  # the table finds no room either
+    with pytest.raises(AvisError, match="the disk is full"):
+        run(both, wanted, tmp_path / "out")
