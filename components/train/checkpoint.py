@@ -86,8 +86,11 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write to a temporary name and rename: a kill leaves the old checkpoint or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replace_file(path) as temporary:
-        torch.save(vars(checkpoint), temporary)
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(vars(checkpoint), file)
+        except RuntimeError as error:  # torch's "unexpected pos", after what the system said
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def load_checkpoint(path: Path | None, fingerprint: str) -> Checkpoint | None:
