@@ -17,7 +17,7 @@ COMMANDS = {
     "labels": ("convert", "qa", "preannotate", "corrections", "agree", "suspect"),
     "models": ("predict", "retrain", "champion", "pretrain", "weights", "models"),
     "results": ("results", "evaluate", "avsbench", "card"),
-    "runs": ("profile", "check", "rebuild", "runs", "ui"),
+    "runs": ("profile", "check", "rebuild", "study", "runs", "ui"),
     "servers": ("doctor", "selftest", "deploy"),
 }
 

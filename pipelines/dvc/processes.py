@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -34,8 +34,12 @@ class Children:
         return self._closed
 
     @contextmanager
-    def start(self, command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    def start(
+        self, command: list[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Start a process in a group of its own; on leaving, that group is gone.
+
+        `environment` is laid over this process's own.
 
         Output and errors come through one pipe, `stdout`.
 
@@ -48,6 +52,7 @@ class Children:
             child = subprocess.Popen(
                 command,
                 cwd=folder,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @contextmanager
@@ -22,3 +23,25 @@ def open_repo(root: Path, *, wait_for_lock: bool = False) -> Iterator[Any]:
     log.propagate = False
     with Repo(os.fspath(root), _wait_for_lock=wait_for_lock) as repo:
         yield repo
+
+
+def share_cache(base: Path, root: Path) -> None:
+    """Give the clone the base's DVC cache, remotes and own settings (credentials are among those)."""
+    from dvc.config import Config
+
+    with open_repo(base) as repo:
+        cache = str(repo.cache.local_cache_dir)
+        own = Config(os.fspath(base / ".dvc")).load_one("local")
+        # A folder that is written relative to the base's .dvc would be another one here.
+        folders = {
+            name: {"url": os.fspath(remote["url"])}
+            for name, remote in repo.config["remote"].items()
+            if "url" in remote and not urlsplit(str(remote["url"])).scheme
+        }
+    with Config(os.fspath(root / ".dvc")).edit("local") as settings:
+        for section, values in own.items():
+            settings[section] = {**settings.get(section, {}), **values}
+        # Links instead of copies: all stages replace files, none writes into one.
+        settings["cache"] = {**settings["cache"], "dir": cache, "type": "reflink,hardlink,copy"}
+        for name, values in folders.items():
+            settings["remote"][name] = {**settings["remote"].get(name, {}), **values}

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
@@ -24,7 +23,7 @@ from components.core.tracking.run import continue_run, send_pending
 from components.core.tracking.spool import pending
 from pipelines.dvc.command import dvc
 from pipelines.dvc.lock import begin_with, take_what_is_there
-from pipelines.dvc.repository import open_repo
+from pipelines.dvc.repository import open_repo, share_cache
 from pipelines.dvc.workspace_lock import hold_workspace
 
 _PLACE = Path(".dvc") / "tmp" / "workspaces"  # what is below .dvc/tmp neither git nor DVC looks at
@@ -141,7 +140,7 @@ def own_clone(
                 lock.unlink()
             # What was wrong with an earlier try may have been an address or a password.
             git(root, "remote", "set-url", "origin", source)
-            _configure(base, root)
+            share_cache(base, root)
         yield Workspace(root, base, source, start, (root / _BRANCH).read_text(), purpose)
         _keep_untold(root, base)
         shutil.rmtree(root)
@@ -230,7 +229,7 @@ def _clone(base: Path, root: Path, source: str, start: str) -> None:
     git(root, "checkout", "--quiet", "--force", start, where=where, fix="Was the commit pushed there?")
     if not (root / ".dvc" / "config").is_file():
         raise AvisError("this revision is no checkout of the pipeline", where=where)
-    _configure(base, root)
+    share_cache(base, root)
     if _fetch(root, _LATEST):
         begin_with(root, f"origin/{_LATEST}")
     command = "pull" if remotes(root) else "checkout"
@@ -247,28 +246,6 @@ def _fetch(root: Path, branch: str) -> bool:
     except AvisError:
         return False
     return True
-
-
-def _configure(base: Path, root: Path) -> None:
-    """Give the clone the base's DVC cache, remotes and own settings (credentials are among those)."""
-    from dvc.config import Config
-
-    with open_repo(base) as repo:
-        cache = str(repo.cache.local_cache_dir)
-        own = Config(os.fspath(base / ".dvc")).load_one("local")
-        # A folder that is written relative to the base's .dvc would be another one here.
-        folders = {
-            name: {"url": os.fspath(remote["url"])}
-            for name, remote in repo.config["remote"].items()
-            if "url" in remote and not urlsplit(str(remote["url"])).scheme
-        }
-    with Config(os.fspath(root / ".dvc")).edit("local") as settings:
-        for section, values in own.items():
-            settings[section] = {**settings.get(section, {}), **values}
-        # Links instead of copies: all stages replace files, none writes into one.
-        settings["cache"] = {**settings["cache"], "dir": cache, "type": "reflink,hardlink,copy"}
-        for name, values in folders.items():
-            settings["remote"][name] = {**settings["remote"].get(name, {}), **values}
 
 
 def remotes(root: Path) -> list[str]:

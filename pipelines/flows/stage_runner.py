@@ -43,6 +43,7 @@ class StageRunner:
         train_jobs: int,
         on_gpu: bool,
         timeouts_s: Mapping[str, float],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare to run.
 
@@ -53,6 +54,7 @@ class StageRunner:
             train_jobs: how many trainings may run at the same time.
             on_gpu: whether training and predicting take a slot of the server's limit.
             timeouts_s: the longest that a try may take, by group, and as `default` for those not named.
+            environment: of the stages, over this process's own.
         """
         self.children = Children()
         self.seconds: dict[str, float] = {}
@@ -62,6 +64,7 @@ class StageRunner:
         self._ran: set[str] = set()
         self._on_gpu = on_gpu
         self._timeouts_s = timeouts_s
+        self._environment = environment
         self._training = threading.BoundedSemaphore(train_jobs)
 
     def run(self, stage: Stage) -> State[Any]:
@@ -110,7 +113,10 @@ class StageRunner:
         command = [sys.executable, "-m", "pipelines.dvc.stage", stage.name]
         if stage.name in self._force:
             command.append("--force")
-        with self.children.start(command, self._root) as child, time_limit(child, limit_s) as expired:
+        with (
+            self.children.start(command, self._root, self._environment) as child,
+            time_limit(child, limit_s) as expired,
+        ):
             assert child.stdout is not None  # noqa: S101 (it was opened as a pipe)
             for line in read_lines(child.stdout):
                 log.info(line)

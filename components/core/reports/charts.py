@@ -59,6 +59,7 @@ def line_chart(
     percent: bool = False,
     smooth: bool = False,
     size_in: tuple[float, float] = (12, 3.3),
+    bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
 ) -> str:
     """Draw curves.
 
@@ -69,12 +70,15 @@ def line_chart(
         percent: whether the vertical axis is 0 to 100.
         smooth: whether to draw the values faintly and their running mean on top.
         size_in: width and height.
+        bands: name -> (lower [N], upper [N]) of its curve, drawn faintly around it.
     """
     import numpy as np
 
     with _axes(title, size_in) as (axes, svg):
         drawn = []
-        for place, (x, y) in enumerate(lines.values()):
+        for place, (name, (x, y)) in enumerate(lines.items()):
+            if bands and name in bands:
+                axes.fill_between(list(x), *bands[name], color=colour(place), alpha=0.15, linewidth=0)
             kept = np.asarray(y, dtype=float)
             window = max(1, len(kept) // 40) if smooth else 1
             if smooth:
@@ -115,6 +119,29 @@ def bar_chart(
         axes.set_ylim(0, 100)
         axes.set_ylabel(plain(y_label))
         _legend(axes, drawn, list(values))
+    return svg[0]
+
+
+def interval_chart(
+    rows: Mapping[str, tuple[float, float | None, float | None]], *, title: str, x_label: str
+) -> str:
+    """Draw a point with its interval for each row, from above to below, and a line at zero.
+
+    Args:
+        rows: name -> (value, lower and upper bound, None if not known).
+        title: as of line_chart.
+        x_label: of the horizontal axis.
+    """
+    with _axes(title, (12, 0.9 + 0.34 * len(rows))) as (axes, svg):
+        for place, (value, low, high) in enumerate(rows.values()):
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=colour(0), linewidth=2)
+            axes.plot([value], [place], "o", color=colour(0), markersize=6)
+        axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.set_yticks(range(len(rows)), map(plain, rows))
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(plain(x_label))
     return svg[0]
 
 

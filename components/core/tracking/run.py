@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.core.run.errors import AvisError
+from components.core.run.files import write_json
 from components.core.run.lineage import code_version, data_version, file_md5, uncommitted_changes
 from components.core.run.params import PARAMS, read_dataset
 from components.core.run.paths import Paths
@@ -37,6 +38,9 @@ from components.core.tracking.spool import (
     sender_lock,
     warn,
 )
+
+STUDY = "avis.study"
+"""Tag: which study a run is of, or is a cell of."""
 
 FLOW_RUN, TRIGGER = "AVIS_FLOW_RUN", "AVIS_TRIGGER"  # environment variables that a flow sets for its stages
 _LAST_SENDING_S = 120.0  # a stage that is done waits at most this long for its sender
@@ -135,6 +139,31 @@ def continue_run(run_file: Path, *, paths: Paths | None = None) -> Iterator[Run]
         "system_metrics": False,
     }
     with _run(settings, start, paths or Paths()) as run:
+        yield run
+
+
+@contextmanager
+def study_run(study: str, run_file: Path, *, params: Mapping[str, object], paths: Paths) -> Iterator[Run]:
+    """The run of a study, which the runs of its cells are children of; a study that goes on has the same one.
+
+    Args:
+        study: its name.
+        run_file: where its run id is kept.
+        params: the study's file.
+        paths: where the files are.
+    """
+    settings = tracking_params()
+    start = {
+        "ref": read_run_id(run_file) if run_file.exists() else _stand_in(),
+        "experiment": settings.experiment,
+        "name": f"study {study}",
+        "tags": {**_origin(), STUDY: study, "mlflow.source.name": "avis study"},
+        "owned": True,
+        "system_metrics": False,
+    }
+    with _run(settings, start, paths) as run:
+        run.params(params)
+        write_json(run_file, {"run_id": run.run_id})
         yield run
 
 

@@ -21,6 +21,12 @@ from pipelines.flows import notifications
 from pipelines.flows.notifications import notify, notify_failure
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no server that does not answer."""
+    monkeypatch.setattr(notifications, "_LIMIT_S", 120.0)
+
+
 @contextmanager
 def serving(server: socketserver.TCPServer) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -1,0 +1,1 @@
+"""Studies: grids over parameters, and what their cells' scores say."""

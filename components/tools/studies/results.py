@@ -1,0 +1,76 @@
+"""What is kept of a computed cell: data/studies/cells/<key>/, one folder for all studies that have it."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.metrics.counts_file import CountsFile, read_counts
+from components.core.run.errors import AvisError
+from components.core.run.files import replace_folder, write_json
+from components.core.run.paths import Paths
+
+ABOUT = "cell.json"
+_RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One training of a cell, scored.
+
+    about: settings, seconds by stage, the time, the commit. training, timing: metrics.json of train and
+    timing.json of predict. scores: metrics.json of evaluate.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    training: dict[str, Any]
+    timing: dict[str, Any]
+    scores: dict[str, Any]
+    counts: CountsFile
+
+    @property
+    def run_file(self) -> Path:
+        """Which run of MLflow it is."""
+        return self.folder / _RUN
+
+
+def folder_of(paths: Paths, key: str) -> Path:
+    """Where a cell with this key is kept."""
+    return paths.root / "studies" / "cells" / key
+
+
+def keep(paths: Paths, key: str, *, workspace: Paths, variant: str, about: dict[str, Any]) -> None:
+    """Keep what a workspace computed; it is there whole or not at all."""
+    with replace_folder(folder_of(paths, key)) as folder:
+        for source, name in (
+            (workspace.model(variant) / "metrics.json", "training.json"),
+            (workspace.model(variant) / _RUN, _RUN),
+            (workspace.predictions(variant) / "timing.json", "timing.json"),
+            (workspace.evaluation(variant) / "metrics.json", "scores.json"),
+            (workspace.evaluation(variant) / "counts.safetensors", "counts.safetensors"),
+        ):
+            shutil.copyfile(source, folder / name)
+        write_json(folder / ABOUT, about)
+
+
+def read_result(paths: Paths, key: str) -> Result | None:
+    """Read what is kept of a cell; None if it was not computed.
+
+    Raises:
+        AvisError: what is there is damaged.
+    """
+    folder = folder_of(paths, key)
+    if not (folder / ABOUT).is_file():
+        return None
+    try:
+        about, training, timing, scores = (
+            json.loads((folder / name).read_text())
+            for name in (ABOUT, "training.json", "timing.json", "scores.json")
+        )
+    except (OSError, ValueError) as error:
+        fix = f"Remove {folder}: the cell is computed anew."
+        raise AvisError(f"a cell's result is damaged: {error}", where=str(folder), fix=fix) from None
+    counts = read_counts(folder / "counts.safetensors", stage="evaluate")
+    return Result(folder, about, training, timing, scores, counts)

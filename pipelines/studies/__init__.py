@@ -1,0 +1,1 @@
+"""Cells of a study: what decides their bytes, where they are computed, how long it will take."""

@@ -1,0 +1,220 @@
+"""What a study will compute: its cells, which of them are there already, and how long the others take."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from components.core.run.errors import AvisError
+from components.core.run.files import scratch_folder, write_text
+from components.core.run.params import PARAMS, parse_params
+from components.core.run.paths import Paths
+from components.tools.parameters.check import find_mistakes
+from components.tools.studies.definition import (
+    Cell,
+    StudyParams,
+    parameters_of,
+    read_study,
+    study_path,
+    variant_of,
+)
+from components.tools.studies.results import Result, read_result
+from pipelines.dvc.workspace_lock import hold_workspace
+from pipelines.studies.ingredients import Ingredients
+from pipelines.studies.workspace import PLACE, prepare, refuse_other_places, write_parameters
+
+# Parameters that name a stage's files in dvc.yaml: with others of these the graph is another.
+_OF_THE_GRAPH = ("sample.kit", "ingest.manifest", "annotate.source")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a cell, to be scored.
+
+    seed: 0 for the first. values: its params.yaml. key: of all that decides its scores; training: … its
+    weights; data: … its clips.
+    """
+
+    cell: Cell
+    seed: int
+    values: dict[str, Any]
+    key: str
+    training: str
+    data: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell.name}, seed {self.seed + 1}" if self.seed else self.cell.name
+
+
+@dataclass
+class Plan:
+    """All trials of a study, those with the same clips and the same training beside each other.
+
+    results: by key, of those that are there.
+    """
+
+    name: str
+    study: StudyParams
+    variant: str
+    trials: list[Trial]
+    results: dict[str, Result]
+    rate: tuple[float, float] | None
+    """Seconds a step of training, and of all the rest of a trial, as measured; None before the first."""
+
+    def missing(self) -> list[Trial]:
+        """Tasks without a result, each key once."""
+        return list({trial.key: trial for trial in self.trials if trial.key not in self.results}.values())
+
+    def trainings(self) -> dict[str, Trial]:
+        """Those of the missing trials that need a training of their own, by what decides it."""
+        known = {result.about.get("training") for result in self.results.values()}
+        return {trial.training: trial for trial in self.missing() if trial.training not in known}
+
+    def __str__(self) -> str:
+        missing, trainings = self.missing(), self.trainings()
+        cells = len({trial.cell.name for trial in self.trials})
+        seeds = f" with {self.study.seeds} seeds each" if self.study.seeds > 1 else ""
+        there = len(self.trials) - len(missing)
+        lines = [
+            f"{self.name}: {cells} cells{seeds}; {there} of {len(self.trials)} results are there,"
+            f" {len(missing)} are to be computed, with {len(trainings)} trainings."
+        ]
+        if missing and self.rate is None:
+            lines.append("How long that takes is not known yet: nothing of its kind was trained here.")
+        elif missing and self.rate is not None:
+            steps = sum(_steps(trial.values) for trial in trainings.values())
+            seconds = steps * self.rate[0] + len(missing) * self.rate[1]
+            lines.append(
+                f"About {_duration(seconds)} one after the other: {steps} steps of {self.rate[0]:.2f} s"
+                f" and {len(missing)} times {self.rate[1]:.0f} s for the rest, as measured here."
+            )
+        return "\n".join(lines)
+
+
+def make_plan(base: Path, name: str, *, profile: str | None = None, seeds: int | None = None) -> Plan:
+    """Read a study, check every cell's parameters, and look what is there.
+
+    Args:
+        base: the checkout, which is the current folder.
+        name: of the study.
+        profile: in the place of the study's own.
+        seeds: likewise.
+
+    Raises:
+        AvisError: the study's file, a cell's parameters or the repository are wrong; all mistakes at once.
+    """
+    study = read_study(name)
+    if seeds is not None:
+        study = study.model_copy(update={"seeds": seeds})
+    refuse_other_places(base)
+    values = with_profile(parse_params().values, profile or study.profile)
+    variant = variant_of(study, values)
+    cells = [
+        (cell, seed, parameters_of(study, cell, values, seed=seed))
+        for cell in study.all_cells()
+        for seed in range(study.seeds)
+    ]
+    _check(name, [(cell, one) for cell, seed, one in cells if seed == 0])
+    with hold_workspace(base / PLACE / "holds" / "plan", purpose="study", wait=True):
+        trials = _trials(cells, prepare(base, "plan", data=False), variant)
+    places = {
+        kind: list(dict.fromkeys(getattr(trial, kind) for trial in trials)) for kind in ("data", "training")
+    }
+    trials.sort(
+        key=lambda trial: (places["data"].index(trial.data), places["training"].index(trial.training))
+    )
+    paths = Paths(base / "data")
+    results = {trial.key: found for trial in trials if (found := read_result(paths, trial.key))}
+    return Plan(name, study, variant, trials, results, _rate(list(results.values()), paths, variant))
+
+
+def _trials(cells: list[tuple[Cell, int, dict[str, Any]]], workspace: Path, variant: str) -> list[Trial]:
+    """What decides the bytes of each cell's training and scores, in the cells' order."""
+    graphs: dict[str, Ingredients] = {}
+    trials = []
+    for cell, seed, values in cells:
+        shape = str([_value(values, address) for address in _OF_THE_GRAPH])
+        if shape not in graphs:
+            write_parameters(workspace, values)
+            graphs[shape] = Ingredients(workspace)
+        key, training, data = (
+            graphs[shape].digest(values, target)
+            for target in (f"evaluate@{variant}", f"train@{variant}", "qa")
+        )
+        trials.append(Trial(cell, seed, values, key, training, data))
+    return trials
+
+
+def with_profile(values: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """Lay a profile over params.yaml, block by block, as `avis profile` writes it.
+
+    Raises:
+        AvisError: there is no such profile.
+    """
+    if name is None:
+        return dict(values)
+    path = Path("params") / f"{name}.yaml"
+    if not path.is_file() or path.parent != Path("params"):
+        known = ", ".join(sorted(one.stem for one in Path("params").glob("*.yaml")))
+        raise AvisError(f"there is no profile {name!r}", fix=f"Profiles: {known or 'none'}.")
+    blocks = dict(parse_params(path).values)
+    return {**with_profile(values, blocks.pop("extends", None)), **blocks}
+
+
+def _check(name: str, cells: list[tuple[Cell, dict[str, Any]]]) -> None:
+    """Say what is wrong with the parameters of cells, as the check before the first stage would."""
+    wrong: dict[str, str] = {}
+    with _place_for_parameters() as path:
+        for cell, values in cells:
+            write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+            for mistake in find_mistakes(path=path):
+                fix = f" {mistake.fix}" if mistake.fix else ""
+                wrong.setdefault(f"{mistake.what}.{fix}", cell.name)
+    if wrong:
+        listed = [f"cell {cell!r}: {what}" for what, cell in wrong.items()]
+        what = "one mistake" if len(listed) == 1 else f"{len(listed)} mistakes"
+        raise AvisError("\n".join([what, *listed]), where=str(study_path(name)))
+
+
+@contextmanager
+def _place_for_parameters() -> Iterator[Path]:
+    with scratch_folder() as folder:
+        yield folder / PARAMS.name
+
+
+def _value(values: Mapping[str, Any], address: str) -> Any:
+    first, _, last = address.partition(".")
+    return (values.get(first) or {}).get(last)
+
+
+def _steps(values: Mapping[str, Any]) -> int:
+    (settings,) = values["variants"].values()
+    return 0 if settings.get("checkpoint") else int(settings.get("steps", values["train"].get("steps", 0)))
+
+
+def _rate(results: list[Result], paths: Paths, variant: str) -> tuple[float, float] | None:
+    """Seconds a step, and for all but the training: of this study's results, else of the checkout's model."""
+    trained = [
+        (result.training["seconds"] / result.training["steps"], sum(result.about["seconds"].values()))
+        for result in results
+        if result.training.get("steps") and "train" in result.about["seconds"]
+    ]
+    if trained:
+        rest = [sum(s for stage, s in r.about["seconds"].items() if stage != "train") for r in results]
+        return median(per_step for per_step, _ in trained), median(rest)
+    try:
+        found = json.loads((paths.model(variant) / "metrics.json").read_text())
+        timing = json.loads((paths.predictions(variant) / "timing.json").read_text())
+        return float(found["seconds"] / found["steps"]), float(timing["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return None
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
