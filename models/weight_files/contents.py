@@ -53,6 +53,7 @@ _BESIDE = re.compile(
 _DETECTRON2 = re.compile(r"__\w+__|matching_heuristics")  # what it writes beside converted parameters
 # what a file of some bytes may say that it holds
 _MOST_PARAMETERS, _MOST_DIMENSIONS = 100_000, 8
+_MOST_REPEATED_BYTES = 1 << 30  # of all parameters: rows may share their numbers (torch.Tensor.expand)
 _HALF = (torch.float16, torch.bfloat16)
 _FULL = (torch.float32, torch.float64, *_HALF)
 
@@ -186,6 +187,7 @@ def _tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
     if len(content) > _MOST_PARAMETERS:
         raise ValueError(f"{where} holds {len(content)} parameters; at most {_MOST_PARAMETERS} are read")
     tensors = {}
+    repeated = 0
     for name, value in content.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             # a copy, as an array out of a pickle may be read-only
@@ -200,20 +202,28 @@ def _tensors(content: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
             raise ValueError(
                 f"{where}: {name!r} is quantised ({value.dtype}); allowed: parameters in 16 bits or more"
             )
-        if not _is_whole(value):
+        if not _is_dense(value):
             raise ValueError(
                 f"{where}: {name!r} ({value.layout}, {value.dim()} dimensions) is not stored number by "
                 f"number; allowed: dense parameters of at most {_MOST_DIMENSIONS} dimensions"
+            )
+        repeated += max(0, value.numel() * value.element_size() - value.untyped_storage().nbytes())
+        if repeated > _MOST_REPEATED_BYTES:
+            raise ValueError(
+                f"{where}: {name!r} is not stored number by number: of its {value.numel()} numbers the file"
+                f" has {value.untyped_storage().nbytes() // value.element_size()}"
             )
         tensors[name] = value.detach()
     return tensors
 
 
-def _is_whole(value: Tensor) -> bool:
-    """Whether it holds the numbers that its shape says: a few bytes may claim to be terabytes."""
-    if value.is_nested or value.layout != torch.strided or value.is_meta or value.dim() > _MOST_DIMENSIONS:
-        return False
-    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+def _is_dense(value: Tensor) -> bool:
+    return (
+        not value.is_nested
+        and value.layout == torch.strided
+        and not value.is_meta
+        and value.dim() <= _MOST_DIMENSIONS
+    )
 
 
 def _without_torch_words(named: dict[str, Tensor], where: str, notes: list[str]) -> dict[str, Tensor]:

@@ -207,7 +207,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     ("name", "write", "verdict"),
     [
         ("vp8.webm", vp8_of((16_383, 16_383)), "corrupt no picture could be decoded"),
-        ("prores.mov", prores_of((16_000, 16_000)), "unsupported its pictures of 16000x16000 are larger"),
+        ("prores.mov", prores_of((16_000, 16_000)), "unsupported its pictures of 24000x16000 are larger"),
         ("huge.mov", prores_of((60_000, 60_000)), "unsupported|corrupt|no_video"),
         ("jpegs.mkv", jpegs_of((60_000, 60_000)), "corrupt|unsupported"),
         ("years.mkv", years_away, "unsupported the video lasts longer than 12 hours"),

@@ -120,7 +120,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return mean(found) if found else None
 
 
-def _intervals(effects: Effects, study: StudyParams, reference: str) -> list[dict[str, str]]:
+def _intervals(effects: Effects, study: StudyParams, reference: str) -> list[tuple[str, str]]:
     """A chart a metric: the differences to the reference."""
     drawn = []
     for metric in study.metrics:
@@ -132,11 +132,11 @@ def _intervals(effects: Effects, study: StudyParams, reference: str) -> list[dic
         if rows:
             title = f"{metric}: difference to {reference}"
             label = "percentage points, 95 % interval"
-            drawn.append({"title": title, "svg": charts.interval_chart(rows, title=title, x_label=label)})
+            drawn.append((title, charts.interval_chart(rows, title=title, x_label=label)))
     return drawn
 
 
-def _curves(effects: Effects, study: StudyParams) -> list[dict[str, str]]:
+def _curves(effects: Effects, study: StudyParams) -> list[tuple[str, str]]:
     """Scores along the axis, if the study has one of numbers: a curve for each name of a cell."""
     if study.axis is None:
         return []
@@ -173,7 +173,7 @@ def _curves(effects: Effects, study: StudyParams) -> list[dict[str, str]]:
                 y_label=f"{metric}, %",
                 bands=bands,
             )
-            drawn.append({"title": title, "svg": svg})
+            drawn.append((title, svg))
     return drawn
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +89,7 @@ def test_during_a_run_the_journal_counts(project: Path, capsys: pytest.CaptureFi
     write_index()
     journal = Journal(Paths().raw / ".journal", "ingest 1")
     for name, status in (("c", "network"), ("c", "ok"), ("d", "private")):
-        journal.record(name, {"video_id": name, "status": status, "source": f"https://x.org/{name}"})
+        journal.record(name, asdict(row(name, Status(status))))
     with (Paths().raw / ".journal").open("ab") as file:
         file.write(b'["e", {"half')  # being written
     attrition = read_attrition(IngestParams(manifest="m.csv"), Paths().raw)
