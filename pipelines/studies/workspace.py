@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -41,8 +41,9 @@ def prepare(base: Path, name: str, *, data: bool = True) -> Path:
     for lock in (root / ".git").glob("*.lock"):  # of a git that was killed: nobody else is in here
         lock.unlink()
     kept = None if fresh else _read(root / _LOCK)  # what the last cell left, which saves stages
-    git(root, "fetch", "--quiet", os.fspath(base), "HEAD")
-    git(root, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+    if fresh or git(root, "rev-parse", "HEAD") != git(base, "rev-parse", "HEAD"):
+        git(root, "fetch", "--quiet", os.fspath(base), "HEAD")
+        git(root, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
     _copy_changes(base, root)
     share_cache(base, root)
     if kept is not None:
@@ -67,8 +68,13 @@ def _copy_changes(base: Path, root: Path) -> None:
     """Bring what differs from the last commit, and what is new and not ignored; take back what is gone."""
     changed = git(base, "diff", "--name-only", "-z", "--no-renames", "HEAD").split("\0")
     new = git(base, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-    own = (str(PARAMS), str(_LOCK), "data/studies/")
-    wanted = sorted({name for name in [*changed, *new] if name and not name.startswith(own)})
+    # what stages make is each cell's own, also where git has it
+    own = {str(PARAMS), str(_LOCK), "data/studies", *_outputs(base)}
+    wanted = sorted(
+        name
+        for name in {*changed, *new} - {""}
+        if own.isdisjoint([name, *map(str, PurePosixPath(name).parents)])
+    )
     brought = root / ".git" / "avis-brought"
     for name in {*wanted, *(_read(brought) or "").split("\0")} - {""}:
         source, target = base / name, root / name
@@ -78,6 +84,11 @@ def _copy_changes(base: Path, root: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
     write_text(brought, "\0".join(wanted))
+
+
+def _outputs(base: Path) -> list[str]:
+    stages = (yaml.safe_load(_read(base / _LOCK) or "") or {}).get("stages", {})
+    return [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
 
 
 def _read(path: Path) -> str | None:
