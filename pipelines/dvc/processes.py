@@ -17,6 +17,7 @@ from components.core.run.errors import AvisError
 
 PROGRESS_EVERY_S = 10.0
 GRACE_S = 10.0
+_MOVES = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")  # of the cursor, between bars
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n)")
 
 
@@ -135,7 +136,7 @@ def read_lines(stream: IO[bytes]) -> Iterator[str]:
         rest += chunk
         while match := _LINE.match(rest):
             rest = rest[match.end() :]
-            text, end = match.groups()
+            text, end = _MOVES.sub(b"", match[1]), match[2]
             now_s = time.monotonic()
             redrawn = end == b"\r"
             if text.strip() and (not redrawn or now_s - shown_s >= PROGRESS_EVERY_S):

@@ -8,6 +8,7 @@ all that decides them, so no cell is computed twice, whatever study asks for it.
 import os
 import queue
 import shutil
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +25,9 @@ from components.tools.studies.report import Findings, write_report
 from components.tools.studies.results import Result, keep, read_result
 from pipelines.dvc.command import dvc
 from pipelines.dvc.graph import read_graph, select, unchanged
-from pipelines.dvc.workspace_lock import hold_workspace
 from pipelines.flows.notifications import notify_failure
-from pipelines.studies.plan import Plan, Trial, make_plan
-from pipelines.studies.workspace import PLACE, prepare, write_parameters
+from pipelines.studies.plan import Plan, Trial, duration, make_plan
+from pipelines.studies.workspace import alone_with_cells, left, prepare, write_parameters
 
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 disable_telemetry()
@@ -62,7 +62,7 @@ def study(
         jobs: cells that are computed at the same time; by default one a GPU, and one without.
     """
     try:
-        with hold_workspace(root / PLACE / "holds" / "cells", purpose=f"study {name}", wait=False):
+        with alone_with_cells(root, f"study {name}"):
             return _study(make_plan(root, name, profile=profile, seeds=seeds), root, jobs)
     except AvisError as error:
         return Failed(message=str(error))
@@ -97,7 +97,7 @@ def _study(plan: Plan, root: Path, jobs: int | None) -> State[Any]:
     if failures:
         reasons = "\n".join(f"{trial}: {reason}" for trial, reason in failures.items())
         return Failed(message=f"{len(failures)} of {len(missing)} could not be computed\n{reasons}\n{report}")
-    for workspace in (root / PLACE).glob("[0-9]*"):
+    for workspace in left(root):
         shutil.rmtree(workspace)
     return Completed(
         message=f"{len(missing)} of {len(plan.trials)} computed, the others were there: {report}"
@@ -110,6 +110,7 @@ def _compute_all(missing: list[Trial], plan: Plan, root: Path, *, jobs: int, gpu
     for number in range(jobs):
         free.put(number)
     show_done = show_progress(len(missing))
+    begin_s = time.monotonic()
     failures: dict[str, str] = {}
     threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=jobs)
     with threads as runner:
@@ -124,6 +125,8 @@ def _compute_all(missing: list[Trial], plan: Plan, root: Path, *, jobs: int, gpu
             future.wait()
             if not future.state.is_completed():
                 failures[futures[future].name] = future.state.message or "it was stopped"
+            left_s = (time.monotonic() - begin_s) / done * (len(missing) - done)
+            get_run_logger().info(f"{done} of {len(missing)} done, about {duration(left_s)} left")
     return failures
 
 

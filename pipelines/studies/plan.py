@@ -91,7 +91,7 @@ class Plan:
             steps = sum(_steps(trial.values) for trial in trainings.values())
             seconds = steps * self.rate[0] + len(missing) * self.rate[1]
             lines.append(
-                f"About {_duration(seconds)} one after the other: {steps} steps of {self.rate[0]:.2f} s"
+                f"About {duration(seconds)} one after the other: {steps} steps of {self.rate[0]:.2f} s"
                 f" and {len(missing)} times {self.rate[1]:.0f} s for the rest, as measured here."
             )
         return "\n".join(lines)
@@ -216,5 +216,6 @@ def _rate(results: list[Result], paths: Paths, variant: str) -> tuple[float, flo
         return None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people: minutes, or hours from two on."""
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,9 +15,24 @@ from components.core.run.git import git
 from components.core.run.params import PARAMS
 from pipelines.dvc.command import dvc
 from pipelines.dvc.repository import share_cache
+from pipelines.dvc.workspace_lock import hold_workspace
 
 PLACE = Path(".dvc") / "tmp" / "studies"  # what is below .dvc/tmp neither git nor DVC looks at
 _LOCK = Path("dvc.lock")
+
+
+def alone_with_cells(base: Path, purpose: str) -> AbstractContextManager[None]:
+    """Let no other study compute here, and nobody take away what one is computing.
+
+    Raises:
+        AvisError: on entering, if somebody does.
+    """
+    return hold_workspace(base / PLACE / "holds" / "cells", purpose=purpose, wait=False)
+
+
+def left(base: Path) -> list[Path]:
+    """The workspaces that are there: those of a study that did not end well, or that is at work."""
+    return sorted((base / PLACE).glob("[0-9]*"))
 
 
 def prepare(base: Path, name: str, *, data: bool = True) -> Path:

@@ -24,21 +24,24 @@ def gc(
     from pipelines.dvc.graph import find_root
     from pipelines.dvc.workspace_lock import hold_workspace
     from pipelines.flows.clones import kept, remove_kept
+    from pipelines.studies.workspace import alone_with_cells, left
 
     root = find_root(Path.cwd())
-    with hold_workspace(root, purpose="avis gc", wait=False):
+    with hold_workspace(root, purpose="avis gc", wait=False), alone_with_cells(root, "avis gc"):
         clones = kept(root)
         _show(clones, "clones of unattended runs that failed")
         old_s = time.time() - _REST_S
         unfinished = [path for path in leftovers(Paths(root / "data").root) if path.lstat().st_mtime < old_s]
         _show(unfinished, "unfinished files of processes that were killed")
+        workspaces = left(root)
+        _show(workspaces, "workspaces of studies that did not end well")
         if free:
             busy = remove_kept(root)
             if busy:
                 raise AvisError(
                     "an unattended run is at work", where=", ".join(busy), fix="Wait for its end."
                 )
-            for path in unfinished:
+            for path in [*unfinished, *workspaces]:
                 remove(path)
         count = len(commits_to_read(root))
         print(f"Reading what the data's {count} states in git need, about a second each", flush=True)

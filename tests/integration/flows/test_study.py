@@ -187,7 +187,9 @@ def compute(place: Place, **how: object):
     return study("steps", root=place.base, return_state=True, **how)
 
 
-def test_a_study_is_killed_goes_on_and_computes_nothing_twice(place: Place) -> None:
+def test_a_study_is_killed_goes_on_and_computes_nothing_twice(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place.signs / "hold").touch()
     code = (
         "import sys; from pathlib import Path; from pipelines.studies.flow import study;"
@@ -253,6 +255,12 @@ def test_a_study_is_killed_goes_on_and_computes_nothing_twice(place: Place) -> N
     assert "slipped, seed 2: train: the loss is no number. Lower train.learning_rate." in state.message
     assert "Without a result: slipped" in (place.base / "data/studies/steps/report.html").read_text()
     assert [line for line in place.ran() if "train 2" in line] == ["train 2 5", "train 2 6"]
+
+    assert list((place.base / ".dvc/tmp/studies").glob("[0-9]*")), "it goes on there, once it is mended"
+    app(["gc", "--free"], standalone_mode=False)
+    assert "1 workspaces of studies that did not end well" in capsys.readouterr().out
+    assert not list((place.base / ".dvc/tmp/studies").glob("[0-9]*"))
+    assert "8 of 10 results are there" in str(make_plan(place.base, "steps"))
 
 
 def test_wrong_cells_are_named_before_anything_runs(place: Place) -> None:

@@ -14,7 +14,7 @@ from pipelines.dvc.processes import Children, read_lines, time_limit
 SAYS = (
     "import sys, time; out = sys.stdout.buffer\n"
     "out.write('first\\r\\n'.encode()); out.flush()\n"
-    "for k in range(200): out.write(f'\\rbar {k}'.encode()); out.flush(); time.sleep(0.002)\n"
+    "for k in range(200): out.write(f'\\rbar {k}\\x1b[A'.encode()); out.flush(); time.sleep(0.002)\n"
     "out.write('\\nlast w\\u00f6rd \\nno end'.encode()); out.flush()\n"
 )
 
