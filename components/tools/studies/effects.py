@@ -8,7 +8,7 @@ from components.core.metrics.bootstrap import confidence_intervals
 from components.core.metrics.counts_file import CountsFile
 from components.core.metrics.paired import Difference
 from components.core.metrics.seeds import seed_differences, spreads
-from components.core.reports.page import probability
+from components.core.reports.page import probability, signed
 
 LEVEL = 0.05
 
@@ -137,7 +137,7 @@ def in_words(name: str, metric: str, effect: Effect, reference: str) -> str:
         return f"{name}: {metric} cannot be compared with {reference}: they have no clips in common."
     if found.low is None or found.high is None or effect.p is None:
         return f"{name}: one clip alone says nothing of {metric} on others."
-    size = f"{found.difference:+.1f} points, 95 % interval {found.low:+.1f} to {found.high:+.1f}"
+    size = f"{signed(found.difference)} points, 95 % interval {signed(found.low)} to {signed(found.high)}"
     if effect.is_clear:
         return (
             f"{name}: {metric} is {'higher' if found.difference > 0 else 'lower'} than {reference}'s"

@@ -57,7 +57,9 @@ def test_a_clear_effect_one_in_the_noise_and_one_of_other_clips() -> None:
     raw = [one.difference.p for row in found.values() for one in row.values() if one.p is not None]
     assert len(p) == 4 and p == holm(raw)
 
-    assert "worse: FSLA is lower than full's (-50.0 points" in in_words("worse", "FSLA", worse, "full")
+    assert "worse: FSLA is lower than full's (\N{MINUS SIGN}50.0 points" in in_words(
+        "worse", "FSLA", worse, "full"
+    )
     assert "p < 0.001 after correction" not in in_words("alike", "FSLA", alike, "full")
     widest = max(abs(alike.difference.low), abs(alike.difference.high))
     said = in_words("alike", "FSLA", alike, "full")
