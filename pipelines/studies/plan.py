@@ -1,8 +1,7 @@
 """What a study will compute: its cells, which of them are there already, and how long the others take."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -170,7 +169,8 @@ def with_profile(values: Mapping[str, Any], name: str | None) -> dict[str, Any]:
 def _check(name: str, cells: list[tuple[Cell, dict[str, Any]]]) -> None:
     """Say what is wrong with the parameters of cells, as the check before the first stage would."""
     wrong: dict[str, str] = {}
-    with _place_for_parameters() as path:
+    with scratch_folder() as folder:
+        path = folder / PARAMS.name
         for cell, values in cells:
             write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
             for mistake in find_mistakes(path=path):
@@ -180,12 +180,6 @@ def _check(name: str, cells: list[tuple[Cell, dict[str, Any]]]) -> None:
         listed = [f"cell {cell!r}: {what}" for what, cell in wrong.items()]
         what = "one mistake" if len(listed) == 1 else f"{len(listed)} mistakes"
         raise AvisError("\n".join([what, *listed]), where=str(study_path(name)))
-
-
-@contextmanager
-def _place_for_parameters() -> Iterator[Path]:
-    with scratch_folder() as folder:
-        yield folder / PARAMS.name
 
 
 def _value(values: Mapping[str, Any], address: str) -> Any:

@@ -158,7 +158,7 @@ def parameters_of(study: StudyParams, cell: Cell, values: Mapping[str, Any], *, 
     Raises:
         AvisError: a parameter leads through one that is no block.
     """
-    found = copy.deepcopy(dict(values))
+    found = dict(values)
     variant = variant_of(study, found)
     settings = dict(found["variants"][variant] or {})
     found["variants"] = {variant: settings}

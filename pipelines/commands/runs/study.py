@@ -60,14 +60,13 @@ def study(
     from pipelines.dvc.graph import find_root
 
     os.chdir(find_root(Path.cwd()))
-    if name in (None, "list"):
+    if name is None or name == "list":
         _list()
     elif name == "new":
         _new(new_name)
     elif new_name is not None:
         raise AvisError(f"{new_name!r} is one word too many", fix=f"avis study {name}")
     else:
-        assert name is not None  # noqa: S101 (None lists)
         _run(name, dry_run, profile, seeds, jobs)
 
 

@@ -275,6 +275,17 @@ def test_wrong_cells_are_named_before_anything_runs(place: Place) -> None:
         make_plan(place.base, "steps", profile="nowhere")
 
 
+def test_a_cell_is_of_the_files_as_they_are(place: Place) -> None:
+    def keys() -> list[str]:
+        return [trial.key for trial in make_plan(place.base, "steps").trials]
+
+    before, labels = keys(), place.base / "labels.txt"
+    labels.write_text("others, and not committed\n")
+    assert set(keys()).isdisjoint(before)
+    labels.write_text("labels\n")
+    assert keys() == before and len(set(before)) == 6
+
+
 def test_new_and_list(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     app(["study", "new", "mine"], standalone_mode=False)
     with pytest.raises(AvisError, match="there is such a study"):

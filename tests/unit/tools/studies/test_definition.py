@@ -55,7 +55,7 @@ def test_the_parameters_of_a_cell_change_the_variant_and_nothing_of_its_neighbou
     assert found["variants"] == {"avism": {"seed": 7, "model": {"audio": "none"}}}
     assert found["sample"] == {"max_duration_s": 30} and found["predict"] == {"precision": "bf16"}
     assert found["train"] == VALUES["train"]
-    assert VALUES["variants"]["avism"] == {"seed": 7}, "the user's own are as they were"
+    assert VALUES["variants"]["avism"] == {"seed": 7} and VALUES["sample"] == {"max_duration_s": 20}
     assert parameters_of(study, cell, VALUES, seed=2)["variants"]["avism"]["seed"] == 9
     many = {**VALUES, "train": {**VALUES["train"], "seeds": 3}}
     assert parameters_of(study, cell, many, seed=0)["variants"]["avism"]["seeds"] == 1
