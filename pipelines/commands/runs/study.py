@@ -73,8 +73,10 @@ def study(
 def _run(name: str, dry_run: bool, profile: str | None, seeds: int | None, jobs: int | None) -> None:
     from pipelines.studies.plan import make_plan
 
+    # what is wrong is said before a server is started for nothing
+    plan = make_plan(Path.cwd(), name, profile=profile, seeds=seeds)
     if dry_run:
-        print(make_plan(Path.cwd(), name, profile=profile, seeds=seeds))
+        print(plan)
         return
     from pipelines.commands.flow import run_flow
     from pipelines.studies.flow import study as flow

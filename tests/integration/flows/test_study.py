@@ -263,7 +263,7 @@ def test_a_study_is_killed_goes_on_and_computes_nothing_twice(
     assert "8 of 10 results are there" in str(make_plan(place.base, "steps"))
 
 
-def test_wrong_cells_are_named_before_anything_runs(place: Place) -> None:
+def test_wrong_cells_are_named_before_anything_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.study(cells={"a": {"train.stepz": 1}, "b": {"train.warmup_steps": 9}, "c": {"sample.x": 1}})
     with pytest.raises(AvisError) as error:
         make_plan(place.base, "steps")
@@ -273,6 +273,9 @@ def test_wrong_cells_are_named_before_anything_runs(place: Place) -> None:
     assert "cell 'c': sample.x is no known parameter" in said
     with pytest.raises(AvisError, match="no profile 'nowhere'"):
         make_plan(place.base, "steps", profile="nowhere")
+    monkeypatch.setattr("pipelines.studies.flow.study", None)  # no flow is started for it
+    with pytest.raises(AvisError, match=r"no study 'other'.*avis study new other"):
+        app(["study", "other"], standalone_mode=False)
 
 
 def test_a_cell_is_of_the_files_as_they_are(place: Place) -> None:
