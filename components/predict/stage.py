@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
+from components.core.disturbance.clips import Clips
 from components.core.inference.extracted_clips import clip_moments
 from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
@@ -47,9 +48,12 @@ def predict_clips(
             fix="Run `dvc repro`: it trains anew.",
         )
     paths = with_local_media(paths, [video.name for video in annotations.videos])
+    clips = Clips(paths.media, annotations.videos, predictor.params.disturb)
+    if clips.disturb is not None:
+        print(f"{label}: the clips are disturbed (predict.disturb): {clips.disturb}")
     results: list[Result] = []
     for video in tqdm(annotations.videos, desc=label, unit="clip", mininterval=1.0):
-        clip = partial(clip_moments, predictor, paths.media, video)
+        clip = partial(clip_moments, predictor, clips, video)
         try:
             results += predictor.predict(video.id, clip, height=video.height, width=video.width)
         except ClipError as error:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from components.core.disturbance.params import DisturbParams
 from components.core.run.params import Block, Seed
 from models.networks.backbones import BackboneName
 
@@ -62,6 +63,8 @@ class AvismParams(NetworkParams):
     window: int = Field(default=6, ge=2, le=10_000)
     presence_head: bool = True
     audio_queries: Literal["fusion", "audio_centric"] = "fusion"
+    audio_in_frames: bool = True
+    audio_in_windows: bool = True
     count_token: bool = False
     count_most: Count = 2
     count_loss: Literal["ordinal", "cross_entropy"] = "ordinal"
@@ -135,6 +138,7 @@ class TrainParams(Block):
         default=0.0, ge=0, le=1
     )  # of examples that get another clip's objects and sound
     deaf_share: float = Field(default=0.0, ge=0, le=1)  # of steps in which the model hears nothing
+    disturb: DisturbParams | None = None  # what is done to the clips of train and val first; null: nothing
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
     backbone_factor: float = Field(default=0.1, ge=0, le=100)  # of the learning rate
     class_factor: float = Field(default=1.0, ge=0, le=100)  # the same for heads with a row per category

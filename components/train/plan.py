@@ -195,6 +195,6 @@ def _fingerprint(params: TrainParams, annotations: Path, paths: Paths) -> str:
     files = [index, *([weights_file(Path(params.start_from))] if params.start_from else [])]
     if params.validate_every_steps:  # val decides which state is kept
         files.append(paths.annotations / "val.json")
-        parts.append(str(predict_settings().most_tracks))
+        parts.append(str(predict_settings(params).most_tracks))
     parts += [sha256_file(file) for file in files if file.is_file()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

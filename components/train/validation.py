@@ -53,13 +53,14 @@ def validation_clips(paths: Paths) -> AnnotationSet | None:
     return annotations
 
 
-def predict_settings() -> PredictParams:
-    """As many tracks as predict will take, in full precision.
+def predict_settings(params: TrainParams) -> PredictParams:
+    """As many tracks as predict will take, in full precision; clips as the training has them.
 
     Raises:
         AvisError: the `predict` block is wrong.
     """
-    return PredictParams(most_tracks=read_block("predict", PredictParams, optional=True).most_tracks)
+    most = read_block("predict", PredictParams, optional=True).most_tracks
+    return PredictParams(most_tracks=most, disturb=params.disturb)
 
 
 def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths) -> Calibration | None:
@@ -69,7 +70,7 @@ def calibrate(model: Network, card: ModelCard, params: TrainParams, paths: Paths
         return None
     names = [video.name for video in annotations.videos]
     model.to(choose_device(params.device))  # one that was not trained here is still on the CPU
-    predictor = Predictor(model.eval(), card, predict_settings(), paths.root)
+    predictor = Predictor(model.eval(), card, predict_settings(params), paths.root)
     clips = find_candidates(predictor, annotations, with_local_media(paths, names).media, label="thresholds")
     chosen = choose_thresholds(clips)
     kept = [clip.under(chosen.score, chosen.presence, chosen.hearing) for clip in clips]
@@ -105,7 +106,7 @@ def validator(card: ModelCard, params: TrainParams, paths: Paths) -> Validate:
     few = AnnotationSet(annotations.categories, videos, tracks)
     media = with_local_media(paths, [video.name for video in videos]).media
 
-    settings = predict_settings()
+    settings = predict_settings(params)
     features = KeptFeatures()
 
     def validate(model: Network) -> dict[str, float]:

@@ -68,6 +68,7 @@ class VideoStream:
 
     def push(self, queries: Tensor, audio: Tensor | None) -> None:
         """The next frames: frame queries [t, Q, C] and audio [t, A] or None (deaf, then always)."""
+        audio = audio if self.module.hears else None
         if self._hears not in (None, audio is not None):
             raise ValueError("some frames of the clip have sound and others have none")
         self._hears = audio is not None

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
+from components.core.disturbance.clips import Clips
 from components.core.inference.extracted_clips import clip_moments
 from components.core.inference.predictor import Predictor
 from components.core.metrics.overlaps import Booleans, Floats, Overlaps, VideoMasks, measure
@@ -64,7 +65,7 @@ class ClipCandidates:
 def find_candidates(
     predictor: Predictor, annotations: AnnotationSet, media: Path, *, label: str
 ) -> list[ClipCandidates]:
-    """The candidates of annotated clips, with a progress bar.
+    """The candidates of annotated clips, disturbed as the predictor's settings say, with a progress bar.
 
     Args:
         media: data/media or its local copy.
@@ -73,8 +74,9 @@ def find_candidates(
         AvisError: a clip's media are missing or do not fit together.
     """
     found = []
+    clips = Clips(media, annotations.videos, predictor.params.disturb)
     for video in tqdm(annotations.videos, desc=label, unit="clip", mininterval=1.0):
-        clip = partial(clip_moments, predictor, media, video)
+        clip = partial(clip_moments, predictor, clips, video)
         try:
             candidates = predictor.candidates(video.id, clip, height=video.height, width=video.width)
         except ClipError as error:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from components.core.disturbance.params import DisturbParams
 from components.core.run.params import Block
 
 Chosen = Literal["chosen"]  # what training chose on val and keeps with the model
@@ -24,3 +25,4 @@ class PredictParams(Block):
     most_tracks: int = Field(default=10, ge=1, le=10_000)  # per clip, before the threshold
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "fp32"  # auto: bf16 where the hardware has it
+    disturb: DisturbParams | None = None  # what is done to the test clips first; null: nothing

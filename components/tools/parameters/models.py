@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from components.core.inference.params import PredictParams
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
 from components.mllm.params import MllmParams
@@ -50,7 +51,7 @@ def weights(facts: Facts, variants: Variants) -> Iterator[AvisError]:
             yield facts.mistake(
                 facts.of_variant(name, "model", "backbone_weights"),
                 "efficientnet_lite0 has its weights from its package",
-                "Set it to null, or the backbone to resnet50, swin_base or swin_large.",
+                "Set it to null, or the backbone to resnet50, swin_tiny, swin_base or swin_large.",
             )
 
 
@@ -67,6 +68,24 @@ def checkpoints(facts: Facts, variants: Variants) -> Iterator[AvisError]:
                     facts.of_variant(name, field),
                     f"{file} is what the variant {maker} writes, and is made anew",
                     f"Copy it, and name the copy: cp -r {Paths().model(maker)} data/weights/{maker}",
+                )
+
+
+@rule("variants", "predict")
+def disturbed_sound(facts: Facts, variants: Variants, predict: PredictParams) -> Iterator[AvisError]:
+    """Sound is disturbed where it is heard as samples: features were made from it as it was."""
+    for name, params in variants.items():
+        if params.model.audio != "features" or params.checkpoint:
+            continue
+        for place, disturb in (
+            (facts.of_variant(name, "disturb"), params.disturb),
+            (("predict", "disturb"), predict.disturb),
+        ):
+            if disturb is not None and disturb.needs_samples:
+                yield facts.mistake(
+                    place,
+                    f"{name} hears audio features, which cannot be disturbed so ({disturb})",
+                    "Set its model.audio to vggish, or disturb.replaced_by to other_clip.",
                 )
 
 

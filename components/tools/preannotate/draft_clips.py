@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from components.core.disturbance.clips import Clips
 from components.core.inference.extracted_clips import clip_moments
 from components.core.inference.predictor import Predictor
 from components.core.records.annotations import Video
@@ -47,7 +48,7 @@ def find_tracks(
     """
     tracks = []
     for video in tqdm(videos, desc="preannotate", unit="clip", mininterval=1.0):
-        clip = partial(clip_moments, predictor, media, video)
+        clip = partial(clip_moments, predictor, Clips(media), video)
         try:
             results = predictor.predict(video.id, clip, height=video.height, width=video.width)
         except ClipError as error:

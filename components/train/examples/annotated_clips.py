@@ -8,14 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.index import common_frame_rate_hz
-from components.core.clips.reader import (
-    read_features,
-    read_frame,
-    read_sound,
-    resize,
-    scaled_size,
-    seconds_of_sound,
-)
+from components.core.clips.reader import resize, scaled_size
+from components.core.disturbance.clips import Clips
 from components.core.records.annotations import AnnotationSet, Video, tracks_by_video
 from components.core.records.masks import decode, is_empty
 from components.core.run.errors import AvisError
@@ -51,7 +45,8 @@ class AnnotatedClips:
                 where=where,
                 fix="Look at data/qa/report.html and at the annotate block of params.yaml.",
             )
-        self.media, self.params = media, params
+        self.params = params
+        self.clips = Clips(media, annotations.videos, params.disturb)
         self.frame_rate_hz = frame_rate_hz
         self.videos = annotations.videos
         self.class_of = {key: index for index, key in enumerate(sorted(annotations.categories))}
@@ -87,7 +82,7 @@ class AnnotatedClips:
 
     def _read(self, video: Video, chosen: list[int]) -> TrainingClip:
         """The chosen frames as they are, with what shows in them and their sound."""
-        frames = [read_frame(self.media, video, frame) for frame in chosen]
+        frames = [self.clips.frame(video, frame) for frame in chosen]
         masks, labels = self._masks(video, chosen)
         return TrainingClip(video.name, np.stack(frames), self._sound(video, chosen), labels, masks)
 
@@ -157,10 +152,10 @@ class AnnotatedClips:
 
     def _sound(self, video: Video, chosen: list[int]) -> NDArray[np.float32]:
         if self.params.model.audio == "features":
-            return read_features(self.media, video)[chosen]
+            return self.clips.features(video)[chosen]
         if self.params.model.audio == "none":
             return np.zeros((len(chosen), 1), np.float32)
-        return seconds_of_sound(read_sound(self.media, video), video.length, self.frame_rate_hz)[chosen]
+        return np.stack(list(self.clips.seconds(video, chosen, self.frame_rate_hz)))
 
 
 def clips_of(annotations: AnnotationSet, params: TrainParams, file: Path, paths: Paths) -> AnnotatedClips:

@@ -57,6 +57,8 @@ class AvismConfig(AudioConfig):
     window: int = 6
     presence_head: bool = False
     audio_queries: Literal["fusion", "audio_centric"] = "fusion"  # audio_centric: ACVIS
+    audio_in_frames: bool = True  # the frame decoder's queries hear
+    audio_in_windows: bool = True  # the video module's windows have a token of sound
     count_token: bool = False  # ACVIS: counts the sources of each frame
     count_most: int = 2  # … up to here: more sources count as that many
     count_loss: Literal["ordinal", "cross_entropy"] = "ordinal"
@@ -112,6 +114,7 @@ class Avism(AudioNetwork):
             categories=config.categories,
             audio_channels=EMBEDDING_CHANNELS,
             audio_queries=config.audio_queries,
+            hears=config.audio_in_frames,
             count_token=config.count_token,
             count_logits=config.count_most + (config.count_loss == "cross_entropy"),
         )
@@ -127,6 +130,7 @@ class Avism(AudioNetwork):
             categories=config.categories,
             audio_channels=EMBEDDING_CHANNELS,
             presence_head=config.presence_head,
+            hears=config.audio_in_windows,
         )
 
     def extract_features(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -83,11 +83,13 @@ class FrameDecoder(nn.Module):
         categories: int,
         audio_channels: int,
         audio_queries: str = "fusion",
+        hears: bool = True,
         count_token: bool = False,
         count_logits: int = 2,
         scales: int = 3,
     ) -> None:
         super().__init__()
+        self.hears = hears  # a decoder that does not has the parts for it all the same, as a deaf model's
         self.audio_fusion: AudioFusion | AudioCentricQueries
         if audio_queries == "audio_centric":
             self.audio_fusion = AudioCentricQueries(
@@ -149,7 +151,7 @@ class FrameDecoder(nn.Module):
             position = torch.cat((self.count_token.weight, position))  # [P, C]
         query_position = position[None].expand(frames, -1, -1)  # [F, P, C]
         x = content[None].expand(frames, -1, -1)  # [F, P, C]
-        if audio is not None:
+        if audio is not None and self.hears:
             x = self.audio_fusion(x, audio, memories, query_position)
 
         depth = len(self.cross_attention)

@@ -83,9 +83,10 @@ class VideoModule(nn.Module):
         categories: int,
         audio_channels: int,
         presence_head: bool,
+        hears: bool = True,
     ) -> None:
         super().__init__()
-        self.window = window
+        self.window, self.hears = window, hears
         self.input_proj = nn.Linear(channels, channels)
         self.audio_proj = nn.Linear(audio_channels, channels)
 
@@ -122,7 +123,7 @@ class VideoModule(nn.Module):
         """frame_queries [B, T, Q, C]; audio [B, T, A] or None (deaf)."""
         x = self.input_proj(frame_queries)  # [B, T, Q, C]
         x = self._encode_frames(x)  # [B, T, Q, C]
-        if audio is not None:
+        if audio is not None and self.hears:
             x = x + self._encode_audio(x, audio)[:, :, None]  # [B, T, Q, C]
 
         batch, frames = x.shape[:2]

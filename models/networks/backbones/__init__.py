@@ -2,12 +2,25 @@
 
 from typing import Literal
 
-BackboneName = Literal["efficientnet_lite0", "resnet50", "swin_base", "swin_large"]
+BackboneName = Literal[
+    "efficientnet_lite0",
+    "resnet50",
+    "swin_tiny",
+    "swin_base",
+    "swin_large",
+    "convnext_tiny",
+    "convnext_small",
+    "convnext_base",
+]
 
 # name in params.yaml -> the file of this folder whose BACKBONES makes it
 BACKBONE_FILES: dict[BackboneName, str] = {
     "efficientnet_lite0": "efficientnet_lite0",
     "resnet50": "resnet50",
+    "swin_tiny": "swin",
     "swin_base": "swin",
     "swin_large": "swin",
+    "convnext_tiny": "convnext",
+    "convnext_small": "convnext",
+    "convnext_base": "convnext",
 }

@@ -68,6 +68,7 @@ def _swin(name: str) -> Callable[[bool], Backbone]:
 
 
 BACKBONES = {
+    "swin_tiny": BackboneChoice(_swin("swin_tiny_patch4_window7_224.ms_in1k"), "ImageNet, by timm"),
     "swin_base": BackboneChoice(_swin("swin_base_patch4_window12_384.ms_in22k"), "ImageNet-22k, by timm"),
     "swin_large": BackboneChoice(_swin("swin_large_patch4_window12_384.ms_in22k"), "ImageNet-22k, by timm"),
 }

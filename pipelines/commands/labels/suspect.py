@@ -24,6 +24,7 @@ def suspect(
 
     from tqdm import tqdm
 
+    from components.core.disturbance.clips import Clips
     from components.core.inference.extracted_clips import clip_moments
     from components.core.inference.params import PredictParams
     from components.core.inference.predictor import Predictor
@@ -56,7 +57,7 @@ def suspect(
             track.category_id = ids[annotations.categories[track.category_id]]
         tracks = tracks_by_video(annotations)
         for video in tqdm(annotations.videos, desc=f"suspect {part.value}", unit="clip", mininterval=1.0):
-            clip = partial(clip_moments, predictor, paths.media, video)
+            clip = partial(clip_moments, predictor, Clips(paths.media), video)
             try:
                 candidates = predictor.predict(
                     video.id, clip, height=video.height, width=video.width, least=CANDIDATES

@@ -88,6 +88,29 @@ def test_work_files_lie_beside_the_outputs(paths: Paths, monkeypatch: pytest.Mon
     assert len(folders) == 1 + 3 and set(folders) == {paths.root}  # the annotations, and each clip
 
 
+def test_disturbed_clips_are_said_and_change_only_what_is_found(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def spy(model: object, clip: object, **how: object) -> object:
+        moments.extend(clip())
+        return offline.find_sounding(model, clip, **how)
+
+    monkeypatch.setattr("components.core.inference.predictor.find_sounding", spy)
+    before = {file: file.read_bytes() for file in paths.media.rglob("*") if file.is_file()}
+    predict("tiny", PredictParams(), paths)
+    assert "disturbed" not in capsys.readouterr().out
+    predict("tiny", PredictParams(disturb={"shift_s": 60, "light": 0.01}), paths)
+    said = "predict tiny: the clips are disturbed (predict.disturb): shift_s 60.0, light 0.01"
+    assert said in capsys.readouterr().out
+    clean, changed = moments[:11], moments[11:]
+    assert len(changed) == 11
+    assert not any(sound.any() for _, sound in changed) and any(sound.any() for _, sound in clean)
+    assert all(dark.mean() < 0.2 * frame.mean() for (dark, _), (frame, _) in zip(changed, clean, strict=True))
+    assert {file: file.read_bytes() for file in paths.media.rglob("*") if file.is_file()} == before
+
+
 def test_a_high_threshold_leaves_nothing(paths: Paths) -> None:
     predict("tiny", PredictParams(score_threshold=1.0), paths)
     assert json.loads((paths.predictions("tiny") / "results.json").read_text()) == []

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from models.inference.avism import AvismPredictor
 from tests.support.tiny_model import tiny_model
 
 
@@ -62,6 +63,29 @@ def test_sound_matters_to_a_hearing_model_only() -> None:
     assert not torch.equal(
         given(pictures, torch.randn(1, 2, 128)).video.logits[-1], given(pictures, None).video.logits[-1]
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("frames", "windows"), [(True, True), (False, True), (True, False), (False, False)])
+def test_each_way_of_the_sound_can_be_closed(frames: bool, windows: bool) -> None:
+    pictures = torch.randint(0, 256, (1, 7, 3, 32, 32), dtype=torch.uint8)
+    model = tiny_model(audio_in_frames=frames, audio_in_windows=windows).eval()
+    loud, quiet = (
+        (model(pictures, sound), sound) for sound in (torch.randn(1, 7, 16_000), torch.zeros(1, 7, 16_000))
+    )
+    assert torch.equal(loud[0].frame.logits[-1], quiet[0].frame.logits[-1]) == (not frames)
+    assert torch.equal(loud[0].video.logits[-1], quiet[0].video.logits[-1]) == (not (frames or windows))
+    assert not torch.equal(loud[0].audio_tags, quiet[0].audio_tags)
+    whole, open_model = tiny_model().state_dict(), model.state_dict()
+    assert list(whole) == list(open_model)
+    assert all(torch.equal(value, open_model[name]) for name, value in whole.items())
+    predictor = AvismPredictor(model)
+    for place in range(0, 7, 3):
+        predictor.add(pictures[0, place : place + 3], loud[1][0, place : place + 3])
+    found = predictor.class_probabilities()
+    predictor.close()
+    expected = loud[0].video.logits[-1][0].softmax(-1)[:, :-1]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_padding_is_of_no_consequence_for_where_things_are() -> None:

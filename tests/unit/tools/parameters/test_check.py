@@ -190,6 +190,14 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
             {"train": {"checkpoint_activations": ["clip_decoder"]}},
             r"train.checkpoint_activations: .*no clip_dec",
         ),
+        # disturbances
+        ({"predict": {"disturb": {"noize": "pink"}}}, r"^predict.disturb.noize is no .*Did you mean 'noise'"),
+        ({"predict": {"disturb": {"noise": "pink"}}}, r"^predict.disturb: noise and snr_db belong together"),
+        ({"train": {"disturb": {"shift_s": 99}}}, r"^train.disturb.shift_s: .*equal to 60, not 99"),
+        (
+            {"train": {"disturb": {"codec": "mp3", "bit_rate_kbps": 9}}},
+            r"^train.disturb: bit_rate_kbps is 9; mp3 has 8, 16",
+        ),
         ({"trian": {}}, r"^'trian' is no known block .*Did you mean 'train'"),
         ({"train": {"stepz": 1}}, r"^train.stepz is no known parameter .*Did you mean 'steps'"),
     ],
@@ -205,6 +213,21 @@ def test_a_mistake_is_said_once_with_its_line_and_a_remedy(
     assert all(re.search(r"\(params.yaml, line \d+\)\.", line) for line in said), said
     same_cause = 1 if "dataset" not in changes else 3  # its manifest twice, its annotations
     assert len(said) == same_cause, said
+
+
+def test_audio_features_are_not_disturbed_but_another_clips_may_be_heard() -> None:
+    hears = {"model": {"audio": "features"}, "pasted_share": 0}
+    change(extract={"audio_weights": "params.yaml"}, train=hears, predict={"disturb": {"muted_share": 0.5}})
+    said = [str(mistake) for mistake in find_mistakes()]
+    assert len(said) == 1 and said[0].startswith("predict.disturb: avism hears audio features, which cannot")
+    change(extract={"audio_weights": "params.yaml"}, train={**hears, "disturb": {"clipped_share": 0.1}})
+    assert [str(mistake)[:24] for mistake in find_mistakes()] == ["train.disturb: avism hear"[:24]]
+    change(
+        extract={"audio_weights": "params.yaml"},
+        train={**hears, "disturb": {"replaced_by": "other_clip"}},
+        predict={"disturb": {"blur_px": 2}},
+    )
+    assert find_mistakes() == []
 
 
 def test_the_line_is_the_line() -> None:

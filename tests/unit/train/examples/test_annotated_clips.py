@@ -13,6 +13,7 @@ from components.core.run.paths import Paths
 from components.train.examples.annotated_clips import AnnotatedClips
 from components.train.examples.batch import TrainingClip, collate
 from components.train.params import TrainParams
+from components.train.validation import predict_settings
 from tests.support.tiny_model import COLOURS, train_settings, write_square_set
 
 BELL, HORN = 1, 0  # classes: categories by their ids, 3 (horn) before 7 (bell)
@@ -65,6 +66,24 @@ def test_the_number_decides_the_example(annotations: AnnotationSet, paths: Paths
         assert len({clip.name for clip in forwards[start : start + 3]}) == 3
     assert len({clip.frames.tobytes() for clip in forwards}) > 3
     assert len(once) == 4  # steps x clips per step
+
+
+def test_disturbed_examples_keep_their_frames_and_masks(annotations: AnnotationSet, paths: Paths) -> None:
+    clean = clips_of(annotations, paths, frames_per_clip=2)
+    noisy = clips_of(annotations, paths, frames_per_clip=2, disturb={"noise": "white", "snr_db": 0.0})
+    assert len({noisy[i].sound.tobytes() for i in range(3)}) == 3
+    for i in range(6):
+        assert np.array_equal(noisy[i].frames, clean[i].frames)
+        assert np.array_equal(noisy[i].masks, clean[i].masks)
+        assert not np.array_equal(noisy[i].sound, clean[i].sound) or not clean[i].sound.any()
+    dark = clips_of(annotations, paths, frames_per_clip=2, disturb={"light": 0.01})
+    assert np.array_equal(dark[0].sound, clean[0].sound)
+    assert dark[0].frames.mean() < 0.2 * clean[0].frames.mean()
+
+
+def test_what_validates_a_training_sees_and_hears_as_it_does() -> None:
+    params = TrainParams.model_validate(train_settings(disturb={"blur_px": 2.0}))
+    assert predict_settings(params).disturb == params.disturb
 
 
 def test_classes_go_by_category_id(annotations: AnnotationSet, paths: Paths) -> None:

@@ -1,0 +1,1 @@
+"""Clips as worse microphones, rooms, lines and cameras would have recorded them: at test, or in training."""
