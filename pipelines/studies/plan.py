@@ -14,6 +14,7 @@ from components.core.run.files import scratch_folder, write_text
 from components.core.run.params import PARAMS, parse_params
 from components.core.run.paths import Paths
 from components.tools.parameters.check import find_mistakes
+from components.tools.parameters.profiles import EXTENDS, files_of_profile
 from components.tools.studies.definition import (
     Cell,
     StudyParams,
@@ -108,11 +109,13 @@ def make_plan(base: Path, name: str, *, profile: str | None = None, seeds: int |
     Raises:
         AvisError: the study's file, a cell's parameters or the repository are wrong; all mistakes at once.
     """
-    study = read_study(name)
+    study = read_study(name, profile)
     if seeds is not None:
         study = study.model_copy(update={"seeds": seeds})
     refuse_other_places(base)
-    values = with_profile(parse_params().values, profile or study.profile)
+    values = dict(parse_params().values)
+    for path in files_of_profile(study.profile) if study.profile else ():
+        values |= {key: value for key, value in parse_params(path).values.items() if key != EXTENDS}
     variant = variant_of(study, values)
     cells = [
         (cell, seed, parameters_of(study, cell, values, seed=seed))
@@ -148,22 +151,6 @@ def _trials(cells: list[tuple[Cell, int, dict[str, Any]]], workspace: Path, vari
         )
         trials.append(Trial(cell, seed, values, key, training, data))
     return trials
-
-
-def with_profile(values: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    """Lay a profile over params.yaml, block by block, as `avis profile` writes it.
-
-    Raises:
-        AvisError: there is no such profile.
-    """
-    if name is None:
-        return dict(values)
-    path = Path("params") / f"{name}.yaml"
-    if not path.is_file() or path.parent != Path("params"):
-        known = ", ".join(sorted(one.stem for one in Path("params").glob("*.yaml")))
-        raise AvisError(f"there is no profile {name!r}", fix=f"Profiles: {known or 'none'}.")
-    blocks = dict(parse_params(path).values)
-    return {**with_profile(values, blocks.pop("extends", None)), **blocks}
 
 
 def _check(name: str, cells: list[tuple[Cell, dict[str, Any]]]) -> None:

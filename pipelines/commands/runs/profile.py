@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
 
-PROFILES = Path("params")
-_EXTENDS = "extends"
-
 
 def profile(
     name: Annotated[str | None, typer.Argument(help="A file of params/, without .yaml.")] = None,
@@ -25,16 +22,20 @@ def profile(
 
     from components.core.run.files import write_text
     from components.core.run.params import PARAMS
+    from components.tools.parameters.profiles import EXTENDS, files_of_profile, profiles
 
     if name is None:
-        for path in _profiles():
+        for path in profiles().values():
             first_line = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
             show(f"[bold]{path.stem:18}[/bold] {escape(first_line)}")
         show("avis profile NAME writes one into params.yaml.")
         return
     before, after = read_document(PARAMS), read_document(PARAMS)
     text = PARAMS.read_text(encoding="utf-8")
-    _lay_over(after, _read_profile(name))
+    for path in files_of_profile(name):
+        blocks = read_document(path)
+        blocks.pop(EXTENDS, None)
+        _lay_over(after, blocks)
     old_values, new_values = dict(_flat(before)), dict(_flat(after))
     changed = [key for key in {**old_values, **new_values} if old_values.get(key) != new_values.get(key)]
     if changed:
@@ -70,10 +71,6 @@ def _find_download(manifest: Path) -> None:
     )
 
 
-def _profiles() -> list[Path]:
-    return sorted(PROFILES.glob("*.yaml"))
-
-
 def _yaml() -> "YAML":
     """Writes what it reads: comments, quotes, flow lists, and the indentation of params.yaml."""
     from ruamel.yaml import YAML
@@ -98,6 +95,7 @@ def read_document(path: Path) -> "CommentedMap":
     from ruamel.yaml.error import YAMLError
 
     from components.core.run.params import ALLOWED_BLOCKS
+    from components.tools.parameters.profiles import EXTENDS
 
     try:
         document = _yaml().load(path.read_text(encoding="utf-8"))
@@ -110,7 +108,7 @@ def read_document(path: Path) -> "CommentedMap":
     if not isinstance(document, CommentedMap):
         raise AvisError("the file must consist of blocks", where=str(path))
     for name in document:
-        if name not in (*ALLOWED_BLOCKS, _EXTENDS):
+        if name not in (*ALLOWED_BLOCKS, EXTENDS):
             raise AvisError(
                 f"{name!r} is no known block",
                 where=f"{path}, line {document.lc.key(name)[0] + 1}",
@@ -126,20 +124,6 @@ def text_of(document: "CommentedMap") -> str:
     text = StringIO()
     _yaml().dump(document, text)
     return text.getvalue()
-
-
-def _read_profile(name: str) -> "CommentedMap":
-    """The profile, laid over the one that it extends."""
-    paths = {path.stem: path for path in _profiles()}
-    if name not in paths:
-        raise AvisError(f"there is no profile {name!r}", fix=f"Profiles: {', '.join(paths) or 'none'}.")
-    document = read_document(paths[name])
-    extended = document.pop(_EXTENDS, None)
-    if extended is None:
-        return document
-    base = _read_profile(extended)
-    _lay_over(base, document)
-    return base
 
 
 def _lay_over(document: "CommentedMap", blocks: "CommentedMap") -> None:

@@ -76,7 +76,9 @@ def test_a_profile_may_extend_another_and_add_a_block(folder: Path) -> None:
         ("other", "dataset: x\n", "no profile 'other'.*Profiles: mine"),
         ("mine", "dataste: x\n", r"'dataste' is no known block \(params/mine.yaml, line 1\)"),
         ("mine", "a: [\n", "not valid YAML"),
-        ("mine", "- a\n", "consist of blocks"),
+        ("mine", "- a\n", "must be a block of 'key: value' lines"),
+        ("mine", "extends: mine\n", "'mine' extends itself"),
+        ("mine", "extends: other\n", "no profile 'other'.*Profiles: mine"),
     ],
 )
 def test_mistakes_are_named_and_change_nothing(folder: Path, profile: str, text: str, message: str) -> None:
