@@ -180,11 +180,21 @@ def _compute(trial: Trial, plan: Plan, root: Path, number: int, gpus: int) -> St
         "variant": plan.variant,
         "training": trial.training,
         "seconds": seconds,
+        **_cost(here.model(plan.variant) / "config.json"),
         "commit": git(root, "rev-parse", "HEAD"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     keep(Paths(root / "data"), trial.key, workspace=here, variant=plan.variant, about=about)
     return Completed(message="computed")
+
+
+def _cost(config: Path) -> dict[str, float]:
+    """What the trained network costs; nothing of a train stage that writes no such file."""
+    if not config.is_file():
+        return {}
+    from components.tools.studies.cost import flops_per_frame
+
+    return {"flops_per_frame": flops_per_frame(config)}
 
 
 def _tell_mlflow(plan: Plan, findings: Findings, folder: Path, paths: Paths) -> None:

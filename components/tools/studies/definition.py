@@ -3,11 +3,12 @@
 import copy
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -42,54 +43,68 @@ class StudyParams(Block):
     seeds: int = Field(default=1, ge=1, le=100, description="trainings of each cell")
     base: Changes = Field(default={}, description="changes of all cells")
     cells: dict[str, Changes] = Field(default={})
-    grid: dict[str, list[Any]] = Field(default={}, description="parameter -> values")
+    grid: dict[str, list[Any]] = Field(default={}, description="parameter -> values, of every cell")
+    grids: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]] = Field(
+        default={}, description="the same of one cell, by its name"
+    )
     reference: str | None = Field(
         default=None, description="what the others are compared with; null: the first"
     )
-    axis: str | None = Field(default=None, description="the parameter along which curves are drawn")
+    floor: str | None = Field(
+        default=None, description="a cell that others are compared with, too: until where are they better?"
+    )
+    axis: str | list[str] = Field(default=[], description="the parameters along which curves are drawn")
+    learning_curves: bool = Field(default=False, description="draw scores on val over steps and time")
     metrics: list[Literal["FSLA", "HOTA", "mAP"]] = Field(default=["FSLA", "HOTA", "mAP"], min_length=1)
     published: dict[str, dict[str, float]] = Field(
         default={}, description="cell -> metric -> what the authors printed (official protocol)"
     )
+    profiles: dict[str, Changes] = Field(
+        default={}, description="profile -> what stands here instead under that profile"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for key in [*self.base, *self.grid, *(key for changes in self.cells.values() for key in changes)]:
+        if unknown := sorted(self.grids.keys() - self.cells):
+            raise ValueError(f"grids: no cell is called {unknown[0]!r}; there are: {', '.join(self.cells)}")
+        of_cells = [*self.cells.values(), *self.grids.values()]
+        for key in [*self.base, *self.grid, *(key for changes in of_cells for key in changes)]:
             if not _ADDRESS.fullmatch(key):
                 raise ValueError(f"{key!r} is no parameter: write its blocks with dots, train.model.audio")
             if key.partition(".")[0] == "variants":
                 raise ValueError(f"{key}: settings of the variant are changed as train.…")
-        count = max(len(self.cells), 1)
-        for values in self.grid.values():
-            count *= len(values)
+        count = sum(
+            math.prod(map(len, {**self.grid, **self.grids.get(name, {})}.values()))
+            for name in self.cells or [""]
+        )
         if not 1 <= count <= MOST_CELLS:
             raise ValueError(f"{count} cells: there must be 1 to {MOST_CELLS}")
         names = [cell.name for cell in self.all_cells()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two cells are called {twice[0]!r}")
-        for name in [*([self.reference] if self.reference else []), *self.published]:
+        for name in [*filter(None, (self.reference, self.floor)), *self.published]:
             if name not in names:
                 raise ValueError(f"no cell is called {name!r}; there are: {', '.join(names)}")
-        if self.axis is not None and not all(self.axis in cell.changes for cell in self.all_cells()):
-            raise ValueError(f"axis: not every cell sets {self.axis}")
+        for axis in self.axes:
+            if sum(axis in cell.changes for cell in self.all_cells()) < 2:
+                raise ValueError(f"axis: no two cells set {axis}")
         return self
 
+    @property
+    def axes(self) -> list[str]:
+        """The parameters along which curves are drawn."""
+        return [self.axis] if isinstance(self.axis, str) else self.axis
+
     def all_cells(self) -> list[Cell]:
-        """Every named cell with every combination of the grid, in the file's order."""
-        return [
-            Cell(
-                ", ".join(
-                    filter(
-                        None,
-                        [name, *(_called(key, value) for key, value in zip(self.grid, values, strict=True))],
-                    )
-                )
-                or "base",
-                {**changes, **dict(zip(self.grid, values, strict=True))},
-            )
-            for name, changes in (self.cells or {"": {}}).items()
-            for values in itertools.product(*self.grid.values())
-        ]
+        """Every named cell with every combination of its grids, in the file's order."""
+        found = []
+        for name, changes in (self.cells or {"": {}}).items():
+            grid = {**self.grid, **self.grids.get(name, {})}
+            for values in itertools.product(*grid.values()):
+                varied = dict(zip(grid, values, strict=True))
+                parts = [name, *(_called(key, value) for key, value in varied.items())]
+                found.append(Cell(", ".join(filter(None, parts)) or "base", {**changes, **varied}))
+        return found
 
 
 def _called(key: str, value: object) -> str:
@@ -115,8 +130,8 @@ def study_path(name: str) -> Path:
     return FOLDER / f"{name}.yaml"
 
 
-def read_study(name: str) -> StudyParams:
-    """Read a study's file.
+def read_study(name: str, profile: str | None = None) -> StudyParams:
+    """Read a study's file; profile: in the place of the file's own, which may change the rest of it.
 
     Raises:
         AvisError: there is none, or it is wrong; with the line and what is allowed.
@@ -127,7 +142,12 @@ def read_study(name: str) -> StudyParams:
         raise AvisError(f"there is no study {name!r}", where=str(path), fix=fix)
     file = parse_params(path)
     lines = {("study", *place): line for place, line in file.lines.items()}
-    return ParamsFile(path, {"study": file.values}, lines).block("study", StudyParams)
+    study = ParamsFile(path, {"study": file.values}, lines).block("study", StudyParams)
+    wanted = profile or study.profile
+    if wanted is None:
+        return study
+    values = {**file.values, **study.profiles.get(wanted, {}), "profile": wanted}
+    return ParamsFile(path, {"study": values}, lines).block("study", StudyParams)
 
 
 def variant_of(study: StudyParams, values: Mapping[str, Any]) -> str:

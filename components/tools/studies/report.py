@@ -6,12 +6,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from components.annotate.categories import read_category_map
 from components.compare.params import CompareParams
 from components.core.reports import charts
 from components.core.reports.page import DASH, render_page
 from components.core.reports.tables import csv_text
 from components.core.run.files import write_text
 from components.core.run.params import read_block
+from components.tools.studies.curves import charts_along_axes, learning_curves, until_where
 from components.tools.studies.definition import StudyParams
 from components.tools.studies.effects import Effect, Effects, effects_of, in_words
 from components.tools.studies.results import Result
@@ -47,14 +49,14 @@ def write_report(
     cells = study.all_cells()
     reference = study.reference or cells[0].name
     settings = read_block("compare", CompareParams, optional=True)
-    effects = effects_of(
-        {cell: [result.counts for result in found] for cell, found in results.items()},
-        reference=reference,
-        metrics=study.metrics,
-        resamples=settings.bootstrap_samples,
-        seed=settings.seed,
-    )
-    findings = Findings(effects, _sentences(effects, study, reference))
+    counts = {cell: [result.counts for result in found] for cell, found in results.items()}
+    resampling = {"resamples": settings.bootstrap_samples, "seed": settings.seed}
+    effects = effects_of(counts, reference=reference, metrics=study.metrics, **resampling)
+    sentences = _sentences(effects, study, reference)
+    if study.floor is not None:
+        to_floor = effects_of(counts, reference=study.floor, metrics=study.metrics[:1], **resampling)
+        sentences += until_where(to_floor, study)
+    findings = Findings(effects, sentences)
     rows = [
         _row(cell.name, cell.changes, results.get(cell.name, ()), effects.get(cell.name), study, reference)
         for cell in cells
@@ -66,7 +68,9 @@ def write_report(
         reference=reference,
         rows=rows,
         sentences=findings.sentences,
-        charts=[*_curves(effects, study), *_intervals(effects, study, reference)],
+        charts=[*charts_along_axes(effects, study, reference), *_intervals(effects, study, reference)],
+        learning=learning_curves(results, study) if study.learning_curves else [],
+        renamed=_renamed_categories(study),
         failures=failures,
         clips=len(next((found[0].counts.videos for found in results.values() if found), [])),
         comparisons=sum(one.p is not None for row in effects.values() for one in row.values()),
@@ -109,6 +113,7 @@ def _row(
             metric: _mean([r.scores["official"].get(metric) for r in results]) for metric in study.metrics
         },
         "published": study.published.get(name, {}),
+        "flops_per_frame": _mean([r.about.get("flops_per_frame") for r in results]),
         "parameters": _mean([r.training.get("parameters") for r in results]),
         "training_s": _mean([r.training.get("seconds") for r in results]),
         "seconds_per_frame": _mean([r.timing.get("seconds_per_frame") for r in results]),
@@ -136,45 +141,14 @@ def _intervals(effects: Effects, study: StudyParams, reference: str) -> list[tup
     return drawn
 
 
-def _curves(effects: Effects, study: StudyParams) -> list[tuple[str, str]]:
-    """Scores along the axis, if the study has one of numbers: a curve for each name of a cell."""
-    if study.axis is None:
-        return []
-    curves: dict[str, list[tuple[float, str]]] = {}
+def _renamed_categories(study: StudyParams) -> list[tuple[str, dict[str, str | None], list[str]]]:
+    """The maps of categories that cells use: the file, what it says, and whose it is."""
+    users: dict[str, list[str]] = {}
     for cell in study.all_cells():
-        place = cell.changes[study.axis]
-        if not isinstance(place, int | float) or isinstance(place, bool):
-            return []
-        if cell.name in effects:
-            label = f"{study.axis.rpartition('.')[2]} {place}"
-            others = ", ".join(part for part in cell.name.split(", ") if part != label)
-            curves.setdefault(others or "all", []).append((float(place), cell.name))
-    drawn = []
-    for metric in study.metrics:
-        lines, bands = {}, {}
-        for name, points in curves.items():
-            found = [
-                (x, one.value, one.low, one.high)
-                for x, cell_name in sorted(points)
-                if (one := effects[cell_name][metric]).value is not None
-            ]
-            if len(found) > 1:
-                lines[name] = [x for x, *_ in found], [value for _, value, *_ in found if value is not None]
-                bands[name] = (
-                    [value if low is None else low for _, value, low, _ in found],
-                    [value if high is None else high for _, value, _, high in found],
-                )
-        if lines:
-            title = f"{metric} over {study.axis}"
-            svg = charts.line_chart(
-                lines,
-                title=title,
-                x_label=study.axis,
-                y_label=f"{metric}, %",
-                bands=bands,
-            )
-            drawn.append((title, svg))
-    return drawn
+        file = {**study.base, **cell.changes}.get("annotate.category_map")
+        if isinstance(file, str) and Path(file).is_file():
+            users.setdefault(file, []).append(cell.name)
+    return [(file, read_category_map(Path(file)), cells) for file, cells in users.items()]
 
 
 def _flat(row: Mapping[str, Any], study: StudyParams) -> dict[str, object]:
@@ -194,7 +168,9 @@ def _flat(row: Mapping[str, Any], study: StudyParams) -> dict[str, object]:
             f"{metric}_p_corrected": effect.p if effect else None,
             f"official_{metric}": row["official"][metric],
         }
-    return flat | {name: row[name] for name in ("parameters", "training_s", "seconds_per_frame")}
+    return flat | {
+        name: row[name] for name in ("parameters", "flops_per_frame", "training_s", "seconds_per_frame")
+    }
 
 
 def _cells_of(row: Mapping[str, Any], study: StudyParams, *, sign: str) -> list[str]:

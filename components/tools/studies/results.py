@@ -1,5 +1,6 @@
 """What is kept of a computed cell: data/studies/cells/<key>/, one folder for all studies that have it."""
 
+import csv
 import json
 import shutil
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from components.core.run.paths import Paths
 
 ABOUT = "cell.json"
 _RUN = "run.json"
+_HISTORY = "history.csv"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,15 @@ class Result:
     scores: dict[str, Any]
     counts: CountsFile
 
+    def validated(self, metric: str) -> list[tuple[int, float]]:
+        """Steps and scores on val, percent, in the order of training; none if it was not validated."""
+        path = self.folder / _HISTORY
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(row.get("step"), row.get(f"val_{metric}")) for row in csv.DictReader(file)]
+        return [(int(float(step)), float(score)) for step, score in rows if step and score]
+
     @property
     def run_file(self) -> Path:
         """Which run of MLflow it is."""
@@ -46,12 +57,14 @@ def keep(paths: Paths, key: str, *, workspace: Paths, variant: str, about: dict[
     with replace_folder(folder_of(paths, key)) as folder:
         for source, name in (
             (workspace.model(variant) / "metrics.json", "training.json"),
+            (workspace.model(variant) / _HISTORY, _HISTORY),
             (workspace.model(variant) / _RUN, _RUN),
             (workspace.predictions(variant) / "timing.json", "timing.json"),
             (workspace.evaluation(variant) / "metrics.json", "scores.json"),
             (workspace.evaluation(variant) / "counts.safetensors", "counts.safetensors"),
         ):
-            shutil.copyfile(source, folder / name)
+            if name != _HISTORY or source.is_file():  # of other people's train stage
+                shutil.copyfile(source, folder / name)
         write_json(folder / ABOUT, about)
 
 

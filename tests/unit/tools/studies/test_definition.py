@@ -44,6 +44,38 @@ def test_named_cells_and_a_grid_over_each() -> None:
     }
 
 
+def test_a_grid_of_one_cell_is_laid_over_that_of_all() -> None:
+    study = StudyParams(
+        title="t",
+        cells={"clean": {}, "noise": {"predict.disturb.noise": "white"}},
+        grids={"noise": {"predict.disturb.snr_db": [10, -5]}},
+        axis=["predict.disturb.snr_db"],
+    )
+    assert [cell.name for cell in study.all_cells()] == ["clean", "noise, snr_db 10", "noise, snr_db -5"]
+    assert study.all_cells()[2].changes == {"predict.disturb.noise": "white", "predict.disturb.snr_db": -5}
+
+
+def test_a_profile_may_have_another_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "title: a\nbase: {train.steps: 2}\ncells: {x: {}}\nprofiles: {big: {base: {}, seeds: 3}}"
+    write(tmp_path, text)
+    small, big, other = (read_study("one", profile) for profile in (None, "big", "other"))
+    assert (small.base, small.seeds, small.profile) == ({"train.steps": 2}, 1, None)
+    assert (big.base, big.seeds, big.profile, list(big.cells)) == ({}, 3, "big", ["x"])
+    assert (other.base, other.seeds, other.profile) == ({"train.steps": 2}, 1, "other")
+    write(tmp_path, text.replace("seeds: 3", "sedes: 3"))
+    with pytest.raises(AvisError, match="sedes is no known parameter"):
+        read_study("one", "big")
+
+
+@pytest.mark.parametrize("name", [path.stem for path in Path("params/studies").glob("*.yaml")])
+def test_our_studies_can_be_read_for_the_demo_and_for_aviseg(name: str) -> None:
+    assert read_study(name, "aviseg-r50").all_cells() and read_study(name).all_cells()
+    assert (
+        name == "duration" or "aviseg-r50" in read_study(name).profiles
+    )  # whose clips are as long as they are
+
+
 def test_the_parameters_of_a_cell_change_the_variant_and_nothing_of_its_neighbours() -> None:
     study = StudyParams(
         title="t",
@@ -70,7 +102,13 @@ def test_the_parameters_of_a_cell_change_the_variant_and_nothing_of_its_neighbou
         ("title: a\ncells: {x: {Train: 1}}", "'Train' is no parameter"),
         ("title: a\ncells: {x: {variants.avism.seed: 1}}", "settings of the variant are changed as train"),
         ("title: a\nreference: y\ncells: {x: {}}", "no cell is called 'y'; there are: x"),
-        ("title: a\naxis: train.steps\ncells: {x: {}}", "not every cell sets train.steps"),
+        ("title: a\naxis: train.steps\ncells: {x: {}}", "no two cells set train.steps"),
+        (
+            "title: a\ngrids: {y: {train.steps: [1]}}\ncells: {x: {}}",
+            "grids: no cell is called 'y'; there are: x",
+        ),
+        ("title: a\ngrids: {x: {train.steps: []}}\ncells: {x: {}}", "grids.x.train.steps"),
+        ("title: a\nfloor: y\ncells: {x: {}}", "no cell is called 'y'"),
         ("title: a\nseeds: 0", "seeds"),
         ("title: a\nsedes: 3", "study.sedes is no known parameter"),
         ("question: a", "study.title is missing"),
