@@ -148,9 +148,8 @@ def test_weights_from_a_file_are_resnets(tmp_path: Path) -> None:
     model = tiny_model(backbone=PUBLISHED, backbone_weights=str(tmp_path / "resnet.pth"))
     loaded = model.backbone.network.stages[3][2].conv3.weight
     torch.testing.assert_close(loaded, network.layer4[2].conv3.weight)
-    with pytest.raises(
-        ValueError, match="read for resnet50, swin_base, swin_large, not for efficientnet_lite0"
-    ):
+    names = "resnet50, swin_tiny, swin_base, swin_large"
+    with pytest.raises(ValueError, match=f"read for {names}, not for efficientnet_lite0"):
         tiny_model(backbone_weights=str(tmp_path / "resnet.pth"))
     (tmp_path / "damaged.pth").write_bytes((tmp_path / "resnet.pth").read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"damaged\.pth"):
