@@ -50,14 +50,19 @@ def read_graph(root: Path) -> list[Stage]:
     Raises:
         AvisError: if dvc.yaml or params.yaml cannot be read as a graph.
     """
+    with open_repo(root) as repo:
+        return graph_of(repo, root)
+
+
+def graph_of(repo: Any, root: Path) -> list[Stage]:
+    """As read_graph, of a repository that is open."""
     from dvc.exceptions import DvcException
     from dvc.repo.reproduce import get_active_graph, plan_repro
 
     try:
-        with open_repo(root) as repo:
-            graph = get_active_graph(repo.index.graph)
-            order = [(address(stage, root), stage) for stage in plan_repro(graph)]
-            needs = {name: {address(need, root) for need in graph.successors(stage)} for name, stage in order}
+        graph = get_active_graph(repo.index.graph)
+        order = [(address(stage, root), stage) for stage in plan_repro(graph)]
+        needs = {name: {address(need, root) for need in graph.successors(stage)} for name, stage in order}
     except DvcException as error:
         raise AvisError(f"DVC cannot read the graph: {error}", where=str(root / "dvc.yaml")) from error
     return [Stage(name, tuple(need for need, _ in order if need in needs[name])) for name, _ in order]

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,11 +70,14 @@ def _write(descriptor: int, content: bytes) -> None:
 
 
 def _holder(purpose: str) -> dict[str, str | int | None]:
-    from prefect.runtime import flow_run
+    name = None
+    if "prefect" in sys.modules:  # else there is no flow run, and to import it takes seconds
+        from prefect.runtime import flow_run
 
+        name = flow_run.get_name()
     return {
         "purpose": purpose,
-        "flow_run": flow_run.get_name(),
+        "flow_run": name,
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.run.lineage import file_md5
-from pipelines.dvc.graph import address, read_graph, select
+from pipelines.dvc.graph import address, graph_of, select
 from pipelines.dvc.repository import open_repo
 
 Digest = Callable[[Mapping[str, Any], str], str]
@@ -24,8 +24,9 @@ class Ingredients:
         with open_repo(root) as repo:
             stages = {address(stage, root): stage for stage in repo.index.stages}
             outs = {Path(out.fs_path) for stage in stages.values() for out in stage.outs}
-            self._of = {name: _of_stage(stage, outs) for name, stage in stages.items()}
-        self._graph = read_graph(root)
+            above = {folder for out in outs for folder in out.parents}
+            self._of = {name: _of_stage(stage, outs, above) for name, stage in stages.items()}
+            self._graph = graph_of(repo, root)
 
     def digest(self, values: Mapping[str, Any], target: str) -> str:
         """A key for all that a stage is made of.
@@ -48,7 +49,7 @@ class Ingredients:
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _of_stage(stage: Any, outs: set[Path]) -> tuple[str, list[str], list[Path]]:
+def _of_stage(stage: Any, outs: set[Path], above: set[Path]) -> tuple[str, list[str], list[Path]]:
     """Its command, the parameters that it names, and the files that no stage makes."""
     from dvc.dependency.param import ParamsDependency
 
@@ -58,7 +59,7 @@ def _of_stage(stage: Any, outs: set[Path]) -> tuple[str, list[str], list[Path]]:
             parameters += list(dep.params)
         else:
             path = Path(dep.fs_path)
-            if not any(path == out or out in path.parents or path in out.parents for out in outs):
+            if path not in above and outs.isdisjoint([path, *path.parents]):
                 sources.append(path)
     return str(stage.cmd), sorted(parameters), sorted(sources)
 

@@ -13,13 +13,13 @@ from components.core.run.errors import AvisError
 from components.core.run.files import scratch_folder, write_text
 from components.core.run.params import PARAMS, parse_params
 from components.core.run.paths import Paths
-from components.tools.parameters.check import find_mistakes
 from components.tools.parameters.profiles import EXTENDS, files_of_profile
 from components.tools.studies.definition import (
     Cell,
     StudyParams,
     parameters_of,
     read_study,
+    study_names,
     study_path,
     variant_of,
 )
@@ -109,22 +109,55 @@ def make_plan(base: Path, name: str, *, profile: str | None = None, seeds: int |
     Raises:
         AvisError: the study's file, a cell's parameters or the repository are wrong; all mistakes at once.
     """
+    refuse_other_places(base)
+    study, variant, cells = _cells(name, profile, seeds)
+    _check(name, [(cell, one) for cell, seed, one in cells if seed == 0])
+    with hold_workspace(base / PLACE / "holds" / "plan", purpose="study", wait=True):
+        trials = _trials(cells, prepare(base, "plan", data=False), variant, {})
+    return _plan(base, name, study, variant, trials)
+
+
+def plan_all(base: Path) -> dict[str, Plan | AvisError]:
+    """Look what is there of every study, by its name, or what is wrong with its file.
+
+    Cells' parameters are not checked, and what decides a cell's bytes is read once for all: it takes seconds.
+
+    Raises:
+        AvisError: the repository is wrong.
+    """
+    found: dict[str, Plan | AvisError] = {}
+    refuse_other_places(base)
+    with hold_workspace(base / PLACE / "holds" / "plan", purpose="study", wait=True):
+        workspace, graphs = prepare(base, "plan", data=False), dict[str, Ingredients]()
+        for name in study_names():
+            try:
+                study, variant, cells = _cells(name, None, None)
+                found[name] = _plan(base, name, study, variant, _trials(cells, workspace, variant, graphs))
+            except AvisError as error:
+                found[name] = error
+    return found
+
+
+def _cells(
+    name: str, profile: str | None, seeds: int | None
+) -> tuple[StudyParams, str, list[tuple[Cell, int, dict[str, Any]]]]:
+    """A study, its variant, and each cell with each seed and its params.yaml."""
     study = read_study(name, profile)
     if seeds is not None:
         study = study.model_copy(update={"seeds": seeds})
-    refuse_other_places(base)
     values = dict(parse_params().values)
     for path in files_of_profile(study.profile) if study.profile else ():
         values |= {key: value for key, value in parse_params(path).values.items() if key != EXTENDS}
-    variant = variant_of(study, values)
     cells = [
         (cell, seed, parameters_of(study, cell, values, seed=seed))
         for cell in study.all_cells()
         for seed in range(study.seeds)
     ]
-    _check(name, [(cell, one) for cell, seed, one in cells if seed == 0])
-    with hold_workspace(base / PLACE / "holds" / "plan", purpose="study", wait=True):
-        trials = _trials(cells, prepare(base, "plan", data=False), variant)
+    return study, variant_of(study, values), cells
+
+
+def _plan(base: Path, name: str, study: StudyParams, variant: str, trials: list[Trial]) -> Plan:
+    """Sort the trials, and look which have results."""
     places = {
         kind: list(dict.fromkeys(getattr(trial, kind) for trial in trials)) for kind in ("data", "training")
     }
@@ -136,12 +169,19 @@ def make_plan(base: Path, name: str, *, profile: str | None = None, seeds: int |
     return Plan(name, study, variant, trials, results, _rate(list(results.values()), paths, variant))
 
 
-def _trials(cells: list[tuple[Cell, int, dict[str, Any]]], workspace: Path, variant: str) -> list[Trial]:
-    """What decides the bytes of each cell's training and scores, in the cells' order."""
-    graphs: dict[str, Ingredients] = {}
+def _trials(
+    cells: list[tuple[Cell, int, dict[str, Any]]],
+    workspace: Path,
+    variant: str,
+    graphs: dict[str, Ingredients],
+) -> list[Trial]:
+    """What decides the bytes of each cell's training and scores, in the cells' order.
+
+    graphs: what was read of the workspace before, by what makes its graph.
+    """
     trials = []
     for cell, seed, values in cells:
-        shape = str([_value(values, address) for address in _OF_THE_GRAPH])
+        shape = str([variant, *(_value(values, address) for address in _OF_THE_GRAPH)])
         if shape not in graphs:
             write_parameters(workspace, values)
             graphs[shape] = Ingredients(workspace)
@@ -155,6 +195,8 @@ def _trials(cells: list[tuple[Cell, int, dict[str, Any]]], workspace: Path, vari
 
 def _check(name: str, cells: list[tuple[Cell, dict[str, Any]]]) -> None:
     """Say what is wrong with the parameters of cells, as the check before the first stage would."""
+    from components.tools.parameters.check import find_mistakes  # and with it the settings of all stages
+
     wrong: dict[str, str] = {}
     with scratch_folder() as folder:
         path = folder / PARAMS.name

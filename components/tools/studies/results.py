@@ -5,12 +5,14 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.core.metrics.counts_file import CountsFile, read_counts
 from components.core.run.errors import AvisError
 from components.core.run.files import replace_folder, write_json
 from components.core.run.paths import Paths
+
+if TYPE_CHECKING:
+    from components.core.metrics.counts_file import CountsFile
 
 ABOUT = "cell.json"
 _RUN = "run.json"
@@ -30,7 +32,7 @@ class Result:
     training: dict[str, Any]
     timing: dict[str, Any]
     scores: dict[str, Any]
-    counts: CountsFile
+    counts: "CountsFile"
 
     def validated(self, metric: str) -> list[tuple[int, float]]:
         """Steps and scores on val, percent, in the order of training; none if it was not validated."""
@@ -85,5 +87,9 @@ def read_result(paths: Paths, key: str) -> Result | None:
     except (OSError, ValueError) as error:
         fix = f"Remove {folder}: the cell is computed anew."
         raise AvisError(f"a cell's result is damaged: {error}", where=str(folder), fix=fix) from None
+    from components.core.metrics.counts_file import (
+        read_counts,
+    )  # takes as long as all the rest of `avis study`
+
     counts = read_counts(folder / "counts.safetensors", stage="evaluate")
     return Result(folder, about, training, timing, scores, counts)

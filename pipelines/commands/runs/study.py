@@ -103,15 +103,12 @@ def _list() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from components.tools.studies.definition import study_names
-    from pipelines.studies.plan import make_plan
+    from pipelines.studies.plan import plan_all
 
     table = Table("study", "title", "results", "report", box=None)
-    for name in study_names():
-        try:
-            plan = make_plan(Path.cwd(), name)
-        except AvisError as error:
-            table.add_row(escape(name), escape(f"wrong: {error}"), "", "")
+    for name, plan in plan_all(Path.cwd()).items():
+        if isinstance(plan, AvisError):
+            table.add_row(escape(name), escape(f"wrong: {plan}"), "", "")
             continue
         there = len(plan.trials) - len(plan.missing())
         report = Path("data/studies") / name / "report.html"
