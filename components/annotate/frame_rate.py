@@ -11,6 +11,8 @@ from components.core.records.annotations import AnnotationSet, PictureNames, Tra
 from components.core.records.work_file import taken
 from components.core.run.errors import AvisError
 
+MOST_APART = 1.05  # of the time between two pictures: so far apart annotated frames may lie
+
 
 def one_frame_a_second(
     annotations: AnnotationSet, frame_rate_hz: float, clocks: Mapping[str, Clock] = MappingProxyType({})
@@ -25,10 +27,17 @@ def one_frame_a_second(
         the annotations, and what was left out, a sentence each.
 
     Raises:
-        AvisError: a video is shorter than a second, or no mask at all lies in a frame that is kept.
+        AvisError: the frames lie further apart than a second, a video is shorter than that, or no mask at
+            all lies in a frame that is kept.
     """
     if not 0.001 <= frame_rate_hz <= 1000:
         raise AvisError(f"{frame_rate_hz:g} is no frame rate", fix="Give annotated frames a second, say 6.")
+    if frame_rate_hz * MOST_APART < 1:
+        raise AvisError(
+            f"At {frame_rate_hz:g} a second not every second has an annotated frame, and nobody knows what "
+            "sounds in the others",
+            fix="Annotate a frame of every second.",
+        )
     picked: dict[int, list[int]] = {}
     videos = []
     for video in annotations.videos:
@@ -77,10 +86,10 @@ def frames_of_pictures(length: int, clock: Clock, pictures: int, picture_rate_hz
         pictures: how many pictures the media have.
 
     Returns:
-        None if the annotated frames do not last as long as the media.
+        None if the annotated frames do not last as long as the media, or lie further apart than pictures.
     """
     rate_hz = clock.rate_hz
-    if rate_hz is None:
+    if rate_hz is None or clock.step * picture_rate_hz > MOST_APART * rate_hz:
         return None
     clock = _within(clock, rate_hz / (clock.step * picture_rate_hz))
     end_s = (clock.first + (length - 1 + clock.every) * clock.step) / rate_hz

@@ -10,7 +10,7 @@ from components.annotate.capabilities import count
 from components.annotate.categories import map_all, note_like_names, unite_categories
 from components.annotate.clock import Clock
 from components.annotate.exports import Source, Sources, changes_of, count_masks, read_all, refuse_changes
-from components.annotate.frame_rate import frames_of_pictures, keep_frames
+from components.annotate.frame_rate import MOST_APART, frames_of_pictures, keep_frames
 from components.annotate.merge import refuse_twice, unite
 from components.annotate.params import AnnotateParams
 from components.annotate.sound_labels import apply_sound_labels, read_sound_labels
@@ -305,6 +305,15 @@ def _other_length(
     ids = ", ".join(str(track.id) for track in tracks[:3]) or "(none)"
     seconds = ""
     if clock.rate_hz is not None:
+        apart_s = clock.step * clock.every / clock.rate_hz
+        if apart_s * entry.frame_rate_hz > MOST_APART:
+            return AvisError(
+                f"The annotated frames of the video {video.name!r} lie {apart_s:.3g} s apart, its pictures "
+                f"{1 / entry.frame_rate_hz:.3g} s: nobody knows what sounds in those between",
+                where=f"{source}, video {video.id}",
+                fix=f"Annotate a frame of each picture, or set extract.frame_rate_hz to {1 / apart_s:.3g}. "
+                f"If it is not {clock.rate_hz:g} frames a second, annotate.frame_rate_hz says how many.",
+            )
         end_s = (clock.first + video.length * clock.step) / clock.rate_hz
         seconds = (
             f"; at the video's {clock.rate_hz:g} frames a second they end after {end_s:.2f} s, "

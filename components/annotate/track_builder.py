@@ -18,6 +18,7 @@ from components.core.run.files import safe_name
 
 _NAMED_BY_CVAT = re.compile(r"frame_\d{6}\.\w+")  # it counts from 0, and leaves out frames without a mask
 _OVER_EDGE_PX = 2  # hands are not exact
+_LEAST_LONE = 4  # frames, each with a track that has no other: then the tracks may be masks
 SHAPE_TOLERANCE = 0.01  # difference of width / height, share
 
 
@@ -189,6 +190,8 @@ class Gathering:
         keys = [seen.key for seen in self._tracks.values()]
         keep = all(type(key) is int and key > 0 for key in keys) and len(set(keys)) == len(keys)
         tracks = []
+        lone: dict[str, set[int]] = {}  # frames of tracks that have one mask, by video
+        others: set[str] = set()  # videos with other tracks
         for number, seen in enumerate(self._tracks.values(), start=1):
             video = self._videos[seen.video]
             frames = Frames(seen.frames, video.length)
@@ -202,6 +205,10 @@ class Gathering:
             for frame in frames.numbers:
                 if segmentations[frame] is None:
                     del seen.frames[frame]
+            if len(seen.frames) == 1:
+                lone.setdefault(seen.video, set()).update(seen.frames)
+            elif seen.frames:
+                others.add(seen.video)
             identity = seen.key if keep and isinstance(seen.key, int) else number
             self.keys[identity] = seen.key
             tracks.append(
@@ -214,6 +221,10 @@ class Gathering:
                     annotator=seen.annotator,
                 )
             )
+        for name, frames_of in lone.items():
+            if len(frames_of) >= _LEAST_LONE and name not in others:
+                why = "each of its tracks has a mask in one frame alone: are they masks, and not objects?"
+                self.changes.add(Kind.GUESSED, "video", why, example=name)
         return AnnotationSet(dict(self.categories), list(self._videos.values()), tracks, {})
 
 

@@ -25,7 +25,7 @@ from components.annotate.parsing.foreign_rows import (
     plain_path,
     refuse_two_numberings,
 )
-from components.annotate.parsing.frame_names import FrameNames
+from components.annotate.parsing.frame_names import FrameNames, refuse_other_order
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, same_size
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video, write_rows
@@ -259,6 +259,7 @@ def _video(gathering: Gathering, frames: _Frames, path: Path, hints: Hints, from
     frames.first = first_number(
         frames.files, frames.length, gathering.changes, frames.name, pictures=pictures, from_0=from_0
     )
+    refuse_other_order(frames.files, where, "images")
     present = {frame - frames.first for frame in frames.files}
     length = max([*(frame + 1 for frame in present), frames.length or 0])
     height, width = frames.size or (0, 0)

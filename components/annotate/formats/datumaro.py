@@ -8,7 +8,7 @@ from typing import Any
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
 from components.annotate.parsing.foreign_rows import is_outside, refuse_two_numberings
-from components.annotate.parsing.frame_names import FrameNames
+from components.annotate.parsing.frame_names import FrameNames, refuse_other_order
 from components.annotate.track_builder import (
     Gathering,
     first_number,
@@ -60,6 +60,8 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
             first[name] = first_number(
                 of_video, None, gathering.changes, name, pictures=hints.lengths.get(name), from_0=from_0
             )
+        where = f"{path}, video {name!r}"
+        refuse_other_order(of_video, where, "items")
         present = {number - first[name] for number in of_video}
         size = sizes[name][0] if name in sizes else hints.sizes.get(name)
         if size is None:
@@ -67,9 +69,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
                 f"The size of the frames of {name!r} is not in the file", where=str(path),
                 fix="Export with the pictures' sizes (image.size), or extract the video's media first.",
             )  # fmt: skip
-        video = gathering.video(
-            name, height=size[0], width=size[1], length=max(present) + 1, where=f"{path}, video {name!r}"
-        )
+        video = gathering.video(name, height=size[0], width=size[1], length=max(present) + 1, where=where)
         numbers_of_frames = range(first[name], first[name] + video.length)
         names = Frames(of_video.taken(numbers_of_frames), video.length, missing="")
         if all(file.startswith(f"{video.name}/") and ".." not in file.split("/") for file in names):

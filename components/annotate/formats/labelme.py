@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.annotate.clock import clock_of
 from components.annotate.formats import NO_HINTS, Format, Hints, Look, Reading
 from components.annotate.parsing.fields import mapping, numbers, text, whole
 from components.annotate.parsing.folders import files_below
@@ -94,7 +95,9 @@ def _read_video(
     length = max(max(known) + 1 - first, hints.lengths.get(name, 0))
     video = gathering.video(name, height=height, width=width, length=length, where=str(folder))
     present = {number - first for number in frames}
-    gathering.clocks[video.name] = note_missing_frames(gathering.changes, video.name, present, length)
+    clock = note_missing_frames(gathering.changes, video.name, present, length)
+    pictures = clock_of({number - first for number in known})  # one without a file has no shape
+    gathering.clocks[video.name] = clock if pictures.every == 1 else pictures
     for frame, shape, where in rows:
         _add(gathering, video, frame, shape, where)
     if rows and all(shape.get("group_id") is None for _, shape, _ in rows):

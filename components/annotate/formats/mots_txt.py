@@ -30,6 +30,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
 
 _LINE = re.compile(r"(\d{1,9}) (\d{1,9}) (\d{1,6}) (\d{1,6}) (\d{1,6}) (\S+)")
+_ROBMOTS = re.compile(r"(\d{1,9} ){3}[\d.e-]+ (\d{1,6} ){2}\S+$")
 _BOXES = re.compile(r"\d+(,\s?-?[\d.]+){5,9}$|\d+ -?\d+ [A-Z][A-Za-z]+( -?[\d.e-]+){14,15}$")
 _GT = "gt/gt.txt"
 _OF_MOTS20 = re.compile(r"MOTS20-\d")
@@ -55,6 +56,8 @@ def _recognise(look: Look) -> str | None:
     # a line longer than what was read is cut, and still begins as one
     if _LINE.fullmatch(first):
         return f"text of lines `{_FORM}`, first in {files[0]}"
+    if _ROBMOTS.match(first):
+        return f"text of lines of RobMOTS, first in {files[0]}"
     return f"text of lines of boxes, first in {files[0]}" if _BOXES.match(first) else None
 
 
@@ -151,6 +154,14 @@ def _rows(file: Path) -> Iterator[tuple[str, int, int, int, tuple[int, int], str
                     where=where,
                     fix="Give MOTS's lines with run lengths or its PNG. `avis preannotate` can make masks of "
                     "boxes.",
+                )
+            if match is None and _ROBMOTS.match(line.strip()):
+                raise AvisError(
+                    f"This is a line of RobMOTS, which has a score before the size: {line[:60]!r}",
+                    where=where,
+                    fix="Take the scores and the regions to ignore out (awk '$3 < 100 {print $1, $2, $3, $5, "
+                    "$6, $7}'), and write the names of its classes into labels.txt, a line each: COCO's 80 "
+                    "in their order, person first.",
                 )
             if match is None:
                 raise AvisError(f"The line is not `{_FORM}`: {line[:60]!r}", where=where)

@@ -1,7 +1,7 @@
 """Which frame a picture's name tells: its last number, if the names of a video differ in nothing else."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from components.core.run.errors import AvisError
@@ -38,6 +38,13 @@ def numbers_in_order(files: Sequence[str], where: str, what: str) -> list[int]:
                 fix="Sort the frames by their numbers (with leading zeros texts sort so, too); export again.",
             )
     return [number for _, number in found]
+
+
+def refuse_other_order(files: Mapping[int, str], where: str, what: str) -> None:
+    """Raise AvisError where a video's frames have numbers of their own in another order than their names'."""
+    names = [files[number] for number in sorted(files)]
+    if len(set(names)) > 1:  # the video's, where all have one
+        numbers_in_order(names, where, what)
 
 
 class FrameNames:

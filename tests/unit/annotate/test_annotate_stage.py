@@ -15,6 +15,7 @@ from components.annotate.frame_rate import frames_of_pictures
 from components.annotate.params import AnnotateParams
 from components.annotate.stage import Imported, annotate
 from components.core.records.annotations import (
+    SPLITS,
     AnnotationSet,
     Track,
     Video,
@@ -339,9 +340,9 @@ def test_cvats_own_step_counts_when_frames_are_placed(tmp_path: Path) -> None:
     assert masks_of(paths) == [[True] + [False] * 7]
 
 
-def every_twelfth(folder: Path, form: str) -> Path:
-    """CVAT's exports of a task of 200 frames at step 12: file, archive or pictures of 17 frames."""
-    numbers, shown = range(0, 200, 12), {36, 48, 60, 72, 84}
+def every_twelfth(folder: Path, form: str, step: int = 12) -> Path:
+    """A video of 200 frames of which every twelfth was annotated, as each tool writes it."""
+    numbers, shown = range(0, 200, step), {3 * step, 4 * step, 5 * step, 6 * step, 7 * step}
     size = {"height": HEIGHT, "width": WIDTH}
     shape: dict[str, Any] = {"attributes": {"track_id": 0}}
     document: dict[str, Any]
@@ -366,6 +367,39 @@ def every_twelfth(folder: Path, form: str) -> Path:
             for n in numbers
         ]  # fmt: skip
         document = {"items": items, "categories": {"label": {"labels": [{"name": "dog"}]}}}
+    elif form == "via":
+        outline = {"name": "polygon", "all_points_x": [2, 6, 6], "all_points_y": [2, 2, 6]}
+        region = {"shape_attributes": outline, "region_attributes": {"track_id": "1", "label": "dog"}}
+        pictures = {
+            f"a/{n}.png": {"filename": f"a/{n}.png", "size": 1, "regions": [region] * (n in shown)}
+            for n in numbers
+        }
+        document = {"_via_settings": {}, "_via_img_metadata": pictures}
+        (folder / "a").mkdir()
+        Image.new("L", (WIDTH, HEIGHT)).save(folder / "a" / "0.png")  # its size is that of the video
+    elif form == "label_studio":
+        head = {"id": "r", "to_name": "image", "original_width": WIDTH, "original_height": HEIGHT}
+        points = {"points": [[10, 10], [60, 10], [60, 60]], "closed": True, "polygonlabels": ["dog"]}
+        regions = [
+            {**head, "from_name": "polygon", "type": "polygonlabels", "value": points},
+            {**head, "from_name": "track", "type": "number", "value": {"number": 1}},
+        ]
+        tasks = [
+            {"id": n, "data": {"image": f"s3://bucket/a/{n}.png", "width": WIDTH, "height": HEIGHT},
+             "annotations": [{"result": regions * (n in shown)}]}
+            for n in numbers
+        ]  # fmt: skip
+        (folder / "a.json").write_text(json.dumps(tasks))
+        return folder / "a.json"
+    elif form == "labelme":  # it writes no file of a frame without a shape
+        (folder / "a").mkdir()
+        shapes = [{"label": "dog", "group_id": 1, "points": [[2, 2], [6, 2], [6, 6]]}]
+        document = {"shapes": shapes, "imagePath": "", "imageHeight": HEIGHT, "imageWidth": WIDTH}
+        for n in numbers:
+            (folder / "a" / f"{n}.jpg").touch()
+        for n in shown:
+            (folder / "a" / f"{n}.json").write_text(json.dumps(document))
+        return folder
     elif form == "mots_txt":
         lines = [f"{n} 1001 1 {HEIGHT} {WIDTH} {mask(4)['counts']}\n" for n in sorted(shown)]
         other = [f"{n} 1002 1 {HEIGHT} {WIDTH} {mask(1)['counts']}\n" for n in (0, 192)]
@@ -374,17 +408,21 @@ def every_twelfth(folder: Path, form: str) -> Path:
         return folder
     else:
         kind = np.uint16 if form == "mots_png" else np.uint8
-        (folder / "a").mkdir()
+        target = folder / "a" / "001" if form == "sav" else folder / "a"
+        target.mkdir(parents=True)
         (folder / "labels.txt").write_text("dog")
         for n in numbers:
             pixels = decode(mask(4), HEIGHT, WIDTH) * (n in shown) * (1001 if form == "mots_png" else 1)
-            Image.fromarray(pixels.astype(kind)).save(folder / "a" / f"frame_{n:06d}.png")
+            Image.fromarray(pixels.astype(kind)).save(target / f"frame_{n:06d}.png")
         return folder
     (folder / "a.json").write_text(json.dumps(document))
     return folder / "a.json"
 
 
-@pytest.mark.parametrize("form", ["coco_video", "datumaro", "mots_png", "mots_txt", "davis"])
+@pytest.mark.parametrize(
+    "form",
+    ["coco_video", "datumaro", "mots_png", "mots_txt", "davis", "labelme", "via", "label_studio", "sav"],
+)
 def test_of_a_source_with_some_frames_the_nearest_are_placed_and_that_is_said(
     tmp_path: Path, form: str
 ) -> None:
@@ -398,11 +436,44 @@ def test_of_a_source_with_some_frames_the_nearest_are_placed_and_that_is_said(
     shown = [False, True, True, True, False, False, False, False]
     assert [bool(found) for found in kept[0].tracks[0].segmentations] == shown
     said = [row["examples"] for row in imported.changes if "of those that it has the nearest" in row["why"]]
-    assert said == [["a, one frame of 12"]]
+    if form == "sav":  # masklets have every fourth frame, say: theirs are numbered without the step
+        assert next(row["examples"] for row in imported.changes) == ["a: 0, 12, … to 0, 1, …"]
+    else:
+        assert said == [["a, one frame of 12"]]
     done = convert(
-        source, tmp_path / "out.json", source_format=form, target_format="aviseg", frame_rate_hz=25
+        source,
+        tmp_path / "out.json",
+        source_format=form,
+        target_format="aviseg",
+        frame_rate_hz=25 / 12 if form == "sav" else 25,
     )
     assert [bool(found) for found in done.annotations.tracks[0].segmentations] == shown
+
+
+def test_a_picture_that_labelme_wrote_no_file_of_is_annotated_without_a_shape(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "data")
+    source = every_twelfth(tmp_path, "labelme")
+    for n in (48, 72):  # every second one is left, but the pictures beside come twice as fast
+        (source / "a" / f"{n}.json").unlink()
+    write_media(paths, {"a": 8}, source_rate_hz=25.0)
+    run(paths, source=str(source), format="labelme", splits={"by": "hash", "manifest": None})
+    sets = [read_annotations(paths.annotations / f"{split}.json") for split in SPLITS]
+    (track,) = [track for one in sets for track in one.tracks]
+    # of 87 the nearest is 84, of 112 it is 108, which has a picture and no shape
+    assert [bool(found) for found in track.segmentations] == [False, True, True, True] + [False] * 4
+
+
+@pytest.mark.parametrize("form", ["sav", "davis"])
+def test_frames_further_apart_than_pictures_tell_nothing_of_those_between(tmp_path: Path, form: str) -> None:
+    paths = Paths(tmp_path / "data")
+    (tmp_path / "train").mkdir()
+    source = every_twelfth(tmp_path / "train", form, step=50)
+    write_media(paths, {"a": 8}, source_rate_hz=25.0)
+    with pytest.raises(AvisError, match=r"'a' lie 2 s apart, its pictures 1 s") as caught:
+        run(paths, source=str(source), format=form, splits={"by": "hash", "manifest": None})
+    assert "extract.frame_rate_hz to 0.5" in str(caught.value.fix)
+    with pytest.raises(AvisError, match=r"At 0\.5 a second not every second has an annotated frame"):
+        convert(source, tmp_path / "b.json", source_format=form, target_format="aviseg", frame_rate_hz=0.5)
 
 
 def test_frames_that_the_source_has_tell_nothing_of_those_seconds_away(tmp_path: Path) -> None:

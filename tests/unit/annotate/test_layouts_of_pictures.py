@@ -111,6 +111,19 @@ def test_boxes_are_refused_by_name(tmp_path: Path, boxes: str) -> None:
             read(path)
 
 
+def test_lines_of_robmots_are_refused_with_the_way_to_read_them(tmp_path: Path) -> None:
+    mots = line(0)
+    size = f" {HEIGHT} {WIDTH} "
+    put(tmp_path / "data" / "0000.txt", mots.replace(size, f" 0.99{size}"))
+    for path in (tmp_path / "data", tmp_path / "data" / "0000.txt"):
+        with pytest.raises(AvisError, match=r"a line of RobMOTS.*0000\.txt, line 1") as caught:
+            read(path)
+        assert "labels.txt" in str(caught.value.fix)
+    fields = (tmp_path / "data" / "0000.txt").read_text().split()
+    put(tmp_path / "data" / "0000.txt", " ".join(fields[:3] + fields[4:]))  # as awk does it
+    assert tracks(read(tmp_path / "data")) == {"0000": [("pedestrian", [6])]}
+
+
 def test_pictures_of_mots20_count_from_1_and_those_of_cvat_from_0(tmp_path: Path) -> None:
     for number in (1, 2):
         picture(tmp_path / "mots" / "0002" / f"{number:06d}.png", (2001, 0), kind=np.uint16)

@@ -204,6 +204,43 @@ def test_frames_in_another_order_than_that_of_time_are_refused(tmp_path: Path, l
         read(tmp_path / "cvat.xml")
 
 
+@pytest.mark.parametrize("last", ["1.jpg", "10.jpg"])
+def test_numbers_of_frames_in_another_order_than_their_names_are_refused(tmp_path: Path, last: str) -> None:
+    names = ["1.jpg", last, "2.jpg"]
+    rows = coco([f"clip/{name}" for name in names])
+    for number, image in enumerate(rows["images"]):
+        image["frame_id"] = number
+    items = [
+        {"id": f"clip/{name[:-4]}", "attr": {"frame": k}, "annotations": [],
+         "image": {"path": f"clip/{name}", "size": [HEIGHT, WIDTH]}}
+        for k, name in enumerate(names)
+    ]  # fmt: skip
+    labels = {"label": {"labels": [{"name": "dog"}]}}
+    tasks = [
+        {"data": {"image": f"s3://bucket/clip/{name}", "video_id": "clip", "frame": k,
+                  "width": WIDTH, "height": HEIGHT}, "annotations": [{"result": []}]}
+        for k, name in enumerate(names)
+    ]  # fmt: skip
+    for document in (rows, {"items": items, "categories": labels}, tasks):
+        path = put(tmp_path / "clip.json", document)
+        with pytest.raises(AvisError, match=r"jpg' comes after.* are not in the order of time"):
+            read(path)
+    for image in rows["images"]:
+        image["file_name"] = "clip1.mp4"
+    assert columns(read(put(tmp_path / "clip.json", rows))) == [0, 1, 2]
+
+
+def test_a_track_for_each_mask_is_said(tmp_path: Path) -> None:
+    document = coco([f"clip/{k}.jpg" for k in range(4)])
+    for row in document["annotations"]:
+        row["track_id"] = row["id"]
+    said = "each of its tracks has a mask in one frame alone: are they masks, and not objects?"
+    path = put(tmp_path / "coco.json", document)
+    assert read(path).changes.sentences() == [f"1 video guessed: {said} (clip)"]
+    document["annotations"][3]["track_id"] = 0
+    assert not read(put(path, document)).changes
+
+
 def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
     document = youtube_vis(["clip/0.jpg"])
     document["categories"].append({"id": 2, "name": "dog"})

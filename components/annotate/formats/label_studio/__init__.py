@@ -17,7 +17,7 @@ from components.annotate.formats.label_studio.regions import add_task
 from components.annotate.formats.label_studio.tasks import place_of, survey
 from components.annotate.formats.label_studio.writer import write
 from components.annotate.parsing.fields import mapping
-from components.annotate.parsing.frame_names import FrameNames
+from components.annotate.parsing.frame_names import FrameNames, refuse_other_order
 from components.annotate.parsing.label_studio_tasks import MIN_KEYS, annotation_of, data_of, note_upload
 from components.annotate.track_builder import Gathering, first_number, note_missing_frames, refuse_other_shape
 from components.core.records.annotations import AnnotationSet, Video
@@ -57,6 +57,7 @@ def _read(path: Path, hints: Hints = NO_HINTS) -> Reading:
         if reason is not None:
             lost[name] = reason
             continue
+        refuse_other_order(one.frames, where, "tasks' frames")
         size = one.size or hints.sizes.get(name)
         if size is None:
             raise AvisError(
