@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import av
 import av.stream
 
-from components.core.media.put_together import ends_before_index, other_file_at
+from components.core.media.put_together import codecs_of, ends_before_index, other_file_at
 from components.core.records.changes import Changes, Kind
 from components.core.records.ranges import HIGHEST_RATE_HZ
 from components.core.run.errors import AvisError
@@ -243,7 +243,7 @@ def no_pictures(container: InputContainer, path: Path) -> MediaError:
             "the file has no video", problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video."
         )
     return MediaError(
-        "its pictures cannot be decoded: there is no decoder for their codec",
+        f"its pictures cannot be decoded: there is no decoder for {_codecs(path, 'vide')}",
         problem=MediaProblem.UNSUPPORTED,
         where=str(path),
         fix="Save the video as H.264 or VP9.",
@@ -260,11 +260,16 @@ def no_sound(container: InputContainer, path: Path) -> MediaError:
             fix="Use a video with a sound track: what sounds cannot be told without it.",
         )
     return MediaError(
-        "its sound cannot be decoded: there is no decoder for its codec",
+        f"its sound cannot be decoded: there is no decoder for {_codecs(path, 'soun')}",
         problem=MediaProblem.UNSUPPORTED,
         where=str(path),
         fix="Save the video with AAC or Opus sound.",
     )
+
+
+def _codecs(path: Path, kind: str) -> str:
+    names = codecs_of(path, kind)
+    return f"codec {names}" if names else "the codec"
 
 
 def _pictures(container: InputContainer) -> list[VideoStream]:

@@ -38,6 +38,30 @@ def ends_before_index(path: Path) -> bool:
             return name == b"mdat" or (name == b"moov" and _cut_box(content, first)[0] != b"udta")
 
 
+def codecs_of(path: Path, kind: str) -> str:
+    """What an MP4 file calls the codecs of its tracks of a kind ("soun", "vide"); "" in other formats."""
+    found = []
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return ""
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for _, _, first, end in _inside(content, [b"moov", b"trak", b"mdia"], 0, len(content)):
+                handler = next(_inside(content, [b"hdlr"], first, end), None)
+                table = next(_inside(content, [b"minf", b"stbl", b"stsd"], first, end), None)
+                if handler and table and content[handler[2] + 8 : handler[2] + 12] == kind.encode():
+                    found.append(content[table[2] + 12 : table[2] + 16].decode("ascii", "replace"))
+    return ", ".join(name for name in found if name.isprintable())
+
+
+def _inside(
+    content: mmap.mmap, names: list[bytes], start: int, end: int
+) -> Iterator[tuple[bytes, int, int, int]]:
+    """The boxes that lie in each other by these names."""
+    for box in _boxes(content, start, end):
+        if box[0] == names[0]:
+            yield from _inside(content, names[1:], box[2], box[3]) if names[1:] else [box]
+
+
 def _cut_box(content: mmap.mmap, start: int) -> tuple[bytes, int]:
     """The name of the box in whose middle the file ends, and the first byte of what it holds."""
     end = max((end for *_, end in _boxes(content, start, len(content))), default=start)

@@ -40,7 +40,7 @@ def test_one_track_of_a_kind_is_no_choice(tmp_path: Path) -> None:
 
 def test_sound_that_cannot_be_decoded_is_not_called_missing(tmp_path: Path) -> None:
     path = without_decoder(make_clip_of_tracks(tmp_path / "spatial.mov", [440.0], container="mov"), APAC, 0)
-    with pytest.raises(MediaError, match="sound cannot be decoded") as error:
+    with pytest.raises(MediaError, match=r"sound cannot be decoded: .* codec apac \(") as error:
         read_clip(path, frame_rate_hz=1.0)
     assert error.value.problem is MediaProblem.UNSUPPORTED
     with pytest.raises(MediaError, match="the video has no sound") as error:
@@ -50,6 +50,6 @@ def test_sound_that_cannot_be_decoded_is_not_called_missing(tmp_path: Path) -> N
 
 def test_pictures_that_cannot_be_decoded_are_not_called_missing(tmp_path: Path) -> None:
     path = without_decoder(make_clip_of_tracks(tmp_path / "new.mp4", [440.0]), AV99, 0)
-    with pytest.raises(MediaError, match="pictures cannot be decoded") as error:
+    with pytest.raises(MediaError, match=r"pictures cannot be decoded: .* codec av99 \(") as error:
         read_clip(path, frame_rate_hz=1.0)
     assert error.value.problem is MediaProblem.UNSUPPORTED
