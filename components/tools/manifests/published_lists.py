@@ -45,7 +45,8 @@ _SPLIT_COLUMNS = re.compile(r"split|subset")
 _OF_TIME = re.compile(
     r"(.*_)?(start|begin|end|stop|times?|s|secs?|seconds|ms|duration|length|offset|onset|from|to|frames?)(_.*)?"
 )
-_LONG_S = 3600.0  # a part that is longer may be one in milliseconds
+_LONG_S = 3600  # a part that is longer may be one in milliseconds,
+_LATE_S, _LONG_LATE_S = 1000, 600  # and so may a shorter one that begins late
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +152,7 @@ class PublishedList:
         if not times:
             return Row(number, source)
         start_s, end_s = (self._seconds(time, place) for time in times)
-        if end_s - start_s > _LONG_S and all(time.isdigit() for time in times):
-            raise AvisError(
-                f"{times[0]} to {times[1]} may be {(end_s - start_s) / 3600:.1f} hours, or milliseconds",
-                where=place,
-                fix="Write h:mm:ss, or a first line that names the columns: youtube_id,start_ms,end_ms.",
-            )
+        _refuse_milliseconds(times[0], times[1], place)
         return Row(number, source, start_s, end_s)
 
     def _words(self, cell: str) -> list[str]:
@@ -217,6 +213,8 @@ class PublishedList:
         if end or length_s is None:
             end_s = self._seconds(end, place, milliseconds=layout.milliseconds[1])
             end_s += start_s if layout.ends_after_start else 0.0
+            if not any(layout.milliseconds) and not layout.ends_after_start:
+                _refuse_milliseconds(start, end, place)
         else:
             end_s = start_s + length_s
             why = f"the list gives only its start, and a clip of {layout.name} lasts {length_s:g} s"
@@ -237,6 +235,19 @@ class PublishedList:
         if found != name.lower():
             self.changes.add(Kind.RENAMED, "split", f"{name.lower()!r} is {found!r} here", example=place)
         return found
+
+
+def _refuse_milliseconds(start: str, end: str, place: str) -> None:
+    """Raise AvisError where a part in whole seconds is so long, or begins so late, that it may be none."""
+    if not (start.isdigit() and end.isdigit()):
+        return
+    long_s = int(end) - int(start)
+    if long_s > (_LONG_S if int(start) < _LATE_S else _LONG_LATE_S):
+        raise AvisError(
+            f"{start} to {end} may be {long_s / 60:.0f} minutes, or milliseconds",
+            where=place,
+            fix="Write h:mm:ss, or a first line that names the columns: youtube_id,start_ms,end_ms.",
+        )
 
 
 def seconds(text: str, place: str, *, milliseconds: bool = False) -> float:

@@ -119,7 +119,9 @@ def test_acav_is_known_by_the_name_of_its_file(text: str) -> None:
         ),
         (f"youtube_id\n{ID},3,5\n", "has 3 columns"),
         (f"youtube_id,start_frame,split\n{ID},300,train\n", "column 'start_frame' may tell a part"),
-        (f"{ID},12500,40000\n", r"7\.6 hours, or milliseconds \(list.csv, line 1\).*start_ms"),
+        (f"{ID},12500,40000\n", r"458 minutes, or milliseconds \(list.csv, line 1\).*start_ms"),
+        (f"{ID},15000,18000\n", r"50 minutes, or milliseconds \(list.csv, line 1\).*start_ms"),
+        (f"youtube_id,start,end\n{ID},15000,18000\n", r"50 minutes, or milliseconds \(list.csv, line 2\)"),
         (f'{ID},1,2\n"{ID},3,4\n', r"no CSV.*line 2"),
         (
             VGGSOUND + VGGSOUND.replace(",test", ",train"),
