@@ -145,15 +145,29 @@ TONES_RATE_HZ = 48_000
 
 
 def make_clip_of_tracks(
-    path: Path, tones_hz: list[float], *, default: int | None = None, container: str = "mp4"
+    path: Path,
+    tones_hz: list[float],
+    *,
+    default: int | None = None,
+    container: str = "mp4",
+    cover: Disposition | None = None,
 ) -> Path:
-    """A video with a sound track for each tone; `default`: the one that is marked so."""
+    """A video with a sound track for each tone; `default`: the one that is marked so.
+
+    cover: a white picture is the first track, and has these flags."""
     with av.open(str(path), "w", format=container) as output:
+        if cover is not None:
+            still = output.add_stream("mjpeg", rate=1)
+            still.width, still.height, still.pix_fmt, still.disposition = 32, 32, "yuvj420p", cover
         video = output.add_stream("mpeg4", rate=10)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         streams: list[Any] = [output.add_stream("aac", rate=TONES_RATE_HZ, layout="mono") for _ in tones_hz]
         for number, stream in enumerate(streams):
             stream.disposition = Disposition.default if number == default else Disposition(0)
+        if cover is not None:
+            white = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 255, np.uint8), format="rgb24")
+            white.pts = 0
+            output.mux(still.encode(white.reformat(format="yuvj420p")) + still.encode(None))
         for number in range(10 * TONES_S):
             picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * number, np.uint8), format="rgb24")
             picture.pts = number

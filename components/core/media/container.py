@@ -30,6 +30,7 @@ _SAFE = {
     "format_whitelist": "mov,matroska,flv,avi,mpegts,mpeg,mpegvideo,ogg,asf,wav,w64,mp3,aac,flac,h264,hevc",
 }
 PRIMING_S = 0.1  # sound that begins less than this before the first picture is the encoder's priming
+_STILLS = {"mjpeg", "png", "gif", "bmp", "webp"}
 _LOWEST_RATE_HZ = 0.1  # of pictures; fewer are stills
 ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
 DAMAGED_SHARE = 0.01  # of the packets: a scratch in a long video is no reason to lose it
@@ -196,9 +197,11 @@ def best_streams(container: InputContainer) -> tuple[VideoStream | None, AudioSt
     """The tracks that are seen and heard: of those with a decoder the default one, failing that the first.
 
     FFmpeg's own choice is the one of the highest bit rate, decoder or not: of a phone's two sound tracks the
-    spatial one, which nothing decodes.
+    spatial one, which nothing decodes. A track of a still picture's codec beside another is a cover, whatever
+    its flags say.
     """
     videos = [stream for stream in _pictures(container) if _is_known(stream) and stream.width > 0]
+    videos = [stream for stream in videos if stream.codec_context.codec.name not in _STILLS] or videos
     audios = [stream for stream in container.streams.audio if _is_known(stream)]
     return _first(videos), _first(audios)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from components.core.media.container import MediaError, MediaProblem, tracks_taken
 from tests.support.clips import TONES_S, heard_hz, make_clip_of_tracks, without_decoder
@@ -32,6 +33,18 @@ def test_the_default_track_goes_before_the_first(tmp_path: Path) -> None:
     path = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0, 660.0], default=1, container="matroska")
     assert heard_hz(path) == pytest.approx(880, abs=2)
     assert tracks_taken([path]).line() == "1 sound track guessed"
+
+
+@pytest.mark.parametrize(
+    ("container", "flag"), [("matroska", "default"), ("matroska", "attached_pic"), ("mp4", "attached_pic")]
+)
+def test_a_cover_is_not_shown(tmp_path: Path, container: str, flag: str) -> None:
+    path = make_clip_of_tracks(
+        tmp_path / "song.mkv", [440.0], container=container, cover=getattr(Disposition, flag)
+    )
+    clip = read_clip(path, frame_rate_hz=1.0)
+    assert (clip.width, clip.height, len(clip.frames)) == (64, 48, TONES_S)
+    assert clip.frames[0].mean() < 100
 
 
 def test_one_track_of_a_kind_is_no_choice(tmp_path: Path) -> None:
