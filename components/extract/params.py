@@ -16,6 +16,7 @@ class ExtractParams(Block):
     replace_features: audio_weights makes them also for videos that came with features of their own.
     item_timeout_s: longest time for one video.
     max_failed_share: the stage fails when a larger share of the videos failed.
+    strict: the stage fails when anything was guessed, filled in, left out or moved on reading.
     """
 
     frame_rate_hz: float = Field(default=1.0, gt=0, le=60)
@@ -25,6 +26,7 @@ class ExtractParams(Block):
     replace_features: bool = False
     item_timeout_s: float = Field(default=600.0, gt=0)
     max_failed_share: float = Field(default=0.1, ge=0, le=1)
+    strict: bool = False
 
     @property
     def keeps_features(self) -> bool:

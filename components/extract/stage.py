@@ -79,6 +79,7 @@ def _run() -> None:
         if changes:
             print("extract: " + "\n".join(changes.report()), file=sys.stderr)
         check_share(rows, params.max_failed_share, paths.media / INDEX)
+        changes.refuse({}, strict=params.strict, max_share=1, where=str(paths.media / INDEX), setting="")
 
 
 def extract(

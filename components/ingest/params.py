@@ -21,6 +21,7 @@ class IngestParams(Block):
     min_duration_s: a video shorter than this is too_short.
     max_file_gb: a download that is larger, or says that it is, is given up: too_large.
     max_failed_share: the stage fails when a larger share of the entries failed.
+    strict: the stage fails when anything was guessed, filled in, left out or moved on reading.
     attempts: tries of an entry that fails for a passing reason (network, timeout).
     backoff_s: wait before the second try; it doubles with each further one.
     item_timeout_s: longest time for one entry, all its tries together.
@@ -40,6 +41,7 @@ class IngestParams(Block):
     min_duration_s: float = Field(default=1.0, gt=0)
     max_file_gb: float = Field(default=50.0, gt=0, le=1_000_000)
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
+    strict: bool = False
     attempts: int = Field(default=3, ge=1, le=1000)
     backoff_s: float = Field(default=2.0, ge=0)
     item_timeout_s: float = Field(default=900.0, gt=0)

@@ -79,6 +79,7 @@ def _run() -> None:
         if changes:
             print("ingest: " + "\n".join(changes.report()), file=sys.stderr)
         check_share(index, params.max_failed_share)
+        changes.refuse({}, strict=params.strict, max_share=1, where=str(paths.raw / INDEX), setting="")
 
 
 def ingest(

@@ -19,6 +19,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
+from components.ingest import stage
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from tests.support.clips import make_clip, make_clip_of_tracks
@@ -169,7 +170,9 @@ def test_two_runs_at_once_are_refused(tmp_path: Path, url: str) -> None:
     pytest.fail("the lock outlived its holder")
 
 
-def test_which_track_was_taken_stands_in_the_index_also_of_a_cut(tmp_path: Path) -> None:
+def test_which_track_was_taken_stands_in_the_index_also_of_a_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], default=1, container="matroska")
     plain = make_clip(tmp_path / "plain.mp4", seconds=2, size=(96, 64))
     entries = [
@@ -185,3 +188,7 @@ def test_which_track_was_taken_stands_in_the_index_also_of_a_cut(tmp_path: Path)
     assert rows["plain"].changes is None
     together = RawIndex(tmp_path / "data" / "raw" / "index.parquet").changes()
     assert together.line() == "2 sound tracks guessed"
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("engine: {workers: 1}\ningest: {manifest: m.csv, strict: true}\n")
+    with pytest.raises(AvisError, match=r"strict .*: 2 sound tracks guessed"):
+        stage._run()

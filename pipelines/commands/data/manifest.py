@@ -34,6 +34,9 @@ def from_ids(
     out: _Out,
     split: Annotated[Split | None, typer.Option(help="That all of them belong to.")] = None,
     add: _Add = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if anything is guessed, filled in or merged.")
+    ] = False,
 ) -> None:
     """Write the manifest of a list; `-` reads it from standard input."""
     from components.tools.manifests.from_ids import list_text, read_list
@@ -44,6 +47,7 @@ def from_ids(
     except FileNotFoundError:
         raise AvisError("the list does not exist", where=str(file)) from None
     made = read_list(list_text(content, str(file)).splitlines(), str(file))
+    made.changes.refuse({}, strict=strict, max_share=1, where=str(file), setting="")
     add_entries(_with_split(made.entries, split), out, add=add)
     print(f"The list was read as {made.name}.")
     for sentence in made.changes.sentences():

@@ -2,6 +2,7 @@
 
 import io
 import wave
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from components.core.run.errors import AvisError
 from components.core.run.files import sha256_file
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
+from components.extract import stage
 from components.extract.params import ExtractParams
 from components.extract.stage import changes_of, check_share, extract
 from components.extract.write_media import write_frames
@@ -95,7 +97,9 @@ def test_contract(paths: Paths) -> None:
     check_share(rows, 0.0, media / "index.parquet")  # what ingest could not get is not counted again
 
 
-def test_a_video_of_two_sizes_gets_one_and_it_is_said(paths: Paths) -> None:
+def test_a_video_of_two_sizes_gets_one_and_it_is_said_or_is_an_error(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     video = make_clip_of_two_sizes(paths.raw / "two.ts")
     entries = [raw_entry("two", video), raw_entry("a", paths.raw / "a.mp4")]
     write_raw_index(paths.raw / "index.parquet", entries)
@@ -110,6 +114,12 @@ def test_a_video_of_two_sizes_gets_one_and_it_is_said(paths: Paths) -> None:
     index = read_media_index(paths.media / "index.parquet")
     assert index["two"] == two
     assert extract(ExtractParams(), ENGINE, paths) == rows  # it is said again where nothing was to be done
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "Paths", lambda: paths)
+    for strict in (False, True):
+        (tmp_path / "params.yaml").write_text(f"engine: {{workers: 1}}\nextract: {{strict: {strict}}}\n")
+        with pytest.raises(AvisError, match=r"strict .*: 2 frames guessed") if strict else nullcontext():
+            stage._run()
 
 
 def test_second_run_changes_nothing_and_one_lost_frame_heals(paths: Paths) -> None:

@@ -143,6 +143,8 @@ def test_the_command_says_what_it_recognised_and_filled(
     assert [entry.split for entry in read_manifest(out)] == ["test", "train"]
     said = capsys.readouterr().out
     assert "read as VGGSound." in said and "2 clips filled" in said and "lasts 10 s" in said
+    with pytest.raises(AvisError, match="strict reading was asked for: 2 clips filled"):
+        from_ids(source, tmp_path / "n.csv", split=None, add=False, strict=True)
     from_ids(source, tmp_path / "n.csv", split=Split.val, add=False)
     assert {entry.split for entry in read_manifest(tmp_path / "n.csv")} == {"val"}
 
