@@ -125,6 +125,10 @@ def _videos(
             clocks[name] = Clock(numbers[0], step)
             why = "its frames are numbered in steps, and taken one after the other"
             changes.add(Kind.GUESSED, "video", why, example=f"{name}, every {step}th")
+        elif len(steps) > 1:
+            gap = next(pair for pair in pairwise(numbers) if pair[1] - pair[0] > min(steps))
+            why = "its frames are numbered with gaps, and taken one after the other"
+            changes.add(Kind.GUESSED, "video", why, example=f"{name}, {gap[1]} after {gap[0]}")
         size = hints.sizes.get(name)
         videos[identity] = checked_video(
             VideoRow(

@@ -99,6 +99,16 @@ def test_every_fifth_frame_is_said_and_told_to_who_places_it(tmp_path: Path) -> 
     ]
 
 
+def test_a_gap_in_the_numbers_is_said(tmp_path: Path) -> None:
+    content = document(frames("v/"))
+    content["videos"][0]["file_names"] = [f"v/{k:05d}.jpg" for k in (0, 1, 3)]
+    reading = read(tmp_path, content)
+    assert not reading.clocks and pixels(reading) == [[6, 0, 4]]
+    assert reading.changes.sentences() == [
+        "1 video guessed: its frames are numbered with gaps, and taken one after the other (v, 3 after 1)"
+    ]
+
+
 def test_a_box_without_a_mask_is_said(tmp_path: Path) -> None:
     content = document(frames("v/"))
     content["annotations"][0].update(
