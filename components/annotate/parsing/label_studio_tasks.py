@@ -21,6 +21,7 @@ class Chosen:
     annotation: Mapping[str, Any] = field(default_factory=dict)
     regions: list[Any] = field(default_factory=list)
     earlier: int = 0
+    of_others: int = 0
     besides_truth: int = 0
     skipped: int = 0
     malformed: int = 0
@@ -30,6 +31,7 @@ class Chosen:
         """Count the annotations that are left out."""
         for count, why in (
             (self.earlier, "its task was annotated again later"),
+            (self.of_others, "another person annotated its task later"),
             (self.besides_truth, "another one of its task is marked as ground truth"),
             (self.skipped, "it was skipped (cancelled) in Label Studio"),
             (self.malformed, "it has no list of regions"),
@@ -65,8 +67,16 @@ def annotation_of(row: Mapping[str, Any]) -> Chosen:
         return Chosen(skipped=len(skipped), malformed=malformed, drafts=drafts)
     true = [one for one in kept if one.get("ground_truth") is True] or kept
     latest = max(true, key=lambda one: str(one.get("updated_at") or ""))
+    of_others = sum(one.get("completed_by") != latest.get("completed_by") for one in true)
     return Chosen(
-        latest, list(latest["result"]), len(true) - 1, len(kept) - len(true), len(skipped), malformed, drafts
+        latest,
+        list(latest["result"]),
+        earlier=len(true) - 1 - of_others,
+        of_others=of_others,
+        besides_truth=len(kept) - len(true),
+        skipped=len(skipped),
+        malformed=malformed,
+        drafts=drafts,
     )
 
 

@@ -76,13 +76,14 @@ def test_tasks_of_frames_become_a_video_and_what_is_odd_is_said(tmp_path: Path) 
     number = region("number", {"number": 3}, "track")
     points = [[50.0, 0.0], [100.0, 0.0], [100.0, 100.0], [50.0, 100.0]]
     polygon = region("polygonlabels", {"points": points, "closed": True, "polygonlabels": ["犬"]})
-    early = {"id": 1, "result": [], "updated_at": "2026-01-01", "completed_by": 4}
+    other = {"id": 1, "result": [], "updated_at": "2026-01-01", "completed_by": 4}
     document = [
         task(0, brush(), number),
         task(2, polygon, region("textarea", {"text": ["track 3"]}, "track")),
         task(3, region("rectanglelabels", {"x": 1, "y": 1, "width": 3, "height": 2})),
     ]
-    document[0]["annotations"].insert(0, early)
+    document[0]["annotations"].insert(0, other)
+    document[0]["annotations"].insert(0, {**document[0]["annotations"][1], "updated_at": "2026-01-01"})
     document.append({"id": 9, "data": {"image": "x/clip/00004.jpg"}, "annotations": [], "predictions": [{}]})
     source = read_sources(write(tmp_path / "export.json", document))[0]
     annotations = source.reading.annotations
@@ -95,6 +96,7 @@ def test_tasks_of_frames_become_a_video_and_what_is_odd_is_said(tmp_path: Path) 
     assert [str(change).partition(" (")[0] for change in source.reading.changes] == [
         "1 frame filled: the source does not have it, taken as without a mask",
         "1 annotation dropped: its task was annotated again later",
+        "1 annotation dropped: another person annotated its task later",
         "1 rectanglelabels region dropped: it is no mask",
         "1 task dropped: it has predictions that nobody has annotated, taken as without masks",
     ]
