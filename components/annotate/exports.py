@@ -34,6 +34,11 @@ FILE_ENDINGS = (".json", ".xml", ".zip")
 _COCO_FILE = re.compile(
     r"(instances|panoptic|stuff|image_info|person_keypoints|captions|labels)(_.*)?\.json", re.IGNORECASE
 )
+_NO_TEXT = (
+    (b"\x1f\x8b", "packed with gzip", "Unpack it."),
+    (b"\xff\xfe", "text in UTF-16", "Save it as UTF-8."),
+    (b"\xfe\xff", "text in UTF-16", "Save it as UTF-8."),
+)
 
 
 @dataclass
@@ -410,6 +415,9 @@ def _recognise(look: Look) -> tuple[Format, str] | None:
 
 
 def _unknown_file(look: Look) -> AvisError:
+    for begin, kind, fix in _NO_TEXT:
+        if look.head.startswith(begin):
+            return AvisError(f"The annotation file is {kind}", where=str(look.path), fix=fix)
     if look.keys:
         seen = f"a JSON file with {', '.join(look.keys[:8])}"
     else:

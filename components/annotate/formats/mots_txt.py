@@ -29,7 +29,7 @@ from components.core.records.changes import Changes, Kind
 from components.core.run.errors import AvisError
 from components.core.run.files import new_folder, write_text
 
-_LINE = re.compile(r"(\d{1,9}) (\d{1,9}) (\d{1,6}) (\d{1,6}) (\d{1,6}) (\S+)")
+_LINE = re.compile(r"(\d{1,9})\s+(\d{1,9})\s+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})\s+(\S+)")
 _ROBMOTS = re.compile(r"(\d{1,9} ){3}[\d.e-]+ (\d{1,6} ){2}\S+$")
 _BOXES = re.compile(r"\d+(,\s?-?[\d.]+){5,9}$|\d+ -?\d+ [A-Z][A-Za-z]+( -?[\d.e-]+){14,15}$")
 _GT = "gt/gt.txt"

@@ -1,3 +1,4 @@
+import gzip
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -113,6 +114,10 @@ def test_masks_survive_the_way_to_cvat_and_back(tmp_path: Path) -> None:
 def test_unknown_files_and_formats_name_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(AvisError, match=r"not recognised.*aviseg, burst, coco_video, cvat"):
         detect_format(write(tmp_path / "x.txt", "frame,mask"))
+    for content, said in ((gzip.compress(b"{}"), "packed with gzip"), ("{}".encode("utf-16"), "in UTF-16")):
+        (tmp_path / "x.json").write_bytes(content)
+        with pytest.raises(AvisError, match=f"{said}.*x.json"):
+            detect_format(tmp_path / "x.json")
     write(tmp_path / "t.xml", TASK)
     with pytest.raises(AvisError, match="Did you mean cvat"):
         convert(tmp_path / "t.xml", tmp_path / "y", target_format="cvta")

@@ -111,6 +111,13 @@ def test_boxes_are_refused_by_name(tmp_path: Path, boxes: str) -> None:
             read(path)
 
 
+@pytest.mark.parametrize("between", ["\t", "  "])
+def test_lines_may_have_other_spaces(tmp_path: Path, between: str) -> None:
+    put(tmp_path / "0000.txt", line(1).replace(" ", between))
+    for path in (tmp_path, tmp_path / "0000.txt"):
+        assert tracks(read(path)) == {"0000": [("pedestrian", [0, 6])]}
+
+
 def test_lines_of_robmots_are_refused_with_the_way_to_read_them(tmp_path: Path) -> None:
     mots = line(0)
     size = f" {HEIGHT} {WIDTH} "
