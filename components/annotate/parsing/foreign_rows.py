@@ -90,7 +90,7 @@ def _shared(paths: list[list[str]]) -> int:
 def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
     """A segmentation without polygons of fewer than three points, which is said; None where none is left.
 
-    One polygon that stands without a list around it is put into one.
+    One polygon that stands without a list around it, or whose points are pairs, is put into one.
     """
     if not isinstance(segmentation, list):
         return segmentation
@@ -98,6 +98,9 @@ def drawn(segmentation: Any, changes: Changes, where: str) -> Any:
         why = "its coordinates are one list and no list of polygons, taken as one polygon"
         changes.add(Kind.GUESSED, "mask", why, example=where)
         return [segmentation]
+    if len(segmentation) >= 3 and all(_is_stub(point) and len(point) == 2 for point in segmentation):
+        changes.add(Kind.GUESSED, "mask", "its points are pairs, taken as one polygon", example=where)
+        return [[value for point in segmentation for value in point]]
     kept = [polygon for polygon in segmentation if not _is_stub(polygon)]
     stubs = len(segmentation) - len(kept)
     if not stubs:

@@ -311,11 +311,14 @@ def test_a_mask_that_is_not_in_its_own_box_and_a_score_are_said(tmp_path: Path) 
 def test_coordinates_without_a_list_of_polygons_are_one_polygon(tmp_path: Path) -> None:
     document = plain()
     expected, _ = taken(tmp_path, document)
-    document["annotations"][0]["segmentation"] = document["annotations"][0]["segmentation"][0]
-    assert taken(tmp_path, document) == (
-        expected,
-        ["1 mask guessed: its coordinates are one list and no list of polygons, taken as one polygon"],
-    )
+    (flat,) = document["annotations"][0]["segmentation"]
+    pairs = [flat[k : k + 2] for k in range(0, len(flat), 2)]
+    for found, why in (
+        (flat, "its coordinates are one list and no list of polygons"),
+        (pairs, "its points are pairs"),
+    ):
+        document["annotations"][0]["segmentation"] = found
+        assert taken(tmp_path, document) == (expected, [f"1 mask guessed: {why}, taken as one polygon"])
 
 
 def test_images_without_a_size_take_that_of_the_video_or_of_its_media(tmp_path: Path) -> None:
