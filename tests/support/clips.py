@@ -149,10 +149,11 @@ def make_clip_of_tracks(
     tones_hz: list[float],
     *,
     default: int | None = None,
+    commentary: int | None = None,
     container: str = "mp4",
     cover: Disposition | None = None,
 ) -> Path:
-    """A video with a sound track for each tone; `default`: the one that is marked so.
+    """A video with a sound track for each tone; `default`, `commentary`: those that are marked so.
 
     cover: a white picture is the first track, and has these flags."""
     with av.open(str(path), "w", format=container) as output:
@@ -163,7 +164,8 @@ def make_clip_of_tracks(
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         streams: list[Any] = [output.add_stream("aac", rate=TONES_RATE_HZ, layout="mono") for _ in tones_hz]
         for number, stream in enumerate(streams):
-            stream.disposition = Disposition.default if number == default else Disposition(0)
+            marks = {default: Disposition.default, commentary: Disposition.comment}
+            stream.disposition = marks.get(number, Disposition(0))
         if cover is not None:
             white = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 255, np.uint8), format="rgb24")
             white.pts = 0

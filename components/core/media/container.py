@@ -282,8 +282,14 @@ def _pictures(container: InputContainer) -> list[VideoStream]:
 
 
 def _first(streams: list[Stream]) -> Stream | None:
-    default = av.stream.Disposition.default
-    return next((stream for stream in streams if default in stream.disposition), next(iter(streams), None))
+    """The default one; failing that the first, one that is no commentary or description if there is any."""
+    flags = av.stream.Disposition
+    aside = flags.comment | flags.descriptions | flags.visual_impaired
+
+    def rank(stream: Stream) -> tuple[bool, bool]:
+        return flags.default not in stream.disposition, bool(stream.disposition & aside)
+
+    return min(streams, key=rank, default=None)
 
 
 def _is_known(stream: VideoStream | AudioStream) -> bool:

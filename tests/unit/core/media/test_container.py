@@ -35,6 +35,13 @@ def test_the_default_track_goes_before_the_first(tmp_path: Path) -> None:
     assert tracks_taken([path]).line() == "1 sound track guessed"
 
 
+def test_a_commentary_that_comes_first_is_not_heard(tmp_path: Path) -> None:
+    path = make_clip_of_tracks(tmp_path / "a.mkv", [440.0, 880.0], commentary=0, container="matroska")
+    assert heard_hz(path) == pytest.approx(880, abs=2)
+    alone = make_clip_of_tracks(tmp_path / "b.mkv", [440.0], commentary=0, container="matroska")
+    assert heard_hz(alone) == pytest.approx(440, abs=2)
+
+
 @pytest.mark.parametrize(
     ("container", "flag"), [("matroska", "default"), ("matroska", "attached_pic"), ("mp4", "attached_pic")]
 )
