@@ -28,8 +28,14 @@ Revision = Annotated[str, typer.Option(help="A branch, tag or commit that was pu
 
 def run_flow(flow: "Callable[[], State[Any]]") -> None:
     """Run a flow and print its message, or raise it."""
+    from prefect.settings import PREFECT_API_URL
+
     from components.core.run.errors import AvisError
 
+    if not PREFECT_API_URL.value():
+        from pipelines.flows.temporary_server import TemporaryServer
+
+        TemporaryServer()
     try:
         state = flow()
     except RuntimeError as error:  # no server to report to: nothing has run

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,16 @@ SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _ENDING_S = 20.0
 FAILED_FOR_NOW = 75  # EX_TEMPFAIL of sysexits.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Waits until one of two processes ends, and ends the second.
+_WATCH = """
+import select, signal, sys
+us, process = map(int, sys.argv[1:])
+select.select([us, process], [], [])
+for number in (signal.SIGTERM, signal.SIGKILL):
+    if not select.select([process], [], [], 0)[0]:
+        signal.pidfd_send_signal(process, number)
+        select.select([process], [], [], 5)
+"""
 _USER_CAN_FIX = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -68,6 +79,26 @@ def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:  # the parent died before the kernel knew
         os.kill(os.getpid(), number)
+
+
+def end_with_us(process: subprocess.Popen[bytes]) -> None:
+    """Let a process that we started, and whose code is not ours, end within seconds of this one (Linux).
+
+    Other than with `end_with_parent` it may be started in a thread that ends before this process does. The
+    two are watched by descriptors, so that no other process is ended whose number was theirs.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    watched = os.pidfd_open(os.getpid()), os.pidfd_open(process.pid)
+    try:
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCH, *map(str, watched)],
+            pass_fds=watched, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        for descriptor in watched:
+            os.close(descriptor)
 
 
 def end_cleanly_on_terminate() -> None:

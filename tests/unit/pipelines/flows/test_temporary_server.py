@@ -1,0 +1,45 @@
+"""Prefect's temporary server ends with the command that needed it, also if that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux watches processes")
+
+COMMAND = """
+import subprocess, sys, threading
+from prefect.server.api.server import SubprocessASGIServer
+from pipelines.flows.temporary_server import TemporaryServer
+
+other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # what else the command started is not ours to end
+SubprocessASGIServer._run_uvicorn_command = lambda self: subprocess.Popen(
+    ["sh", "-c", "trap '' TERM; echo serves; exec 3<>\\"$0\\"; read line <&3", sys.argv[1]])
+TemporaryServer()
+as_prefect_does = lambda: SubprocessASGIServer()._run_uvicorn_command()
+thread = threading.Thread(target=as_prefect_does)
+thread.start()
+thread.join()
+print("watched", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_server_ends_with_its_command(number: signal.Signals, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never")  # nobody writes to it
+    server_lives, end = os.pipe()
+    command = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(tmp_path / "never")],
+        cwd=Path(__file__).parents[4], stdin=subprocess.PIPE, stdout=end,
+    )  # fmt: skip
+    os.close(end)
+    with os.fdopen(server_lives) as said:
+        assert {said.readline(), said.readline()} == {"serves\n", "watched\n"}
+        assert command.poll() is None
+        command.send_signal(number)
+        command.wait()
+        assert said.read() == ""  # ends when neither the server nor the command holds the pipe
