@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from components.core.text.redaction import redact_all
 
 
 class Journal:
-    """One line of JSON per finished item, appended and synced.
+    """One line of JSON per finished item, appended and synced: its key, its entry and a checksum of both.
 
     The first line holds the fingerprint of what decides the items' results (the stage's parameters); a
     journal with another fingerprint is started anew. A last line that was cut by a crash is dropped; a line
@@ -45,9 +46,14 @@ class Journal:
     def record(self, key: str, value: dict[str, Any]) -> None:
         """Note that an item is finished, without what is secret in it. On return the line is on disk."""
         value = redact_all(value)
-        self._file.write(json.dumps([key, value]).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        pair = json.dumps([key, value]).encode()
+        try:
+            self._file.write(pair[:-1] + b", %d]\n" % zlib.crc32(pair))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            error.filename = os.fspath(self.path)
+            raise
         if self._in_memory:
             self.finished[key] = value
 
@@ -90,8 +96,12 @@ def _lines(path: Path) -> Iterator[tuple[tuple[str, dict[str, Any]] | None, int]
 
 
 def _entry(line: bytes) -> tuple[str, dict[str, Any]] | None:
+    pair, _, checksum = line.rpartition(b", ")
+    pair += b"]"
     try:
-        key, value = json.loads(line)
+        if checksum != b"%d]\n" % zlib.crc32(pair):
+            pair = line  # of an earlier version, without a checksum, or damaged
+        key, value = json.loads(pair)
     except (ValueError, TypeError, RecursionError):
         return None
     return (key, value) if isinstance(key, str) and isinstance(value, dict) else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_folder, write_json
+from components.core.run.files import replace_folder, sha256_file, write_json
 from components.core.run.paths import Paths
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ABOUT = "cell.json"
 _RUN = "run.json"
 _HISTORY = "history.csv"
+_SUMS = "sha256.json"  # of the other files
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ def keep(paths: Paths, key: str, *, workspace: Paths, variant: str, about: dict[
             if name != _HISTORY or source.is_file():  # of other people's train stage
                 shutil.copyfile(source, folder / name)
         write_json(folder / ABOUT, about)
+        write_json(folder / _SUMS, _sums(folder))
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir() if path.name != _SUMS}
 
 
 def read_result(paths: Paths, key: str) -> Result | None:
@@ -80,11 +86,17 @@ def read_result(paths: Paths, key: str) -> Result | None:
     if not (folder / ABOUT).is_file():
         return None
     try:
+        if (folder / _SUMS).is_file():  # not of an earlier version
+            differ = dict(json.loads((folder / _SUMS).read_text())).items() ^ _sums(folder).items()
+            if differ:
+                raise ValueError(
+                    f"{_SUMS} has other sums of {', '.join(sorted({name for name, _ in differ}))}"
+                )
         about, training, timing, scores = (
             json.loads((folder / name).read_text())
             for name in (ABOUT, "training.json", "timing.json", "scores.json")
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         fix = f"Remove {folder}: the cell is computed anew."
         raise AvisError(f"a cell's result is damaged: {error}", where=str(folder), fix=fix) from None
     from components.core.metrics.counts_file import (

@@ -33,8 +33,10 @@ from components.core.records.annotations import (
 from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.paths import Paths
+from components.core.run.process import said_to_user
 from components.core.tracking.run import Run
 from components.evaluate.tables import clip_csv
+from tests.support.full_disk import files_below, full_at_each_place
 
 HEIGHT, WIDTH, LENGTH_S, CLIPS = 36, 64, 5, 3
 PARAMS = CompareParams(clips=2, frames=3, frame_width_px=64, bootstrap_samples=200)
@@ -493,3 +495,19 @@ def test_variants_of_different_clips_are_not_compared(paths):
 def test_no_variant_is_an_error(paths):
     with pytest.raises(AvisError, match="no variant"):
         compare(PARAMS, dataset="sample", variants=[], paths=paths)
+
+
+def test_a_full_disk_leaves_what_was_there_and_is_named(
+    paths: Paths, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (paths.comparison / "report.html").parent.mkdir()
+    (paths.comparison / "report.html").write_text("of an earlier run")
+    whole = files_below(shown.paths.comparison)
+    places = 0
+    for error in full_at_each_place(lambda: run(paths), monkeypatch):
+        places += 1
+        assert (said_to_user(error) or "").startswith("No space left on device (/")
+        for name, content in files_below(paths.comparison).items():
+            assert content in (whole[name], b"of an earlier run")
+    assert places >= 2
+    assert files_below(paths.comparison) == whole

@@ -15,9 +15,11 @@ from components.core.records.results import Result, write_results
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
+from components.core.run.process import said_to_user
 from components.mllm.params import MllmParams
 from components.mllm.stage import mllm
 from tests.support.chat_server import CATEGORIES, LENGTH_S, Server, completion, listening, make_media
+from tests.support.full_disk import files_below, full_at_each_place
 
 REPOSITORY = Path(__file__).parents[3]
 HEIGHT, WIDTH = 48, 80
@@ -145,3 +147,22 @@ def test_predictions_of_other_annotations_are_refused(workplace):
     write_results(path, [Result(1, 1, 0.9, [None] * (LENGTH_S + 1))])
     with pytest.raises(AvisError, match=r"4 masks for 3 frames.*poor/results\.json, row 0"):
         run_stage(workplace, [])
+
+
+def test_a_full_disk_is_named_and_no_answer_is_lost(
+    workplace: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"name": "test-model", "model": "m", "base_url": server.url}
+    folder = workplace / "data" / "mllm"
+    places = 0
+    for error in full_at_each_place(lambda: run_stage(workplace, [model]), monkeypatch):
+        places += 1
+        assert (said_to_user(error) or "").startswith(f"No space left on device ({folder}")
+        assert not [name for name in files_below(folder) if "/." in f"/{name}"]
+    assert places >= 5
+    lines = (folder / "test-model" / "answers.jsonl").read_text().splitlines()[1:]
+    keys = [json.loads(line)[0] for line in lines]
+    assert len(set(keys)) == len(keys) >= 12, "an answer that was kept was asked again"
+    healed = files_below(folder)
+    run_stage(workplace, [model])
+    assert files_below(folder) == healed

@@ -3,13 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.core.run.journal import Journal
+from components.core.run.journal import Journal, read_journal
 
 ROOT = Path(__file__).parents[4]
 WRITER = """
 import sys
 from pathlib import Path
-from components.core.run.journal import Journal
+from components.core.run.journal import Journal, read_journal
 journal = Journal(Path(sys.argv[1]), "v1")
 for number in range(len(journal.finished), 10**9):
     journal.record(str(number), {"number": number})
@@ -76,3 +76,29 @@ def test_other_parameters_start_a_new_journal(tmp_path: Path) -> None:
     assert journal.finished == {}
     journal.remove()
     assert not path.exists()
+
+
+def test_no_flipped_bit_and_no_cut_changes_an_entry(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "v1")
+    entries = {"a": {"counts": "04OO", "n": 7}, "b": {"text": "a dog, a cat"}}
+    for key, value in entries.items():
+        journal.record(key, value)
+    journal.close()
+    whole = path.read_bytes()
+    damaged = [whole[:length] for length in range(len(whole))]
+    for bit in range(8 * whole.index(b"\n"), 8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        path.write_bytes(content)
+        found = dict(read_journal(path))
+        assert found.items() <= entries.items(), content
+        assert len(found) < 2, content
+
+
+def test_an_earlier_version_s_lines_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"fingerprint": "v1"}\n["a", {"x": 1}]\n')
+    assert Journal(path, "v1").finished == {"a": {"x": 1}}
