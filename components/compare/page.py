@@ -194,8 +194,11 @@ def _sources(comparison: Comparison) -> list[dict[str, Any]]:
 def _note(values: Mapping[str, float]) -> str:
     """What is to know of a language model's row."""
     notes = []
-    if values.get("hears") == 0.0:
-        notes.append("does not hear")
+    for metric, lack in (("hears", "deaf"), ("sees", "blind"), ("tells_time", "timeless")):
+        if values.get(metric) == 0.0:
+            notes.append(lack)
+    if values.get("refused"):
+        notes.append(f"{values['refused']:.0f} refused")
     if values.get("no_reply"):
         notes.append(f"{values['no_reply']:.0f} without reply")
     if "latency_s" in values:

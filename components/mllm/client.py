@@ -1,16 +1,14 @@
-"""One question to one endpoint, through the `openai` client: tries again by itself, says what it cost."""
+"""One question to one endpoint, through the `openai` client: tries again, tells what stays refused."""
 
 import asyncio
 import os
 import sys
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any, cast
-
-from msgspec import Meta
+from typing import Any, cast
 
 from components.core.run.errors import AvisError
 from components.core.text.redaction import redact, tell_secret
+from components.mllm.answers import Reply
 from components.mllm.params import EndpointParams
 from components.mllm.question import response_format
 
@@ -18,27 +16,21 @@ Message = dict[str, Any]
 
 _MOST_BYTES = 16 << 20  # of an answer, unpacked
 _MOST_TOKENS = 10**9  # of a question or an answer
-Tokens = Annotated[int, Meta(ge=0, le=_MOST_TOKENS)]
+REFUSED = "refused"
+"""The finish reason of a refusal that the server marks as one."""
+_MAY_PASS = (408, 409, 425, 429)  # of the refusals 4xx: the others stay
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back, and what it took."""
+class NoReply(Exception):  # noqa: N818 - an outcome that is said, and asked again by the next run
+    """The endpoint gave no answer to this question after all tries.
 
-    text: str
-    finish_reason: str
-    input_tokens: int | None
-    output_tokens: int | None
-    """None where the server says something that is no count of tokens."""
-    cost_usd: float | None
-    """None when no prices stand in the parameters, or tokens are not counted."""
-    latency_s: float
-    """With the pauses of all tries."""
-    retries: int
+    Attributes:
+        passing: whether another try may succeed with nothing mended.
+    """
 
-
-class NoReply(Exception):  # noqa: N818 - an outcome that is recorded and asked again next time
-    """The endpoint gave no answer to this question after all tries."""
+    def __init__(self, message: str, *, passing: bool = True) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Endpoint:
@@ -58,6 +50,12 @@ class Endpoint:
             max_retries=retries,
             http_client=_limited_client(timeout_s),
         )
+        self._settings: dict[str, Any] = {"max_completion_tokens": params.max_output_tokens}
+        if params.temperature is not None:
+            self._settings["temperature"] = params.temperature
+        form = response_format(params.response_format)
+        if form is not None:
+            self._settings["response_format"] = form
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -67,62 +65,92 @@ class Endpoint:
         """Sends one chat and waits for its answer.
 
         The client tries again, with growing pauses or as `Retry-After` says, on 408, 409, 429, 5xx,
-        timeouts and lost connections.
+        timeouts and lost connections. A setting that the server does not know is left out from then on.
 
         Raises:
             NoReply: this question got no answer.
-            AvisError: no question can get one: the key is refused or the model is unknown.
+            AvisError: no question can get one: the server refuses what would be refused again.
         """
         import openai
 
-        settings: dict[str, Any] = {"max_completion_tokens": self._params.max_output_tokens}
-        if self._params.temperature is not None:
-            settings["temperature"] = self._params.temperature
-        form = response_format(self._params.response_format)
-        if form is not None:
-            settings["response_format"] = form
         start = time.monotonic()
-        try:
-            raw = await self._client.chat.completions.with_raw_response.create(
-                model=self._params.model,
-                messages=cast(Any, messages),  # the client's types know no video_url
-                **settings,
-            )
-            completion: Any = raw.parse()
-            choice = completion.choices[0]
-            text, finish_reason = str(choice.message.content or ""), str(choice.finish_reason)[:100]
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise AvisError(
-                f"{self._params.base_url} refuses {self._params.model}: {_one_line(error)}",
-                where=f"params.yaml, mllm.models, {self._params.name}",
-                fix=f"Check base_url and model, and the key in {self._params.api_key_env or 'api_key_env'}.",
-            ) from error
-        except openai.OpenAIError as error:
-            raise NoReply(f"{type(error).__name__}: {_one_line(error)}") from error
-        except (ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
-            raise NoReply(f"the reply is no chat completion: {_one_line(error)}") from error
-        counts = (_tokens(completion.usage, name) for name in ("prompt_tokens", "completion_tokens"))
-        input_tokens, output_tokens = counts
-        return Reply(
-            text=text,
-            finish_reason=finish_reason,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cost_usd=self._cost_usd(input_tokens, output_tokens),
-            latency_s=round(time.monotonic() - start, 3),
-            retries=raw.retries_taken,
+        while True:
+            settings = self._settings
+            try:
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    model=self._params.model,
+                    messages=cast(Any, messages),  # the client's types know no video_url
+                    **settings,
+                )
+                break
+            except openai.APIStatusError as error:
+                simpler = _simpler(settings, error) if error.status_code in (400, 422) else None
+                if simpler is None:
+                    raise self._refusal(error) from error
+                if settings is self._settings:  # else another question has just learned it
+                    self._settings = simpler
+                    print(
+                        f"mllm: {self._params.name} is asked in a simpler way: {_one_line(error)}", flush=True
+                    )
+            except openai.OpenAIError as error:
+                raise NoReply(f"{type(error).__name__}: {_one_line(error)}") from error
+            except ValueError as error:  # what comes is endless
+                raise NoReply(
+                    f"the reply is no chat completion: {_one_line(error)}", passing=False
+                ) from error
+        return _reply(raw, round(time.monotonic() - start, 3))
+
+    def _refusal(self, error: Any) -> Exception:
+        """What a status that is no success means for the other questions."""
+        quota_spent = error.code == "insufficient_quota"
+        if error.status_code >= 500 or (error.status_code in _MAY_PASS and not quota_spent):
+            return NoReply(f"{type(error).__name__}: {_one_line(error)}")
+        return AvisError(
+            f"{self._params.base_url} refuses {self._params.model}: {_one_line(error)}",
+            where=f"params.yaml, mllm.models, {self._params.name}",
+            fix=f"Check base_url, model, what it takes (modalities, video, response_format), and the key in "
+            f"{self._params.api_key_env or 'api_key_env'}. No more was asked; all answers are kept.",
         )
 
-    def _cost_usd(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
-        per_input = self._params.usd_per_million_input_tokens
-        per_output = self._params.usd_per_million_output_tokens
-        if per_input is None or per_output is None or input_tokens is None or output_tokens is None:
-            return None
-        return (input_tokens * per_input + output_tokens * per_output) / 1e6
+
+def _simpler(settings: dict[str, Any], error: Any) -> dict[str, Any] | None:
+    """The settings without the one that the server's words name; None where they name none."""
+    words = f"{error.param or ''} {error}"
+    rest = dict(settings)
+    if "max_completion_tokens" in rest and "max_completion_tokens" in words:
+        return {"max_tokens": rest.pop("max_completion_tokens"), **rest}
+    if "temperature" in rest and "temperature" in words:
+        del rest["temperature"]
+        return rest
+    form = rest.pop("response_format", None)
+    if form and any(word in words for word in ("response_format", "json_schema", "json_object", "guided")):
+        return {**rest, "response_format": {"type": "json_object"}} if form["type"] == "json_schema" else rest
+    return None
+
+
+def _reply(raw: Any, latency_s: float) -> Reply:
+    try:
+        completion: Any = raw.parse()
+        choice = completion.choices[0]
+        refusal = getattr(choice.message, "refusal", None)
+        counts = [_tokens(completion.usage, name) for name in ("prompt_tokens", "completion_tokens")]
+        return Reply(
+            text=str(refusal or choice.message.content or ""),
+            finish_reason=REFUSED if refusal else str(choice.finish_reason)[:100],
+            input_tokens=counts[0],
+            output_tokens=counts[1],
+            latency_s=latency_s,
+            retries=raw.retries_taken,
+        )
+    except (ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
+        beginning = " ".join(redact(raw.text[:200]).split())
+        raise NoReply(f"the reply is no chat completion, but: {beginning}", passing=False) from error
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(redact(str(error)).split())[:500]
+    """With the cause: the client's own words for a lost connection are two."""
+    cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
+    return " ".join(redact(f"{error}{cause}").split())[:500]
 
 
 def _tokens(usage: object, name: str) -> int | None:

@@ -3,23 +3,22 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any
 
-import msgspec
-from msgspec import Meta
-
-from components.core.records.ranges import Seconds
 from components.core.run.errors import AvisError
-from components.core.run.files import write_json
-from components.core.run.journal import Journal
+from components.core.run.files import write_json, write_text
 from components.mllm import message, question
-from components.mllm.client import Endpoint, NoReply, Tokens
+from components.mllm.answers import Answers, Key, Reply, earlier_answers
+from components.mllm.budget import Outlay, Purse, cost_usd, estimate
+from components.mllm.client import REFUSED, Endpoint, NoReply
 from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
-from components.mllm.probe import SAID, Verdict, probe, probe_clips
+from components.mllm.probe import ProbeClips, Sense, Verdict, judge, meaning, probe_clips
 from components.mllm.sounding import Sounding
 
 NO_REPLY = "no reply"
@@ -45,106 +44,232 @@ class Interview:
     """Modality -> video name -> its line of answers.jsonl."""
     answers: Mapping[Modality, Mapping[str, Sounding | None]]
     """The same, read; None is an answer that does not parse, or none at all."""
-    verdict: Verdict | None
-    """Of the probe; None when the model is given no sound."""
+    verdicts: Mapping[Sense, Verdict]
+    """Of the probes that its modalities allow."""
+    outlay: Outlay
+    """Of all answers, with those of the probes."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request."""
+
+    purpose: str
+    """test, or the probe that it belongs to."""
+    modality: Modality
+    clip: Clip
+    """Whose length and name it has."""
+    frames: tuple[Path, ...]
+    sound: Callable[[], bytes] | None
+    """Reads the WAV file that is handed over."""
+    take: int
+    """2 asks the very same once more."""
+    key: Key
+
+    @property
+    def record(self) -> Record:
+        return {
+            "purpose": self.purpose, "modality": self.modality,
+            "video": self.clip.name, "clip": self.key.clip,
+        }  # fmt: skip
 
 
 async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, folder: Path) -> Interview:
     """Asks one model about all clips, in each of its modalities.
 
-    Every answer is at once a synced line of `folder`/answers.jsonl, so that a killed run asks none again;
-    questions without a reply are asked again by the next run.
+    Every answer is at once in `folder`/answers.sqlite, so that a killed run asks none again; questions
+    without a reply are asked again by the next run. answers.jsonl shows them to people.
 
     Raises:
-        AvisError: the endpoint refuses us, or too large a share of the questions got no reply.
+        AvisError: the endpoint refuses us or is dead, the budget is spent, or too large a share of the
+            questions got no reply, or none that can be read. The stage is unfinished; all answers are kept.
     """
     client = Endpoint(endpoint, timeout_s=params.timeout_s, retries=params.retries)
-    journal = Journal(folder / "answers.jsonl", _fingerprint(endpoint, params, exam.categories))
-    desk = _Desk(endpoint, params, exam, client, journal)
-    try:
-        verdict = await _probe(desk, folder)
-        records = await _ask_all(desk)
-    finally:
-        await client.close()
-        journal.close()
-    _check_replies(endpoint.name, records, params.max_failure_share, folder)
+    with Answers(folder / "answers.sqlite") as known:
+        desk = _Desk(endpoint, params, exam, client, known)
+        test = {
+            (modality, clip.name): desk.question("test", modality, clip)
+            for modality in endpoint.modalities
+            for clip in exam.clips
+        }
+        probes = _probe_questions(desk)
+        asked_by_key = {q.key: q for q in [*(q for asked in probes.values() for q in asked), *test.values()]}
+        every = list(asked_by_key.values())  # what both ask is asked once
+        shown = folder / "answers.jsonl"
+        try:
+            desk.open(every, earlier_answers(shown, _earlier_fingerprint(endpoint, params, exam.categories)))
+            await desk.ask_all(every)
+        finally:
+            await client.close()
+            if desk.records:
+                _keep_earlier(shown)
+                write_text(shown, desk.lines(every))
+    verdicts = _verdicts(desk, probes, folder)
+    records: dict[Modality, dict[str, Record]] = {modality: {} for modality in endpoint.modalities}
+    for (modality, video), asked in test.items():
+        records[modality][video] = desk.records[asked.key]
+    _check_validity(endpoint.name, records, params.max_invalid_share, folder)
     answers = {
         modality: {video: desk.read(record) for video, record in by_video.items()}
         for modality, by_video in records.items()
     }
-    return Interview(records=records, answers=answers, verdict=verdict)
-
-
-class _Answered(TypedDict):
-    """A line of answers.jsonl with a reply: what is none is asked again."""
-
-    status: Literal["ok", "invalid"]
-    message: str
-    purpose: str
-    modality: str
-    video: str
-    text: str
-    input_tokens: Tokens | None
-    output_tokens: Tokens | None
-    cost_usd: Annotated[float, Meta(ge=0, le=1e9)] | None
-    latency_s: Seconds
-
-
-def _is_answered(record: Record, asked: Record) -> bool:
-    try:
-        return dict(msgspec.convert(record, _Answered)).items() >= asked.items()
-    except msgspec.ValidationError:
-        return False
+    return Interview(records=records, answers=answers, verdicts=verdicts, outlay=desk.purse.spent)
 
 
 class _Desk:
-    """Puts single questions, unless the journal knows the answer."""
+    """Puts questions, unless their answers are known."""
 
     def __init__(
-        self, endpoint: EndpointParams, params: MllmParams, exam: Exam, client: Endpoint, journal: Journal
+        self, endpoint: EndpointParams, params: MllmParams, exam: Exam, client: Endpoint, known: Answers
     ) -> None:
         self.endpoint, self.params, self.exam = endpoint, params, exam
-        self._client, self._journal = client, journal
-        self._slots = asyncio.Semaphore(params.concurrency)
+        self.purse = Purse(endpoint, params)
+        self.records: dict[Key, Record] = {}
+        self._client, self._known = client, known
+        self._lost: list[Record] = []
+        self._failure: AvisError | None = None
+        self._total, self._most_lost = 0, 0.0
 
-    async def ask(
-        self, modality: Modality, clip: Clip, sound: bytes | None = None, purpose: str = "test"
-    ) -> Record:
-        """The record of one question; `sound` takes the place of the clip's own."""
-        async with self._slots:
-            frames, sound = _given(modality, clip, sound)
-            digest = await asyncio.to_thread(_digest, frames, sound)
-            key = f"{purpose}/{modality}/{clip.name}/{digest}"
-            record: Record = {"purpose": purpose, "modality": modality, "video": clip.name}
-            known = self._journal.finished.get(key)
-            if known is not None and _is_answered(known, record):
-                return known
-            content = await asyncio.to_thread(self._content, modality, clip.length_s, frames, sound)
-            try:
-                reply = await self._client.ask(
-                    [{"role": "system", "content": question.SYSTEM}, {"role": "user", "content": content}]
-                )
-            except NoReply as error:
-                record |= {"status": NO_REPLY, "message": str(error)}
-            else:
-                counted = None not in (reply.input_tokens, reply.output_tokens)
-                said = "" if counted else "the server's usage is no count of tokens"
-                record |= {"status": "ok", "message": said, **asdict(reply)}
+    def question(
+        self,
+        purpose: str,
+        modality: Modality,
+        clip: Clip,
+        *,
+        frames: tuple[Path, ...] | None = None,
+        sound: Callable[[], bytes] | None = None,
+        take: int = 1,
+    ) -> Question:
+        """One about a clip; `frames` and `sound` replace its own, a second `take` asks once more."""
+        pictures = (frames or clip.frames) if modality != "audio" else ()
+        heard = None if modality == "video" else sound or partial(message.read_audio, clip)
+        prompt = [question.SYSTEM, question.GIVEN[modality], self._asked(modality, clip)]
+        sampling = self.endpoint.model_dump(
+            mode="json", include={"temperature", "max_output_tokens", "response_format", "video"}
+        )
+        sampling |= {"frames": [self.params.frame_width_px, self.params.jpeg_quality], "take": take}
+        key = Key(
+            model=f"{self.endpoint.base_url} {self.endpoint.model}",
+            prompt=hashlib.sha256("\n".join(prompt).encode()).hexdigest(),
+            clip=_digest(pictures, heard),
+            modality=modality,
+            sampling=json.dumps(sampling, sort_keys=True),
+        )
+        return Question(purpose, modality, clip, pictures, heard, take, key)
+
+    def open(self, questions: Sequence[Question], earlier: Mapping[tuple[str, str, int], Reply]) -> None:
+        """Take what is known, and say what the rest will cost.
+
+        Raises:
+            AvisError: more than the budget.
+        """
+        for asked in questions:
+            reply = self._known.get(asked.key)
+            if reply is None and (reply := earlier.get((asked.modality, asked.key.clip[:16], asked.take))):
+                self._known.put(asked.key, reply)
+            if reply is not None:
+                self._take(asked, reply)
+        self._total = len(questions)
+        self._most_lost = self.params.max_failure_share * self._total
+        left = [asked for asked in questions if asked.key not in self.records]
+        self.purse.announce(map(self._estimate, left), known=len(self.records))
+
+    async def ask_all(self, questions: Sequence[Question]) -> None:
+        """One question first, as a trial; then the others, so many at once as the parameters allow.
+
+        After a failure no other is begun, but those under way may end: they are paid for.
+        """
+        from tqdm import tqdm
+
+        left = [asked for asked in questions if asked.key not in self.records]
+        slots = asyncio.Semaphore(self.params.concurrency)
+
+        async def put(asked: Question) -> None:
+            async with slots:
+                if self._failure is None:
+                    await self._ask(asked)
+
+        with tqdm(total=len(left), desc=f"mllm {self.endpoint.name}", unit="question") as bar:
+            for batch in (left[:1], left[1:]):
+                tasks = [asyncio.create_task(put(asked)) for asked in batch]
                 try:
-                    self._read_text(reply.text, modality, clip.name)
-                except question.InvalidAnswer as error:
-                    record |= {"status": "invalid", "message": str(error)}
-            self._journal.record(key, record)
-            return record
+                    for task in asyncio.as_completed(tasks):
+                        await task
+                        bar.update()
+                        if self._failure is not None:
+                            await asyncio.wait(tasks, timeout=self.params.timeout_s)
+                            raise self._failure
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, asked: Question) -> None:
+        estimated = self._estimate(asked)
+        try:
+            self.purse.promise(estimated)
+        except AvisError as error:
+            self._failure = error
+            return
+        try:
+            content = await asyncio.to_thread(self._content, asked)
+            messages: list[Part] = [
+                {"role": "system", "content": question.SYSTEM},
+                {"role": "user", "content": content},
+            ]
+            reply = await self._client.ask(messages)
+        except NoReply as error:
+            self.records[asked.key] = asked.record | {"status": NO_REPLY, "message": str(error)}
+            self._lost.append(self.records[asked.key])
+            if (
+                len(self._lost) == len(self.records) or len(self._lost) > self._most_lost
+            ):  # the trial, or many
+                self._failure = self._dead(error.passing)
+        except AvisError as error:
+            self._failure = error
+        else:
+            self._known.put(asked.key, reply)
+            self._take(asked, reply)
+        finally:
+            self.purse.settle(estimated)
+
+    def _take(self, asked: Question, reply: Reply) -> None:
+        self.purse.pay(reply, self._estimate(asked))
+        cost = cost_usd(self.endpoint, reply.input_tokens, reply.output_tokens)
+        counted = None not in (reply.input_tokens, reply.output_tokens)
+        said = "" if counted else "the server's usage is no count of tokens"
+        record = asked.record | {"status": "ok", "message": said, **asdict(reply), "cost_usd": cost}
+        if reply.finish_reason in (REFUSED, "content_filter"):
+            record |= {"status": "refused", "message": "the server marks it as a refusal"}
+        else:
+            try:
+                self._read_text(reply.text, asked.modality, asked.clip.name)
+            except question.InvalidAnswer as error:
+                cut = " (it was cut off: see max_output_tokens)" if reply.finish_reason == "length" else ""
+                record |= {"status": "invalid", "message": f"{error}{cut}"}
+        self.records[asked.key] = record
+
+    def _dead(self, passing: bool) -> AvisError:
+        first = self._lost[0]
+        return AvisError(
+            f"{self.endpoint.name} is unfinished: {len(self._lost)} of {self._total} questions got no reply, "
+            f"and no more were asked; the first, about {first['video']}: {first['message']}",
+            where=f"params.yaml, mllm.models, {self.endpoint.name}",
+            fix="Nothing is scored; all answers are kept. Run again to ask the others; see base_url, "
+            "mllm.timeout_s, mllm.retries, mllm.concurrency and mllm.max_failure_share.",
+            passing=passing,
+        )
 
     def read(self, record: Record) -> Sounding | None:
         """A record's answer, None without a valid one."""
-        if record["status"] == NO_REPLY:
+        if record["status"] != "ok":
             return None
-        try:
-            return self._read_text(record["text"], record["modality"], record["video"])
-        except question.InvalidAnswer:
-            return None
+        return self._read_text(record["text"], record["modality"], record["video"])
+
+    def lines(self, questions: Sequence[Question]) -> str:
+        """What there is to these questions, one line of JSON each."""
+        records = [self.records[asked.key] for asked in questions if asked.key in self.records]
+        return "".join(json.dumps(record) + "\n" for record in records)
 
     def _read_text(self, text: str, modality: Modality, video: str) -> Sounding:
         length_s = self.exam.truth[video].length_s
@@ -152,104 +277,124 @@ class _Desk:
             text, modality=modality, categories=self.exam.categories, length_s=length_s
         )
 
-    def _content(
-        self, modality: Modality, length_s: int, frames: Sequence[Path], sound: bytes | None
-    ) -> list[Part]:
+    def _asked(self, modality: Modality, clip: Clip) -> str:
+        return question.ask_text(modality, self.exam.categories, clip.length_s)
+
+    def _estimate(self, asked: Question) -> Outlay:
+        return estimate(
+            self.endpoint,
+            frames=len(asked.frames),
+            width_px=self.params.frame_width_px,
+            audio_s=asked.clip.length_s if asked.sound else 0,
+            letters=len(self._asked(asked.modality, asked.clip)),
+        )
+
+    def _content(self, asked: Question) -> list[Part]:
         width_px, quality = self.params.frame_width_px, self.params.jpeg_quality
-        parts: list[Part] = [{"type": "text", "text": question.GIVEN[modality]}]
-        if frames and self.endpoint.video == "video_url":
-            parts.append(message.video_part(frames, width_px=width_px))
+        parts: list[Part] = [{"type": "text", "text": question.GIVEN[asked.modality]}]
+        if asked.frames and self.endpoint.video == "video_url":
+            parts.append(message.video_part(asked.frames, width_px=width_px))
         else:
-            parts += message.frame_parts(frames, width_px=width_px, jpeg_quality=quality)
-        if sound is not None:
-            parts.append(message.audio_part(sound))
-        asked = question.ask_text(modality, self.exam.categories, length_s)
-        return [*parts, {"type": "text", "text": asked}]
+            parts += message.frame_parts(asked.frames, width_px=width_px, jpeg_quality=quality)
+        if asked.sound is not None:
+            parts.append(message.audio_part(asked.sound()))
+        return [*parts, {"type": "text", "text": self._asked(asked.modality, asked.clip)}]
 
 
-async def _ask_all(desk: _Desk) -> dict[Modality, dict[str, Record]]:
-    from tqdm import tqdm
+def _probe_questions(desk: _Desk) -> dict[Sense, list[Question]]:
+    """For each sense that the modalities allow to probe: own, again, changed."""
+    modalities = desk.endpoint.modalities
+    clips = probe_clips(desk.exam.clips, desk.exam.truth)
 
-    records: dict[Modality, dict[str, Record]] = {modality: {} for modality in desk.endpoint.modalities}
+    def three(sense: Sense, modality: Modality, clip: Clip, **changed: Any) -> list[Question]:
+        return [
+            desk.question(f"probe of {sense}, own", modality, clip),
+            desk.question(f"probe of {sense}, again", modality, clip, take=2),
+            desk.question(f"probe of {sense}, changed", modality, clip, **changed),
+        ]
 
-    async def put(modality: Modality, clip: Clip) -> None:
-        records[modality][clip.name] = await desk.ask(modality, clip)
+    probes: dict[Sense, list[Question]] = {}
+    hears = next((m for m in modalities if m != "video"), None)
+    sees = (
+        "audio_video" if "audio_video" in modalities else next((m for m in modalities if m != "audio"), None)
+    )
+    if hears is not None:
+        probes["hearing"] = three("hearing", hears, clips.clip, sound=partial(_strange_sound, clips))
+    if sees is not None and clips.stranger is not None:
+        pictures = message.fitted(clips.stranger.frames, clips.clip.length_s)
+        probes["seeing"] = three("seeing", sees, clips.clip, frames=pictures)
+    if clips.uneven is not None:
+        uneven = clips.uneven
+        probes["time"] = three(
+            "time",
+            modalities[0],
+            uneven,
+            frames=uneven.frames[::-1],
+            sound=lambda: message.reversed_sound(message.read_audio(uneven)),
+        )
+    return probes
 
-    tasks = [
-        asyncio.create_task(put(modality, clip))
-        for modality in desk.endpoint.modalities
-        for clip in desk.exam.clips
-    ]
-    try:
-        label = f"mllm {desk.endpoint.name}"
-        for task in tqdm(asyncio.as_completed(tasks), total=len(tasks), desc=label, unit="question"):
-            await task
-    finally:
-        for left in tasks:
-            left.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return records
+
+def _strange_sound(clips: ProbeClips) -> bytes:
+    stranger = message.read_audio(clips.stranger) if clips.stranger else None
+    return message.other_sound(stranger, like=message.read_audio(clips.clip))
 
 
-async def _probe(desk: _Desk, folder: Path) -> Verdict | None:
-    modality: Modality | None = next((m for m in desk.endpoint.modalities if m != "video"), None)
-    if modality is None:
-        return None
-    clip, stranger = probe_clips(desk.exam.clips, desk.exam.truth)
-    own = message.read_audio(clip)
-    other = message.other_sound(message.read_audio(stranger) if stranger else None, like=own)
-
-    async def ask(which: str) -> Sounding | None:
-        sound = other if which == "other" else own
-        return desk.read(await desk.ask(modality, clip, sound, purpose=f"probe {which}"))
-
-    verdict = await probe(ask)
-    print(f"mllm: {desk.endpoint.name} {SAID[verdict]}.", flush=True)
-    found = {
-        "verdict": verdict,
-        "meaning": SAID[verdict],
-        "clip": clip.name,
-        "other_sound": stranger.name if stranger else "silence",
-    }
+def _verdicts(desk: _Desk, probes: Mapping[Sense, Sequence[Question]], folder: Path) -> dict[Sense, Verdict]:
+    """What the probes found, said and written to probe.json."""
+    verdicts: dict[Sense, Verdict] = {}
+    found = {}
+    for sense, asked in probes.items():
+        own, again, other = (desk.read(desk.records[one.key]) for one in asked)
+        verdict = verdicts[sense] = judge(sense, own, again, other)
+        print(f"mllm: {desk.endpoint.name} {meaning(sense, verdict)}.", flush=True)
+        found[sense] = {
+            "verdict": verdict, "meaning": meaning(sense, verdict),
+            "clip": asked[0].clip.name, "modality": asked[0].modality,
+        }  # fmt: skip
     write_json(folder / "probe.json", found)
-    return verdict
+    return verdicts
 
 
-def _check_replies(
-    name: str, records: Mapping[Modality, Mapping[str, Record]], max_failure_share: float, folder: Path
+def _check_validity(
+    name: str, records: Mapping[Modality, Mapping[str, Record]], max_invalid_share: float, folder: Path
 ) -> None:
-    lines = [record for by_video in records.values() for record in by_video.values()]
-    lost = [record for record in lines if record["status"] == NO_REPLY]
-    if len(lost) > max_failure_share * len(lines):
+    lines = [r for by_video in records.values() for r in by_video.values() if r["status"] != NO_REPLY]
+    unread = [record for record in lines if record["status"] != "ok"]
+    if len(unread) > max_invalid_share * len(lines):
         raise AvisError(
-            f"{len(lost)} of {len(lines)} questions to {name} got no reply, the first: {lost[0]['message']}",
+            f"{len(unread)} of {len(lines)} answers of {name} cannot be read, the first, about "
+            f"{unread[0]['video']}: {unread[0]['message']}",
             where=str(folder / "answers.jsonl"),
-            fix="Run again to ask only these; see mllm.timeout_s, mllm.retries and mllm.concurrency.",
-            passing=True,
+            fix="Look at their texts: is this the right model, does it take response_format json_schema? "
+            "mllm.max_invalid_share is the limit; the answers are kept, and another response_format or "
+            "max_output_tokens asks anew.",
         )
 
 
-def _given(modality: Modality, clip: Clip, sound: bytes | None) -> tuple[Sequence[Path], bytes | None]:
-    """The frames and the sound that a modality hands over."""
-    frames = clip.frames if modality != "audio" else ()
-    if modality == "video":
-        return frames, None
-    return frames, sound if sound is not None else message.read_audio(clip)
-
-
-def _digest(frames: Sequence[Path], sound: bytes | None) -> str:
+def _digest(frames: Sequence[Path], sound: Callable[[], bytes] | None) -> str:
     """Names what was handed over: an answer to other pictures or another sound is no answer to these."""
-    content = hashlib.sha256(sound or b"")
+    content = hashlib.sha256(sound() if sound else b"")
     for frame in frames:
         content.update(hashlib.sha256(message.read_frame(frame)).digest())
-    return content.hexdigest()[:16]
+    return content.hexdigest()
 
 
-def _fingerprint(endpoint: EndpointParams, params: MllmParams, categories: Sequence[str]) -> str:
-    """Of all that makes an answer an answer to our question, besides the clip."""
-    prices = {"usd_per_million_input_tokens", "usd_per_million_output_tokens"}
+def _keep_earlier(path: Path) -> None:
+    """An answers.jsonl from before there was a database stays, under another name: its answers were paid."""
+    with suppress(OSError):
+        with path.open("rb") as file:
+            is_earlier = file.readline(100).startswith(b'{"fingerprint"')
+        if is_earlier:
+            kept = path.rename(path.with_name("answers.earlier.jsonl"))
+            print(f"mllm: {kept} holds the answers of an earlier version; those to these questions are used.")
+
+
+def _earlier_fingerprint(endpoint: EndpointParams, params: MllmParams, categories: Sequence[str]) -> str:
+    """Of the questions, as answers.jsonl had it before there was a database."""
+    told = {"name", "model", "base_url", "video", "response_format", "temperature", "max_output_tokens"}
     asked = {
-        "endpoint": endpoint.model_dump(mode="json", exclude={"api_key_env", "modalities", *prices}),
+        "endpoint": endpoint.model_dump(mode="json", include=told),
         "frames": [params.frame_width_px, params.jpeg_quality],
         "question": [question.SYSTEM, question.GIVEN, question.ask_text("audio_video", categories, 1)],
     }

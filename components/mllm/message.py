@@ -106,6 +106,25 @@ def other_sound(wav: bytes | None, *, like: bytes) -> bytes:
     return target.getvalue()
 
 
+def reversed_sound(wav: bytes) -> bytes:
+    """The sound of a WAV file from its end to its beginning."""
+    import wave
+
+    import numpy as np
+
+    target = io.BytesIO()
+    with wave.open(io.BytesIO(wav)) as source, wave.open(target, "wb") as copy:
+        copy.setparams(source.getparams())
+        samples = np.frombuffer(source.readframes(source.getnframes()), np.uint8)
+        copy.writeframes(samples.reshape(-1, source.getsampwidth() * source.getnchannels())[::-1].tobytes())
+    return target.getvalue()
+
+
+def fitted(frames: Sequence[Path], length_s: int) -> tuple[Path, ...]:
+    """So many frames, the last one as often as is needed."""
+    return (*frames, *[frames[-1]] * length_s)[:length_s]
+
+
 def _picture(frame: Path, width_px: int) -> Any:
     import cv2
     import numpy as np

@@ -43,6 +43,14 @@ class EndpointParams(Block):
         return self
 
 
+class BudgetParams(Block):
+    """The most that each model may take, with its probes, and earlier runs of these questions."""
+
+    requests: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=None, ge=0.0)
+
+
 class MllmParams(Block):
     """Settings of the stage `mllm`."""
 
@@ -57,11 +65,24 @@ class MllmParams(Block):
     retries: int = Field(default=5, ge=0, le=20)
     """More tries after 429, 5xx, timeouts and lost connections, with growing pauses or as the server says."""
     max_failure_share: float = Field(default=0.1, ge=0.0, le=1.0)
-    """The stage fails when a larger share of a model's questions brought no answer at all."""
+    """The stage stops when a larger share of a model's questions brought no answer at all."""
+    max_invalid_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """The stage fails when a larger share of a model's answers could not be read."""
+    budget: BudgetParams = BudgetParams()
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
         names = [endpoint.name for endpoint in self.models]
         if len(set(names)) != len(names):
             raise ValueError(f"two models share a name: {', '.join(sorted(names))}")
+        return self
+
+    @model_validator(mode="after")
+    def _money_has_prices(self) -> Self:
+        for endpoint in self.models if self.budget.usd is not None else ():
+            for name in ("usd_per_million_input_tokens", "usd_per_million_output_tokens"):
+                if getattr(endpoint, name) is None:
+                    raise ValueError(
+                        f"budget.usd is set, so {endpoint.name} needs {name} (0 if it costs nothing)"
+                    )
         return self

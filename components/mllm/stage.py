@@ -20,6 +20,7 @@ from components.mllm import sounding
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
 from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.probe import METRICS
 from components.mllm.scores import score
 from components.mllm.sounding import Sounding
 
@@ -126,23 +127,38 @@ def _examine(
     with training_run(variant=endpoint.name, params={"mllm": settings}, run_id=run_id, paths=paths) as run:
         run.tags({"avis.kind": "language model", "mlflow.source.name": "components.mllm"})
         write_json(run_file, {"run_id": run.run_id, "settings": settings})
-        result = asyncio.run(interview(endpoint, params, exam, folder))
+        try:
+            result = asyncio.run(interview(endpoint, params, exam, folder))
+        finally:
+            run.artifact(folder / "answers.jsonl")
         metrics = _metrics(endpoint.name, result, exam.truth)
         for source, values in metrics.items():
             modality = source.removeprefix(f"{endpoint.name}/")
             run.metrics({f"{PREFIX}{modality}/{name}": value for name, value in values.items()})
-        run.artifact(folder / "answers.jsonl")
+        total = result.outlay
+        run.metrics({f"{PREFIX}requests": total.requests, f"{PREFIX}tokens": total.tokens})
+        print(
+            f"mllm: {endpoint.name} took {total.requests} requests and {total.tokens:,} tokens, "
+            f"probes and all, {total.usd:.2f} USD at the prices that are set.",
+            flush=True,
+        )
     return metrics
 
 
 def _metrics(name: str, result: Interview, truth: Mapping[str, Sounding]) -> dict[str, dict[str, float]]:
+    """By source. A clip without reply is no wrong answer: it is counted, and not scored."""
+    senses = {METRICS[sense]: float(verdict == "yes") for sense, verdict in result.verdicts.items()
+              if verdict in ("yes", "no")}  # fmt: skip
     metrics = {}
     for modality, answers in result.answers.items():
-        records = list(result.records[modality].values())
-        values = {**score(truth, answers, boxes=modality != "audio"), **_outlay(records)}
-        if result.verdict in ("hears", "deaf"):
-            values["hears"] = float(result.verdict == "hears")
-        metrics[f"{name}/{modality}"] = values
+        records = result.records[modality]
+        replied = [video for video, record in records.items() if record["status"] != NO_REPLY]
+        scores = score(
+            {video: truth[video] for video in replied},
+            {video: answers[video] for video in replied},
+            boxes=modality != "audio",
+        ) if replied else {}  # fmt: skip
+        metrics[f"{name}/{modality}"] = {**scores, **_outlay(list(records.values())), **senses}
     return metrics
 
 
@@ -152,6 +168,7 @@ def _outlay(records: Sequence[Record]) -> dict[str, float]:
     values: dict[str, float] = {
         "clips": len(records),
         "invalid": sum(record["status"] == "invalid" for record in records),
+        "refused": sum(record["status"] == "refused" for record in records),
         "no_reply": len(records) - len(replies),
     }
     if replies:

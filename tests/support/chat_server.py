@@ -37,25 +37,34 @@ def true_sounding(index: int) -> Sounding:
     )
 
 
-def answer_text(index: int, *, boxes: bool = True) -> str:
+def answer_text(index: int, *, boxes: bool = True, backwards: bool = False) -> str:
     """The right answer to clip `index`, as a model would write it."""
     true = true_sounding(index)
+    last = LENGTH_S - 1
+
+    def heard_in(seconds: frozenset[int]) -> list[int]:
+        return sorted(last - second if backwards else second for second in seconds)
+
     where = [
-        {"second": second, "category": category, "box": [round(value) for value in box]}
+        {
+            "second": last - second if backwards else second,
+            "category": category,
+            "box": [round(value) for value in box],
+        }
         for second, named in (true.boxes or {}).items()
         for category, box in named
     ]
     return json.dumps(
         {
             "who": [{"category": name, "count": count} for name, count in true.counts.items()],
-            "when": [{"category": name, "seconds": sorted(s)} for name, s in true.seconds.items()],
+            "when": [{"category": name, "seconds": heard_in(s)} for name, s in true.seconds.items()],
             "where": where if boxes else [],
         }
     )
 
 
 def make_media(folder: Path, count: int) -> list[Clip]:
-    """Clips whose number is written in their sound (sample value) and in their frames (brightness)."""
+    """Clips whose number, and the second, is written in their sound (value) and their frames (brightness)."""
     clips = []
     for index in range(count):
         name = f"clip{index}"
@@ -64,14 +73,15 @@ def make_media(folder: Path, count: int) -> list[Clip]:
         frames = []
         for second in range(LENGTH_S):
             path = folder / "frames" / name / f"{second:05d}.jpg"
-            assert cv2.imwrite(str(path), np.full((48, 80, 3), 20 * (index + 1), np.uint8))
+            assert cv2.imwrite(str(path), np.full((48, 80, 3), 20 * (index + 1) + 2 * second, np.uint8))
             frames.append(path)
         audio = folder / "audio" / f"{name}.wav"
         with wave.open(str(audio), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(16000)
-            file.writeframes(np.full(16000 * LENGTH_S, 100 * (index + 1), "<i2").tobytes())
+            samples = 100 * (index + 1) + 10 * np.arange(LENGTH_S, dtype="<i2").repeat(16000)
+            file.writeframes(samples.tobytes())
         clips.append(Clip(name=name, frames=tuple(frames), audio=audio))
     return clips
 
@@ -102,11 +112,22 @@ class Request:
     @property
     def seen(self) -> int | None:
         """The number of the clip whose frames were sent."""
-        if not self.of("image_url"):
-            return None
-        data = self.of("image_url")[0]["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
-        picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-        return round(float(picture.mean()) / 20) - 1
+        return round(self._brightness(0) / 20) - 1 if self.of("image_url") else None
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether the last second came first, in the sound if there is one."""
+        if not self.of("input_audio"):
+            return self._brightness(0) > self._brightness(-1)
+        with wave.open(
+            io.BytesIO(base64.b64decode(self.of("input_audio")[0]["input_audio"]["data"]))
+        ) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return bool(samples[0] > samples[-1])
+
+    def _brightness(self, frame: int) -> float:
+        data = self.of("image_url")[frame]["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
+        return float(cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).mean())
 
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -126,10 +147,20 @@ def completion(text: str) -> Reply:
 
 
 def listening(request: Request) -> Reply:
-    """A model that goes by the sound if there is one, else by the frames."""
+    """A model that goes by the sound if there is one, else by the frames; boxes are where it sees things."""
     index = request.heard if request.heard is not None else request.seen
     assert index is not None
-    return completion(answer_text(index, boxes=request.seen is not None))
+    return completion(answer_as_heard(request, index))
+
+
+def answer_as_heard(request: Request, index: int) -> str:
+    """What sounds in clip `index`, as the request has it in time, boxed where its pictures show it."""
+    text = answer_text(index, boxes=request.seen is not None, backwards=request.is_backwards)
+    if request.seen in (None, index):
+        return text
+    answer = json.loads(text)
+    box = json.loads(answer_text(request.seen))["where"][0]["box"]
+    return json.dumps(answer | {"where": [named | {"box": box} for named in answer["where"]]})
 
 
 @dataclass

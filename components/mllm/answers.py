@@ -1,0 +1,108 @@
+"""What was answered, in SQLite: no answer is paid twice, not after a kill either."""
+
+import json
+import sqlite3
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from components.core.run.errors import AvisError
+from components.core.run.journal import read_journal
+from components.core.text.redaction import redact
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    model TEXT, prompt TEXT, clip TEXT, modality TEXT, sampling TEXT,
+    text TEXT NOT NULL, finish_reason TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER,
+    latency_s REAL NOT NULL, retries INTEGER NOT NULL,
+    PRIMARY KEY (model, prompt, clip, modality, sampling)
+) STRICT"""
+_GET = """
+SELECT text, finish_reason, input_tokens, output_tokens, latency_s, retries FROM answers
+WHERE model = ? AND prompt = ? AND clip = ? AND modality = ? AND sampling = ?"""
+_PUT = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that makes an answer the answer to this question; each text names or is a hash of it."""
+
+    model: str
+    prompt: str
+    clip: str
+    """The pictures and the sound that were handed over."""
+    modality: str
+    sampling: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, and what it took."""
+
+    text: str
+    finish_reason: str
+    input_tokens: int | None
+    output_tokens: int | None
+    """None where the server says something that is no count of tokens."""
+    latency_s: float
+    """With the pauses of all tries."""
+    retries: int
+
+
+class Answers:
+    """The answers of one model; a context that closes the file.
+
+    Raises:
+        AvisError: the file is no such database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database = sqlite3.connect(path, isolation_level=None)  # each statement is a transaction
+        self._run("PRAGMA synchronous = EXTRA")  # what `put` returned from outlives a loss of power
+        self._run(_SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def get(self, key: Key) -> Reply | None:
+        """The answer to a question, None if there is none yet."""
+        rows = self._run(_GET, astuple(key))
+        return Reply(*rows[0]) if rows else None
+
+    def put(self, key: Key, reply: Reply) -> None:
+        """Keep an answer, without what is secret in it. On return it is on disk."""
+        row = [redact(value) if isinstance(value, str) else value for value in astuple(reply)]
+        self._run(_PUT, (*astuple(key), *row))
+
+    def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise AvisError(
+                f"the answers cannot be read or written: {error}",
+                where=str(self._path),
+                fix="Free some room if the disk is full; if the file is damaged, move it away: its answers "
+                "are then asked, and paid, again.",
+            ) from error
+
+
+def earlier_answers(path: Path, fingerprint: str) -> dict[tuple[str, str, int], Reply]:
+    """Of an answers.jsonl from before there was a database: by modality, clip (16 digits) and take.
+
+    None where it is no such file, or its questions were others than those with this fingerprint.
+    """
+    found = {}
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        with path.open("rb") as file:
+            known = json.loads(file.readline())["fingerprint"]
+        for key, record in read_journal(path) if known == fingerprint else ():
+            with suppress(TypeError, KeyError):  # a question without reply, or damaged
+                reply = Reply(**{name: record[name] for name in Reply.__dataclass_fields__})
+                take = 2 if record["purpose"] == "probe again" else 1
+                found[record["modality"], key.rpartition("/")[2], take] = reply
+    return found
