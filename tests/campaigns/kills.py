@@ -72,7 +72,7 @@ def stage_actions(root: Path) -> Iterator[Action]:
 
     order = [stage.name for stage in read_graph(root)]
     with open_repo(root) as repo:
-        outputs = {stage.addressing: [os.path.relpath(out.fs_path, root) for out in stage.outs]
+        outputs = {stage.name: [os.path.relpath(out.fs_path, root) for out in stage.outs]
                    for stage in repo.index.stages}  # fmt: skip
     for name in order:
         command = ("-m", "dvc", "repro", "--quiet", "--single-item", "--force", "--no-run-cache", name)

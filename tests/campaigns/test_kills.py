@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.kills import Action, campaign, finish
+from pipelines.dvc.graph import read_graph
+from tests.campaigns.kills import Action, campaign, finish, stage_actions
 from tests.support.small_project import make_small_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -22,6 +23,7 @@ def test_what_is_killed_ends_with_the_same_bytes_when_it_is_started_again(tmp_pa
     root.mkdir()
     make_small_project(root)
     (root / ".venv").symlink_to(Path(sys.prefix))
+    assert [action.name for action in stage_actions(root)] == [stage.name for stage in read_graph(root)]
     stages = [Action(name, ("-m", f"components.{name}"), outputs) for name, outputs in STAGES.items()]
     for stage in stages[:2]:
         assert not finish(root, stage)

@@ -153,8 +153,14 @@ def study_run(study: str, run_file: Path, *, params: Mapping[str, object], paths
         paths: where the files are.
     """
     settings = tracking_params()
+    known = _stand_in()
+    if run_file.exists():
+        try:
+            known = read_run_id(run_file)
+        except AvisError as error:
+            print(f"Study {study} gets another run in MLflow: {error.what} ({error.where}).")
     start = {
-        "ref": read_run_id(run_file) if run_file.exists() else _stand_in(),
+        "ref": known,
         "experiment": settings.experiment,
         "name": f"study {study}",
         "tags": {**_origin(), STUDY: study, "mlflow.source.name": "avis study"},

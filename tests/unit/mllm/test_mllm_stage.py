@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,10 +161,37 @@ def test_a_full_disk_is_named_and_no_answer_is_lost(
         places += 1
         assert (said_to_user(error) or "").startswith(f"No space left on device ({folder}")
         assert not [name for name in files_below(folder) if "/." in f"/{name}"]
-    assert places >= 5
-    lines = (folder / "test-model" / "answers.jsonl").read_text().splitlines()[1:]
-    keys = [json.loads(line)[0] for line in lines]
-    assert len(set(keys)) == len(keys) >= 12, "an answer that was kept was asked again"
+    assert places >= 4
+    with sqlite3.connect(folder / "test-model" / "answers.sqlite") as answers:
+        (kept,) = answers.execute("SELECT count(*) FROM answers").fetchone()
+    assert kept == len(server.requests) >= 12, "an answer that was kept was asked again"
     healed = files_below(folder)
     run_stage(workplace, [model])
     assert files_below(folder) == healed
+
+
+def test_a_full_disk_under_the_answers_is_named_and_none_of_them_is_lost(
+    workplace: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"name": "test-model", "model": "m", "base_url": server.url}
+    connect = sqlite3.connect
+
+    def small(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        database = connect(*arguments, **options)
+        database.execute("PRAGMA max_page_count = 4")
+        return database
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(AvisError, match="full") as error:
+            run_stage(workplace, [model])
+    file = workplace / "data" / "mllm" / "test-model" / "answers.sqlite"
+    assert str(file) in str(error.value)
+    asked = len(server.requests)
+    with connect(file) as answers:
+        (kept,) = answers.execute("SELECT count(*) FROM answers").fetchone()
+    assert kept > 0
+    run_stage(workplace, [model])
+    with connect(file) as answers:
+        (all_of_them,) = answers.execute("SELECT count(*) FROM answers").fetchone()
+    assert len(server.requests) - asked == all_of_them - kept

@@ -14,8 +14,16 @@ import psutil
 import pytest
 
 from components.core.run.errors import AvisError
+from components.core.run.paths import Paths
 from components.core.tracking.reader import read_tracked_run
-from components.core.tracking.run import continue_run, data_run, flatten, send_pending, training_run
+from components.core.tracking.run import (
+    continue_run,
+    data_run,
+    flatten,
+    send_pending,
+    study_run,
+    training_run,
+)
 from components.core.tracking.spool import pending
 from tests.support.zygote import REAL_PYTHON
 
@@ -70,6 +78,23 @@ def test_a_bad_run_file_is_one_message(folder: Path) -> None:
 
 @pytest.mark.integration
 @quick_senders
+@pytest.mark.parametrize("damaged", ["", "{", "5", '{"run_id": 7}'])
+def test_a_study_whose_run_file_is_damaged_gets_another_run(
+    damaged: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
+    file = folder / "run.json"
+    with study_run("s", file, params={}, paths=Paths(folder)) as run:
+        first = run.run_id
+    with study_run("s", file, params={}, paths=Paths(folder)) as run:
+        assert run.run_id == first
+    assert not capsys.readouterr().out
+    file.write_text(damaged)
+    with study_run("s", file, params={}, paths=Paths(folder)) as run:
+        assert run.run_id != first and json.loads(file.read_text()) == {"run_id": run.run_id}
+    assert str(file) in capsys.readouterr().out
+
+
 def test_one_model_is_one_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, new_store: Callable[[Path], str]
 ) -> None:
