@@ -152,6 +152,7 @@ def make_clip_of_tracks(
     commentary: int | None = None,
     container: str = "mp4",
     cover: Disposition | None = None,
+    seconds_of_sound: int = TONES_S,
 ) -> Path:
     """A video with a sound track for each tone; `default`, `commentary`: those that are marked so.
 
@@ -175,13 +176,15 @@ def make_clip_of_tracks(
             picture.pts = number
             output.mux(video.encode(picture))
         for stream, tone_hz in zip(streams, tones_hz, strict=True):
-            samples = np.sin(2 * np.pi * tone_hz * np.arange(TONES_S * TONES_RATE_HZ) / TONES_RATE_HZ)
+            samples = np.sin(
+                2 * np.pi * tone_hz * np.arange(seconds_of_sound * TONES_RATE_HZ) / TONES_RATE_HZ
+            )
             for first in range(0, len(samples), 1024):
                 piece = (samples[None, first : first + 1024] * 0.3).astype(np.float32)
                 sound = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
                 sound.rate, sound.pts = TONES_RATE_HZ, first
                 output.mux(stream.encode(sound))
-        for stream in (video, *streams):
+        for stream in (video, *streams) if seconds_of_sound else (video,):
             output.mux(stream.encode(None))
     return path
 

@@ -270,6 +270,22 @@ def no_sound(container: InputContainer, path: Path) -> MediaError:
     )
 
 
+def no_sound_in(packets: int, path: Path) -> MediaError:
+    """Why nothing was heard of a sound track that has a decoder and so many packets."""
+    if packets == 0:
+        return MediaError(
+            "the sound track is empty",
+            problem=MediaProblem.NO_AUDIO,
+            where=str(path),
+            fix="Use a video with sound: what sounds cannot be told without it.",
+        )
+    return MediaError(
+        f"its sound cannot be decoded: none of its {packets} packets is sound",
+        where=str(path),
+        fix="Get the file again; it may be encrypted.",
+    )
+
+
 def _codecs(path: Path, kind: str) -> str:
     names = codecs_of(path, kind)
     return f"codec {names}" if names else "the codec"

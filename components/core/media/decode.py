@@ -18,6 +18,7 @@ from components.core.media.container import (
     in_seconds,
     no_pictures,
     no_sound,
+    no_sound_in,
     open_media,
     pixel_aspect_of,
     square_width,
@@ -86,7 +87,7 @@ def decode(
                 raise MediaError(f"the file cannot be searched: {error.strerror}", where=str(path)) from None
         usual_s = 1.0 / usual_rate_hz(video)
         picture_end_s = before_s = told_end_s = 0.0
-        packets = pictures = 0
+        packets = pictures = heard = 0
         broken_s: list[float] = []  # where each damaged packet is
         done = {stream.index: False for stream in (video, audio) if stream is not None}
         streams = [stream for stream in (video, audio) if stream is not None]
@@ -99,6 +100,8 @@ def decode(
                 continue
             if packet.stream.index == video.index:
                 unseen.look_at(packet)
+            else:
+                heard += packet.size > 0  # the last one asks the decoder for what it holds
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -137,7 +140,7 @@ def decode(
         if not pictures:
             raise MediaError("no picture could be decoded", where=str(path))
         if require_audio and sound.is_empty:
-            raise MediaError("the sound track is empty", problem=MediaProblem.NO_AUDIO, where=str(path))
+            raise no_sound_in(heard, path)
         if len(broken_s) > max(1, packets * DAMAGED_SHARE):
             raise MediaError(
                 f"{len(broken_s)} of {packets} packets are damaged, the first at {broken_s[0]:.1f} s"

@@ -15,10 +15,10 @@ from components.core.media.container import (
     DAMAGED_SHARE,
     LONGEST_S,
     MediaError,
-    MediaProblem,
     best_streams,
     clip_start_s,
     no_sound,
+    no_sound_in,
     open_media,
 )
 from components.core.media.downmix import Converter, MonoChoice, note_layout
@@ -246,7 +246,7 @@ def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
         for packet in Clock(container, streams, origin_s=origin_s, path=path).packets():
             if packet is not None and packet.stream.index != audio.index:
                 continue
-            packets += 1
+            packets += packet is None or packet.size > 0
             if packet is None:
                 damaged += 1
                 continue
@@ -257,5 +257,11 @@ def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
             except av.error.FFmpegError:
                 damaged += 1
             yield
-    if sound.is_empty or damaged > max(1, packets * DAMAGED_SHARE):
-        raise MediaError("the sound does not decode", problem=MediaProblem.NO_AUDIO, where=str(path))
+    if sound.is_empty:
+        raise no_sound_in(packets, path)
+    if damaged > max(1, packets * DAMAGED_SHARE):
+        raise MediaError(
+            f"{damaged} of {packets} packets of the sound are damaged",
+            where=str(path),
+            fix="Get the file again.",
+        )

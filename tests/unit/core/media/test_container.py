@@ -1,12 +1,15 @@
 """Which tracks of a file are taken, and what is said where none can be."""
 
+from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from av.stream import Disposition
 
 from components.core.media.container import MediaError, MediaProblem, tracks_taken
+from components.core.media.sound import read_sound
 from tests.support.clips import TONES_S, heard_hz, make_clip_of_tracks, without_decoder
 from tests.support.whole_clip import read_clip
 
@@ -66,6 +69,25 @@ def test_sound_that_cannot_be_decoded_is_not_called_missing(tmp_path: Path) -> N
     with pytest.raises(MediaError, match="the video has no sound") as error:
         read_clip(make_clip_of_tracks(tmp_path / "silent.mp4", []), frame_rate_hz=1.0)
     assert error.value.problem is MediaProblem.NO_AUDIO
+
+
+def test_a_track_of_damaged_sound_and_one_without_any_are_told_apart(tmp_path: Path) -> None:
+    damaged = make_clip_of_tracks(tmp_path / "damaged.mp4", [440.0])
+    content = bytearray(damaged.read_bytes())
+    with av.open(str(damaged)) as container:
+        for packet in container.demux(audio=0):
+            if packet.size:
+                content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    damaged.write_bytes(content)
+    empty = make_clip_of_tracks(tmp_path / "empty.mkv", [440.0], container="matroska", seconds_of_sound=0)
+    for path, said, problem in (
+        (damaged, r"sound cannot be decoded: none of its \d+ packets", MediaProblem.CORRUPT),
+        (empty, "the sound track is empty", MediaProblem.NO_AUDIO),
+    ):
+        for read in (read_clip, partial(read_sound, rate_hz=16_000)):
+            with pytest.raises(MediaError, match=said) as error:
+                read(path)
+            assert error.value.problem is problem
 
 
 def test_pictures_that_cannot_be_decoded_are_not_called_missing(tmp_path: Path) -> None:
