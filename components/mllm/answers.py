@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
-from components.core.text.redaction import redact
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -38,7 +37,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, and what it took."""
+    """What came back, without what is secret in it, and what it took."""
 
     text: str
     finish_reason: str
@@ -75,9 +74,8 @@ class Answers:
         return Reply(*rows[0]) if rows else None
 
     def put(self, key: Key, reply: Reply) -> None:
-        """Keep an answer, without what is secret in it. On return it is on disk."""
-        row = [redact(value) if isinstance(value, str) else value for value in astuple(reply)]
-        self._run(_PUT, (*astuple(key), *row))
+        """Keep an answer. On return it is on disk."""
+        self._run(_PUT, (*astuple(key), *astuple(reply)))
 
     def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:

@@ -135,8 +135,8 @@ def _reply(raw: Any, latency_s: float) -> Reply:
         refusal = getattr(choice.message, "refusal", None)
         counts = [_tokens(completion.usage, name) for name in ("prompt_tokens", "completion_tokens")]
         return Reply(
-            text=str(refusal or choice.message.content or ""),
-            finish_reason=REFUSED if refusal else str(choice.finish_reason)[:100],
+            text=redact(str(refusal or choice.message.content or "")),  # a server may repeat its key
+            finish_reason=REFUSED if refusal else redact(str(choice.finish_reason))[:100],
             input_tokens=counts[0],
             output_tokens=counts[1],
             latency_s=latency_s,

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json, write_text
-from components.mllm import message, question
+from components.mllm import message, question, reading
 from components.mllm.answers import Answers, Key, Reply, earlier_answers
 from components.mllm.budget import Outlay, Purse, cost_usd, estimate
 from components.mllm.client import REFUSED, Endpoint, NoReply
@@ -40,9 +40,9 @@ class Exam:
 class Interview:
     """What one model answered."""
 
-    records: Mapping[Modality, Mapping[str, Record]]
-    """Modality -> video name -> its line of answers.jsonl."""
-    answers: Mapping[Modality, Mapping[str, Sounding | None]]
+    records: Mapping[Modality, Sequence[Mapping[str, Record]]]
+    """Modality -> for each wording: video name -> its line of answers.jsonl."""
+    answers: Mapping[Modality, Sequence[Mapping[str, Sounding | None]]]
     """The same, read; None is an answer that does not parse, or none at all."""
     verdicts: Mapping[Sense, Verdict]
     """Of the probes that its modalities allow."""
@@ -64,13 +64,14 @@ class Question:
     """Reads the WAV file that is handed over."""
     take: int
     """2 asks the very same once more."""
+    wording: int
     key: Key
 
     @property
     def record(self) -> Record:
         return {
             "purpose": self.purpose, "modality": self.modality,
-            "video": self.clip.name, "clip": self.key.clip,
+            "video": self.clip.name, "wording": self.wording, "clip": self.key.clip,
         }  # fmt: skip
 
 
@@ -88,8 +89,9 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
     with Answers(folder / "answers.sqlite") as known:
         desk = _Desk(endpoint, params, exam, client, known)
         test = {
-            (modality, clip.name): desk.question("test", modality, clip)
+            (modality, wording, clip.name): desk.question("test", modality, clip, wording=wording)
             for modality in endpoint.modalities
+            for wording in range(1, params.wordings + 1)
             for clip in exam.clips
         }
         probes = _probe_questions(desk)
@@ -105,13 +107,17 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
                 _keep_earlier(shown)
                 write_text(shown, desk.lines(every))
     verdicts = _verdicts(desk, probes, folder)
-    records: dict[Modality, dict[str, Record]] = {modality: {} for modality in endpoint.modalities}
-    for (modality, video), asked in test.items():
-        records[modality][video] = desk.records[asked.key]
+    records: dict[Modality, list[dict[str, Record]]] = {
+        modality: [{} for _ in range(params.wordings)] for modality in endpoint.modalities
+    }
+    for (modality, wording, video), asked in test.items():
+        records[modality][wording - 1][video] = desk.records[asked.key]
     _check_validity(endpoint.name, records, params.max_invalid_share, folder)
     answers = {
-        modality: {video: desk.read(record) for video, record in by_video.items()}
-        for modality, by_video in records.items()
+        modality: [
+            {video: desk.read(record) for video, record in by_video.items()} for by_video in by_wording
+        ]
+        for modality, by_wording in records.items()
     }
     return Interview(records=records, answers=answers, verdicts=verdicts, outlay=desk.purse.spent)
 
@@ -126,6 +132,7 @@ class _Desk:
         self.purse = Purse(endpoint, params)
         self.records: dict[Key, Record] = {}
         self._client, self._known = client, known
+        self._clips = {clip.name: clip for clip in exam.clips}
         self._lost: list[Record] = []
         self._failure: AvisError | None = None
         self._total, self._most_lost = 0, 0.0
@@ -139,11 +146,18 @@ class _Desk:
         frames: tuple[Path, ...] | None = None,
         sound: Callable[[], bytes] | None = None,
         take: int = 1,
+        wording: int = 1,
     ) -> Question:
         """One about a clip; `frames` and `sound` replace its own, a second `take` asks once more."""
         pictures = (frames or clip.frames) if modality != "audio" else ()
+        if modality == "other_sound":
+            sound = partial(_sound_of_another, self.exam, clip)
         heard = None if modality == "video" else sound or partial(message.read_audio, clip)
-        prompt = [question.SYSTEM, question.GIVEN[modality], self._asked(modality, clip)]
+        prompt = [
+            question.system_text(wording),
+            question.GIVEN[modality],
+            self._asked(modality, clip, wording),
+        ]
         sampling = self.endpoint.model_dump(
             mode="json", include={"temperature", "max_output_tokens", "response_format", "video"}
         )
@@ -155,7 +169,7 @@ class _Desk:
             modality=modality,
             sampling=json.dumps(sampling, sort_keys=True),
         )
-        return Question(purpose, modality, clip, pictures, heard, take, key)
+        return Question(purpose, modality, clip, pictures, heard, take, wording, key)
 
     def open(self, questions: Sequence[Question], earlier: Mapping[tuple[str, str, int], Reply]) -> None:
         """Take what is known, and say what the rest will cost.
@@ -214,7 +228,7 @@ class _Desk:
         try:
             content = await asyncio.to_thread(self._content, asked)
             messages: list[Part] = [
-                {"role": "system", "content": question.SYSTEM},
+                {"role": "system", "content": question.system_text(asked.wording)},
                 {"role": "user", "content": content},
             ]
             reply = await self._client.ask(messages)
@@ -244,7 +258,7 @@ class _Desk:
         else:
             try:
                 self._read_text(reply.text, asked.modality, asked.clip.name)
-            except question.InvalidAnswer as error:
+            except reading.InvalidAnswer as error:
                 cut = " (it was cut off: see max_output_tokens)" if reply.finish_reason == "length" else ""
                 record |= {"status": "invalid", "message": f"{error}{cut}"}
         self.records[asked.key] = record
@@ -273,12 +287,23 @@ class _Desk:
 
     def _read_text(self, text: str, modality: Modality, video: str) -> Sounding:
         length_s = self.exam.truth[video].length_s
-        return question.read_answer(
-            text, modality=modality, categories=self.exam.categories, length_s=length_s
+        return reading.read_answer(
+            text,
+            modality=modality,
+            categories=self.exam.categories,
+            length_s=length_s,
+            box_unit=self.endpoint.box_unit,
+            size=partial(message.sent_size, self._clips[video].frames[0], self.params.frame_width_px),
         )
 
-    def _asked(self, modality: Modality, clip: Clip) -> str:
-        return question.ask_text(modality, self.exam.categories, clip.length_s)
+    def _asked(self, modality: Modality, clip: Clip, wording: int) -> str:
+        return question.ask_text(
+            modality,
+            self.exam.categories,
+            clip.length_s,
+            wording=wording,
+            box_unit=self.endpoint.box_unit,
+        )
 
     def _estimate(self, asked: Question) -> Outlay:
         return estimate(
@@ -286,7 +311,7 @@ class _Desk:
             frames=len(asked.frames),
             width_px=self.params.frame_width_px,
             audio_s=asked.clip.length_s if asked.sound else 0,
-            letters=len(self._asked(asked.modality, asked.clip)),
+            letters=len(self._asked(asked.modality, asked.clip, asked.wording)),
         )
 
     def _content(self, asked: Question) -> list[Part]:
@@ -298,7 +323,7 @@ class _Desk:
             parts += message.frame_parts(asked.frames, width_px=width_px, jpeg_quality=quality)
         if asked.sound is not None:
             parts.append(message.audio_part(asked.sound()))
-        return [*parts, {"type": "text", "text": self._asked(asked.modality, asked.clip)}]
+        return [*parts, {"type": "text", "text": self._asked(asked.modality, asked.clip, asked.wording)}]
 
 
 def _probe_questions(desk: _Desk) -> dict[Sense, list[Question]]:
@@ -314,16 +339,14 @@ def _probe_questions(desk: _Desk) -> dict[Sense, list[Question]]:
         ]
 
     probes: dict[Sense, list[Question]] = {}
-    hears = next((m for m in modalities if m != "video"), None)
-    sees = (
-        "audio_video" if "audio_video" in modalities else next((m for m in modalities if m != "audio"), None)
-    )
+    hears = next((m for m in modalities if m in ("audio_video", "audio")), None)
+    sees = next((m for m in ("audio_video", "video") if m in modalities), None)
     if hears is not None:
         probes["hearing"] = three("hearing", hears, clips.clip, sound=partial(_strange_sound, clips))
     if sees is not None and clips.stranger is not None:
         pictures = message.fitted(clips.stranger.frames, clips.clip.length_s)
         probes["seeing"] = three("seeing", sees, clips.clip, frames=pictures)
-    if clips.uneven is not None:
+    if clips.uneven is not None and modalities[0] != "other_sound":
         uneven = clips.uneven
         probes["time"] = three(
             "time",
@@ -356,10 +379,30 @@ def _verdicts(desk: _Desk, probes: Mapping[Sense, Sequence[Question]], folder: P
     return verdicts
 
 
+def _sound_of_another(exam: Exam, clip: Clip) -> bytes:
+    """Of the next clip in which only other things sound, silence where there is none."""
+    place = list(exam.clips).index(clip)
+    others = (*exam.clips[place + 1 :], *exam.clips[:place])
+    own = set(exam.truth[clip.name].counts)
+    strange = (c for c in others if exam.truth[c.name].counts and own.isdisjoint(exam.truth[c.name].counts))
+    stranger = next(strange, None)
+    sound = message.read_audio(stranger) if stranger else None
+    return message.other_sound(sound, like=message.read_audio(clip))
+
+
 def _check_validity(
-    name: str, records: Mapping[Modality, Mapping[str, Record]], max_invalid_share: float, folder: Path
+    name: str,
+    records: Mapping[Modality, Sequence[Mapping[str, Record]]],
+    max_invalid_share: float,
+    folder: Path,
 ) -> None:
-    lines = [r for by_video in records.values() for r in by_video.values() if r["status"] != NO_REPLY]
+    lines = [
+        record
+        for by_wording in records.values()
+        for by_video in by_wording
+        for record in by_video.values()
+        if record["status"] != NO_REPLY
+    ]
     unread = [record for record in lines if record["status"] != "ok"]
     if len(unread) > max_invalid_share * len(lines):
         raise AvisError(
@@ -392,10 +435,11 @@ def _keep_earlier(path: Path) -> None:
 
 def _earlier_fingerprint(endpoint: EndpointParams, params: MllmParams, categories: Sequence[str]) -> str:
     """Of the questions, as answers.jsonl had it before there was a database."""
+    given = {name: text for name, text in question.GIVEN.items() if name != "other_sound"}
     told = {"name", "model", "base_url", "video", "response_format", "temperature", "max_output_tokens"}
     asked = {
         "endpoint": endpoint.model_dump(mode="json", include=told),
         "frames": [params.frame_width_px, params.jpeg_quality],
-        "question": [question.SYSTEM, question.GIVEN, question.ask_text("audio_video", categories, 1)],
+        "question": [question.system_text(1), given, question.ask_text("audio_video", categories, 1)],
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

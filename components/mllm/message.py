@@ -125,6 +125,12 @@ def fitted(frames: Sequence[Path], length_s: int) -> tuple[Path, ...]:
     return (*frames, *[frames[-1]] * length_s)[:length_s]
 
 
+def sent_size(frame: Path, width_px: int) -> tuple[float, float]:
+    """Width and height of a frame as it is sent."""
+    height, width = _picture(frame, width_px).shape[:2]
+    return float(width), float(height)
+
+
 def _picture(frame: Path, width_px: int) -> Any:
     import cv2
     import numpy as np

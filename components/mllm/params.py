@@ -6,8 +6,10 @@ from pydantic import Field, field_validator, model_validator
 
 from components.core.run.params import Block, without_secrets
 
-Modality = Literal["audio_video", "video", "audio"]
-"""What the model is given: both, or one alone as a control."""
+Modality = Literal["audio_video", "video", "audio", "other_sound"]
+"""What the model is given: both, or as controls one alone, or the pictures with the sound of another clip."""
+
+BoxUnit = Literal["per_mille", "percent", "fraction", "pixels"]
 
 
 class EndpointParams(Block):
@@ -25,6 +27,8 @@ class EndpointParams(Block):
     """One `image_url` part per second, or one `video_url` part with an mp4 of the same frames."""
     response_format: Literal["json_object", "json_schema", "none"] = "json_object"
     """What the server is told about the form of the answer (some know no such setting: none)."""
+    box_unit: BoxUnit = "per_mille"
+    """What the model is asked to write boxes in, and writes them in (Qwen2.5 knows pixels only)."""
     temperature: float | None = Field(default=0.0, ge=0.0, le=10.0)
     """None where a model accepts only its own."""
     max_output_tokens: int = Field(default=8192, ge=64, le=10_000_000)
@@ -55,6 +59,8 @@ class MllmParams(Block):
     """Settings of the stage `mllm`."""
 
     models: tuple[EndpointParams, ...] = ()
+    wordings: int = Field(default=1, ge=1, le=3)
+    """In how many ways each question is put; scores are their mean, and how far they lie apart."""
     frame_width_px: int = Field(default=512, ge=64, le=4096)
     """Frames are sent at most this wide."""
     jpeg_quality: int = Field(default=85, ge=10, le=100)

@@ -150,16 +150,37 @@ def _metrics(name: str, result: Interview, truth: Mapping[str, Sounding]) -> dic
     senses = {METRICS[sense]: float(verdict == "yes") for sense, verdict in result.verdicts.items()
               if verdict in ("yes", "no")}  # fmt: skip
     metrics = {}
-    for modality, answers in result.answers.items():
-        records = result.records[modality]
-        replied = [video for video, record in records.items() if record["status"] != NO_REPLY]
-        scores = score(
-            {video: truth[video] for video in replied},
-            {video: answers[video] for video in replied},
-            boxes=modality != "audio",
-        ) if replied else {}  # fmt: skip
-        metrics[f"{name}/{modality}"] = {**scores, **_outlay(list(records.values())), **senses}
+    for modality, wordings in result.answers.items():
+        scored = [
+            _replied(records, answers, truth, boxes=modality != "audio")
+            for records, answers in zip(result.records[modality], wordings, strict=True)
+        ]
+        every = [record for records in result.records[modality] for record in records.values()]
+        metrics[f"{name}/{modality}"] = {**_over_wordings(scored), **_outlay(every), **senses}
     return metrics
+
+
+def _replied(
+    records: Mapping[str, Record],
+    answers: Mapping[str, Sounding | None],
+    truth: Mapping[str, Sounding],
+    *,
+    boxes: bool,
+) -> dict[str, float]:
+    videos = [video for video, record in records.items() if record["status"] != NO_REPLY]
+    if not videos:
+        return {}
+    return score({v: truth[v] for v in videos}, {v: answers[v] for v in videos}, boxes=boxes)
+
+
+def _over_wordings(scored: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each score, and how far the wordings lie apart."""
+    names = [name for name in scored[0] if all(name in values for values in scored)]
+    apart = {name: [values[name] for values in scored] for name in names}
+    means = {name: fmean(values) for name, values in apart.items()}
+    if len(scored) == 1:
+        return means
+    return means | {f"{name}_spread": max(values) - min(values) for name, values in apart.items()}
 
 
 def _outlay(records: Sequence[Record]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from components.core.run.errors import AvisError
 from components.mllm.interview import Exam, Interview, interview
 from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.scores import score
-from components.mllm.stage import _outlay
+from components.mllm.stage import _metrics, _outlay
 from tests.support.chat_server import Request, Server, answer_text, completion, listening, slowly
 
 pytestmark = pytest.mark.slow
@@ -49,14 +49,14 @@ def test_known_answers_give_known_scores(server, endpoint, exam, tmp_path):
     server.reply = reply
     result = ask(endpoint, exam, tmp_path / "m")
     assert result.verdicts == {"hearing": "yes", "seeing": "no", "time": "no"}
-    values = score(exam.truth, result.answers["audio_video"])
+    values = score(exam.truth, result.answers["audio_video"][0])
     assert values["category_f1"] == pytest.approx(75.0)  # 3 right, 1 named and 1 missed: 6 / 8
     assert values["second_category_f1"] == pytest.approx(75.0)
     assert values["frame_accuracy"] == pytest.approx(100 * 10 / 12)  # second 2 is silent in every clip
     assert values["box_fsla"] == pytest.approx(100 * 10 / 12)
     assert values["count_accuracy"] == 100.0
     assert values["temporal_iou"] == pytest.approx(100 * 3 / 5)  # dog and violin of clip 3 are both 0
-    assert all(answer.boxes is None for answer in result.answers["audio"].values())
+    assert all(answer.boxes is None for answer in result.answers["audio"][0].values())
 
 
 def test_each_modality_sends_its_parts_and_nothing_else(server, endpoint, exam, tmp_path):
@@ -94,8 +94,8 @@ def test_answers_that_do_not_parse_are_counted_not_guessed(server, endpoint, exa
     server.reply = lambda r: completion("It is a dog.") if r.seen == 2 else listening(r)
     result = ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m")
     assert result.verdicts == {"seeing": "yes", "time": "yes"}
-    assert result.answers["video"]["clip2"] is None
-    assert result.answers["video"]["clip1"] == exam.truth["clip1"]
+    assert result.answers["video"][0]["clip2"] is None
+    assert result.answers["video"][0]["clip1"] == exam.truth["clip1"]
     assert [line["video"] for line in lines(tmp_path / "m") if line["status"] == "invalid"] == ["clip2"]
     asked = len(server.requests)
     ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m")
@@ -154,7 +154,7 @@ def test_busy_and_broken_servers_are_tried_again(server, endpoint, exam, tmp_pat
     server.reply = lambda r: next(failures, None) or listening(r)
     params = endpoint.model_copy(update={"modalities": ("video",)})
     result = ask(params, exam, tmp_path / "m", MllmParams(concurrency=1))
-    assert all(answer is not None for answer in result.answers["video"].values())
+    assert all(answer is not None for answer in result.answers["video"][0].values())
     assert max(line["retries"] for line in lines(tmp_path / "m")) == 2
     assert len(server.requests) == 4 + 2 + 2  # the probes' own: once more, and backwards
 
@@ -165,14 +165,14 @@ def test_a_hanging_request_is_given_up_and_asked_again_by_the_next_run(server, e
     params = endpoint.model_copy(update={"modalities": ("video",)})
     quick = MllmParams(timeout_s=0.4, retries=0, max_failure_share=0.25)
     result = ask(params, exam, tmp_path / "m", quick)
-    assert result.answers["video"]["clip1"] is None
+    assert result.answers["video"][0]["clip1"] is None
     (lost,) = [line for line in lines(tmp_path / "m") if line["status"] == "no reply"]
     assert lost["video"] == "clip1" and "Timeout" in lost["message"]
     server.reply = listening
     server.requests.clear()
     again = ask(params, exam, tmp_path / "m", quick)
     assert [request.seen for request in server.requests] == [1]
-    assert again.answers["video"]["clip1"] == exam.truth["clip1"]
+    assert again.answers["video"][0]["clip1"] == exam.truth["clip1"]
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_kill_and_resume_asks_nothing_twice(server: Server, endpoint, exam, tmp_
     server.requests.clear()
     result = ask(endpoint, exam, folder, params)
     assert len(server.requests) == 4 + 12 - kept
-    assert all(result.answers[m] == exam.truth for m in ("audio_video", "video"))
-    assert all(answer is not None for answer in result.answers["audio"].values())
+    assert all(result.answers[m][0] == exam.truth for m in ("audio_video", "video"))
+    assert all(answer is not None for answer in result.answers["audio"][0].values())
 
 
 def answered(folder: Path) -> int:
@@ -287,8 +287,8 @@ def test_a_usage_that_is_no_count_costs_no_answer(server, endpoint, exam, tmp_pa
         }
     )
     result = ask(priced, exam, tmp_path / "m")
-    records = result.records["audio"].values()
-    assert all(result.answers["audio"].values())
+    records = result.records["audio"][0].values()
+    assert all(result.answers["audio"][0].values())
     assert {(r["status"], r["message"], r["input_tokens"], r["cost_usd"]) for r in records} == {
         ("ok", "the server's usage is no count of tokens", None, None)
     }
@@ -336,3 +336,43 @@ def test_an_answer_that_drips_is_given_up(endpoint, exam, tmp_path):
         ended.set()
         assert len(asked) == 2  # it is tried again
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_the_sound_of_another_clip(server, endpoint, exam, tmp_path):
+    result = ask(endpoint.model_copy(update={"modalities": ("other_sound",)}), exam, tmp_path / "m")
+    assert {request.seen: request.heard for request in server.requests} == {0: 1, 1: 2, 2: 3, 3: 0}
+    assert result.answers["other_sound"][0]["clip0"].counts == {"violin": 1}  # it went by the sound
+    assert not result.verdicts
+
+
+def test_each_wording_is_asked_and_read_by_itself(server, endpoint, exam, tmp_path):
+    server.reply = lambda r: (
+        listening(r) if "Find the" not in r.body["messages"][0]["content"] else completion("?")
+    )
+    params = MllmParams(wordings=3)
+    result = ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m", params)
+    assert len(server.requests) == 3 * 4 + 2
+    first, second, third = result.answers["video"]
+    assert first == second == exam.truth and set(third.values()) == {None}
+    values = _metrics("m", result, exam.truth)["m/video"]
+    assert values["category_f1"] == pytest.approx(200 / 3) and values["category_f1_spread"] == 100.0
+    assert (values["clips"], values["invalid"]) == (12, 4)
+    asked = len(server.requests)
+    ask(endpoint.model_copy(update={"modalities": ("video",)}), exam, tmp_path / "m")
+    assert len(server.requests) == asked  # the first wording alone is known
+
+
+def test_pixels_are_read_as_they_were_sent(server, endpoint, exam, tmp_path):
+    texts = {
+        index: json.dumps({
+            "who": [{"category": category, "count": 1}], "when": [{"category": category, "seconds": [0, 1]}],
+            "where": [{"second": s, "category": category, "box": box} for s in (0, 1)],
+        })
+        for index, (category, box) in enumerate([("dog", [0, 0, 32, 38]), ("violin", [32, 0, 64, 38])] * 2)
+    }  # fmt: skip
+    server.reply = lambda r: completion(texts[r.seen])
+    params = MllmParams(frame_width_px=64)  # 80x48 becomes 64x38
+    pixels = endpoint.model_copy(update={"modalities": ("video",), "box_unit": "pixels"})
+    result = ask(pixels, exam, tmp_path / "m", params)
+    assert result.answers["video"][0] == exam.truth
+    assert "pixels of the frames" in server.requests[0].of("text")[-1]["text"]

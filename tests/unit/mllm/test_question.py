@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from components.mllm.question import Answer, InvalidAnswer, ask_text, read_answer, response_format
+from components.mllm.question import Answer, ask_text, response_format, system_text
+from components.mllm.reading import InvalidAnswer, read_answer
 
 GOOD = {
     "who": [{"category": "violin", "count": 2}],
@@ -42,16 +43,16 @@ def test_without_a_picture_no_boxes_are_asked():
     [
         ({"who": [{"category": "drum", "count": 1}]}, "who.0: 'drum' is none of the categories"),
         ({"who": [{"category": "dog", "count": 0}]}, "who.0.count"),
-        ({"who": [{"category": "dog", "count": "1"}]}, "who.0.count"),
+        ({"who": [{"category": "dog", "count": "many"}]}, "who.0.count"),
         ({"who": [{"category": "dog", "count": 1}] * 2}, "who.1: dog is named twice"),
         ({"who": [{"category": "dog", "count": 10**400}]}, "who.0.count"),
         ({"when": [{"category": "dog", "seconds": [10**400]}]}, "when.0.seconds.0"),
-        ({"when": [{"category": "dog", "seconds": [3]}]}, "when.0: second 3 is not in 0 … 2"),
+        ({"when": [{"category": "dog", "seconds": [3]}]}, "when.0.seconds.0: second 3 is not in 0 … 2"),
         ({"when": [{"category": "dog", "seconds": [0.5]}]}, "when.0.seconds.0"),
         ({"where": [{"second": 0, "category": "dog", "box": [5, 0, 5, 9]}]}, "where.0: box"),
         ({"where": [{"second": 0, "category": "dog", "box": [0, 0, 5, 1001]}]}, "where.0: box"),
         ({"where": [{"second": 0, "category": "dog", "box": [0, 0, 5]}]}, "where.0.box"),
-        ({"why": []}, "why"),
+        ({"when": {}}, "when: not a list"),
     ],
 )
 def test_anything_else_is_invalid_and_says_where(change, says):
@@ -60,7 +61,7 @@ def test_anything_else_is_invalid_and_says_where(change, says):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "I hear a violin.", json.dumps(GOOD)[:-5], "[]", json.dumps(GOOD) + " Good?"]
+    "text", ["", "I hear a violin.", json.dumps(GOOD)[:-5], "[]", "{" * 100_000, " " * 2_000_000]
 )
 def test_text_that_is_no_such_object_is_invalid(text):
     with pytest.raises(InvalidAnswer):
@@ -82,3 +83,17 @@ def test_response_format():
     assert response_format("none") is None
     assert response_format("json_object") == {"type": "json_object"}
     assert response_format("json_schema")["json_schema"]["schema"] == Answer.model_json_schema()
+
+
+@pytest.mark.parametrize("wording", [1, 2, 3])
+def test_every_wording_says_all_that_an_answer_needs(wording):
+    text = ask_text("audio_video", ("dog", "violin"), 12, wording=wording, box_unit="percent")
+    for needed in ("dog, violin", "0 to 11", '"who"', '"when"', '"where"', '"count"', '"seconds"', '"box"'):
+        assert needed in text
+    assert "to 100 (right" in text and "$" not in text
+    assert "JSON" in system_text(wording)
+    assert "empty list" in ask_text("audio", ("dog",), 12, wording=wording)
+
+
+def test_wordings_differ():
+    assert len({ask_text("video", ("dog",), 12, wording=n) + system_text(n) for n in (1, 2, 3)}) == 3
