@@ -117,8 +117,7 @@ def read_all(
             has no memory or disk left.
     """
     forced = None if format_name == "auto" else find_format(format_name)
-    if not path.exists():
-        raise AvisError("There is no such annotation file", where=str(path), fix=f"Correct {setting}.")
+    _require_file_or_folder(path, f"Correct {setting}.")
     work = work or WorkFile()
     hints = Hints(_plain_name(path), sizes or {}, lengths or {}, why_lost, work)
     found, known = Sources([], 0, {}), formats()
@@ -366,10 +365,17 @@ def _renamed(error: AvisError, folder: str, stands_for: str) -> AvisError:
     return AvisError(error.what.replace(folder, stands_for), where=where, fix=error.fix)
 
 
+def _require_file_or_folder(path: Path, fix: str | None = None) -> None:
+    """Of what else there is, a pipe would be waited for that nobody writes to, and a device read for ever."""
+    if not path.exists():
+        raise AvisError("There is no such annotation file", where=str(path), fix=fix)
+    if not (path.is_file() or path.is_dir()):
+        raise AvisError("This is neither a file nor a folder", where=str(path), fix=fix)
+
+
 def detect_format(path: Path) -> tuple[Format, str]:
     """The format of a file or folder and why it was taken for that; raises AvisError."""
-    if not path.exists():
-        raise AvisError("There is no such annotation file", where=str(path))
+    _require_file_or_folder(path)
     look = look_at(path)
     if path.is_file() and not look.head.strip():
         raise AvisError("The annotation file is empty", where=str(path), fix="Export the annotations again.")

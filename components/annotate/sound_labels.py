@@ -53,9 +53,13 @@ def read_sound_labels(path: Path, changes: Changes) -> dict[str, list[SoundLabel
     Raises:
         AvisError: nothing is there, or a file is malformed; it names the line.
     """
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):  # a pipe that nobody writes to would be waited for
         raise AvisError("There are no sound labels", where=str(path))
-    files = sorted(file for file in path.iterdir() if file.suffix in ENDINGS) if path.is_dir() else [path]
+    files = (
+        sorted(file for file in path.iterdir() if file.suffix in ENDINGS and file.is_file())
+        if path.is_dir()
+        else [path]
+    )
     if not files:
         raise AvisError(f"The folder has no file of labels ({', '.join(ENDINGS)})", where=str(path))
     found: dict[str, list[SoundLabel]] = {}

@@ -1,6 +1,7 @@
 """What names of frames and folders can mean otherwise: lost frames, other videos' frames, systems' files."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.annotate.exports import read_sources
+from components.annotate.exports import detect_format, read_sources
 from components.annotate.formats import Reading
+from components.annotate.sound_labels import read_sound_labels
+from components.core.records.changes import Changes
 from components.core.records.masks import area, decode, encode
 from components.core.run.errors import AvisError
 
@@ -312,3 +315,20 @@ def test_plain_numbers_in_16_bits_are_refused_with_the_cause(tmp_path: Path) -> 
 
 def test_the_masks_of_these_tests_have_pixels() -> None:
     assert area(encode(numbered(1, 0) > 0)) == area(polygon(0), HEIGHT, WIDTH) == 16
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for_and_a_device_not_read(tmp_path: Path) -> None:
+    pipe, zeros = tmp_path / "pipe.txt", tmp_path / "zeros.json"
+    os.mkfifo(pipe)
+    zeros.symlink_to("/dev/zero")
+    for path in (pipe, zeros):
+        with pytest.raises(AvisError, match="neither a file nor a folder") as error:
+            read_sources(path, "coco_video", setting="the path")
+        assert str(path) in str(error.value)
+        with pytest.raises(AvisError, match="neither a file nor a folder"):
+            detect_format(path)
+        with pytest.raises(AvisError, match="no sound labels"):
+            read_sound_labels(path, Changes())
+    (tmp_path / "v.txt").write_text("0.0\t1.0\tdog\n")
+    assert list(read_sound_labels(tmp_path, Changes())) == ["v"]
