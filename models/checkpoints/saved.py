@@ -1,7 +1,7 @@
 """A trained model as files: ``model.safetensors`` (tensors only) and ``config.json``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,12 @@ from models.weight_files.checkpoint_file import require_same_entries
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+# Folders of models are handed on: what is beyond these would take all memory, or hours, before the weights
+# show that they are others.
+_LARGEST = 16_384  # channels, queries, frames, points
+_MOST_LAYERS = 256
+_LARGEST_SIDE_PX = 8192
+_HIGHEST_RATE_HZ = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +42,28 @@ class ModelCard:
     def __post_init__(self) -> None:
         if len(self.categories) != self.config.get("categories"):
             raise ValueError(f"it names {len(self.categories)} of {self.config.get('categories')} categories")
-        if not (self.short_side_px >= 1 and self.frame_rate_hz > 0):
-            raise ValueError("short_side_px and frame_rate_hz must be positive")
+        if not (1 <= self.short_side_px <= _LARGEST_SIDE_PX and 0 < self.frame_rate_hz <= _HIGHEST_RATE_HZ):
+            most = f"{_LARGEST_SIDE_PX} and {_HIGHEST_RATE_HZ}"
+            raise ValueError(f"short_side_px and frame_rate_hz must be positive, and at most {most}")
+        for threshold in (self.score_threshold, self.presence_threshold, self.hearing_threshold):
+            if threshold is not None and not 0 <= threshold <= 1:
+                raise ValueError(f"a threshold must be from 0 to 1, and is {threshold}")
+        for name, number in _numbers("", self.config):
+            limit = _MOST_LAYERS if name.endswith("layers") else _LARGEST
+            if not abs(number) <= limit:  # nor NaN
+                raise ValueError(f"{name} is beyond {limit}")
+
+
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """Of settings, all that are numbers or lists of them."""
+    if isinstance(value, int | float):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _numbers(str(key), one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _numbers(name, one)
 
 
 def save_weights(
@@ -69,7 +95,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Networ
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         values["categories"] = {int(key): str(name) for key, name in values["categories"].items()}
         card = ModelCard(**values)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder / CONFIG} is not the configuration of a saved model: {error}") from error
     # the saved weights hold the backbone's and the audio encoder's, too
     elsewhere = {"backbone_pretrained": False, "backbone_weights": None, "audio_weights": None}

@@ -60,8 +60,16 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
         {"short_side_px": "x"},
         {"frame_rate_hz": 0},
         {"config": 3},
+        {"short_side_px": 10**9},
+        {"frame_rate_hz": float("inf")},
+        {"score_threshold": float("nan")},
+        {"presence_threshold": "0.3"},
+        {"config": {**config["config"], "channels": 10**9}},
+        {"config": {**config["config"], "frame_layers": 10**9}},
+        {"config": {**config["config"], "audio_channels": [10**9]}},
+        {"config": {**config["config"], "window": float("nan")}},
     )
-    for text in ("{}", "[]", "{", *(json.dumps({**config, **wrong}) for wrong in wrong_cards)):
+    for text in ("{}", "[]", "{", "[" * 10**5, *(json.dumps({**config, **wrong}) for wrong in wrong_cards)):
         (tmp_path / CONFIG).write_text(text)
         with pytest.raises(ValueError, match="is not the configuration of a saved model"):
             load_model(tmp_path)
