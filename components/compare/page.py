@@ -37,6 +37,7 @@ QUESTIONS = (
     ("frame_accuracy", "frame accuracy"),
     ("temporal_iou", "temporal IoU"),
     ("box_fsla", "box FSLA"),
+    ("box_map", "box mAP"),
 )
 """Columns of the table of who, when and where: key in data/mllm/metrics.json, title."""
 
@@ -101,7 +102,7 @@ def render(comparison: Comparison) -> str:
         question_columns=[title for _, title in QUESTIONS],
         error_column=dict(QUESTIONS)[ERROR],
         sources=sources,
-        has_language_models=len(sources) > len(models),
+        has_language_models=any(is_language_model(source["name"], models) for source in sources),
         clips=comparison.strips,
         gains=_gains(comparison),
         tested_columns=TESTED,
@@ -171,7 +172,7 @@ def _headline(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def _sources(comparison: Comparison) -> list[dict[str, Any]]:
-    """The rows of the table of who, when and where: variants first, language models after."""
+    """The rows of the table of who, when and where: variants first, baselines and language models after."""
     variants = [model.name for model in comparison.models]
     names = [*variants, *(name for name in comparison.answers if name not in variants)]
     metrics = [comparison.answers.get(name, {}) for name in names]
@@ -189,6 +190,11 @@ def _sources(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for place, (name, values, scores) in enumerate(zip(names, metrics, cells.rows(columns), strict=True))
     ]
+
+
+def is_language_model(source: str, models: Sequence[Model]) -> bool:
+    """Whether a source of data/mllm/metrics.json is neither a variant nor one of the baselines."""
+    return source not in {model.name for model in models} and not source.startswith("baseline/")
 
 
 def _note(values: Mapping[str, float]) -> str:

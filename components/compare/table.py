@@ -52,7 +52,8 @@ def table_csv(
     variants = {model.name for model in models}
     for source, values in answers.items():
         if source not in variants:
-            rows.append({"model": source, "kind": "language model", **_prefixed(values)})
+            kind = "baseline" if source.startswith("baseline/") else "language model"
+            rows.append({"model": source, "kind": kind, **_prefixed(values)})
     return csv_text(rows)
 
 

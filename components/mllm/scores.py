@@ -1,29 +1,104 @@
-"""The scores of who, when and where; the same functions for language models and AVIS models.
+"""The scores of who, when and where; the same functions for language models, AVIS models and baselines.
 
-All are percent but `count_mae`. A question without a valid answer (None) is wrong in every part: it finds
-none of the true objects and no second of it is right, a silent one neither.
+A question without a valid answer (None) is wrong in every part: it finds none of the true objects and no
+second of it is right, a silent one neither.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from components.core.metrics.bootstrap import interval_around, video_draws
 from components.mllm.sounding import Box, Sounding
 
-Item = TypeVar("Item", bound=Hashable)
+Floats = NDArray[np.float64]
 
 THRESHOLDS = tuple(step / 100 for step in range(5, 100, 5))
 """Overlaps at which FSLA is averaged: 0.05 : 0.05 : 0.95."""
+MAP_THRESHOLDS = tuple(step / 100 for step in range(50, 100, 5))
+"""Overlaps at which box mAP is averaged: 0.5 : 0.05 : 0.95."""
+
+_SUMS = (
+    *("clips", "count_exact", "count_near", "count_off", "moments_right", "moments_named", "moments_true"),
+    *("seconds", "seconds_right", "overlap", "overlap_pairs", "located", "hallucinated"),
+)
+_RESAMPLES = 2000
+_SEED = 1
 
 
-def score(
-    truth: Mapping[str, Sounding], answers: Mapping[str, Sounding | None], *, boxes: bool = True
-) -> dict[str, float]:
-    """Scores the answers to all clips of `truth`.
+@dataclass(frozen=True)
+class Tally:
+    """What each clip adds to the sums that the scores are made of; V clips, C categories, T thresholds."""
 
-    - category_f1: F1 over (clip, category) pairs.
+    sums: Floats
+    """[V, len(_SUMS)]"""
+    categories: Floats
+    """[V, C, 3]: (clip, category) pairs that are right, named and true."""
+    boxes: Floats | None
+    """[V, C, T, 3]: boxes that are right, named and true; None where boxes were not asked for."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One source's answers, counted: its score is the mean over the wordings of the question."""
+
+    clips: Sequence[str]
+    tallies: Sequence[Tally]
+    """One a wording, about the same clips."""
+
+    def values(self, weights: Floats) -> dict[str, Floats]:
+        """Each score for so many weightings of the clips, [N, V] -> [N]."""
+        every = [_values(tally, weights) for tally in self.tallies]
+        return {name: np.mean([values[name] for values in every], axis=0) for name in every[0]}
+
+    def of(self, clips: Sequence[str]) -> "Scored":
+        """The same for some of its clips."""
+        rows = [list(self.clips).index(clip) for clip in clips]
+        return Scored(
+            clips,
+            [
+                Tally(t.sums[rows], t.categories[rows], None if t.boxes is None else t.boxes[rows])
+                for t in self.tallies
+            ],
+        )
+
+
+def scored(
+    truth: Mapping[str, Sounding],
+    wordings: Sequence[Mapping[str, Sounding | None]],
+    categories: Sequence[str],
+    *,
+    boxes: bool = True,
+) -> Scored:
+    """Counts the answers to all clips of `truth`.
+
+    Args:
+        truth: video name -> what sounds in it.
+        wordings: for each wording, video name -> the answer, None without a valid one; the same videos.
+        categories: all that may be named.
+        boxes: whether boxes were asked for.
+
+    Raises:
+        ValueError: the videos differ, or there are none.
+    """
+    for answers in wordings:
+        if not truth or set(truth) != set(answers):
+            raise ValueError(f"{len(answers)} answers for {len(truth)} clips")
+    clips = sorted(truth)
+    return Scored(
+        clips,
+        [_tally([(truth[v], answers[v]) for v in clips], categories, boxes) for answers in wordings],
+    )
+
+
+def score(found: Scored) -> dict[str, float]:
+    """The scores, percent; count_mae and hallucinated are numbers a clip, yes_bias is points.
+
+    - category_f1, category_precision, category_recall: over (clip, category) pairs.
     - count_accuracy, count_off_by_one, count_mae: number of sounding objects in a clip, exact,
       at most one off, and mean absolute error (no valid answer counts as 0 objects in the error).
     - second_category_f1: F1 over (clip, second, category) triples.
@@ -31,80 +106,187 @@ def score(
     - temporal_iou: seconds right / seconds named or true, mean over (clip, category) pairs named or true.
     - box_fsla: share of seconds in which boxes and true boxes pair off completely, category by category,
       each pair overlapping above the threshold; mean over the thresholds 0.05 : 0.05 : 0.95.
+    - box_map: mean over categories that are in the truth and overlaps 0.5 : 0.05 : 0.95 of precision x recall
+      over the boxes of all seconds: the average precision of boxes that have no score to be ranked by.
+    - hallucinated: categories named that do not sound in the clip.
+    - yes_bias: share of (clip, category) pairs that are named minus the share that is true.
 
-    Args:
-        truth: video name -> what sounds in it.
-        answers: video name -> the answer, None when there is no valid one; the same videos.
-        boxes: whether boxes were asked for; if not, box_fsla is left out.
-
-    Raises:
-        ValueError: the videos differ, or there are none.
+    With several wordings, the mean, and `<score>_spread`: how far they lie apart.
     """
-    if not truth or set(truth) != set(answers):
-        raise ValueError(f"{len(answers)} answers for {len(truth)} clips")
-    pairs = [(truth[video], answers[video]) for video in sorted(truth)]
-    off = [abs(_total(true) - _total(answer)) for true, answer in pairs]
-    valid = [answer is not None for _, answer in pairs]
-    values = {
-        "category_f1": _f1([(set(true.counts), _categories(answer)) for true, answer in pairs]),
-        "count_accuracy": _mean([o == 0 and v for o, v in zip(off, valid, strict=True)]),
-        "count_off_by_one": _mean([o <= 1 and v for o, v in zip(off, valid, strict=True)]),
-        "count_mae": float(np.mean(off)),
-        "second_category_f1": _f1([(_moments(true), _moments(answer)) for true, answer in pairs]),
-        "frame_accuracy": _mean([right for true, answer in pairs for right in _frames_right(true, answer)]),
-        "temporal_iou": _mean([overlap for true, answer in pairs for overlap in _temporal(true, answer)]),
+    all_clips = np.ones((1, len(found.clips)))
+    values = {name: float(value[0]) for name, value in found.values(all_clips).items()}
+    if len(found.tallies) == 1:
+        return values
+    apart = [_values(tally, all_clips) for tally in found.tallies]
+    return values | {f"{name}_spread": float(np.ptp([one[name] for one in apart])) for name in values}
+
+
+def intervals(found: Scored) -> dict[str, list[float]]:
+    """The 95 % interval of each score over clips; none for a single clip."""
+    return _bounds(score(found), found.values(_draws(found)) if len(found.clips) > 1 else {})
+
+
+def differences(found: Scored, other: Scored) -> dict[str, dict[str, Any]]:
+    """How much better than another, on the clips that both have, by score, with the paired interval."""
+    clips = [clip for clip in found.clips if clip in set(other.clips)]
+    if not clips:
+        return {}
+    one, two = found.of(clips), other.of(clips)
+    mine, others = score(one), score(two)
+    gaps = {name: mine[name] - others[name] for name in mine if name in others}
+    draws: dict[str, Floats] = {}
+    if len(clips) > 1:
+        a, b = one.values(_draws(one)), two.values(_draws(two))
+        draws = {name: a[name] - b[name] for name in gaps if name in a and name in b}
+    bounds = _bounds(gaps, draws)
+    return {
+        name: {"difference": round(gap, 4), "interval": bounds.get(name), "clips": len(clips)}
+        for name, gap in gaps.items()
+        if not name.endswith("_spread")
     }
-    if boxes:
-        values["box_fsla"] = _mean([s for true, answer in pairs for s in _frames_located(true, answer)])
+
+
+def by_category(found: Scored, categories: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of each category that is true or named in some clip, percent."""
+    sums = np.mean([tally.categories.sum(axis=0) for tally in found.tallies], axis=0)  # [C, 3]
+    return {
+        category: {
+            "precision": float(_share(right, named)),
+            "recall": float(_share(right, true)),
+            "f1": float(_share(2 * right, named + true)),
+            "clips_true": float(true),
+            "clips_named": float(named),
+        }
+        for category, (right, named, true) in zip(categories, sums, strict=True)
+        if named or true
+    }
+
+
+def _draws(found: Scored) -> Floats:
+    return video_draws(len(found.clips), resamples=_RESAMPLES, seed=_SEED)
+
+
+def _bounds(values: Mapping[str, float], draws: Mapping[str, Floats]) -> dict[str, list[float]]:
+    found = ((name, interval_around(values[name], drawn)) for name, drawn in draws.items())
+    return {name: [round(bound, 4) for bound in bounds] for name, bounds in found if bounds}
+
+
+def _share(part: Any, whole: Any) -> Floats:
+    """Percent; nothing to find and nothing found is 100."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    shares: Floats = np.divide(part, whole, out=np.ones_like(whole), where=whole > 0)
+    return 100.0 * shares
+
+
+def _values(tally: Tally, weights: Floats) -> dict[str, Floats]:
+    s = dict(zip(_SUMS, (weights @ tally.sums).T, strict=True))
+    right, named, true = (weights @ tally.categories.sum(axis=1)).T
+    pairs = s["clips"] * tally.categories.shape[1]
+    values = {
+        "category_f1": _share(2 * right, named + true),
+        "category_precision": _share(right, named),
+        "category_recall": _share(right, true),
+        "count_accuracy": _share(s["count_exact"], s["clips"]),
+        "count_off_by_one": _share(s["count_near"], s["clips"]),
+        "count_mae": s["count_off"] / s["clips"],
+        "second_category_f1": _share(2 * s["moments_right"], s["moments_named"] + s["moments_true"]),
+        "frame_accuracy": _share(s["seconds_right"], s["seconds"]),
+        "temporal_iou": _share(s["overlap"], s["overlap_pairs"]),
+        "hallucinated": s["hallucinated"] / s["clips"],
+        "yes_bias": 100.0 * (named - true) / pairs,
+    }
+    if tally.boxes is not None:
+        values["box_fsla"] = _share(s["located"], s["seconds"])
+        values["box_map"] = _box_map(np.tensordot(weights, tally.boxes, axes=1))
     return values
 
 
-def _mean(shares: Sequence[float]) -> float:
-    return 100.0 * float(np.mean(shares)) if shares else 100.0
+def _box_map(boxes: Floats) -> Floats:
+    """[N, C, T, 3] -> [N]."""
+    right, named, true = np.moveaxis(boxes, -1, 0)
+    precision, recall = _share(right, named) / 100, _share(right, true)
+    occurs = true[..., 0] > 0  # [N, C]
+    of_category = (precision * recall).mean(axis=-1)
+    found = (of_category * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1)
+    nothing = named.sum(axis=(-1, -2)) == 0
+    return np.where(occurs.any(axis=-1), found, np.where(nothing, 100.0, 0.0))
 
 
-def _f1(sets: Sequence[tuple[set[Item], set[Item]]]) -> float:
-    """2 TP / (2 TP + FP + FN) over all sets together; nothing to find and nothing named is 100."""
-    right = sum(len(true & named) for true, named in sets)
-    total = sum(len(true) + len(named) for true, named in sets)
-    return 200.0 * right / total if total else 100.0
+def _tally(
+    pairs: Sequence[tuple[Sounding, Sounding | None]], categories: Sequence[str], boxes: bool
+) -> Tally:
+    return Tally(
+        sums=np.array([_sums(true, answer, boxes) for true, answer in pairs], np.float64),
+        categories=np.array(
+            [
+                [(c in true.counts and c in named, c in named, c in true.counts) for c in categories]
+                for true, answer in pairs
+                for named in [answer.counts if answer else {}]
+            ],
+            np.float64,
+        ).reshape(len(pairs), len(categories), 3),
+        boxes=np.array(
+            [[_boxes_right(true, answer, c) for c in categories] for true, answer in pairs], np.float64
+        ).reshape(len(pairs), len(categories), len(MAP_THRESHOLDS), 3)
+        if boxes
+        else None,
+    )
 
 
-def _total(sounding: Sounding | None) -> int:
-    return sum(sounding.counts.values()) if sounding else 0
+def _sums(true: Sounding, answer: Sounding | None, boxes: bool) -> list[float]:
+    """As _SUMS names them."""
+    named = answer or Sounding(length_s=true.length_s, counts={}, seconds={}, boxes={})
+    off = abs(sum(true.counts.values()) - sum(named.counts.values()))
+    moments, said = _moments(true), _moments(named)
+    right = [
+        answer is not None and _sounding_at(true, second) == _sounding_at(named, second)
+        for second in range(true.length_s)
+    ]
+    overlaps = [
+        len(a & b) / len(a | b)
+        for category in set(true.seconds) | set(named.seconds)
+        for a, b in [(true.seconds.get(category, frozenset()), named.seconds.get(category, frozenset()))]
+    ]
+    return [
+        1,
+        answer is not None and off == 0,
+        answer is not None and off <= 1,
+        off,
+        len(moments & said),
+        len(said),
+        len(moments),
+        true.length_s,
+        sum(right),
+        sum(overlaps),
+        len(overlaps),
+        sum(_located(true, answer)) if boxes else 0,
+        len(set(named.counts) - set(true.counts)),
+    ]
 
 
-def _categories(sounding: Sounding | None) -> set[str]:
-    return set(sounding.counts) if sounding else set()
-
-
-def _moments(sounding: Sounding | None) -> set[tuple[int, str]]:
-    if sounding is None:
-        return set()
+def _moments(sounding: Sounding) -> set[tuple[int, str]]:
     return {(second, category) for category, seconds in sounding.seconds.items() for second in seconds}
-
-
-def _frames_right(true: Sounding, answer: Sounding | None) -> list[bool]:
-    if answer is None:
-        return [False] * true.length_s
-    return [_sounding_at(true, second) == _sounding_at(answer, second) for second in range(true.length_s)]
 
 
 def _sounding_at(sounding: Sounding, second: int) -> set[str]:
     return {category for category, seconds in sounding.seconds.items() if second in seconds}
 
 
-def _temporal(true: Sounding, answer: Sounding | None) -> list[float]:
-    named = answer.seconds if answer else {}
-    nothing: frozenset[int] = frozenset()
-    overlaps = []
-    for category in sorted(set(true.seconds) | set(named)):
-        a, b = true.seconds.get(category, nothing), named.get(category, nothing)
-        overlaps.append(len(a & b) / len(a | b))
-    return overlaps
+def _boxes_right(true: Sounding, answer: Sounding | None, category: str) -> Floats:
+    """[T, 3]: boxes of a clip that are right, named and true, paired within each second."""
+    sums = np.zeros((len(MAP_THRESHOLDS), 3))
+    said = (answer.boxes if answer else None) or {}
+    for second in range(true.length_s):
+        overlaps = _overlaps((true.boxes or {}).get(second, ()), said.get(second, ()), category)
+        sums[:, 1:] += overlaps.shape[1], overlaps.shape[0]
+        for place, threshold in enumerate(MAP_THRESHOLDS):
+            fits = overlaps >= threshold
+            rows, columns = linear_sum_assignment(fits, maximize=True)
+            sums[place, 0] += fits[rows, columns].sum()
+    return sums
 
 
-def _frames_located(true: Sounding, answer: Sounding | None) -> list[float]:
+def _located(true: Sounding, answer: Sounding | None) -> list[float]:
     """Per second, the share of thresholds at which every box is right."""
     if answer is None or answer.boxes is None or true.boxes is None:
         return [0.0] * true.length_s
@@ -121,16 +303,17 @@ def _worst_overlap(true: Sequence[tuple[str, Box]], named: Sequence[tuple[str, B
         return 0.0
     worst = 1.0
     for category in {category for category, _ in true}:
-        overlaps = np.array(
-            [
-                [_overlap(a, b) for kind, b in named if kind == category]
-                for kind, a in true
-                if kind == category
-            ]
-        )  # [true, named]
+        overlaps = _overlaps(true, named, category)
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         worst = min(worst, float(overlaps[rows, columns].min()))
     return worst
+
+
+def _overlaps(true: Sequence[tuple[str, Box]], named: Sequence[tuple[str, Box]], category: str) -> Floats:
+    """[true, named] of one category."""
+    found = [b for kind, b in named if kind == category]
+    rows = [[_overlap(a, b) for b in found] for kind, a in true if kind == category]
+    return np.array(rows, np.float64).reshape(len(rows), len(found))
 
 
 def _overlap(a: Box, b: Box) -> float:

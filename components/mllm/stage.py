@@ -17,11 +17,12 @@ from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run, training_run
 from components.mllm import sounding
+from components.mllm.baselines import baselines
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
 from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams
 from components.mllm.probe import METRICS
-from components.mllm.scores import score
+from components.mllm.scores import Scored, by_category, differences, intervals, score, scored
 from components.mllm.sounding import Sounding
 
 PREFIX = "mllm_protocol/"
@@ -35,8 +36,9 @@ NO_ENDPOINT = (
 def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str, dict[str, float]]:
     """Scores every AVIS variant and every configured language model on the test clips.
 
-    Writes data/mllm/<model>/answers.jsonl (kept: answers cost money) and data/mllm/metrics.json:
-    source name -> metric -> value; a language model is one source per modality, `<model>/<modality>`.
+    Writes data/mllm/<model>/answers.jsonl (kept: answers cost money), data/mllm/metrics.json: source name ->
+    metric -> value; a language model is one source per modality, `<model>/<modality>`; and scores.json: each
+    source's intervals over clips, its scores by category, and its differences to the first variant.
 
     Raises:
         AvisError: an input is missing or malformed, or an endpoint cannot be asked.
@@ -45,12 +47,18 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     if not annotations.videos:
         raise AvisError("there is no test clip", where=str(paths.annotations / "test.json"))
     truth = _truth(annotations)
+    categories = sorted(annotations.categories.values())
+    sources: dict[str, Scored] = {}
     metrics: dict[str, dict[str, float]] = {}
     for variant in variants:
         answers = _from_predictions(paths.predictions(variant) / "results.json", annotations)
-        metrics[variant] = {**score(truth, answers), "clips": len(truth)}
+        sources[variant] = scored(truth, [answers], categories)
+        metrics[variant] = {**score(sources[variant]), "clips": len(truth)}
         with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
             run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
+    for name, guesses in baselines(truth, categories).items():
+        sources[name] = scored(truth, [guesses], categories)
+        metrics[name] = {**score(sources[name]), "clips": len(truth)}
     if params.models:  # who asks nobody needs no media
         paths = with_local_media(paths, [video.name for video in annotations.videos])
     exam = Exam(
@@ -63,13 +71,24 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
             for video in sorted(annotations.videos, key=lambda video: video.name)
         ],
         truth=truth,
-        categories=sorted(annotations.categories.values()),
+        categories=categories,
     )
     if not params.models:
         print(NO_ENDPOINT, flush=True)
     for endpoint in params.models:
-        metrics |= _examine(endpoint, params, exam, paths)
+        metrics |= _examine(endpoint, params, exam, sources, paths)
     write_json(paths.mllm / "metrics.json", metrics)
+    reference = sources[variants[0]] if variants else None
+    details = {
+        name: {
+            "clips": len(found.clips),
+            "intervals": intervals(found),
+            "categories": by_category(found, categories),
+            "differences": differences(found, reference) if reference and found is not reference else {},
+        }
+        for name, found in sources.items()
+    }
+    write_json(paths.mllm / "scores.json", {"reference": next(iter(variants), None), "sources": details})
     return metrics
 
 
@@ -111,9 +130,9 @@ def _heard(annotations: AnnotationSet, tracks: Sequence[Track | Result]) -> dict
 
 
 def _examine(
-    endpoint: EndpointParams, params: MllmParams, exam: Exam, paths: Paths
+    endpoint: EndpointParams, params: MllmParams, exam: Exam, sources: dict[str, Scored], paths: Paths
 ) -> dict[str, dict[str, float]]:
-    """One model's scores, in an MLflow run of its own that later runs of the stage continue."""
+    """One model's scores, also put into `sources`; in an MLflow run of its own that later runs continue."""
     folder = paths.mllm / endpoint.name
     folder.mkdir(parents=True, exist_ok=True)
     settings = endpoint.model_dump(mode="json")
@@ -131,7 +150,9 @@ def _examine(
             result = asyncio.run(interview(endpoint, params, exam, folder))
         finally:
             run.artifact(folder / "answers.jsonl")
-        metrics = _metrics(endpoint.name, result, exam.truth)
+        found = _scored(endpoint.name, result, exam)
+        sources |= found
+        metrics = _metrics(endpoint.name, result, found)
         for source, values in metrics.items():
             modality = source.removeprefix(f"{endpoint.name}/")
             run.metrics({f"{PREFIX}{modality}/{name}": value for name, value in values.items()})
@@ -145,42 +166,36 @@ def _examine(
     return metrics
 
 
-def _metrics(name: str, result: Interview, truth: Mapping[str, Sounding]) -> dict[str, dict[str, float]]:
+def _scored(name: str, result: Interview, exam: Exam) -> dict[str, Scored]:
     """By source. A clip without reply is no wrong answer: it is counted, and not scored."""
-    senses = {METRICS[sense]: float(verdict == "yes") for sense, verdict in result.verdicts.items()
-              if verdict in ("yes", "no")}  # fmt: skip
-    metrics = {}
+    found = {}
     for modality, wordings in result.answers.items():
-        scored = [
-            _replied(records, answers, truth, boxes=modality != "audio")
-            for records, answers in zip(result.records[modality], wordings, strict=True)
-        ]
-        every = [record for records in result.records[modality] for record in records.values()]
-        metrics[f"{name}/{modality}"] = {**_over_wordings(scored), **_outlay(every), **senses}
+        lost = {
+            video
+            for records in result.records[modality]
+            for video, record in records.items()
+            if record["status"] == NO_REPLY
+        }
+        truth = {video: true for video, true in exam.truth.items() if video not in lost}
+        if truth:
+            answers = [{video: answered[video] for video in truth} for answered in wordings]
+            found[f"{name}/{modality}"] = scored(truth, answers, exam.categories, boxes=modality != "audio")
+    return found
+
+
+def _metrics(name: str, result: Interview, found: Mapping[str, Scored]) -> dict[str, dict[str, float]]:
+    senses = {
+        METRICS[sense]: float(verdict == "yes")
+        for sense, verdict in result.verdicts.items()
+        if verdict in ("yes", "no")
+    }
+    metrics = {}
+    for modality, wordings in result.records.items():
+        source = f"{name}/{modality}"
+        every = [record for records in wordings for record in records.values()]
+        scores = score(found[source]) if source in found else {}
+        metrics[source] = {**scores, **_outlay(every), **senses}
     return metrics
-
-
-def _replied(
-    records: Mapping[str, Record],
-    answers: Mapping[str, Sounding | None],
-    truth: Mapping[str, Sounding],
-    *,
-    boxes: bool,
-) -> dict[str, float]:
-    videos = [video for video, record in records.items() if record["status"] != NO_REPLY]
-    if not videos:
-        return {}
-    return score({v: truth[v] for v in videos}, {v: answers[v] for v in videos}, boxes=boxes)
-
-
-def _over_wordings(scored: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each score, and how far the wordings lie apart."""
-    names = [name for name in scored[0] if all(name in values for values in scored)]
-    apart = {name: [values[name] for values in scored] for name in names}
-    means = {name: fmean(values) for name, values in apart.items()}
-    if len(scored) == 1:
-        return means
-    return means | {f"{name}_spread": max(values) - min(values) for name, values in apart.items()}
 
 
 def _outlay(records: Sequence[Record]) -> dict[str, float]:

@@ -144,7 +144,11 @@ def make_results(root: Path) -> Paths:
     answers = {
         "seeing": {"category_f1": 90.0, "clips": 3.0},
         "deaf": {"category_f1": 70.0, "clips": 3.0},
-        "listener/audio": {"category_f1": 95.0, "clips": 3.0, "invalid": 1.0, "hears": 0.0, "latency_s": 2.0},
+        "baseline/silent": {"category_f1": 0.0, "clips": 3.0},
+        "listener/audio": {
+            **{"category_f1": 95.0, "clips": 3.0, "invalid": 1.0, "hears": 1.0, "sees": 0.0},
+            **{"tells_time": 0.0, "refused": 2, "latency_s": 2.0},
+        },
     }
     write_json(paths.mllm / "metrics.json", answers)
     return paths
@@ -234,14 +238,14 @@ def test_scores_best_marks_and_differences(shown):
     assert re.search("p = 0\\.2\\d+", text)
     assert "[\N{MINUS SIGN}40.0 … \N{MINUS SIGN}20.0]" in text
     assert len(re.findall("\\[[+\N{MINUS SIGN}]\\d+\\.\\d … [+\N{MINUS SIGN}]\\d+\\.\\d\\]", text)) == 8
-    assert "1 of 3" in text and "deaf" in text
+    assert "1 of 3" in text and "blind, timeless, 2 refused, 2.0 s a clip" in text
 
 
 def test_a_phone_shows_a_row_as_a_block_whose_cells_name_their_column(shown):
     titles = re.findall('<td data-title="([^"]+)"', shown.html)
     scores = ["mAP", "HOTA", "FSLA", "FSLAn", "FSLAs", "FSLAm"]
     assert titles[:18] == 2 * [*scores, "mAP, official", "HOTA, official", "FSLA, official"]
-    assert titles[18] == "category F1" and titles[26] == "invalid answers"
+    assert titles[18] == "category F1" and titles[27] == "invalid answers"
 
 
 def test_overlay_videos_are_linked_where_there_are_some(shown):
@@ -258,16 +262,17 @@ def test_what_comes_from_outside_is_escaped(shown):
 
 def test_the_table_names_the_protocol_in_each_column(shown):
     rows = list(csv.DictReader((shown.paths.comparison / "table.csv").open()))
-    assert [row["model"] for row in rows] == ["seeing", "deaf", "listener/audio"]
+    assert [row["model"] for row in rows] == ["seeing", "deaf", "baseline/silent", "listener/audio"]
+    assert [row["kind"] for row in rows] == ["masks", "masks", "baseline", "language model"]
     assert rows[0]["corrected_FSLA"] == "93.33" and rows[1]["corrected_FSLA"] == "60.0"
-    assert rows[1]["mllm_protocol_category_f1"] == "70.0" and rows[2]["mllm_protocol_invalid"] == "1.0"
+    assert rows[1]["mllm_protocol_category_f1"] == "70.0" and rows[3]["mllm_protocol_invalid"] == "1.0"
     assert (rows[0]["parameters"], rows[0]["training_s"], rows[0]["seconds_per_frame"]) == (
         "5000000",
         "300.0",
         "0.05",
     )
     assert (rows[1]["corrected_HOTA_low"], rows[1]["corrected_HOTA_high"]) == ("41.0", "59.0")
-    assert rows[0]["mlflow_run_id"] == "seeing-run" and rows[2]["mlflow_run_id"] == ""
+    assert rows[0]["mlflow_run_id"] == "seeing-run" and rows[3]["mlflow_run_id"] == ""
     assert float(rows[1]["corrected_FSLA_difference"]) == pytest.approx(-100 / 3)
     for metric in ("mAP", "HOTA", "FSLA", "FSLAn"):
         for protocol in ("corrected", "official"):
@@ -434,7 +439,7 @@ def test_a_start_of_another_network_is_none(started):
 
 
 def test_one_variant_alone_has_no_differences(paths):
-    write_json(paths.mllm / "metrics.json", {"seeing": {"category_f1": 90.0, "clips": 3.0}})
+    write_json(paths.mllm / "metrics.json", {"seeing": {"category_f1": 90.0}, "baseline/silent": {}})
     html = run(paths, variants=["seeing"])
     assert "FSLA, seeing against" not in html and "reference</small>" not in html
     assert "mllm.models" in html  # how to add a language model

@@ -22,8 +22,8 @@ import pytest
 from components.core.run.errors import AvisError
 from components.mllm.interview import Exam, Interview, interview
 from components.mllm.params import EndpointParams, MllmParams
-from components.mllm.scores import score
-from components.mllm.stage import _metrics, _outlay
+from components.mllm.scores import score, scored
+from components.mllm.stage import _metrics, _outlay, _scored
 from tests.support.chat_server import Request, Server, answer_text, completion, listening, slowly
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_known_answers_give_known_scores(server, endpoint, exam, tmp_path):
     server.reply = reply
     result = ask(endpoint, exam, tmp_path / "m")
     assert result.verdicts == {"hearing": "yes", "seeing": "no", "time": "no"}
-    values = score(exam.truth, result.answers["audio_video"][0])
+    values = score(scored(exam.truth, result.answers["audio_video"], exam.categories))
     assert values["category_f1"] == pytest.approx(75.0)  # 3 right, 1 named and 1 missed: 6 / 8
     assert values["second_category_f1"] == pytest.approx(75.0)
     assert values["frame_accuracy"] == pytest.approx(100 * 10 / 12)  # second 2 is silent in every clip
@@ -354,7 +354,7 @@ def test_each_wording_is_asked_and_read_by_itself(server, endpoint, exam, tmp_pa
     assert len(server.requests) == 3 * 4 + 2
     first, second, third = result.answers["video"]
     assert first == second == exam.truth and set(third.values()) == {None}
-    values = _metrics("m", result, exam.truth)["m/video"]
+    values = _metrics("m", result, _scored("m", result, exam))["m/video"]
     assert values["category_f1"] == pytest.approx(200 / 3) and values["category_f1_spread"] == 100.0
     assert (values["clips"], values["invalid"]) == (12, 4)
     asked = len(server.requests)

@@ -87,9 +87,11 @@ def test_without_an_endpoint_the_variants_are_scored_and_it_is_said_how_to_add_o
     said = done.stdout.splitlines()
     assert len(said) == 1 and "base_url" in said[0] and "mllm.models" in said[0]
     values = metrics(workplace)
-    assert set(values) == {"good", "poor"}
-    shares = {name: value for name, value in values["good"].items() if name not in ("clips", "count_mae")}
-    assert set(shares.values()) == {100.0} and len(shares) == 7
+    baselines = {f"baseline/{name}" for name in ("frequent", "chance", "everything", "silent")}
+    assert set(values) == {"good", "poor"} | baselines
+    numbers = ("clips", "count_mae", "hallucinated", "yes_bias")
+    shares = {name: value for name, value in values["good"].items() if name not in numbers}
+    assert set(shares.values()) == {100.0} and len(shares) == 10
     assert values["good"]["count_mae"] == 0.0
     poor = values["poor"]  # 2 of 4 clips unanswered; second 2 of 3 is silent and right in each
     assert poor["category_f1"] == pytest.approx(200 / 3)
@@ -104,7 +106,16 @@ def test_a_language_model_is_scored_beside_the_variants(workplace, server: Serve
     prices = {"usd_per_million_input_tokens": 2.0, "usd_per_million_output_tokens": 10.0}
     run_stage(workplace, [model | prices])
     values = metrics(workplace)
-    assert set(values) == {"good", "poor", "listener/audio_video", "listener/video", "listener/audio"}
+    asked_about = {"listener/audio_video", "listener/video", "listener/audio"}
+    assert {name for name in values if not name.startswith("baseline/")} == {"good", "poor"} | asked_about
+    details = json.loads((workplace / "data" / "mllm" / "scores.json").read_text())
+    assert details["reference"] == "good" and set(details["sources"]) == set(values)
+    poor = details["sources"]["poor"]
+    assert poor["categories"]["dog"]["recall"] == 50.0
+    assert poor["differences"]["category_recall"]["difference"] == -50.0
+    low, high = poor["differences"]["category_recall"]["interval"]
+    assert low < -50.0 < high
+    assert details["sources"]["listener/audio_video"]["differences"]["box_map"]["interval"] == [0.0, 0.0]
     heard = values["listener/audio_video"]
     assert {name: heard[name] for name in values["good"]} == values["good"]
     assert heard["hears"] == 1.0 and heard["invalid"] == heard["no_reply"] == 0.0

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from components.core.records import masks
-from components.mllm.scores import score
+from components.mllm import scores
+from components.mllm.baselines import baselines
 from components.mllm.sounding import Sounding, from_masks
+
+CATEGORIES = ("cat", "dog", "violin")
+
+
+def score(truth, answers, *, boxes=True):
+    return scores.score(scores.scored(truth, [answers], CATEGORIES, boxes=boxes))
+
 
 LEFT, RIGHT = (0.0, 0.0, 500.0, 1000.0), (500.0, 0.0, 1000.0, 1000.0)
 
@@ -43,6 +51,11 @@ def test_the_truth_scores_full():
         "frame_accuracy": 100.0,
         "temporal_iou": 100.0,
         "box_fsla": 100.0,
+        "box_map": 100.0,
+        "category_precision": 100.0,
+        "category_recall": 100.0,
+        "hallucinated": 0.0,
+        "yes_bias": 0.0,
     }
 
 
@@ -68,6 +81,11 @@ def test_by_hand():
     # dog 2/4, violin 0, cat 0
     assert values["temporal_iou"] == pytest.approx(100 * 0.5 / 3)
     assert values["box_fsla"] == pytest.approx(100 * (9 / 19) / 4)
+    assert (values["category_precision"], values["category_recall"]) == (50.0, 50.0)
+    assert values["hallucinated"] == 1.0  # the cat
+    assert values["yes_bias"] == 0.0  # two of three named, two of three true
+    # dogs: 4 true, 4 named, 3 overlap by 0.5 and more, 2 by 0.55 and more; violins are not found
+    assert values["box_map"] == pytest.approx(100 * ((3 / 4) ** 2 + 9 * (2 / 4) ** 2) / 10 / 2)
 
 
 def test_boxes_pair_off_in_any_order_within_their_category():
@@ -89,6 +107,11 @@ def test_no_valid_answer_is_wrong_everywhere_even_in_silence():
         "frame_accuracy": 0.0,
         "temporal_iou": 0.0,
         "box_fsla": 0.0,
+        "box_map": 0.0,
+        "category_precision": 100.0,  # nothing was named
+        "category_recall": 0.0,
+        "hallucinated": 0.0,
+        "yes_bias": pytest.approx(-100 * 2 / 6),
     }
 
 
@@ -130,3 +153,68 @@ def test_what_masks_say():
     assert found.counts == {"dog": 2}
     assert found.seconds == {"dog": frozenset({0, 1})}
     assert found.boxes == {0: (("dog", box),), 1: (("dog", box),)}
+
+
+HALF = sounding(counts={"dog": 1}, seconds={"dog": {0, 1, 2, 3}}, boxes={})
+CLIPS = {f"clip{k}": TRUE for k in range(6)}
+
+
+def counted(*answers):
+    return scores.scored(CLIPS, [dict(zip(CLIPS, answers, strict=True))], CATEGORIES)
+
+
+def test_by_category():
+    found = scores.by_category(counted(TRUE, TRUE, TRUE, HALF, HALF, None), CATEGORIES)
+    assert set(found) == {"dog", "violin"}  # nobody named a cat
+    assert found["dog"] == {
+        "precision": 100.0, "recall": pytest.approx(500 / 6), "f1": pytest.approx(1000 / 11),
+        "clips_true": 6.0, "clips_named": 5.0,
+    }  # fmt: skip
+    assert (found["violin"]["precision"], found["violin"]["recall"]) == (100.0, 50.0)
+
+
+def test_intervals_are_of_clips():
+    same = scores.intervals(counted(*[TRUE] * 6))
+    assert same["category_f1"] == [100.0, 100.0] and same["hallucinated"] == [0.0, 0.0]
+    low, high = scores.intervals(counted(TRUE, TRUE, TRUE, None, None, None))["frame_accuracy"]
+    assert 0 <= low < 20 and 80 < high <= 100  # a clip is right or wrong as a whole: 50 +- 40, not +- 20
+    one = scores.scored({"a": TRUE}, [{"a": TRUE}], CATEGORIES)
+    assert scores.intervals(one) == {}
+
+
+def test_differences_are_paired_and_on_common_clips():
+    ours, theirs = counted(TRUE, TRUE, TRUE, HALF, HALF, HALF), counted(*[HALF] * 6)
+    gap = scores.differences(ours, theirs)["category_recall"]
+    assert gap["difference"] == 25.0 and gap["clips"] == 6 and gap["interval"][0] < 25.0 < gap["interval"][1]
+    same = scores.differences(ours, ours)["category_recall"]
+    assert same["interval"] == [0.0, 0.0]  # what both find hard is no difference
+    fewer = scores.scored({"clip5": TRUE}, [{"clip5": TRUE}], CATEGORIES)
+    only = scores.differences(fewer, theirs)["category_recall"]
+    assert (only["difference"], only["interval"], only["clips"]) == (50.0, None, 1)
+
+
+def test_baselines_have_the_scores_that_they_must_have():
+    truth = {
+        "a": TRUE,
+        "b": sounding(counts={"dog": 1}, seconds={"dog": {0, 1, 2, 3}}, boxes={0: (("dog", LEFT),)}),
+        "c": sounding(counts={"dog": 1}, seconds={"dog": {0}}, boxes={0: (("dog", LEFT),)}),
+        "silent": sounding(),
+    }
+    named = {name: score(truth, answers) for name, answers in baselines(truth, CATEGORIES).items()}
+    assert set(named) == {f"baseline/{name}" for name in ("frequent", "chance", "everything", "silent")}
+    everything = named["baseline/everything"]
+    assert everything["category_recall"] == 100.0
+    assert everything["category_precision"] == pytest.approx(100 * 4 / 12)
+    assert everything["yes_bias"] == pytest.approx(100 * 8 / 12) and everything["hallucinated"] == 2.0
+    silent = named["baseline/silent"]
+    assert (silent["category_recall"], silent["category_precision"]) == (0.0, 100.0)
+    assert silent["frame_accuracy"] == pytest.approx(
+        100 * 7 / 16
+    )  # three seconds of c, all of the silent clip
+    frequent = named["baseline/frequent"]  # a dog in every second, on the left
+    assert (frequent["category_precision"], frequent["category_recall"]) == (75.0, 75.0)
+    assert baselines(truth, CATEGORIES) == baselines(truth, CATEGORIES)
+    chance = baselines(truth, CATEGORIES)["baseline/chance"]
+    assert all(
+        set(a.counts) <= {"dog", "violin"} and set(a.counts) == set(a.seconds) for a in chance.values()
+    )
