@@ -23,7 +23,7 @@ from components.tools.studies.definition import (
     study_path,
     variant_of,
 )
-from components.tools.studies.results import Result, read_result
+from components.tools.studies.results import Result, measured, read_result
 from pipelines.dvc.workspace_lock import hold_workspace
 from pipelines.studies.ingredients import Ingredients
 from pipelines.studies.workspace import PLACE, prepare, refuse_other_places, write_parameters
@@ -64,7 +64,7 @@ class Plan:
     variant: str
     trials: list[Trial]
     results: dict[str, Result]
-    rate: tuple[float, float] | None
+    rate: tuple[float, float] | None = None
     """Seconds a step of training, and of all the rest of a trial, as measured; None before the first."""
 
     def missing(self) -> list[Trial]:
@@ -114,7 +114,9 @@ def make_plan(base: Path, name: str, *, profile: str | None = None, seeds: int |
     _check(name, [(cell, one) for cell, seed, one in cells if seed == 0])
     with hold_workspace(base / PLACE / "holds" / "plan", purpose="study", wait=True):
         trials = _trials(cells, prepare(base, "plan", data=False), variant, {})
-    return _plan(base, name, study, variant, trials)
+    plan = _plan(base, name, study, variant, trials)
+    plan.rate = _rate(list(plan.results.values()), Paths(base / "data"), variant)
+    return plan
 
 
 def plan_all(base: Path) -> dict[str, Plan | AvisError]:
@@ -166,7 +168,7 @@ def _plan(base: Path, name: str, study: StudyParams, variant: str, trials: list[
     )
     paths = Paths(base / "data")
     results = {trial.key: found for trial in trials if (found := read_result(paths, trial.key))}
-    return Plan(name, study, variant, trials, results, _rate(list(results.values()), paths, variant))
+    return Plan(name, study, variant, trials, results)
 
 
 def _trials(
@@ -222,19 +224,22 @@ def _steps(values: Mapping[str, Any]) -> int:
 
 
 def _rate(results: list[Result], paths: Paths, variant: str) -> tuple[float, float] | None:
-    """Seconds a step, and for all but the training: of this study's results, else of the checkout's model."""
-    trained = [
-        (result.training["seconds"] / result.training["steps"], sum(result.about["seconds"].values()))
-        for result in results
-        if result.training.get("steps") and "train" in result.about["seconds"]
-    ]
-    if trained:
-        rest = [sum(s for stage, s in r.about["seconds"].items() if stage != "train") for r in results]
-        return median(per_step for per_step, _ in trained), median(rest)
+    """Seconds a step, and for all but the training: of this study, else of others, else of the checkout."""
+    for kept in ([(result.about, result.training) for result in results], measured(paths)):
+        trained = [
+            training["seconds"] / training["steps"]
+            for about, training in kept
+            if training.get("steps") and "train" in about["seconds"]
+        ]
+        if trained:
+            others = [
+                sum(s for stage, s in about["seconds"].items() if stage != "train") for about, _ in kept
+            ]
+            return median(trained), median(others)
     try:
-        found = json.loads((paths.model(variant) / "metrics.json").read_text())
+        training = json.loads((paths.model(variant) / "metrics.json").read_text())
         timing = json.loads((paths.predictions(variant) / "timing.json").read_text())
-        return float(found["seconds"] / found["steps"]), float(timing["seconds"])
+        return float(training["seconds"] / training["steps"]), float(timing["seconds"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return None
 

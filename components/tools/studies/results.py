@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ABOUT = "cell.json"
 _RUN = "run.json"
+_TRAINING = "training.json"
 _HISTORY = "history.csv"
 _SUMS = "sha256.json"  # of the other files
 
@@ -59,7 +60,7 @@ def keep(paths: Paths, key: str, *, workspace: Paths, variant: str, about: dict[
     """Keep what a workspace computed; it is there whole or not at all."""
     with replace_folder(folder_of(paths, key)) as folder:
         for source, name in (
-            (workspace.model(variant) / "metrics.json", "training.json"),
+            (workspace.model(variant) / "metrics.json", _TRAINING),
             (workspace.model(variant) / _HISTORY, _HISTORY),
             (workspace.model(variant) / _RUN, _RUN),
             (workspace.predictions(variant) / "timing.json", "timing.json"),
@@ -94,7 +95,7 @@ def read_result(paths: Paths, key: str) -> Result | None:
                 )
         about, training, timing, scores = (
             json.loads((folder / name).read_text())
-            for name in (ABOUT, "training.json", "timing.json", "scores.json")
+            for name in (ABOUT, _TRAINING, "timing.json", "scores.json")
         )
     except (OSError, ValueError, TypeError) as error:
         fix = f"Remove {folder}: the cell is computed anew."
@@ -105,3 +106,14 @@ def read_result(paths: Paths, key: str) -> Result | None:
 
     counts = read_counts(folder / "counts.safetensors", stage="evaluate")
     return Result(folder, about, training, timing, scores, counts)
+
+
+def measured(paths: Paths) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What is known of the time that cells of any study took: `about` and `training` of each."""
+    found = []
+    for about in sorted(folder_of(paths, "").glob(f"*/{ABOUT}")):
+        try:
+            found.append((json.loads(about.read_text()), json.loads((about.parent / _TRAINING).read_text())))
+        except (OSError, ValueError):
+            continue  # whoever wants its scores says what is wrong with it
+    return found
