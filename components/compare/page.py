@@ -84,6 +84,7 @@ def render(comparison: Comparison) -> str:
         seconds_total=sum(video.length for video in annotations.videos),
         objects_total=len(annotations.tracks),
         categories_total=len({track.category_id for track in annotations.tracks}),
+        disturbed=sorted({model.disturbed for model in models} - {""}),
         reference=models[0].name,
         has_seeds=any(model.further for model in models),
         has_intervals=any(cell.interval for column in table for cell in column),

@@ -49,6 +49,8 @@ class Model:
     """The same of trainings with further seeds: scores, of categories too, intervals, training: means."""
     deviations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Protocol -> metric -> standard deviation over seeds, percent; empty with one seed."""
+    disturbed: str = ""
+    """What was done to the test clips before it got them (predict.disturb)."""
 
     @property
     def trainings(self) -> list[CountsFile]:
@@ -132,6 +134,7 @@ def _read_first(variant: str, run: Run, paths: Paths) -> Model:
         parameters=_whole(training.get("parameters")),
         training_s=_number(training.get("seconds")),
         seconds_per_frame=_number(timing.get("seconds_per_frame")),
+        disturbed=str(timing.get("disturbed", "")),
         history=tuple(
             {name: value for name, text in row.items() if (value := _parsed(text)) is not None}
             for row in _rows(folder / "history.csv", f"train@{variant}")

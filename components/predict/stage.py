@@ -95,6 +95,7 @@ def _predict_once(variant: str, params: PredictParams, paths: Paths) -> None:
         "seconds_per_frame": round(seconds / max(1, frames), 5),
         "device": str(next(predictor.model.parameters()).device.type),
         "threads": torch.get_num_threads(),
+        **({"disturbed": str(params.disturb)} if params.disturb is not None else {}),
     }
     folder = paths.predictions(variant)
     folder.mkdir(parents=True, exist_ok=True)

@@ -77,8 +77,9 @@ def _study(plan: Plan, root: Path, jobs: int | None) -> State[Any]:
     if gpus:
         make_limit(gpus)
     missing = plan.missing()
-    failures = _compute_all(missing, plan, root, jobs=jobs, gpus=gpus)
     paths = Paths(root / "data")
+    _hide_from_git(paths)
+    failures = _compute_all(missing, plan, root, jobs=jobs, gpus=gpus)
     plan.results = {trial.key: found for trial in plan.trials if (found := read_result(paths, trial.key))}
     folder = paths.root / "studies" / plan.name
     by_cell: dict[str, list[Result]] = {}
@@ -232,7 +233,12 @@ def _adopt(result: Result, trial: Trial, plan: Plan, parent: Run, paths: Paths) 
 def _keep_in_dvc(root: Path, paths: Paths) -> None:
     """Let DVC have the cells' scores, so that `dvc push` and `dvc pull` bring them to other clones."""
     dvc(root, "add", str((paths.root / "studies" / "cells").relative_to(root)))
+
+
+def _hide_from_git(paths: Paths) -> None:
+    """Before the first cell: DVC takes none that `git add --all` has taken while a study was computed."""
     ignore = paths.root / "studies" / ".gitignore"
     lines = ignore.read_text().splitlines() if ignore.is_file() else []
-    if "run.json" not in lines:
-        write_text(ignore, "\n".join([*lines, "run.json", ""]))
+    if missing := [line for line in ("/cells", "run.json") if line not in lines]:
+        ignore.parent.mkdir(parents=True, exist_ok=True)
+        write_text(ignore, "\n".join([*lines, *missing, ""]))

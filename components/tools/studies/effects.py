@@ -1,5 +1,6 @@
 """What a study's cells score, and how sure their differences to the reference are."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,7 @@ def effects_of(
     metrics: Sequence[str],
     resamples: int,
     seed: int,
+    scored: Effects | None = None,
 ) -> Effects:
     """Score all cells and compare each with the reference.
 
@@ -54,10 +56,15 @@ def effects_of(
         trainings: of each cell that was computed, one a seed.
         reference: the cell that the others are compared with; if it is missing nothing is compared.
         metrics: headline numbers.
-        resamples, seed: of the bootstrap.
+        resamples, seed: of the bootstrap and the tests: with fewer draws than `draws_for` none can be clear.
+        scored: the same cells against another reference, whose scores are taken.
     """
     found = {
-        name: _scores(own, metrics, resamples=resamples, seed=seed) for name, own in trainings.items() if own
+        name: {metric: replace(scored[name][metric], difference=None, p=None) for metric in metrics}
+        if scored
+        else _scores(own, metrics, resamples=resamples, seed=seed)
+        for name, own in trainings.items()
+        if own
     }
     base = trainings.get(reference) or []
     for name, own in trainings.items():
@@ -80,6 +87,11 @@ def effects_of(
     for (name, metric, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
         found[name][metric] = replace(found[name][metric], p=p)
     return found
+
+
+def draws_for(comparisons: int) -> int:
+    """So many that the smallest p of a test, 1 / (draws + 1), is below the level after correction."""
+    return math.ceil(1.5 * comparisons / LEVEL)
 
 
 def _same_clips(trainings: Sequence[CountsFile]) -> bool:

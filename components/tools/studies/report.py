@@ -15,7 +15,7 @@ from components.core.run.files import write_text
 from components.core.run.params import read_block
 from components.tools.studies.curves import charts_along_axes, learning_curves, until_where
 from components.tools.studies.definition import StudyParams
-from components.tools.studies.effects import Effect, Effects, effects_of, in_words
+from components.tools.studies.effects import Effect, Effects, draws_for, effects_of, in_words
 from components.tools.studies.results import Result
 
 
@@ -50,11 +50,14 @@ def write_report(
     reference = study.reference or cells[0].name
     settings = read_block("compare", CompareParams, optional=True)
     counts = {cell: [result.counts for result in found] for cell, found in results.items()}
-    resampling = {"resamples": settings.bootstrap_samples, "seed": settings.seed}
+    comparisons = (len(results) - 1) * len(study.metrics)
+    resampling = {"resamples": max(settings.bootstrap_samples, draws_for(comparisons)), "seed": settings.seed}
     effects = effects_of(counts, reference=reference, metrics=study.metrics, **resampling)
     sentences = _sentences(effects, study, reference)
     if study.floor is not None:
-        to_floor = effects_of(counts, reference=study.floor, metrics=study.metrics[:1], **resampling)
+        to_floor = effects_of(
+            counts, reference=study.floor, metrics=study.metrics[:1], scored=effects, **resampling
+        )
         sentences += until_where(to_floor, study)
     findings = Findings(effects, sentences)
     rows = [

@@ -210,6 +210,8 @@ def test_a_study_is_killed_goes_on_and_computes_nothing_twice(
     first.wait(20)
     (place.signs / "hold").unlink()
     (place.signs / "ran").unlink()
+    # whoever adds all to git now does not take the cells from DVC
+    assert (place.base / "data/studies/.gitignore").read_text().splitlines() == ["/cells", "run.json"]
 
     state = compute(place)
     assert state.is_completed(), state.message

@@ -445,6 +445,15 @@ def test_one_variant_alone_has_no_differences(paths):
     assert "mllm.models" in html  # how to add a language model
 
 
+def test_scores_on_disturbed_clips_are_said_to_be(paths):
+    write_json(paths.mllm / "metrics.json", {"seeing": {"category_f1": 90.0, "clips": 3.0}})
+    assert "were disturbed" not in run(paths, variants=["seeing"])
+    timing = {"seconds_per_frame": 0.05, "disturbed": "noise pink, snr_db 5.0"}
+    write_json(paths.predictions("seeing") / "timing.json", timing)
+    html = run(paths, variants=["seeing"])
+    assert "<b>The test clips were disturbed</b>" in html and "noise pink, snr_db 5.0" in html
+
+
 def test_the_same_results_give_the_same_page(shown):
     assert run(shown.paths) == shown.html
 

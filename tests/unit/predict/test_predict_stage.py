@@ -101,7 +101,10 @@ def test_disturbed_clips_are_said_and_change_only_what_is_found(
     before = {file: file.read_bytes() for file in paths.media.rglob("*") if file.is_file()}
     predict("tiny", PredictParams(), paths)
     assert "disturbed" not in capsys.readouterr().out
+    assert "disturbed" not in json.loads((paths.predictions("tiny") / "timing.json").read_text())
     predict("tiny", PredictParams(disturb={"shift_s": 60, "light": 0.01}), paths)
+    timing = json.loads((paths.predictions("tiny") / "timing.json").read_text())
+    assert timing["disturbed"] == "shift_s 60.0, light 0.01"
     said = "predict tiny: the clips are disturbed (predict.disturb): shift_s 60.0, light 0.01"
     assert said in capsys.readouterr().out
     clean, changed = moments[:11], moments[11:]

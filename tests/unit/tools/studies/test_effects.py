@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from components.tools.studies.definition import StudyParams
-from components.tools.studies.effects import Effect, effects_of, holm, in_words
+from components.tools.studies.effects import LEVEL, Effect, draws_for, effects_of, holm, in_words
 from components.tools.studies.report import write_report
 from components.tools.studies.results import Result
 from tests.support.promotion_scores import counts_of
@@ -36,6 +36,13 @@ def test_holm_only_raises_p_keeps_the_order_and_is_at_most_bonferroni(values: li
         assert before <= after <= min(1.0, before * len(values)) + 1e-12
     ordered = [after for _, after in sorted(zip(values, found, strict=True))]
     assert all(one <= two for one, two in pairwise(ordered))
+
+
+@pytest.mark.parametrize("comparisons", [1, 30, 200])
+def test_with_so_many_draws_the_smallest_p_survives_the_correction(comparisons: int) -> None:
+    draws = draws_for(comparisons)
+    assert holm([1 / (draws + 1)] + [1.0] * (comparisons - 1))[0] < LEVEL
+    assert draws < 2.1 * comparisons / LEVEL, "and no more than that takes"
 
 
 def test_a_clear_effect_one_in_the_noise_and_one_of_other_clips() -> None:
