@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -51,13 +52,16 @@ def write_report(
     settings = read_block("compare", CompareParams, optional=True)
     counts = {cell: [result.counts for result in found] for cell, found in results.items()}
     comparisons = (len(results) - 1) * len(study.metrics)
-    resampling = {"resamples": max(settings.bootstrap_samples, draws_for(comparisons)), "seed": settings.seed}
-    effects = effects_of(counts, reference=reference, metrics=study.metrics, **resampling)
+    draw = partial(
+        effects_of,
+        counts,
+        resamples=max(settings.bootstrap_samples, draws_for(comparisons)),
+        seed=settings.seed,
+    )
+    effects = draw(reference=reference, metrics=study.metrics)
     sentences = _sentences(effects, study, reference)
     if study.floor is not None:
-        to_floor = effects_of(
-            counts, reference=study.floor, metrics=study.metrics[:1], scored=effects, **resampling
-        )
+        to_floor = draw(reference=study.floor, metrics=study.metrics[:1], scored=effects)
         sentences += until_where(to_floor, study)
     findings = Findings(effects, sentences)
     rows = [

@@ -100,9 +100,8 @@ def read_result(paths: Paths, key: str) -> Result | None:
     except (OSError, ValueError, TypeError) as error:
         fix = f"Remove {folder}: the cell is computed anew."
         raise AvisError(f"a cell's result is damaged: {error}", where=str(folder), fix=fix) from None
-    from components.core.metrics.counts_file import (
-        read_counts,
-    )  # takes as long as all the rest of `avis study`
+    # takes as long to import as all the rest of `avis study list` takes
+    from components.core.metrics.counts_file import read_counts
 
     counts = read_counts(folder / "counts.safetensors", stage="evaluate")
     return Result(folder, about, training, timing, scores, counts)
