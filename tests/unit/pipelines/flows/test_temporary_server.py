@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux watches processes")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux watches processes"),
+    pytest.mark.timeout(120),
+]
 
 COMMAND = """
 import subprocess, sys, threading
@@ -17,28 +20,37 @@ from pipelines.flows.temporary_server import TemporaryServer
 
 other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # what else the command started is not ours to end
 SubprocessASGIServer._run_uvicorn_command = lambda self: subprocess.Popen(
-    ["sh", "-c", "trap '' TERM; echo serves; exec 3<>\\"$0\\"; read line <&3", sys.argv[1]])
+    ["sh", "-c", "trap '' TERM; exec 3<>$0; echo serves; read l <&3; echo $l; read l <&3", sys.argv[1]])
 TemporaryServer()
 as_prefect_does = lambda: SubprocessASGIServer()._run_uvicorn_command()
 thread = threading.Thread(target=as_prefect_does)
 thread.start()
 thread.join()
 print("watched", flush=True)
+try:
+    sys.stdin.read()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_server_ends_with_its_command(number: signal.Signals, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "never")  # nobody writes to it
+    os.mkfifo(tmp_path / "asked")
     server_lives, end = os.pipe()
     command = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(tmp_path / "never")],
-        cwd=Path(__file__).parents[4], stdin=subprocess.PIPE, stdout=end,
+        [sys.executable, "-c", COMMAND, str(tmp_path / "asked")],
+        cwd=Path(__file__).parents[4], stdin=subprocess.PIPE, stdout=end, start_new_session=True,
     )  # fmt: skip
     os.close(end)
     with os.fdopen(server_lives) as said:
         assert {said.readline(), said.readline()} == {"serves\n", "watched\n"}
+        os.killpg(command.pid, signal.SIGINT)  # as Ctrl-C does
+        assert said.readline() == "interrupted\n"
+        with (tmp_path / "asked").open("r+b", buffering=0) as pipe:
+            pipe.write(b"still serves\n")
+            assert said.readline() == "still serves\n"
         assert command.poll() is None
         command.send_signal(number)
         command.wait()
