@@ -11,8 +11,9 @@ from statistics import fmean
 
 from components.core.records.annotations import AnnotationSet, Track, read_annotations
 from components.core.records.results import Result, read_results
+from components.core.reports.page import render_page
 from components.core.run.errors import AvisError
-from components.core.run.files import write_json
+from components.core.run.files import write_json, write_text
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run, training_run
@@ -39,6 +40,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     Writes data/mllm/<model>/answers.jsonl (kept: answers cost money), data/mllm/metrics.json: source name ->
     metric -> value; a language model is one source per modality, `<model>/<modality>`; and scores.json: each
     source's intervals over clips, its scores by category, and its differences to the first variant.
+    report.html shows every answer with its text, clip by clip.
 
     Raises:
         AvisError: an input is missing or malformed, or an endpoint cannot be asked.
@@ -49,10 +51,13 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     truth = _truth(annotations)
     categories = sorted(annotations.categories.values())
     sources: dict[str, Scored] = {}
+    rows: dict[str, list[Record]] = {video: [] for video in sorted(truth)}
     metrics: dict[str, dict[str, float]] = {}
     for variant in variants:
         answers = _from_predictions(paths.predictions(variant) / "results.json", annotations)
         sources[variant] = scored(truth, [answers], categories)
+        for video, answer in answers.items():
+            rows[video].append(_row(variant, answer))
         metrics[variant] = {**score(sources[variant]), "clips": len(truth)}
         with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
             run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
@@ -76,8 +81,10 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     if not params.models:
         print(NO_ENDPOINT, flush=True)
     for endpoint in params.models:
-        metrics |= _examine(endpoint, params, exam, sources, paths)
+        metrics |= _examine(endpoint, params, exam, sources, rows, paths)
     write_json(paths.mllm / "metrics.json", metrics)
+    clips = [{"name": video, "truth": truth[video], "rows": rows[video]} for video in rows]
+    write_text(paths.mllm / "report.html", render_page("mllm/report.html", clips=clips))
     reference = sources[variants[0]] if variants else None
     details = {
         name: {
@@ -90,6 +97,15 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     }
     write_json(paths.mllm / "scores.json", {"reference": next(iter(variants), None), "sources": details})
     return metrics
+
+
+def _row(source: str, answer: Sounding | None, record: Record | None = None) -> Record:
+    """Of a clip's table in the report; a source without a record answered by its masks."""
+    told = record or {}
+    return {
+        "source": source, "answer": answer, "status": told.get("status"),
+        "message": told.get("message", ""), "text": told.get("text"),
+    }  # fmt: skip
 
 
 def _truth(annotations: AnnotationSet) -> dict[str, Sounding]:
@@ -130,7 +146,12 @@ def _heard(annotations: AnnotationSet, tracks: Sequence[Track | Result]) -> dict
 
 
 def _examine(
-    endpoint: EndpointParams, params: MllmParams, exam: Exam, sources: dict[str, Scored], paths: Paths
+    endpoint: EndpointParams,
+    params: MllmParams,
+    exam: Exam,
+    sources: dict[str, Scored],
+    rows: Mapping[str, list[Record]],
+    paths: Paths,
 ) -> dict[str, dict[str, float]]:
     """One model's scores, also put into `sources`; in an MLflow run of its own that later runs continue."""
     folder = paths.mllm / endpoint.name
@@ -152,6 +173,13 @@ def _examine(
             run.artifact(folder / "answers.jsonl")
         found = _scored(endpoint.name, result, exam)
         sources |= found
+        for given, wordings in result.records.items():
+            for wording, records in enumerate(wordings):
+                source = f"{endpoint.name}/{given}" + (
+                    f", wording {wording + 1}" if len(wordings) > 1 else ""
+                )
+                for video, record in records.items():
+                    rows[video].append(_row(source, result.answers[given][wording][video], record))
         metrics = _metrics(endpoint.name, result, found)
         for source, values in metrics.items():
             modality = source.removeprefix(f"{endpoint.name}/")

@@ -101,7 +101,7 @@ def test_without_an_endpoint_the_variants_are_scored_and_it_is_said_how_to_add_o
 
 
 def test_a_language_model_is_scored_beside_the_variants(workplace, server: Server):
-    server.reply = lambda r: completion("?") if r.heard == 3 and r.seen is None else listening(r)
+    server.reply = lambda r: completion("<b>Dogs?</b>") if r.heard == 3 and r.seen is None else listening(r)
     model = {"name": "listener", "model": "m", "base_url": server.url}
     prices = {"usd_per_million_input_tokens": 2.0, "usd_per_million_output_tokens": 10.0}
     run_stage(workplace, [model | prices])
@@ -121,6 +121,17 @@ def test_a_language_model_is_scored_beside_the_variants(workplace, server: Serve
     assert heard["hears"] == 1.0 and heard["invalid"] == heard["no_reply"] == 0.0
     assert heard["cost_usd"] == pytest.approx(4 * (1000 * 2.0 + 100 * 10.0) / 1e6)
     assert "box_fsla" not in values["listener/audio"] and values["listener/audio"]["invalid"] == 1.0
+    page = (workplace / "data" / "mllm" / "report.html").read_text()
+    assert "&lt;b&gt;Dogs?&lt;/b&gt;" in page and "<b>Dogs?" not in page
+    _, first, *_, last = page.split("<h2>")
+    assert (
+        first.count("dog \N{MULTIPLICATION SIGN}1 in 0 1") == 6 and first.count("<details>") == 3
+    )  # truth, two variants, three modalities
+    assert (
+        "violin \N{MULTIPLICATION SIGN}1 in 0 1" in last
+        and "no valid answer (there is no JSON object" in last
+        and "silent" in last
+    )
     asked = len(server.requests)
     written = (workplace / "data" / "mllm" / "metrics.json").read_bytes()
     run_stage(workplace, [model | prices])
