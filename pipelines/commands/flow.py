@@ -33,7 +33,7 @@ def run_flow(flow: "Callable[[], State[Any]]") -> None:
     from components.core.run.errors import AvisError
 
     if not PREFECT_API_URL.value():
-        from pipelines.flows.temporary_server import TemporaryServer
+        from pipelines.commands.temporary_server import TemporaryServer
 
         TemporaryServer()
     try:

@@ -16,7 +16,7 @@ pytestmark = [
 COMMAND = """
 import subprocess, sys, threading
 from prefect.server.api.server import SubprocessASGIServer
-from pipelines.flows.temporary_server import TemporaryServer
+from pipelines.commands.temporary_server import TemporaryServer
 
 other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # what else the command started is not ours to end
 SubprocessASGIServer._run_uvicorn_command = lambda self: subprocess.Popen(
