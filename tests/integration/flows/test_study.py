@@ -116,7 +116,6 @@ MAKE = """
 """
 STUDY = {
     "title": "How many steps?",
-    "seeds": 2,
     "metrics": ["FSLA"],
     "cells": {
         "one": {"train.steps": 1},
@@ -215,11 +214,9 @@ def test_a_study_is_killed_goes_on_and_computes_nothing_twice(
 
     state = compute(place)
     assert state.is_completed(), state.message
-    assert state.message.startswith("6 of 6 computed")
-    # Each training once, for both precisions; its second seed is one more.
-    assert [line for line in place.ran() if "train" in line] == [
-        f"train {steps} {seed}" for steps in (1, 3) for seed in (5, 6)
-    ]
+    assert state.message.startswith("3 of 3 computed")
+    # Each training once, for both precisions.
+    assert [line for line in place.ran() if "train" in line] == ["train 1 5", "train 3 5"]
     assert not list((place.base / ".dvc/tmp/studies").glob("[0-9]*"))
     assert place.run("git", "diff", "--name-only").split() == [], "nobody's checkout is touched"
     table = (place.base / "data/studies/steps/table.csv").read_text().splitlines()
@@ -233,7 +230,7 @@ def test_a_study_is_killed_goes_on_and_computes_nothing_twice(
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if run.info.run_name == "study steps"]
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert sorted(run.data.tags["study.train.steps"] for run in children) == ["1", "1", "3", "3"]
+    assert sorted(run.data.tags["study.train.steps"] for run in children) == ["1", "3"]
     assert parent.data.metrics["FSLA/one"] == 25.0 and parent.data.metrics["FSLA/three"] == 75.0
 
     # Another clone, with what the first one pushed, computes nothing.
@@ -244,25 +241,25 @@ def test_a_study_is_killed_goes_on_and_computes_nothing_twice(
     place.run(sys.executable, "-m", "dvc", "pull", "--quiet", "--allow-missing", folder=other)
     shutil.copy(place.base / "mlflow.db", other)
     with contextlib.chdir(other):
-        assert "6 of 6 results are there, 0 are to be computed" in str(make_plan(other, "steps"))
+        assert "3 of 3 results are there, 0 are to be computed" in str(make_plan(other, "steps"))
 
-    # One more cell: only that one; with half an eye on what it will cost.
-    place.study(cells={**STUDY["cells"], "two": {"train.steps": 2}, "slipped": {"train.steps": 13}})
+    # A second seed and one more cell: only these; with half an eye on what they will cost.
+    place.study(cells={"one": {"train.steps": 1}, "slipped": {"train.steps": 13}}, seeds=2)
     plan = str(make_plan(place.base, "steps"))
-    assert "6 of 10 results are there, 4 are to be computed, with 4 trainings" in plan
-    assert "30 steps of" in plan and "as measured here" in plan
+    assert "1 of 4 results are there, 3 are to be computed, with 3 trainings" in plan
+    assert "27 steps of" in plan and "as measured here" in plan
     (place.signs / "ran").unlink()
     state = compute(place)
-    assert state.name == "Failed" and "2 of 4 could not be computed" in state.message
+    assert state.name == "Failed" and "2 of 3 could not be computed" in state.message
     assert "slipped, seed 2: train: the loss is no number. Lower train.learning_rate." in state.message
     assert "Without a result: slipped" in (place.base / "data/studies/steps/report.html").read_text()
-    assert [line for line in place.ran() if "train 2" in line] == ["train 2 5", "train 2 6"]
+    assert [line for line in place.ran() if "train 1 " in line] == ["train 1 6"]
 
     assert list((place.base / ".dvc/tmp/studies").glob("[0-9]*")), "it goes on there, once it is mended"
     app(["gc", "--free"], standalone_mode=False)
     assert "1 workspaces of studies that did not end well" in capsys.readouterr().out
     assert not list((place.base / ".dvc/tmp/studies").glob("[0-9]*"))
-    assert "8 of 10 results are there" in str(make_plan(place.base, "steps"))
+    assert "2 of 4 results are there" in str(make_plan(place.base, "steps"))
 
 
 def test_wrong_cells_are_named_before_anything_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +285,7 @@ def test_a_cell_is_of_the_files_as_they_are(place: Place) -> None:
     labels.write_text("others, and not committed\n")
     assert set(keys()).isdisjoint(before)
     labels.write_text("labels\n")
-    assert keys() == before and len(set(before)) == 6
+    assert keys() == before and len(set(before)) == 3
 
 
 def test_new_and_list(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,4 +297,4 @@ def test_new_and_list(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 cells with 2 seeds each; 0 of 4 results are there, 4 are to be computed, with 4 train" in said
     app(["study"], standalone_mode=False)
     listed = capsys.readouterr().out
-    assert "mine" in listed and "How many steps?" in listed and "0 of 6" in listed
+    assert "mine" in listed and "How many steps?" in listed and "0 of 3" in listed
