@@ -170,7 +170,8 @@ def _say(row: "Row", *, alone: bool) -> None:
         if len(sounds) > _MOST_SAID:
             print(f"  and {len(sounds) - _MOST_SAID} more")
     if not row.objects:
-        print(f"  the best candidate scores {row.best_score:.2f}; --threshold sets another limit")
+        more = "; --threshold sets another limit" if row.best_score >= 0.01 else ""
+        print(f"  the best candidate scores {row.best_score:.2f}{more}")
     if row.changes:
         print(f"  changed on reading: {row.changes}")
     explained = Path(row.folder) / "explain.json"
