@@ -2,7 +2,7 @@
 
 A folder holds what the published network made of weights and inputs that anyone can make again (below):
 
-* avism: ``state_dict_shapes.json`` (published names and shapes), ``info.json``, ``expected.npz``;
+* avism, h2s: ``state_dict_shapes.json`` (published names and shapes), ``info.json``, ``expected.npz``;
 * tpavi: ``info.json`` with the shapes inside, ``expected.npz``;
 * logmel: ``input.wav``, ``expected.npz``.
 """
@@ -12,27 +12,58 @@ import json
 import sys
 import wave
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help shall not
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
 
     from models.networks.avism.avism import Avism
+    from models.networks.h2s.h2s import H2s
 
 BACKBONES = {"avism_r50": "resnet50", "avism_swin_l": "swin_large"}
-KINDS = (*BACKBONES, "tpavi", "logmel")
-TOLERANCES = {"avism": 1e-3, "tpavi": 1e-4, "logmel": 1e-3}
+KINDS = (*BACKBONES, "h2s", "tpavi", "logmel")
+TOLERANCES = {"avism": 1e-3, "h2s": 1e-4, "tpavi": 1e-4, "logmel": 1e-3}
 SHAPES, INFO, EXPECTED, SOUND = "state_dict_shapes.json", "info.json", "expected.npz", "input.wav"
 INFERENCE = (
     "scores",
     "labels",
     "mask_area",
+    "scores_all",
+    "labels_all",
+    "area_all",
 )  # what the published inference kept of these outputs: not compared
 INDEX = ".relative_position_index"  # integers that Swin computes; listed among its entries all the same
+
+
+def _by_query(frames: "Tensor") -> "Tensor":
+    return frames.transpose(0, 1)  # [F, Q, C] -> [Q, F, C]
+
+
+def _first(clips: "Tensor") -> "Tensor":
+    return clips[0]
+
+
+_FUSION, _SCANS = "frame_decoder.audio_fusion", "video_module.scans"
+# what is looked at inside an H2S: the part, how its output (or, with True, what it gets) lies in the folder
+H2S_PARTS: "dict[str, tuple[str, Callable[[Any], Tensor]] | tuple[str, Callable[[Any], Tensor], bool]]" = {
+    **{f"bi_attn_{scale}": (f"pixel_decoder.audio_into_pixels.{scale}", lambda x: x) for scale in range(3)},
+    "decomposed_frame": (f"{_FUSION}.decompose", _by_query),
+    **{f"asp_{scale}": (f"{_FUSION}.look.{scale}", _by_query) for scale in range(3)},
+    "asp_out": (f"{_FUSION}.after", _by_query),
+    "decomposed_video": ("video_module.decompose", _by_query),
+    "adm_in": (f"{_SCANS}.0", _first, True),
+    "gate_0": (f"{_SCANS}.0.scan.audio_gate", lambda made: made[1][0]),
+    "scan_0": (f"{_SCANS}.0.scan.out_norm", _first, True),
+    "mamba_0": (f"{_SCANS}.0.scan", _first),
+    "adm_0": (f"{_SCANS}.0", _first),
+    "adm_5": (f"{_SCANS}.5", _first),
+}
 
 
 @dataclass(frozen=True)
@@ -56,18 +87,28 @@ def golden_weight(name: str, shape: tuple[int, ...]) -> "NDArray[Any]":
         return 0.1 * n
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
+    if name.endswith(("x_proj_weight", "dt_projs_weight")):  # from here on of H2S's scans
+        return n / np.float32(np.sqrt(shape[-1]))
+    if name.endswith("dt_projs_bias"):
+        return np.float32(-3) + np.float32(0.5) * n
+    if name.endswith("A_logs"):
+        return np.log(np.arange(1, shape[-1] + 1, dtype=np.float32)) + np.float32(0.1) * n
+    if name.endswith(".Ds"):
+        return 1 + 0.05 * n
     if len(shape) <= 1:
         return 1 + 0.05 * n if name.endswith("weight") else 0.05 * n
     return n / np.float32(np.sqrt(np.prod(shape[1:])))
 
 
-def golden_clip(info: Mapping[str, int]) -> "tuple[NDArray[np.uint8], NDArray[np.float32]]":
-    """Frames [T, 3, H, W], RGB 0-255, and audio [T, 128] of an avism folder."""
+def golden_clip(
+    info: Mapping[str, int], sources: tuple[int, ...] = ()
+) -> "tuple[NDArray[np.uint8], NDArray[np.float32]]":
+    """Frames [T, 3, H, W], RGB 0-255, and audio [T, 128] of an avism folder; of h2s [T, sources, 128]."""
     import numpy as np
 
     random = np.random.RandomState(info["seed"])
     frames = random.randint(0, 256, (info["T"], 3, info["H"], info["W"])).astype(np.uint8)
-    return frames, random.standard_normal((info["T"], 128)).astype(np.float32)
+    return frames, random.standard_normal((info["T"], *sources, 128)).astype(np.float32)
 
 
 def avism_outputs(
@@ -82,12 +123,12 @@ def avism_outputs(
         output = model(torch.from_numpy(frames)[None], torch.from_numpy(audio)[None])
     hook.remove()
     frame, video = output.frame, output.video
+    masks = torch.einsum("fqc,fchw->fqhw", frame.mask_embeds[-1], output.frame_mask_features)
     values = {
         "frame_logits": frame.logits[-1],  # [T, Q, K + 1]
         "frame_queries": frame.queries[-1],  # [T, Q, C]
-        "frame_masks_f0": torch.einsum(
-            "qc,chw->qhw", frame.mask_embeds[-1][0], output.frame_mask_features[0]
-        ),
+        "frame_masks": masks,  # [T, Q, H/4, W/4]
+        "frame_masks_f0": masks[0],
         "mask_features": output.video_mask_features[0],  # [T, C, H/4, W/4]
         "mask_features_f0": output.video_mask_features[0, 0],
         "video_logits": video.logits[-1][0],  # [V, K + 1]
@@ -131,6 +172,62 @@ def _compared_avism(
 
 def _worst(rows: list[Row]) -> float:
     return max((row.difference for row in rows), default=0.0)
+
+
+def compare_h2s(folder: Path) -> list[Row]:
+    """Our H2S on regenerated weights and clip, with what the published k-means began with."""
+    from models.checkpoints.published import load_published
+    from models.networks.h2s.h2s import H2s
+
+    shapes = {name: tuple(shape) for name, shape in _json(folder / SHAPES).items()}
+    info = _json(folder / INFO)
+    model = load_published({name: golden_weight(name, shape) for name, shape in shapes.items()})
+    if not isinstance(model, H2s):
+        raise ValueError(f"{folder} is of an AVISM")
+    expected = start_as(model, _arrays(folder))
+    for name in [name for name in expected if name.startswith("bi_attn")]:
+        expected[name] = expected[name][None]  # of frame 0
+    outputs: dict[str, NDArray[Any]] = {}
+    hooks = [_kept(model, outputs, name, *where) for name, where in H2S_PARTS.items()]
+    made = avism_outputs(model, *golden_clip(info["input"], (model.config.audio_sources,)))
+    for hook in hooks:
+        hook.remove()
+    return [
+        *_compared(outputs | made, expected),
+        *_compared_statistics(outputs | made, info.get("stats", {})),
+    ]
+
+
+def _kept(
+    model: "nn.Module",
+    outputs: "dict[str, NDArray[Any]]",
+    name: str,
+    part: str,
+    of: "Callable[[Any], Tensor]",
+    into: bool = False,
+) -> "RemovableHandle":
+    """Keep what a part of the model makes, or gets."""
+    module = model.get_submodule(part)
+    if into:
+        return module.register_forward_pre_hook(
+            lambda _module, given: outputs.update({name: of(given[0]).numpy()})
+        )
+    return module.register_forward_hook(
+        lambda _module, _given, made: outputs.update({name: of(made).numpy()})
+    )
+
+
+def start_as(model: "H2s", arrays: "Mapping[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
+    """Let the model's k-means begin with the tokens `asp_init_*`; returns the arrays that are no input."""
+    import torch
+
+    from models.networks.h2s.clustered_attention import ClusteredAttention, Starts
+
+    for scale, look in enumerate(model.frame_decoder.source_perception.look):
+        given = (torch.as_tensor(arrays[f"asp_init_{of}{scale}"]).long() for of in "qk")
+        cast(ClusteredAttention, look).starts = Starts(*given)
+    choices = ("asp_init", "asp_label", "asp_selected")  # what followed shows in the outputs
+    return {name: array for name, array in arrays.items() if not name.startswith(choices)}
 
 
 def compare_tpavi(folder: Path) -> list[Row]:
@@ -193,6 +290,8 @@ def compare(folder: Path, model: str | None = None) -> tuple[str, list[Row]]:
 
 def _compare(folder: Path, model: str | None) -> tuple[str, list[Row]]:
     kind = _kind(folder) if model is None else model.partition("_")[0]
+    if kind == "h2s":
+        return kind, compare_h2s(folder)
     if kind == "avism":
         return kind, compare_avism(folder, BACKBONES[model] if model else None)
     return kind, compare_tpavi(folder) if kind == "tpavi" else compare_log_mel(folder)
@@ -201,7 +300,7 @@ def _compare(folder: Path, model: str | None) -> tuple[str, list[Row]]:
 def _kind(folder: Path) -> str:
     """Which network a folder is of, from its files."""
     if (folder / SHAPES).is_file():
-        return "avism"
+        return "h2s" if any("audio_decomp_queries" in name for name in _json(folder / SHAPES)) else "avism"
     if (folder / SOUND).is_file():
         return "logmel"
     if (folder / INFO).is_file() and "state_dict_shapes" in _json(folder / INFO):

@@ -204,7 +204,8 @@ def _take_features(task: Task, source: Path, row: MediaEntry, media: Path) -> Me
         features = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         return replace(row, message=f"{left_out}{error}")
-    if features.shape != (row.frames, _FEATURE_WIDTH):
+    # H2S's are of several separated sources
+    if features.shape[:1] + features.shape[-1:] != (row.frames, _FEATURE_WIDTH) or features.ndim > 3:
         wanted = (row.frames, _FEATURE_WIDTH)
         return replace(row, message=f"{left_out}{features.shape} instead of {wanted}")
     with replace_file(target, ".npy") as temporary:

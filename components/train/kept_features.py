@@ -8,6 +8,7 @@ from itertools import chain
 from torch import Tensor
 
 from models.networks.avism.avism import Avism
+from models.networks.h2s.h2s import H2s
 from models.networks.registry import Network
 
 _MOST_BYTES = 2**30  # beyond that features are computed each time
@@ -29,7 +30,7 @@ class KeptFeatures:
     @contextmanager
     def used_by(self, model: Network) -> Iterator[None]:
         """Within, the model looks here first."""
-        if not isinstance(model, Avism) or _learns(model):
+        if not isinstance(model, Avism) or isinstance(model, H2s) or _learns(model):
             yield
             return
         versions = tuple(tensor._version for tensor in _tensors(model))
@@ -37,14 +38,14 @@ class KeptFeatures:
             self._kept, self._bytes, self._versions = {}, 0, versions
         extract = model.extract_features
 
-        def kept(frames: Tensor) -> Features:
+        def kept(frames: Tensor, audio: Tensor | None = None) -> Features:
             if frames.device.type != "cpu":
-                return extract(frames)
+                return extract(frames, audio)
             values = frames.contiguous().numpy()
             key = hashlib.sha256(f"{values.shape} {values.dtype}".encode() + values.tobytes()).digest()
             if key in self._kept:
                 return self._kept[key]
-            found = extract(frames)
+            found = extract(frames, audio)
             self._bytes += sum(tensor.nbytes for tensor in (found[0], *found[1]))
             if self._bytes <= _MOST_BYTES:
                 self._kept[key] = found

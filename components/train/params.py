@@ -38,6 +38,11 @@ class NetworkParams(Block):
     pixel_hidden: Width = 512
     hidden: Width = 512
 
+    @property
+    def sources(self) -> int | None:
+        """How many separated sources its audio features have; None: they are of the whole sound."""
+        return None
+
     @field_validator("heads")
     @classmethod
     def _share_the_channels(cls, heads: int, info: ValidationInfo) -> int:
@@ -50,10 +55,9 @@ class NetworkParams(Block):
         return heads
 
 
-class AvismParams(NetworkParams):
-    """Architecture of an AVISM: every field is one of models.networks.avism's AvismConfig, the name aside."""
+class AvismFamilyParams(NetworkParams):
+    """What an AVISM and an H2S have: every field is one of models.networks.avism's AvismConfig."""
 
-    name: Literal["avism"] = "avism"
     audio_tagging: bool = True
     frame_queries: Count = 20
     frame_layers: Depth = 3
@@ -71,6 +75,34 @@ class AvismParams(NetworkParams):
     video_supervision: Depth = 1
 
 
+class AvismParams(AvismFamilyParams):
+    """Architecture of an AVISM."""
+
+    name: Literal["avism"] = "avism"
+
+
+class H2sParams(AvismFamilyParams):
+    """Architecture of an H2S: every field is one of its H2sConfig, the name aside."""
+
+    name: Literal["h2s"]
+    backbone: BackboneName = "resnet50_trained_norms"
+    audio: Literal["features"] = "features"
+    audio_tagging: Literal[False] = False
+    audio_sources: Annotated[int, Field(ge=1, le=64)] = 8
+
+    @property
+    def sources(self) -> int:
+        return self.audio_sources
+
+    @model_validator(mode="after")
+    def _a_token_of_sound_each(self) -> "H2sParams":
+        if self.frame_queries != self.video_queries:
+            raise ValueError(
+                "frame_queries and video_queries must be equal: H2S adds a token of sound to each"
+            )
+        return self
+
+
 class TpaviParams(NetworkParams):
     """Architecture of a TPAVI model: every field is one of its TpaviConfig, the name aside."""
 
@@ -86,11 +118,13 @@ def _network(values: object) -> str:
 
 
 ModelParams = Annotated[
-    Annotated[AvismParams, Tag("avism")] | Annotated[TpaviParams, Tag("tpavi")],
+    Annotated[AvismParams, Tag("avism")]
+    | Annotated[H2sParams, Tag("h2s")]
+    | Annotated[TpaviParams, Tag("tpavi")],
     Discriminator(
         _network,
         custom_error_type="unknown_network",
-        custom_error_message="name must be avism or tpavi",
+        custom_error_message="name must be avism, h2s or tpavi",
     ),
 ]
 
@@ -181,6 +215,12 @@ class TrainParams(Block):
             raise ValueError("milestones belong to schedule: step")
         if self.crop_px is not None and self.crop_px[0] > self.crop_px[1]:
             raise ValueError("crop_px is [smallest, largest]")
+        smallest = min(*self.short_sides_px, self.test_short_side_px, *(self.crop_px or ()))
+        if self.model.sources is not None and smallest < 96:
+            raise ValueError(
+                f"pictures of {smallest} pixels are too small for H2S, which sorts cells of a map of a 32nd"
+                " of that into 8 clusters: short_sides_px, crop_px and test_short_side_px from 96 on"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,9 +1,11 @@
 """The settings of a network, read from the names and shapes of its parameters (under our names)."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.networks.backbones.released_weights import SWIN_WIDTHS
@@ -30,6 +32,8 @@ def read_architecture(state: dict[str, Tensor], *, heads: int = HEADS) -> dict[s
         "video_decoder_layers": depth("video_module.decoder_cross_attention"),
         "hidden": size("frame_decoder.feed_forward.0.linear1.weight"),
     }
+    if is_h2s(state):  # its settings are AvismConfig's, but for its norms, which are trained
+        read["backbone"] = "resnet50_trained_norms" if read["backbone"] == "resnet50" else read["backbone"]
     # of ours
     read |= {"presence_head": True} if "video_module.presence.query.weight" in state else {}
     read |= {"audio_tagging": True} if "audio_tags.weight" in state else {}
@@ -37,6 +41,20 @@ def read_architecture(state: dict[str, Tensor], *, heads: int = HEADS) -> dict[s
         # the logits of an ordinal count; its ablation by cross entropy cannot be told from it
         read |= {"count_token": True, "count_most": size("frame_decoder.count_head.weight")}
     return {name: value for name, value in read.items() if value is not None}
+
+
+def is_h2s(state: dict[str, Tensor]) -> bool:
+    """Are these the parameters (under our names) of an H2S?"""
+    return "video_module.scans.0.scan.A_logs" in state
+
+
+def with_counters(own: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With zeros for the steps that norms count in training and files leave out: no weights.
+
+    own: names of the network's entries.
+    """
+    counters = [name for name in own if name.endswith(".num_batches_tracked") and name not in tensors]
+    return tensors | {name: torch.zeros((), dtype=torch.long) for name in counters}
 
 
 def read_tpavi_architecture(state: dict[str, Tensor], *, heads: int = HEADS) -> dict[str, Any]:

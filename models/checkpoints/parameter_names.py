@@ -30,6 +30,17 @@ def _attention(theirs: str, ours: str, inner: str) -> tuple[Row, Row]:
     return (theirs + "{layer}." + inner, ours + "{layer}.attention."), (theirs, ours)
 
 
+def _decomposition(theirs: str, ours: str) -> tuple[Row, ...]:
+    """The rows of H2S's queries of sound."""
+    attention = theirs + "audio_decomp_attention."
+    return (
+        (theirs + "audio_decomp_queries.", ours + "queries."),
+        (theirs + "audio_decomp_pos.", ours + "position."),
+        (attention + "multihead_attn.", ours + "look.attention."),
+        (attention, ours + "look."),
+    )
+
+
 # published, ours; what is written first counts, so a part stands before the whole that it is in
 NAMES: tuple[Row, ...] = (
     *((f"backbone.{theirs}", f"backbone.{ours}") for theirs, ours in BACKBONE_NAMES),
@@ -40,11 +51,13 @@ NAMES: tuple[Row, ...] = (
     (_PIXEL + "layer_1.", "pixel_decoder.smooth.0."),
     (_PIXEL + "transformer.level_embed", "pixel_decoder.level_embed"),
     *_attention(_ENCODER_LAYER, "pixel_decoder.layers.", "self_attn."),
+    (_PIXEL + "bi_attn.", "pixel_decoder.audio_into_pixels."),
     (_PIXEL, "pixel_decoder."),
     # frame decoder
     (_FRAME + "av_pre_proj.", "frame_decoder.audio_fusion.before."),
     *_attention(_FRAME + "av_sf.", "frame_decoder.audio_fusion.look.", "multihead_attn."),
     (_FRAME + "av_post_proj.", "frame_decoder.audio_fusion.after."),
+    *_decomposition(_FRAME, "frame_decoder.audio_fusion.decompose."),
     (_FRAME + "cls_token.", "frame_decoder.count_token."),
     (_FRAME + "cnt_proj.", "frame_decoder.count_head."),
     *_attention(
@@ -66,6 +79,11 @@ NAMES: tuple[Row, ...] = (
     (_VIDEO + "enc_ffn.", "video_module.encoder_feed_forward."),
     *_attention(_VIDEO + "enc_av_cross_attn.", "video_module.audio_attention.", "multihead_attn."),
     (_VIDEO + "enc_av_ffn.", "video_module.audio_feed_forward."),
+    *_decomposition(_VIDEO, "video_module.decompose."),
+    (_VIDEO + "encode_av_fusion.{layer}.mamba.", "video_module.scans.{layer}.scan."),
+    (_VIDEO + "encode_av_fusion.{layer}.mlp.fc1.", "video_module.scans.{layer}.feed_forward.0."),
+    (_VIDEO + "encode_av_fusion.{layer}.mlp.fc2.", "video_module.scans.{layer}.feed_forward.2."),
+    (_VIDEO + "encode_av_fusion.", "video_module.scans."),
     *_attention(
         _VIDEO + "transformer_cross_attention_layers.",
         "video_module.decoder_cross_attention.",

@@ -1,15 +1,15 @@
-"""A ready model from a released checkpoint of AVISM or ACVIS."""
+"""A ready model from a released checkpoint of AVISM, ACVIS or H2S."""
 
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.checkpoints.architecture import HEADS, read_architecture
+from models.checkpoints.architecture import HEADS, is_h2s, read_architecture, with_counters
 from models.checkpoints.parameter_names import is_acvis, our_entries
 from models.networks.avism.avism import Avism
 from models.networks.backbones.backbone import load_backbone
@@ -29,9 +29,10 @@ def load_published(
     """A model, ready for inference, from a released checkpoint.
 
     Args:
-        checkpoint: a ``.pth``, ``.ckpt``, ``.pkl`` or ``.safetensors`` file of AVISM or ACVIS, a folder of
-            one or of shards, or the state dict out of one (arrays are fine, and a ``model`` key around it). A
-            file of a backbone alone gives a model whose other parameters are untrained, with a warning.
+        checkpoint: a ``.pth``, ``.ckpt``, ``.pkl`` or ``.safetensors`` file of AVISM, ACVIS or H2S, a folder
+            of one or of shards, or the state dict out of one (of arrays, too; ``model`` may be a key around
+            it). A file of a backbone alone gives a model whose other parameters are untrained, with a
+            warning.
         take: "ema" or "raw", of a checkpoint that holds averaged and raw parameters; by default the averaged
             ones, with a warning.
         config: what shapes cannot tell and is not as published (``heads``, ``window``), and settings of
@@ -61,20 +62,22 @@ def load_published(
     renamed, _left = our_entries(state)
     settings = read_architecture(renamed, heads=config.get("heads", HEADS))
     settings |= ({"audio_queries": "audio_centric"} if is_acvis(state) else {}) | config
+    network: Literal["avism", "h2s"] = "h2s" if is_h2s(renamed) else "avism"
     with torch.device("meta"):  # names and shapes cost nothing there
-        own = build("avism", **settings).state_dict()
+        own = build(network, **settings).state_dict()
     if not set(own) & set(renamed):
         raise ValueError(
             f"{where} is of another model: its entries are called {', '.join(list(state)[:3])}, …; allowed "
-            f"are checkpoints of AVISM and ACVIS, and of the backbones {read_from_files()}"
+            f"are checkpoints of AVISM, ACVIS and H2S, and of the backbones {read_from_files()}"
         )
+    renamed = with_counters(own, renamed)
     try:
         require_same_entries(own, renamed)
     except ValueError as error:
         raise ValueError(f"{where}: {error}{_ancestor(renamed)}") from error
-    model = build("avism", **settings)
-    model.load_state_dict(renamed)
-    return model.eval()
+    ready = build(network, **settings)
+    ready.load_state_dict(renamed)
+    return ready.eval()
 
 
 def _read(

@@ -8,7 +8,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from models.checkpoints.architecture import HEADS, read_architecture, read_tpavi_architecture, split_heads
+from models.checkpoints.architecture import (
+    HEADS,
+    is_h2s,
+    read_architecture,
+    read_tpavi_architecture,
+    split_heads,
+    with_counters,
+)
 from models.checkpoints.entries import read_entries
 from models.networks.registry import Network, build
 from models.weight_files.checkpoint_file import require_same_entries
@@ -41,7 +48,7 @@ class Recognised:
     """What a file of weights is.
 
     Attributes:
-        program: for people: "AVISM", "ACVIS", "TPAVI (2023)".
+        program: for people: "AVISM", "ACVIS", "H2S", "TPAVI (2023)".
         network: of ``models.build``; settings: its, as far as shapes and choices show them.
         spelling: whose names the parameters have.
         tensors: the parameters under our names.
@@ -105,7 +112,7 @@ def recognise(path: Path, choices: Choices | None = None) -> Recognised:
     if not read.has_decoder:
         raise ValueError(
             f"{path} is of another task or of a network that is not known here: its entries are called "
-            f"{', '.join([*tensors, *read.left][:3])}, …; known are AVISM, ACVIS and TPAVI"
+            f"{', '.join([*tensors, *read.left][:3])}, …; known are AVISM, ACVIS, H2S and TPAVI"
         )
     assumed = [*read.choices]
     heads = _heads(tensors, choices, path, ours=not published)
@@ -114,7 +121,7 @@ def recognise(path: Path, choices: Choices | None = None) -> Recognised:
         settings = read_tpavi_architecture(tensors, heads=heads)
         _assume(settings, assumed, choices.clip_frames, clip_frames=2)
     else:
-        program, network = "AVISM", "avism"
+        program, network = ("H2S", "h2s") if is_h2s(tensors) else ("AVISM", "avism")
         settings = read_architecture(tensors, heads=heads) | {"heads": heads}
         if read.acvis or not (published or "frame_decoder.audio_fusion.after.weight" in tensors):
             settings["audio_queries"] = "audio_centric"
@@ -124,7 +131,7 @@ def recognise(path: Path, choices: Choices | None = None) -> Recognised:
     if settings.get("audio_queries") == "audio_centric":
         program = "ACVIS"
     settings |= _audio(tensors, settings, choices, path, ours=not published)
-    tensors = _with_counters(network, settings, tensors)
+    tensors = with_counters(_entries(network, settings) or {}, tensors)
     return Recognised(
         program=program,
         network=network,
@@ -191,13 +198,6 @@ def _audio(
             "audio (features or none) decides"
         )
     return {"audio": choices.audio or "features"}
-
-
-def _with_counters(network: str, settings: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With zeros for the steps that norms count in training and programs leave out: no weights."""
-    own = _entries(network, settings) or {}
-    counters = [name for name in own if name.endswith(".num_batches_tracked") and name not in tensors]
-    return tensors | {name: torch.zeros((), dtype=torch.long) for name in counters}
 
 
 def _entries(network: str, settings: dict[str, Any]) -> dict[str, Tensor] | None:

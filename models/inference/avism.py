@@ -15,9 +15,11 @@ from models.networks.avism.avism import Avism
 class AvismPredictor:
     """An Avism on one clip (models.inference.offline.ClipPredictor), in constant memory."""
 
-    def __init__(self, model: Avism, work_folder: Path | None = None) -> None:
+    def __init__(
+        self, model: Avism, work_folder: Path | None = None, stream: type[VideoStream] = VideoStream
+    ) -> None:
         self._model = model
-        self._stream = VideoStream(model.video_module, work_folder)
+        self._stream = stream(model.video_module, work_folder)
         self._embeds = torch.empty(0)  # mask embeddings [V, C], after the last frame
         self._frames = 0
         self._heard: list[Tensor] = []  # of each chunk: [t, K] logits of the head that only hears
@@ -49,7 +51,7 @@ class AvismPredictor:
 
     def mask_features(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """See ClipPredictor. They do not depend on the sound."""
-        return self._model.video_mask_features(frames)
+        return self._model.video_mask_features(frames, None)
 
     def mask_logits(self, features: Tensor, queries: Tensor, frame: int) -> Tensor:
         """See ClipPredictor. A query has the same embedding in every frame."""

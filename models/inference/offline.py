@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.inference.avism import AvismPredictor
+from models.inference.h2s import H2sPredictor
 from models.inference.masks import MaskMaker
 from models.inference.moments import ClipError, Moment, chunks
 from models.inference.tpavi import TpaviPredictor
+from models.networks.h2s.h2s import H2s
 from models.networks.registry import Network
 from models.networks.tpavi.tpavi import Tpavi
 
@@ -96,7 +98,9 @@ class ClipPredictor(Protocol):
 
 def predictor_for(model: Network, work_folder: Path | None = None) -> ClipPredictor:
     """The predictor of a network, for one clip; what it keeps on disk lies in the folder."""
-    return TpaviPredictor(model) if isinstance(model, Tpavi) else AvismPredictor(model, work_folder)
+    if isinstance(model, Tpavi):
+        return TpaviPredictor(model)
+    return H2sPredictor(model, work_folder) if isinstance(model, H2s) else AvismPredictor(model, work_folder)
 
 
 def chunk_length(model: Network) -> int:

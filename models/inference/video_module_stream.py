@@ -56,15 +56,19 @@ class VideoStream:
                 zip(module.encoder_attention, module.encoder_feed_forward, strict=True)
             )
         ]
-        self._audio = [
-            WindowedLayer(_audio_attention(attend, feed), window, shifted=index % 2 == 1)
-            for index, (attend, feed) in enumerate(
-                zip(module.audio_attention, module.audio_feed_forward, strict=True)
-            )
-        ]
+        self._audio = self._hearing_layers()
         self._hears: bool | None = None
+        self._work_folder = work_folder
         self._memory = FrameStore(work_folder)
         self._queries: Tensor | None = None  # [V, C] after the last layer and the norm
+
+    def _hearing_layers(self) -> "list[WindowedLayer]":
+        return [
+            WindowedLayer(_audio_attention(attend, feed), self.module.window, shifted=index % 2 == 1)
+            for index, (attend, feed) in enumerate(
+                zip(self.module.audio_attention, self.module.audio_feed_forward, strict=True)
+            )
+        ]
 
     def push(self, queries: Tensor, audio: Tensor | None) -> None:
         """The next frames: frame queries [t, Q, C] and audio [t, A] or None (deaf, then always)."""
@@ -88,6 +92,7 @@ class VideoStream:
             raise ValueError("a clip needs at least one frame")
         content = module.query_content.weight
         self._pass(content.new_zeros(0, int(self._hears) + self._count, content.shape[1]), last=True)
+        self._hear_whole()
         position = module.query_position.weight[None]
         y = content[None]  # [1, V, C]
         for cross, attend, feed in zip(
@@ -130,6 +135,9 @@ class VideoStream:
         if self._hears:
             x = x[:, 1:] + x[:, :1]  # [t, Q, C]
         self._memory.append(x)
+
+    def _hear_whole(self) -> None:
+        """After the last frame: what looks at the whole clip. Nothing does, but in H2S."""
 
     def _blocks(self) -> Iterator[Tensor]:
         """The stored frames [t, Q, C], in order, on the module's device."""

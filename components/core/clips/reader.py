@@ -116,8 +116,8 @@ def read_seconds(
             yield second
 
 
-def read_features(media: Path, video: Video) -> NDArray[np.float32]:
-    """Precomputed audio features [T, 128] of a clip.
+def read_features(media: Path, video: Video, sources: int | None = None) -> NDArray[np.float32]:
+    """Precomputed audio features [T, 128] of a clip; of separated sources [T, sources, 128].
 
     Published features may lack the last, incomplete second, which then sounds like the one before, or have
     one row for it though it has no frame.
@@ -135,8 +135,10 @@ def read_features(media: Path, video: Video) -> NDArray[np.float32]:
             fix="Set extract.audio_weights to a file of VGGish weights, which makes them (docs/audio.md), or"
             " train.model.audio to vggish (learned from the sound) or none.",
         ) from None
-    if values.ndim != 2 or values.shape[1] != 128 or not len(values):
-        raise AvisError(f"audio features have shape {values.shape}, not [frames, 128]", where=str(path))
+    wanted = (128,) if sources is None else (sources, 128)
+    if values.shape[1:] != wanted or not len(values):
+        shape = ", ".join(map(str, ("frames", *wanted)))
+        raise AvisError(f"audio features have shape {values.shape}, not [{shape}]", where=str(path))
     if abs(len(values) - video.length) > 1:
         raise AvisError(
             f"there are audio features of {len(values)} seconds for {video.length} frames",

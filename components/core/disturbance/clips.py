@@ -64,21 +64,21 @@ class Clips:
         for frame in frames:
             yield cut[frame]
 
-    def features(self, video: Video) -> NDArray[np.float32]:
-        """Audio features [T, 128] of a clip.
+    def features(self, video: Video, sources: int | None = None) -> NDArray[np.float32]:
+        """Audio features [T, 128] of a clip; of separated sources [T, sources, 128].
 
         Raises:
             AvisError: as read_features, and if only its samples could be disturbed so.
         """
         if self.disturb is None or not self.disturb.changes_sound:
-            return read_features(self.media, video)
+            return read_features(self.media, video, sources)
         if self.disturb.needs_samples:
             raise AvisError(
                 f"audio features cannot be disturbed ({self.disturb}): they are of the sound as it was",
                 where="disturb",
                 fix="Set train.model.audio to vggish, or disturb.replaced_by to other_clip.",
             )
-        features = read_features(self.media, self._others(video)[0])
+        features = read_features(self.media, self._others(video)[0], sources)
         return features[np.arange(video.length) % len(features)]
 
     def _others(self, video: Video) -> list[Video]:

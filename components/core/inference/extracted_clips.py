@@ -18,7 +18,7 @@ def clip_moments(predictor: Predictor, clips: Clips, video: Video) -> Iterator[M
     audio = predictor.model.config.audio
     sounds: Iterator[NDArray[np.float32] | None] = repeat(None, video.length)
     if audio == "features":
-        sounds = iter(clips.features(video))
+        sounds = iter(clips.features(video, getattr(predictor.model.config, "audio_sources", None)))
     elif audio == "vggish":
         sounds = clips.seconds(video, range(video.length), predictor.card.frame_rate_hz)
     for index, sound in enumerate(sounds):

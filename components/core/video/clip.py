@@ -118,6 +118,12 @@ def check_encoder(card: ModelCard, audio_weights: Path | None, model_folder: Pat
         AvisError: no weights are set, or others.
     """
     where = str(model_folder / CONFIG)
+    if card.name == "h2s":
+        raise AvisError(
+            "an H2S hears separated sources of sound, and nothing here separates a video's",
+            where=where,
+            fix="Give it clips with features of separated sources (docs/networks.md), or name another model.",
+        )
     if audio_weights is None:
         raise AvisError(
             "this model hears audio features, which first have to be made of the video's sound",

@@ -39,5 +39,6 @@ def flops_per_frame(config: Path) -> float:
         with FlopCounterMode(display=False) as counter:
             if hear is not None:
                 hear(torch.empty(frames, *_LOG_MEL))
-            model(pictures, torch.empty(1, frames, EMBEDDING_CHANNELS))
+            sources = (settings["audio_sources"],) if "audio_sources" in settings else ()
+            model(pictures, torch.empty(1, frames, *sources, EMBEDDING_CHANNELS))
     return float(counter.get_total_flops()) / frames

@@ -152,7 +152,7 @@ class AnnotatedClips:
 
     def _sound(self, video: Video, chosen: list[int]) -> NDArray[np.float32]:
         if self.params.model.audio == "features":
-            return self.clips.features(video)[chosen]
+            return self.clips.features(video, self.params.model.sources)[chosen]
         if self.params.model.audio == "none":
             return np.zeros((len(chosen), 1), np.float32)
         return np.stack(list(self.clips.seconds(video, chosen, self.frame_rate_hz)))

@@ -160,9 +160,13 @@ def without_part(
     kept = {
         name: value.clone() for name, value in model.named_buffers()
     }  # a batch norm would count the trial
-    frames = torch.zeros(1, params.frames_per_clip, 3, 64, 64, dtype=torch.uint8, device=device)
+    sources = params.model.sources
+    side = 64 if sources is None else 128  # H2S sorts the cells of its coarsest map into 8 clusters
+    frames = torch.zeros(1, params.frames_per_clip, 3, side, side, dtype=torch.uint8, device=device)
     width = SOUND_WIDTHS.get(params.model.audio, 1)
-    sound = torch.zeros(1, params.frames_per_clip, width, device=device)
+    shape = (width,) if sources is None else (sources, width)
+    # of zeros all cells are alike, and all of one cluster
+    sound = torch.zeros(1, params.frames_per_clip, *shape, device=device)
     output = model(frames, None if deaf else sound)
     total = torch.stack([tensor.float().sum() for tensor in _tensors(output) if tensor.requires_grad]).sum()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]

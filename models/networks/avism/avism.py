@@ -79,6 +79,11 @@ class AvismOutput:
 class Avism(AudioNetwork):
     """Frames and sound of clips in, queries for sounding objects out."""
 
+    # H2S has others
+    pixel_decoder_type: type[PixelDecoder] = PixelDecoder
+    frame_decoder_type: type[FrameDecoder] = FrameDecoder
+    video_module_type: type[VideoModule] = VideoModule
+
     def __init__(self, config: AvismConfig) -> None:
         super().__init__()
         if config.audio_queries not in ("fusion", "audio_centric"):
@@ -97,7 +102,7 @@ class Avism(AudioNetwork):
             if config.audio in ENCODERS and config.audio_tagging
             else None
         )
-        self.pixel_decoder = PixelDecoder(
+        self.pixel_decoder = self.pixel_decoder_type(
             in_channels=self.backbone.channels,
             channels=config.channels,
             heads=config.heads,
@@ -105,7 +110,7 @@ class Avism(AudioNetwork):
             layers=config.pixel_layers,
             hidden=config.pixel_hidden,
         )
-        self.frame_decoder = FrameDecoder(
+        self.frame_decoder = self.frame_decoder_type(
             channels=config.channels,
             heads=config.heads,
             queries=config.frame_queries,
@@ -118,7 +123,7 @@ class Avism(AudioNetwork):
             count_token=config.count_token,
             count_logits=config.count_most + (config.count_loss == "cross_entropy"),
         )
-        self.video_module = VideoModule(
+        self.video_module = self.video_module_type(
             channels=config.channels,
             heads=config.heads,
             frame_queries=config.frame_queries,
@@ -133,21 +138,24 @@ class Avism(AudioNetwork):
             hears=config.audio_in_windows,
         )
 
-    def extract_features(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Frames [F, 3, H, W], RGB 0-255 -> stride-4 features [F, C, h, w], three scales, coarsest first."""
+    def extract_features(self, frames: Tensor, audio: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Frames [F, 3, H, W], RGB 0-255 -> stride-4 features [F, C, h, w], three scales, coarsest first.
+
+        They do not depend on the sound [F, A]; those of H2S do.
+        """
         maps = self.backbone(self.backbone.prepare(frames))  # each [F, width, h, w], res2 to res5
         return self.pixel_decoder(maps)
 
-    def video_mask_features(self, frames: Tensor) -> Tensor:
+    def video_mask_features(self, frames: Tensor, audio: Tensor | None) -> Tensor:
         """Frames [F, 3, H, W] -> what a video query's embedding is multiplied with, [F, C, h, w]."""
-        return self.video_module.mask_features(self.extract_features(frames)[0])
+        return self.video_module.mask_features(self.extract_features(frames, audio)[0])
 
     def decode_frames(self, frames: Tensor, audio: Tensor | None) -> tuple[FrameOutput, Tensor]:
         """Inference at frame level: [F, 3, H, W] and [F, A] -> the last predictions, video mask features.
 
         The frame decoder's own mask features are only made at the sizes at which its queries attend.
         """
-        stride4, scales = self.extract_features(frames)
+        stride4, scales = self.extract_features(frames, audio)
         resized = [self.pixel_decoder.mask_features(x) for x in resize_to_scales(stride4, scales)]
         return self.frame_decoder(resized, scales, audio), self.video_module.mask_features(stride4)
 
@@ -155,7 +163,7 @@ class Avism(AudioNetwork):
         """Whole clips: frames [B, T, 3, H, W] and sound [B, T, …]; all predictions for the losses."""
         clips, length = frames.shape[:2]
         audio = self.encode_audio(sound.flatten(0, 1) if sound is not None else None)
-        stride4, scales = self.extract_features(frames.flatten(0, 1))
+        stride4, scales = self.extract_features(frames.flatten(0, 1), audio)
         mask_features = self.pixel_decoder.mask_features(stride4)  # [F, C, h, w]
         video_features = self.video_module.mask_features(stride4)  # [F, C, h, w]
         supervised = self.config.frame_layers + 1 if self.training else 1
@@ -166,9 +174,7 @@ class Avism(AudioNetwork):
         # In training the last few frame layers each have a pass through the video module (B grows).
         passed = frame.queries[-self.config.video_supervision :] if self.training else frame.queries
         queries = torch.cat([x.unflatten(0, (clips, length)) for x in passed])  # [passes * B, T, Q, C]
-        clip_audio = None
-        if audio is not None:
-            clip_audio = audio.unflatten(0, (clips, length)).repeat(len(passed), 1, 1)  # [passes * B, T, A]
+        clip_audio = None if audio is None else audio.unflatten(0, (clips, length))  # [B, T, A]
         depth = self.config.video_decoder_layers if self.training else 1
         video = self.video_module(queries, clip_audio, supervised_layers=depth)
         tags = self.audio_tags(audio) if self.audio_tags is not None and audio is not None else None

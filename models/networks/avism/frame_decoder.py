@@ -90,7 +90,7 @@ class FrameDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.hears = hears  # a decoder that does not has the parts for it all the same, as a deaf model's
-        self.audio_fusion: AudioFusion | AudioCentricQueries
+        self.audio_fusion: nn.Module
         if audio_queries == "audio_centric":
             self.audio_fusion = AudioCentricQueries(
                 channels=channels, heads=heads, layers=scales, audio_channels=audio_channels
@@ -143,7 +143,7 @@ class FrameDecoder(nn.Module):
             sine_position(height, width, channels, device=scales[0].device).flatten(1).T[None]
             for height, width in sizes
         ]
-        content, position = self.query_content.weight, self.query_position.weight  # [Q, C] both
+        content, position = self.query_content.weight, self.positions()  # [Q, C] both
         count_tokens = 0
         if self.count_token is not None:
             count_tokens = 1
@@ -183,6 +183,10 @@ class FrameDecoder(nn.Module):
         if self.count_head is not None:
             output.counting = self.count_head(normalised[:, 0])
         return output
+
+    def positions(self) -> Tensor:
+        """The learned position of each query, [Q, C]."""
+        return self.query_position.weight
 
     @staticmethod
     @torch.no_grad()

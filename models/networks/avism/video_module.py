@@ -120,11 +120,11 @@ class VideoModule(nn.Module):
     def forward(
         self, frame_queries: Tensor, audio: Tensor | None, *, supervised_layers: int = 1
     ) -> VideoOutput:
-        """frame_queries [B, T, Q, C]; audio [B, T, A] or None (deaf)."""
+        """frame_queries [B, T, Q, C]; audio [b, T, A] or None (deaf): B is b, or several passes of it."""
         x = self.input_proj(frame_queries)  # [B, T, Q, C]
         x = self._encode_frames(x)  # [B, T, Q, C]
         if audio is not None and self.hears:
-            x = x + self._encode_audio(x, audio)[:, :, None]  # [B, T, Q, C]
+            x = self.hear(x, audio)  # [B, T, Q, C]
 
         batch, frames = x.shape[:2]
         memory = x.flatten(1, 2)  # [B, T * Q, C]
@@ -161,13 +161,13 @@ class VideoModule(nn.Module):
             x = windows.join(feed(cut), queries)  # [B, T, Q, C]
         return x
 
-    def _encode_audio(self, x: Tensor, audio: Tensor) -> Tensor:
-        """The frame's audio token looks at the frame queries of its window; -> [B, T, C].
+    def hear(self, x: Tensor, audio: Tensor) -> Tensor:
+        """The frame's audio token looks at the frame queries of its window, and is added; -> [B, T, Q, C].
 
         The published code carries Q identical copies of this token; one is the same.
         """
         batch, frames, queries, _ = x.shape
-        token = self.audio_proj(audio)[:, :, None]  # [B, T, 1, C]
+        token = self.audio_proj(audio).repeat(batch // len(audio), 1, 1)[:, :, None]  # [B, T, 1, C]
         for index, (attend, feed) in enumerate(
             zip(self.audio_attention, self.audio_feed_forward, strict=True)
         ):
@@ -175,7 +175,7 @@ class VideoModule(nn.Module):
             windows = Windows(frames, self.window, shifted=index % 2 == 1, device=x.device)
             cut = attend(windows.cut(token), windows.cut(x), blocked=windows.mask(batch, 1, queries))
             token = windows.join(feed(cut), 1)  # [B, T, 1, C]
-        return token[:, :, 0]  # [B, T, C]
+        return x + token
 
 
 class PresenceHead(nn.Module):

@@ -5,6 +5,7 @@ from typing import Literal
 BackboneName = Literal[
     "efficientnet_lite0",
     "resnet50",
+    "resnet50_trained_norms",
     "swin_tiny",
     "swin_base",
     "swin_large",
@@ -17,6 +18,7 @@ BackboneName = Literal[
 BACKBONE_FILES: dict[BackboneName, str] = {
     "efficientnet_lite0": "efficientnet_lite0",
     "resnet50": "resnet50",
+    "resnet50_trained_norms": "resnet50",
     "swin_tiny": "swin",
     "swin_base": "swin",
     "swin_large": "swin",

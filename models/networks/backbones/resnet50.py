@@ -1,4 +1,7 @@
-"""ResNet-50 of torchvision (stride in the 3x3), as Detectron2's and Mask2Former's."""
+"""ResNet-50 of torchvision (stride in the 3x3), as Detectron2's and Mask2Former's; H2S trains its norms."""
+
+from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models import resnet50
@@ -10,12 +13,12 @@ from models.networks.backbones.frozen_norm import FrozenNorm, fold_frozen_norms
 class ResNetStages(nn.Module):
     """torchvision's ResNet-50 (stride in the 3x3), cut into its four stages."""
 
-    def __init__(self) -> None:
+    def __init__(self, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        network = resnet50(weights=None, norm_layer=FrozenNorm)
+        network = resnet50(weights=None, norm_layer=norm)
         self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         self.stages = nn.ModuleList((network.layer1, network.layer2, network.layer3, network.layer4))
-        fold_frozen_norms(network)
+        fold_frozen_norms(network)  # of others there is nothing to fold
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.stem(x)  # [F, 64, H/4, W/4]
@@ -26,8 +29,8 @@ class ResNetStages(nn.Module):
         return maps
 
 
-def build_resnet50(pretrained: bool) -> Backbone:
-    stages = ResNetStages()
+def build_resnet50(pretrained: bool, norm: Callable[[int], nn.Module] = FrozenNorm) -> Backbone:
+    stages = ResNetStages(norm)
     backbone = Backbone(stages, [256, 512, 1024, 2048], parts=[stages.stem, *stages.stages])
     if pretrained:
         from torchvision.models import ResNet50_Weights
@@ -37,4 +40,8 @@ def build_resnet50(pretrained: bool) -> Backbone:
     return backbone
 
 
-BACKBONES = {"resnet50": BackboneChoice(build_resnet50, "ImageNet, downloaded by torchvision")}
+_WEIGHTS = "ImageNet, downloaded by torchvision"
+BACKBONES = {
+    "resnet50": BackboneChoice(build_resnet50, _WEIGHTS),
+    "resnet50_trained_norms": BackboneChoice(partial(build_resnet50, norm=nn.BatchNorm2d), _WEIGHTS),
+}

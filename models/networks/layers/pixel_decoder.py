@@ -61,8 +61,14 @@ class PixelDecoder(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """features res2..res5, each [F, width, h, w] -> stride-4 features [F, C, h, w], three scales."""
-        # res5, res4, res3, each [F, C, h, w]
-        planes = [project(x) for project, x in zip(self.input_proj, features[:0:-1], strict=True)]
+        return self.decode(self.project(features), features[0])
+
+    def project(self, features: list[Tensor]) -> list[Tensor]:
+        """features res2..res5 -> res5, res4, res3, each [F, C, h, w]."""
+        return [project(x) for project, x in zip(self.input_proj, features[:0:-1], strict=True)]
+
+    def decode(self, planes: list[Tensor], res2: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What `project` gave, and res2 [F, width, h, w] -> as `forward`."""
         sizes = [(int(plane.shape[2]), int(plane.shape[3])) for plane in planes]
         device = planes[0].device
         tokens = torch.cat([plane.flatten(2).transpose(1, 2) for plane in planes], dim=1)  # [F, S, C]
@@ -80,7 +86,7 @@ class PixelDecoder(nn.Module):
             part.transpose(1, 2).unflatten(2, size)
             for part, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
         ]
-        lateral = self.lateral(features[0])  # [F, C, h, w] of res2
+        lateral = self.lateral(res2)  # [F, C, h, w]
         fine = F.interpolate(scales[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
         stride4 = F.relu(self.smooth(lateral + fine), inplace=True)  # [F, C, h, w]
         return stride4, scales

@@ -28,11 +28,11 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None = None) -> Tensor:
-        """Attend from query [B, Q, C] to key and value [B, S, C].
+        """Attend from query [B, Q, C], or [1, Q, C] for all, to key and value [B, S, C].
 
         ``blocked`` is boolean, broadcastable to [B, 1, Q, S]; True means "may not look there".
         """
-        batch, length, channels = query.shape  # B, Q, C
+        batch, (length, channels) = len(key), query.shape[1:]
         weight_q, weight_k, weight_v = self.in_proj_weight.chunk(3)
         bias_q, bias_k, bias_v = self.in_proj_bias.chunk(3)
 
@@ -40,7 +40,7 @@ class Attention(nn.Module):
             return x.unflatten(-1, (self.heads, channels // self.heads)).transpose(1, 2)
 
         attended = F.scaled_dot_product_attention(
-            split(F.linear(query, weight_q, bias_q)),
+            split(F.linear(query, weight_q, bias_q)).expand(batch, -1, -1, -1),
             split(F.linear(key, weight_k, bias_k)),
             split(F.linear(value, weight_v, bias_v)),
             attn_mask=None if blocked is None else ~blocked,  # torch's True means "may look there"

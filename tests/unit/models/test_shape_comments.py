@@ -10,10 +10,12 @@ import torch
 
 from models.inference.moments import Moment
 from models.inference.offline import find_sounding
+from models.networks.h2s.h2s import H2s
 from models.networks.layers.deformable_attention import sample_grids
 from models.networks.losses.criterion import LossWeights
 from models.networks.losses.targets import ClipTargets
 from tests.support.shape_comments import shapes_checked, shapes_in
+from tests.support.tiny_h2s import tiny_h2s
 from tests.support.tiny_model import tiny_model
 from tests.support.tiny_tpavi import tiny_tpavi
 
@@ -24,10 +26,11 @@ ELSEWHERE = ("deformable_triton.py", "golden.py", "detectron2")
 
 def train_and_find(model: Any) -> None:
     """A step's losses and gradients on two clips; then the tracks of a longer clip."""
-    features = model.config.audio == "features"
-    frames = torch.randint(0, 256, (2, 5, 3, 64, 96), dtype=torch.uint8)
-    sound = torch.randn(2, 5, 128 if features else 16_000) * 0.1
-    masks = torch.zeros(3, 5, 64, 96, dtype=torch.bool)
+    sources = (8,) if isinstance(model, H2s) else ()
+    width = 128 if model.config.audio == "features" else 16_000
+    frames = torch.randint(0, 256, (2, 5, 3, 96 if sources else 64, 96), dtype=torch.uint8)
+    sound = torch.randn(2, 5, *sources, width) * 0.1
+    masks = torch.zeros(3, 5, *frames.shape[3:], dtype=torch.bool)
     masks[:, :, 10:40, 10:50] = True
     masks[0, 1] = False
     targets = [ClipTargets(torch.tensor([1, 0, 1]), masks), ClipTargets(torch.tensor([1, 0]), masks[:2])]
@@ -46,6 +49,7 @@ def test_shapes_in_comments_are_true() -> None:
     networks = (
         tiny_model(count_token=True),
         tiny_model(audio_queries="audio_centric", audio="features", backbone="resnet50"),
+        tiny_h2s(),
         tiny_tpavi(),
     )
     with shapes_checked(MODELS) as seen:
