@@ -3,6 +3,7 @@
 Letters: F frames, H W their size, h w size of a map, C its channels.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -85,13 +86,14 @@ class BackboneChoice:
 
 
 def load_backbone(backbone: Backbone, state: dict[str, Tensor]) -> None:
-    """Load ImageNet weights as published (``released_weights``); Swin's output norms stay fresh.
+    """Load ImageNet weights as published (``released_weights``); Swin's output norms and counters stay fresh.
 
     Raises:
         ValueError: missing, unexpected and misshapen entries, listed.
     """
     renamed, _classifier = backbone_weights(state)
     own = backbone.state_dict()
-    given = {name: x for name, x in own.items() if name.startswith("network.norms.")} | renamed
+    kept = re.compile(r"network\.norms\.|.*\.num_batches_tracked$")
+    given = {name: x for name, x in own.items() if kept.match(name)} | renamed
     require_same_entries(own, given)
     backbone.load_state_dict(given)

@@ -10,10 +10,18 @@ import torch
 
 from components.core.run.errors import AvisError
 from components.core.run.params import read_variant, read_variant_names
-from components.train.params import AvismParams, LossParams, NetworkParams, TpaviParams, TrainParams
+from components.train.params import (
+    AvismParams,
+    H2sParams,
+    LossParams,
+    NetworkParams,
+    TpaviParams,
+    TrainParams,
+)
 from models import build
 from models.networks.avism.avism import AvismConfig
 from models.networks.backbones import BACKBONE_FILES
+from models.networks.h2s.h2s import H2sConfig
 from models.networks.losses.criterion import LossWeights
 from models.networks.registry import NETWORKS
 from models.networks.tpavi.tpavi import TpaviConfig
@@ -88,6 +96,7 @@ def test_every_backbone_gives_four_maps_for_tpavi(backbone: str) -> None:
             ),
         ),
         ("aviseg-swin-l", "avism_swin_l_coco", AvismConfig(backbone="swin_large", frame_queries=200)),
+        ("aviseg-h2s-r50", "h2s_r50", H2sConfig()),
         ("aviseg-tpavi-r50", "tpavi_r50", TpaviConfig()),
     ],
 )
@@ -109,13 +118,14 @@ def test_the_published_profile_is_the_published_model(
     weights = LossWeights()
     for name in ("classification", "mask", "dice", "no_object", "similarity", "points"):
         assert getattr(params.loss, name) == getattr(weights, name)
-    schedule = (6000, 12, 2) if profile == "aviseg-tpavi-r50" else (48_000, 2, 5)
+    others = {"aviseg-tpavi-r50": (6000, 12, 2), "aviseg-h2s-r50": (48_000, 1, 5)}
+    schedule = others.get(profile, (48_000, 2, 5))
     assert (params.steps, params.clips_per_step, params.frames_per_clip) == schedule
     assert (params.crop_px, params.max_long_side_px, params.learning_rate) == ((384, 600), 768, 1e-4)
 
 
 def test_parameters_and_models_name_the_same_settings() -> None:
-    params: dict[str, type[NetworkParams]] = {"avism": AvismParams, "tpavi": TpaviParams}
+    params: dict[str, type[NetworkParams]] = {"avism": AvismParams, "h2s": H2sParams, "tpavi": TpaviParams}
     assert params.keys() == NETWORKS.keys()
     for name, (settings, _) in NETWORKS.items():
         config = {field.name for field in fields(settings)}
@@ -126,7 +136,7 @@ def test_parameters_and_models_name_the_same_settings() -> None:
 
 
 def test_unknown_names_are_answered_with_the_allowed_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown model 'avis'; allowed: avism, tpavi"):
+    with pytest.raises(ValueError, match=r"unknown model 'avis'; allowed: avism, h2s, tpavi"):
         build("avis")
     with pytest.raises(ValueError, match=r"unknown settings of avism: depth; allowed: .*frame_layers"):
         build("avism", depth=3)
@@ -148,7 +158,11 @@ def test_weights_from_a_file_are_resnets(tmp_path: Path) -> None:
     model = tiny_model(backbone=PUBLISHED, backbone_weights=str(tmp_path / "resnet.pth"))
     loaded = model.backbone.network.stages[3][2].conv3.weight
     torch.testing.assert_close(loaded, network.layer4[2].conv3.weight)
-    names = "resnet50, swin_tiny, swin_base, swin_large"
+    learning = tiny_model(backbone="resnet50_trained_norms", backbone_weights=str(tmp_path / "resnet.pth"))
+    norm = learning.backbone.network.stages[3][2].bn3
+    assert norm.weight.requires_grad and norm.track_running_stats
+    torch.testing.assert_close(norm.weight, network.layer4[2].bn3.weight)
+    names = "resnet50, resnet50_trained_norms, swin_tiny, swin_base, swin_large"
     with pytest.raises(ValueError, match=f"read for {names}, not for efficientnet_lite0"):
         tiny_model(backbone_weights=str(tmp_path / "resnet.pth"))
     (tmp_path / "damaged.pth").write_bytes((tmp_path / "resnet.pth").read_bytes()[:1000])
@@ -210,7 +224,7 @@ def test_a_variant_can_be_another_network(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(AvisError, match=r"variants.two.model.window is no known .*: .*instance_queries"):
         read_variant("two", TrainParams)
     Path("params.yaml").write_text(f"{head}{block}  two:\n    model: {{name: vita}}\n{rest}")
-    with pytest.raises(AvisError, match=r"two.model: name must be avism or tpavi \(.*line \d+"):
+    with pytest.raises(AvisError, match=r"two.model: name must be avism, h2s or tpavi \(.*line \d+"):
         read_variant("two", TrainParams)
 
 
