@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from components.core.raw.clip_names import video_id_of
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
 
@@ -14,13 +16,13 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     model TEXT, prompt TEXT, clip TEXT, modality TEXT, sampling TEXT,
     text TEXT NOT NULL, finish_reason TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER,
-    latency_s REAL NOT NULL, retries INTEGER NOT NULL,
+    latency_s REAL NOT NULL, retries INTEGER NOT NULL, video TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (model, prompt, clip, modality, sampling)
 ) STRICT"""
 _GET = """
 SELECT text, finish_reason, input_tokens, output_tokens, latency_s, retries FROM answers
 WHERE model = ? AND prompt = ? AND clip = ? AND modality = ? AND sampling = ?"""
-_PUT = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Answers:
         self._database = sqlite3.connect(path, isolation_level=None)  # each statement is a transaction
         self._run("PRAGMA synchronous = EXTRA")  # what `put` returned from outlives a loss of power
         self._run(_SCHEMA)
+        if "video" not in {column[1] for column in self._run("PRAGMA table_info(answers)")}:
+            self._run("ALTER TABLE answers ADD COLUMN video TEXT NOT NULL DEFAULT ''")
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +77,17 @@ class Answers:
         rows = self._run(_GET, astuple(key))
         return Reply(*rows[0]) if rows else None
 
-    def put(self, key: Key, reply: Reply) -> None:
-        """Keep an answer. On return it is on disk."""
-        self._run(_PUT, (*astuple(key), *astuple(reply)))
+    def put(self, key: Key, reply: Reply, video: str) -> None:
+        """Keep an answer about a clip, "" where it is about parts of several. On return it is on disk."""
+        self._run(_PUT, (*astuple(key), *astuple(reply), video))
+
+    def forget(self, videos: Collection[str]) -> int:
+        """Take out what was said of these clips, or of parts of several; returns how many answers."""
+        known = [name for (name,) in self._run("SELECT DISTINCT video FROM answers")]
+        gone = [name for name in known if not name or video_id_of(name) in videos]
+        deleted = [self._run("DELETE FROM answers WHERE video = ? RETURNING 1", (name,)) for name in gone]
+        self._run("VACUUM")  # else their text stays in the file's free pages
+        return sum(map(len, deleted))
 
     def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:

@@ -65,6 +65,8 @@ class Question:
     take: int
     """2 asks the very same once more."""
     wording: int
+    video: str
+    """The clip's name, "" where pictures or sound are not, or not as, its own."""
     key: Key
 
     @property
@@ -149,6 +151,7 @@ class _Desk:
         wording: int = 1,
     ) -> Question:
         """One about a clip; `frames` and `sound` replace its own, a second `take` asks once more."""
+        own = frames is None and sound is None and modality != "other_sound"
         pictures = (frames or clip.frames) if modality != "audio" else ()
         if modality == "other_sound":
             sound = partial(_sound_of_another, self.exam, clip)
@@ -169,7 +172,9 @@ class _Desk:
             modality=modality,
             sampling=json.dumps(sampling, sort_keys=True),
         )
-        return Question(purpose, modality, clip, pictures, heard, take, wording, key)
+        return Question(
+            purpose, modality, clip, pictures, heard, take, wording, clip.name if own else "", key
+        )
 
     def open(self, questions: Sequence[Question], earlier: Mapping[tuple[str, str, int], Reply]) -> None:
         """Take what is known, and say what the rest will cost.
@@ -180,7 +185,7 @@ class _Desk:
         for asked in questions:
             reply = self._known.get(asked.key)
             if reply is None and (reply := earlier.get((asked.modality, asked.key.clip[:16], asked.take))):
-                self._known.put(asked.key, reply)
+                self._known.put(asked.key, reply, asked.video)
             if reply is not None:
                 self._take(asked, reply)
         self._total = len(questions)
@@ -242,7 +247,7 @@ class _Desk:
         except AvisError as error:
             self._failure = error
         else:
-            self._known.put(asked.key, reply)
+            self._known.put(asked.key, reply, asked.video)
             self._take(asked, reply)
         finally:
             self.purse.settle(estimated)

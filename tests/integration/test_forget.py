@@ -6,9 +6,11 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
+from components.mllm.answers import Answers, Key, Reply
 from pipelines.commands.data.forget import forget
 from tests.support.clips import make_clip
 
@@ -40,6 +43,7 @@ pytestmark = pytest.mark.integration
 ENGINE = EngineParams(workers=1)
 PARAMS = IngestParams(manifest="manifest.csv")
 FIRST, SECOND, OTHER = "dQw4w9WgXcQ-1694962971939-seg1", "dQw4w9WgXcQ-1694962971939-seg2", "street"
+ANSWERS = Path("data/mllm/model/answers.sqlite")
 
 
 def dvc(*arguments: str) -> None:
@@ -100,6 +104,11 @@ def make_project() -> None:
     (evaluation / "overlays" / f"{OTHER}.mp4").touch()
     (evaluation / "per_clip.csv").write_text(f"clip,FSLA\n{SECOND},1\n")
     (evaluation / "per_category.csv").write_text("category,AP\nhorn,1\n")
+    ANSWERS.parent.mkdir(parents=True)
+    with Answers(ANSWERS) as answers:
+        for video in (FIRST, OTHER, ""):  # the last of parts of several
+            key = Key("model", "prompt", f"hash of {video}", "video", "{}")
+            answers.put(key, Reply(f"a horn in {video or 'two'}", "stop", 1, 1, 0.1, 0), video)
 
 
 @pytest.fixture()
@@ -148,6 +157,10 @@ def test_nothing_of_the_video_is_left_and_nothing_else_is_lost(
         f"{OTHER}.mp4",
         "per_category.csv",
     }
+
+    with closing(sqlite3.connect(ANSWERS)) as database:
+        assert database.execute("SELECT text FROM answers").fetchall() == [(f"a horn in {OTHER}",)]
+    assert FIRST.encode() not in ANSWERS.read_bytes() and b"horn in two" not in ANSWERS.read_bytes()
 
     gone = before - objects(cache)
     assert gone == hashes - {md5(file) for file in other}  # a frame that another video has, too, stays

@@ -17,6 +17,7 @@ from components.core.storage.base import Store
 from components.core.storage.choice import open_store, read_storage
 from components.core.storage.folder import FolderStore
 from components.core.storage.names import all_names
+from components.mllm.answers import Answers
 from components.tools.forgetting.clips import manifest_file, name_pattern, split_files
 
 _DERIVED = ("qa", "predictions", "evaluation", "mllm", "comparison")
@@ -115,6 +116,9 @@ def _remove_derived(names: set[str], paths: Paths) -> int:
             ):
                 file.unlink()
                 count += 1
+    for answers in sorted((paths.root / "mllm").glob("*/answers.sqlite")):
+        with Answers(answers) as known:  # the others are paid for, and stay
+            count += known.forget(names) > 0
     for predictions in sorted((paths.root / "predictions").glob("*/results.json")):
         predictions.unlink()  # it names clips by numbers
         count += 1
