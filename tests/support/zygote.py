@@ -48,7 +48,7 @@ words = sys.argv[1:]
 first = words[words[:1] == ["-u"]:][:1]
 if not first or (first[0].startswith("-") and first[0] not in ("-m", "-c")):
     os.execv({python!r}, [{python!r}, *words])
-import json, signal, socket
+import json, select, signal, socket
 here = [int(name) for name in os.listdir("/proc/self/fd")]
 files = []
 for number in here:
@@ -59,13 +59,19 @@ for number in here:
         pass
 zygote = socket.socket(socket.AF_UNIX)
 zygote.connect({address!r})
+# A handler may run only when the wait below has ended: what wakes it is a byte, the signal's number.
+woken, wakes = socket.socketpair()
+wakes.setblocking(False)
+signal.set_wakeup_fd(wakes.fileno())
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, lambda *_: None)
 asked = json.dumps([words, os.getcwd(), dict(os.environ), files]).encode()
 socket.send_fds(zygote, [len(asked).to_bytes(4, "big")], files)
 zygote.sendall(asked)
 for number in files:
     os.close(number)
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, lambda number, _: zygote.send(bytes([number])))
+while zygote not in select.select([zygote, woken], [], [])[0]:
+    zygote.send(woken.recv(1))
 code = int.from_bytes(zygote.recv(4) or b"\0\0\0\x46", "big", signed=True)  # without the zygote: 70
 if code < 0:
     signal.signal(-code, signal.SIG_DFL) if code != -signal.SIGKILL else None

@@ -15,6 +15,8 @@ Chance = Callable[[str], np.random.Generator]
 """What each disturbance draws from, by its name: none changes what another one draws."""
 
 _LEVEL = 0.1  # root mean square of noise in the place of sound: -20 dB of full scale, whatever was there
+# what is read again was written here, and names no other file
+_SAFE = {"protocol_whitelist": "file", "format_whitelist": "ogg,mp3"}
 _ENCODERS = {"opus": ("libopus", "ogg"), "mp3": ("libmp3lame", "mp3")}  # and their containers
 
 
@@ -159,7 +161,7 @@ def code(sound: Sound, codec: str, bit_rate_kbps: float) -> Sound:
         out.mux(stream.encode(None))
     file.seek(0)
     resampler = av.AudioResampler("fltp", "mono", SAMPLE_RATE_HZ)
-    with av.open(file) as source:
+    with av.open(file, mode="r", options=_SAFE) as source:
         pieces = [piece for frame in source.decode(audio=0) for piece in resampler.resample(frame)]
     pieces += resampler.resample(None)
     decoded = np.concatenate([np.zeros(0, np.float32), *(piece.to_ndarray()[0] for piece in pieces)])

@@ -174,7 +174,8 @@ class Avism(AudioNetwork):
         # In training the last few frame layers each have a pass through the video module (B grows).
         passed = frame.queries[-self.config.video_supervision :] if self.training else frame.queries
         queries = torch.cat([x.unflatten(0, (clips, length)) for x in passed])  # [passes * B, T, Q, C]
-        clip_audio = None if audio is None else audio.unflatten(0, (clips, length))  # [B, T, A]
+        # [B, T, A], or [B, T, S, A] of H2S's sources
+        clip_audio = None if audio is None else audio.unflatten(0, (clips, length))
         depth = self.config.video_decoder_layers if self.training else 1
         video = self.video_module(queries, clip_audio, supervised_layers=depth)
         tags = self.audio_tags(audio) if self.audio_tags is not None and audio is not None else None

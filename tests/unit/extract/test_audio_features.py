@@ -314,7 +314,7 @@ def test_killed_while_embedding_it_goes_on_where_it_was(tmp_path: Path, weights:
     def embedded() -> list[str]:
         lines = journal.read_bytes().splitlines()[1:] if journal.exists() else []
         rows = [json.loads(line) for line in lines if line.endswith(b"]")]
-        return [name for name, row in rows if row["features_from"]]
+        return [name for name, row, *_checksum in rows if row["features_from"]]
 
     while time.monotonic() < deadline and len(embedded()) < 2:
         time.sleep(0.01)

@@ -10,6 +10,7 @@ from scipy.special import logit
 from components.core.calibration.candidates import ClipCandidates, find_candidates
 from components.core.calibration.reliability import reliability, silence
 from components.core.calibration.thresholds import choose_thresholds, mean_fsla
+from components.core.disturbance.clips import Clips
 from components.core.inference.extracted_clips import clip_moments
 from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
@@ -78,7 +79,7 @@ def test_candidates_under_thresholds_are_what_predict_keeps(tmp_path: Path) -> N
         params = every.model_copy(update=thresholds)
         predictor = Predictor.load(folder, params)
         for video, clip in zip(annotations.videos, clips, strict=True):
-            moments = partial(clip_moments, predictor, paths.media, video)
+            moments = partial(clip_moments, predictor, Clips(paths.media), video)
             results = predictor.predict(video.id, moments, height=video.height, width=video.width)
             wanted = measure(VideoMasks(video, [], list(enumerate(results)))).predicted
             found = clip.under(score, presence, hearing).predicted
