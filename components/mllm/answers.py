@@ -2,13 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from components.core.raw.clip_names import video_id_of
 from components.core.run.errors import AvisError
 from components.core.run.journal import read_journal
 
@@ -81,10 +80,10 @@ class Answers:
         """Keep an answer about a clip, "" where it is about parts of several. On return it is on disk."""
         self._run(_PUT, (*astuple(key), *astuple(reply), video))
 
-    def forget(self, videos: Collection[str]) -> int:
-        """Take out what was said of these clips, or of parts of several; returns how many answers."""
+    def forget(self, is_gone: Callable[[str], bool]) -> int:
+        """Take out what was said of clips by name, and of parts of several; returns how many answers."""
         known = [name for (name,) in self._run("SELECT DISTINCT video FROM answers")]
-        gone = [name for name in known if not name or video_id_of(name) in videos]
+        gone = [name for name in known if not name or is_gone(name)]
         deleted = [self._run("DELETE FROM answers WHERE video = ? RETURNING 1", (name,)) for name in gone]
         self._run("VACUUM")  # else their text stays in the file's free pages
         return sum(map(len, deleted))

@@ -118,7 +118,7 @@ def _remove_derived(names: set[str], paths: Paths) -> int:
                 count += 1
     for answers in sorted((paths.root / "mllm").glob("*/answers.sqlite")):
         with Answers(answers) as known:  # the others are paid for, and stay
-            count += known.forget(names) > 0
+            count += known.forget(lambda name: video_id_of(name) in names) > 0
     for predictions in sorted((paths.root / "predictions").glob("*/results.json")):
         predictions.unlink()  # it names clips by numbers
         count += 1
