@@ -26,8 +26,8 @@ as_prefect_does = lambda: SubprocessASGIServer()._run_uvicorn_command()
 thread = threading.Thread(target=as_prefect_does)
 thread.start()
 thread.join()
-print("watched", flush=True)
-try:
+try:  # from here on Ctrl-C is expected
+    print("watched", flush=True)
     sys.stdin.read()
 except KeyboardInterrupt:
     print("interrupted", flush=True)
