@@ -88,6 +88,8 @@ class H2sParams(AvismFamilyParams):
     backbone: BackboneName = "resnet50_trained_norms"
     audio: Literal["features"] = "features"
     audio_tagging: Literal[False] = False
+    audio_queries: Literal["fusion"] = "fusion"  # the others are ACVIS's
+    count_token: Literal[False] = False
     audio_sources: Annotated[int, Field(ge=1, le=64)] = 8
 
     @property

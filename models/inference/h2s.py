@@ -20,12 +20,13 @@ class ScanStream(VideoStream):
     """
 
     _sources: list[Tensor]
+    _sounds: bool
 
     def push(self, queries: Tensor, audio: Tensor | None) -> None:
         """The next frames: frame queries [t, Q, C] and sources [t, S, A] or None (deaf, then always)."""
         if self._hears is None:
-            self._sources = []
-        elif (audio is not None) != bool(self._sources):
+            self._sources, self._sounds = [], audio is not None
+        elif (audio is not None) != self._sounds:
             raise ValueError("some frames of the clip have sound and others have none")
         if audio is not None and self.module.hears:
             self._sources.append(audio)

@@ -41,6 +41,10 @@ class H2sConfig(AvismConfig):
                 f"H2S adds one token of sound to each query: frame_queries ({self.frame_queries}) and "
                 f"video_queries ({self.video_queries}) must be equal"
             )
+        if self.count_token or self.audio_queries != "fusion":
+            raise ValueError(
+                "count_token and audio_queries are ACVIS's: an H2S has parts of its own for them"
+            )
         if self.audio != "features":
             raise ValueError(
                 f"H2S hears features of separated sources: audio is {self.audio!r}, not features"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models.checkpoints.parameter_names import our_name, published_name
+from models.inference.h2s import ScanStream
 from models.inference.offline import find_sounding
 from models.networks.h2s import selective_scan
 from models.networks.h2s.clustered_attention import (
@@ -68,12 +69,28 @@ def test_chunks_of_a_clip_give_what_the_whole_clip_gives() -> None:
     assert best.masks == pytest.approx(areas, abs=30) and min(areas) > 500  # features in half precision
 
 
+@pytest.mark.parametrize("hears", [False, True])
+def test_chunks_sound_or_do_not_whether_or_not_the_scans_hear(hears: bool) -> None:
+    model, (frames, sound) = tiny_h2s(audio_in_windows=hears).eval(), clip(4)
+    with torch.no_grad(), ScanStream(model.video_module) as stream:
+        output, _ = model.decode_frames(frames, sound)
+        stream.push(output.queries[-1][:2], sound[:2])
+        stream.push(output.queries[-1][2:], sound[2:])
+        with pytest.raises(ValueError, match="some frames of the clip have sound and others have none"):
+            stream.push(output.queries[-1][:1], None)
+        whole = model(frames[None], sound[None]).video.logits[-1][0]
+        torch.testing.assert_close(stream.finish().logits, whole, atol=1e-5, rtol=1e-4)
+
+
 def test_what_does_not_go_together_is_said() -> None:
     model, (frames, sound) = tiny_h2s().eval(), clip()
     with pytest.raises(ValueError, match=r"shape \[4, 5, 128\].*\[frames, 8, 128\]"):
         model(frames[None], sound[None, :, :5])
     with pytest.raises(ValueError, match=r"frame_queries \(10\) and video_queries \(9\) must be equal"):
         tiny_h2s(video_queries=9)
+    for setting in ({"count_token": True}, {"audio_queries": "audio_centric"}):
+        with pytest.raises(ValueError, match="are ACVIS's"):
+            tiny_h2s(**setting)
     with pytest.raises(ValueError, match="separated sources"):
         tiny_h2s(audio="vggish")
     with pytest.raises(ValueError, match="into 8 clusters: 6 are too few"):
