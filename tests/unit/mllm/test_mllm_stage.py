@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from components.core.records import masks
 from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.records.results import Result, write_results
+from components.core.reports.page import render_page
 from components.core.run.errors import AvisError
 from components.core.run.params import read_block
 from components.core.run.paths import Paths
@@ -125,10 +127,11 @@ def test_a_language_model_is_scored_beside_the_variants(workplace, server: Serve
     assert "&lt;b&gt;Dogs?&lt;/b&gt;" in page and "<b>Dogs?" not in page
     _, first, *_, last = page.split("<h2>")
     assert (
-        first.count("dog \N{MULTIPLICATION SIGN}1 in 0 1") == 6 and first.count("<details>") == 3
+        first.count("dog \N{MULTIPLICATION SIGN}1 in seconds 0\N{EN DASH}1") == 6
+        and first.count("<details>") == 3
     )  # truth, two variants, three modalities
     assert (
-        "violin \N{MULTIPLICATION SIGN}1 in 0 1" in last
+        "violin \N{MULTIPLICATION SIGN}1 in seconds 0\N{EN DASH}1" in last
         and "no valid answer (there is no JSON object" in last
         and "silent" in last
     )
@@ -217,3 +220,13 @@ def test_a_full_disk_under_the_answers_is_named_and_none_of_them_is_lost(
     with connect(file) as answers:
         (all_of_them,) = answers.execute("SELECT count(*) FROM answers").fetchone()
     assert len(server.requests) - asked == all_of_them - kept
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [([3], "3"), ([5, 0, 1, 2], "0\N{EN DASH}2, 5"), ([0, 1, 4, 6, 7], "0\N{EN DASH}1, 4, 6\N{EN DASH}7")],
+)
+def test_seconds_are_shown_as_stretches(seconds: list[int], said: str) -> None:
+    truth = SimpleNamespace(counts={"dog": 1}, seconds={"dog": set(seconds)})
+    page = render_page("mllm/report.html", clips=[{"name": "a", "truth": truth, "rows": []}])
+    assert f"in seconds {said}<" in page
