@@ -38,6 +38,8 @@ QUESTIONS = (
     ("temporal_iou", "temporal IoU"),
     ("box_fsla", "box FSLA"),
     ("box_map", "box mAP"),
+    ("refer_accuracy", "refer"),
+    ("order_accuracy", "order"),
 )
 """Columns of the table of who, when and where: key in data/mllm/metrics.json, title."""
 
@@ -187,7 +189,9 @@ def _sources(comparison: Comparison) -> list[dict[str, Any]]:
             "colour": charts.colour(place) if name in variants else "#cbd5e1",
             "scores": scores,
             "note": _note(values) if name not in variants else "",
-            "invalid": f"{values['invalid']:.0f} of {values['clips']:.0f}" if "invalid" in values else DASH,
+            "invalid": f"{values['invalid']:.0f} of {values['questions']:.0f}"
+            if "invalid" in values
+            else DASH,
         }
         for place, (name, values, scores) in enumerate(zip(names, metrics, cells.rows(columns), strict=True))
     ]

@@ -10,7 +10,6 @@ from components.core.run.errors import AvisError
 from components.core.text.redaction import redact, tell_secret
 from components.mllm.answers import Reply
 from components.mllm.params import EndpointParams
-from components.mllm.question import response_format
 
 Message = dict[str, Any]
 
@@ -53,16 +52,15 @@ class Endpoint:
         self._settings: dict[str, Any] = {"max_completion_tokens": params.max_output_tokens}
         if params.temperature is not None:
             self._settings["temperature"] = params.temperature
-        form = response_format(params.response_format)
-        if form is not None:
-            self._settings["response_format"] = form
+        if params.response_format != "none":
+            self._settings["response_format"] = {"type": params.response_format}
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.close()
 
-    async def ask(self, messages: list[Message]) -> Reply:
-        """Sends one chat and waits for its answer.
+    async def ask(self, messages: list[Message], schema: dict[str, Any]) -> Reply:
+        """Sends one chat and waits for its answer, which has this schema where the server is told of one.
 
         The client tries again, with growing pauses or as `Retry-After` says, on 408, 409, 429, 5xx,
         timeouts and lost connections. A setting that the server does not know is left out from then on.
@@ -80,7 +78,7 @@ class Endpoint:
                 raw = await self._client.chat.completions.with_raw_response.create(
                     model=self._params.model,
                     messages=cast(Any, messages),  # the client's types know no video_url
-                    **settings,
+                    **with_schema(settings, schema),
                 )
                 break
             except openai.APIStatusError as error:
@@ -111,6 +109,13 @@ class Endpoint:
             fix=f"Check base_url, model, what it takes (modalities, video, response_format), and the key in "
             f"{self._params.api_key_env or 'api_key_env'}. No more was asked; all answers are kept.",
         )
+
+
+def with_schema(settings: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one request."""
+    if settings.get("response_format", {}).get("type") != "json_schema":
+        return settings
+    return {**settings, "response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def _simpler(settings: dict[str, Any], error: Any) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from components.core.run.files import write_json, write_text
 from components.mllm import message, question, reading
 from components.mllm.answers import Answers, Key, Reply, earlier_answers
 from components.mllm.budget import Outlay, Purse, cost_usd, estimate
+from components.mllm.choices import Choice
 from components.mllm.client import REFUSED, Endpoint, NoReply
 from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
@@ -34,6 +35,8 @@ class Exam:
     truth: Mapping[str, Sounding]
     """Video name -> what sounds in it."""
     categories: Sequence[str]
+    choices: Sequence[Choice] = ()
+    """About these clips."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Interview:
     """Modality -> for each wording: video name -> its line of answers.jsonl."""
     answers: Mapping[Modality, Sequence[Mapping[str, Sounding | None]]]
     """The same, read; None is an answer that does not parse, or none at all."""
+    choice_records: Mapping[Modality, Sequence[Mapping[Choice, Record]]]
+    chosen: Mapping[Modality, Sequence[Mapping[Choice, str | None]]]
+    """Likewise, of the questions with a few answers; those without a reply are left out."""
     verdicts: Mapping[Sense, Verdict]
     """Of the probes that its modalities allow."""
     outlay: Outlay
@@ -67,12 +73,15 @@ class Question:
     wording: int
     video: str
     """The clip's name, "" where pictures or sound are not, or not as, its own."""
+    choice: Choice | None
+    """None asks who, when and where."""
     key: Key
 
     @property
     def record(self) -> Record:
         return {
-            "purpose": self.purpose, "modality": self.modality,
+            "purpose": self.purpose, "asked": self.choice.kind if self.choice else "sounding",
+            "modality": self.modality,
             "video": self.clip.name, "wording": self.wording, "clip": self.key.clip,
         }  # fmt: skip
 
@@ -96,9 +105,19 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
             for wording in range(1, params.wordings + 1)
             for clip in exam.clips
         }
+        clips = {clip.name: clip for clip in exam.clips}
+        choices = {
+            (modality, wording, choice): desk.question(
+                "test", modality, clips[choice.video], wording=wording, choice=choice
+            )
+            for modality in endpoint.modalities
+            for wording in range(1, params.wordings + 1)
+            for choice in exam.choices
+        }
         probes = _probe_questions(desk)
-        asked_by_key = {q.key: q for q in [*(q for asked in probes.values() for q in asked), *test.values()]}
-        every = list(asked_by_key.values())  # what both ask is asked once
+        probed = [one for asked in probes.values() for one in asked]
+        # what both ask is asked once
+        every = list({one.key: one for one in [*probed, *test.values(), *choices.values()]}.values())
         shown = folder / "answers.jsonl"
         try:
             desk.open(every, earlier_answers(shown, _earlier_fingerprint(endpoint, params, exam.categories)))
@@ -114,14 +133,27 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
     }
     for (modality, wording, video), asked in test.items():
         records[modality][wording - 1][video] = desk.records[asked.key]
-    _check_validity(endpoint.name, records, params.max_invalid_share, folder)
+    choice_records: dict[Modality, list[dict[Choice, Record]]] = {
+        modality: [{} for _ in range(params.wordings)] for modality in endpoint.modalities
+    }
+    for (modality, wording, choice), asked in choices.items():
+        choice_records[modality][wording - 1][choice] = desk.records[asked.key]
+    lines = [desk.records[asked.key] for asked in (*test.values(), *choices.values())]
+    _check_validity(endpoint.name, lines, params.max_invalid_share, folder)
     answers = {
         modality: [
             {video: desk.read(record) for video, record in by_video.items()} for by_video in by_wording
         ]
         for modality, by_wording in records.items()
     }
-    return Interview(records=records, answers=answers, verdicts=verdicts, outlay=desk.purse.spent)
+    chosen = {
+        modality: [
+            {c: desk.read_choice(record, c) for c, record in of.items() if record["status"] != NO_REPLY}
+            for of in by_wording
+        ]
+        for modality, by_wording in choice_records.items()
+    }
+    return Interview(records, answers, choice_records, chosen, verdicts, desk.purse.spent)
 
 
 class _Desk:
@@ -149,6 +181,7 @@ class _Desk:
         sound: Callable[[], bytes] | None = None,
         take: int = 1,
         wording: int = 1,
+        choice: Choice | None = None,
     ) -> Question:
         """One about a clip; `frames` and `sound` replace its own, a second `take` asks once more."""
         own = frames is None and sound is None and modality != "other_sound"
@@ -159,7 +192,7 @@ class _Desk:
         prompt = [
             question.system_text(wording),
             question.GIVEN[modality],
-            self._asked(modality, clip, wording),
+            self._asked(modality, clip, wording, choice),
         ]
         sampling = self.endpoint.model_dump(
             mode="json", include={"temperature", "max_output_tokens", "response_format", "video"}
@@ -173,7 +206,7 @@ class _Desk:
             sampling=json.dumps(sampling, sort_keys=True),
         )
         return Question(
-            purpose, modality, clip, pictures, heard, take, wording, clip.name if own else "", key
+            purpose, modality, clip, pictures, heard, take, wording, clip.name if own else "", choice, key
         )
 
     def open(self, questions: Sequence[Question], earlier: Mapping[tuple[str, str, int], Reply]) -> None:
@@ -184,7 +217,12 @@ class _Desk:
         """
         for asked in questions:
             reply = self._known.get(asked.key)
-            if reply is None and (reply := earlier.get((asked.modality, asked.key.clip[:16], asked.take))):
+            is_of_then = asked.wording == 1 and asked.choice is None
+            if (
+                reply is None
+                and is_of_then
+                and (reply := earlier.get((asked.modality, asked.key.clip[:16], asked.take)))
+            ):
                 self._known.put(asked.key, reply, asked.video)
             if reply is not None:
                 self._take(asked, reply)
@@ -236,7 +274,7 @@ class _Desk:
                 {"role": "system", "content": question.system_text(asked.wording)},
                 {"role": "user", "content": content},
             ]
-            reply = await self._client.ask(messages)
+            reply = await self._client.ask(messages, question.answer_schema(asked.choice))
         except NoReply as error:
             self.records[asked.key] = asked.record | {"status": NO_REPLY, "message": str(error)}
             self._lost.append(self.records[asked.key])
@@ -262,7 +300,10 @@ class _Desk:
             record |= {"status": "refused", "message": "the server marks it as a refusal"}
         else:
             try:
-                self._read_text(reply.text, asked.modality, asked.clip.name)
+                if asked.choice:
+                    reading.read_choice(reply.text, asked.choice)
+                else:
+                    self._read_text(reply.text, asked.modality, asked.clip.name)
             except reading.InvalidAnswer as error:
                 cut = " (it was cut off: see max_output_tokens)" if reply.finish_reason == "length" else ""
                 record |= {"status": "invalid", "message": f"{error}{cut}"}
@@ -285,6 +326,10 @@ class _Desk:
             return None
         return self._read_text(record["text"], record["modality"], record["video"])
 
+    def read_choice(self, record: Record, choice: Choice) -> str | None:
+        """Likewise, the option that was named."""
+        return reading.read_choice(record["text"], choice) if record["status"] == "ok" else None
+
     def lines(self, questions: Sequence[Question]) -> str:
         """What there is to these questions, one line of JSON each."""
         records = [self.records[asked.key] for asked in questions if asked.key in self.records]
@@ -301,7 +346,9 @@ class _Desk:
             size=partial(message.sent_size, self._clips[video].frames[0], self.params.frame_width_px),
         )
 
-    def _asked(self, modality: Modality, clip: Clip, wording: int) -> str:
+    def _asked(self, modality: Modality, clip: Clip, wording: int, choice: Choice | None) -> str:
+        if choice is not None:
+            return question.choice_text(choice, wording=wording)
         return question.ask_text(
             modality,
             self.exam.categories,
@@ -316,7 +363,7 @@ class _Desk:
             frames=len(asked.frames),
             width_px=self.params.frame_width_px,
             audio_s=asked.clip.length_s if asked.sound else 0,
-            letters=len(self._asked(asked.modality, asked.clip, asked.wording)),
+            letters=len(self._asked(asked.modality, asked.clip, asked.wording, asked.choice)),
         )
 
     def _content(self, asked: Question) -> list[Part]:
@@ -328,7 +375,8 @@ class _Desk:
             parts += message.frame_parts(asked.frames, width_px=width_px, jpeg_quality=quality)
         if asked.sound is not None:
             parts.append(message.audio_part(asked.sound()))
-        return [*parts, {"type": "text", "text": self._asked(asked.modality, asked.clip, asked.wording)}]
+        words = self._asked(asked.modality, asked.clip, asked.wording, asked.choice)
+        return [*parts, {"type": "text", "text": words}]
 
 
 def _probe_questions(desk: _Desk) -> dict[Sense, list[Question]]:
@@ -395,19 +443,8 @@ def _sound_of_another(exam: Exam, clip: Clip) -> bytes:
     return message.other_sound(sound, like=message.read_audio(clip))
 
 
-def _check_validity(
-    name: str,
-    records: Mapping[Modality, Sequence[Mapping[str, Record]]],
-    max_invalid_share: float,
-    folder: Path,
-) -> None:
-    lines = [
-        record
-        for by_wording in records.values()
-        for by_video in by_wording
-        for record in by_video.values()
-        if record["status"] != NO_REPLY
-    ]
+def _check_validity(name: str, records: Sequence[Record], max_invalid_share: float, folder: Path) -> None:
+    lines = [record for record in records if record["status"] != NO_REPLY]
     unread = [record for record in lines if record["status"] != "ok"]
     if len(unread) > max_invalid_share * len(lines):
         raise AvisError(

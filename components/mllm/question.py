@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.mllm.choices import Choice
 from components.mllm.params import BoxUnit, Modality
 
 GIVEN: dict[Modality, str] = {
@@ -81,13 +82,26 @@ def ask_text(
     )
 
 
-def response_format(kind: str) -> dict[str, Any] | None:
-    """The `response_format` of a request; None leaves it out."""
-    if kind == "none":
-        return None
-    if kind == "json_object":
-        return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": {"name": "sounding", "schema": Answer.model_json_schema()}}
+def choice_text(choice: Choice, *, wording: int = 1) -> str:
+    """A question with a few answers, in words."""
+    if choice.second is None:
+        return _prompt(f"order-{wording}").substitute(options=", ".join(choice.names))
+    return _prompt(f"refer-{wording}").substitute(
+        category=choice.options[0].category, second=choice.second, next=choice.second + 1
+    )
+
+
+def answer_schema(choice: Choice | None = None) -> dict[str, Any]:
+    """The `json_schema` of a `response_format`: for who, when and where, or for a choice."""
+    if choice is None:
+        return {"name": "sounding", "schema": Answer.model_json_schema()}
+    schema = {
+        "type": "object",
+        "properties": {"answer": {"type": "string", "enum": list(choice.names)}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
+    return {"name": choice.kind, "schema": schema}
 
 
 @cache

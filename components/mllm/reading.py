@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from components.mllm.choices import Choice
 from components.mllm.params import BoxUnit, Modality
 from components.mllm.sounding import BOX_SCALE, Box, Sounding
 
@@ -110,6 +111,32 @@ def read_answer(
         seconds={name: values for name, values in seconds.items() if values},
         boxes=None if modality == "audio" else {key: tuple(value) for key, value in boxes.items()},
     )
+
+
+def read_choice(text: str, choice: Choice) -> str:
+    """Reads which option a model's text names.
+
+    Raises:
+        InvalidAnswer: there is no JSON object with one answer, or it is none of the options.
+    """
+    said = _only_object(text, ["answer"])["answer"]
+    means: dict[str, set[str]] = {}
+    for option in choice.options:
+        kinds = [_plain(word) for word in (option.category, *_synonyms().get(_plain(option.category), ()))]
+        words = {_plain(option.name)}
+        if option.centre is None:
+            words |= set(kinds)
+        else:
+            side = option.name.partition(" ")[0]
+            words |= {f"{side} {word}" for word in kinds}
+            if choice.kind == "refer":
+                words |= {f"{side} one", f"{side} object"}
+        for word in words:
+            means.setdefault(word, set()).add(option.name)
+    found = means.get(_plain(said)) if isinstance(said, str) else None
+    if not found or len(found) > 1:
+        raise InvalidAnswer(f"answer: {str(said)[:80]!r} is not one of {', '.join(choice.names)}")
+    return next(iter(found))
 
 
 def _only_object(text: str, parts: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from components.core.metrics.bootstrap import interval_around, video_draws
+from components.mllm.choices import KINDS, Choice
 from components.mllm.sounding import Box, Sounding
 
 Floats = NDArray[np.float64]
@@ -40,6 +41,8 @@ class Tally:
     """[V, C, 3]: (clip, category) pairs that are right, named and true."""
     boxes: Floats | None
     """[V, C, T, 3]: boxes that are right, named and true; None where boxes were not asked for."""
+    choices: Floats
+    """[V, kinds of questions with a few answers, 3]: how many were asked, right, and right by chance."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,12 @@ class Scored:
         return Scored(
             clips,
             [
-                Tally(t.sums[rows], t.categories[rows], None if t.boxes is None else t.boxes[rows])
+                Tally(
+                    t.sums[rows],
+                    t.categories[rows],
+                    None if t.boxes is None else t.boxes[rows],
+                    t.choices[rows],
+                )
                 for t in self.tallies
             ],
         )
@@ -73,6 +81,7 @@ def scored(
     categories: Sequence[str],
     *,
     boxes: bool = True,
+    chosen: Sequence[Mapping[Choice, str | None]] | None = None,
 ) -> Scored:
     """Counts the answers to all clips of `truth`.
 
@@ -81,6 +90,8 @@ def scored(
         wordings: for each wording, video name -> the answer, None without a valid one; the same videos.
         categories: all that may be named.
         boxes: whether boxes were asked for.
+        chosen: for each wording, what was answered to the questions with a few answers, None without a
+            valid answer.
 
     Raises:
         ValueError: the videos differ, or there are none.
@@ -91,7 +102,10 @@ def scored(
     clips = sorted(truth)
     return Scored(
         clips,
-        [_tally([(truth[v], answers[v]) for v in clips], categories, boxes) for answers in wordings],
+        [
+            _tally([(truth[v], answers[v]) for v in clips], categories, boxes, _choices(clips, answered))
+            for answers, answered in zip(wordings, chosen or [{}] * len(wordings), strict=True)
+        ],
     )
 
 
@@ -110,6 +124,8 @@ def score(found: Scored) -> dict[str, float]:
       over the boxes of all seconds: the average precision of boxes that have no score to be ranked by.
     - hallucinated: categories named that do not sound in the clip.
     - yes_bias: share of (clip, category) pairs that are named minus the share that is true.
+    - refer_accuracy, order_accuracy: share of the questions with a few answers that are answered right;
+      refer_chance, order_chance: what guessing scores. Not there where nothing was asked.
 
     With several wordings, the mean, and `<score>_spread`: how far they lie apart.
     """
@@ -142,7 +158,7 @@ def differences(found: Scored, other: Scored) -> dict[str, dict[str, Any]]:
     return {
         name: {"difference": round(gap, 4), "interval": bounds.get(name), "clips": len(clips)}
         for name, gap in gaps.items()
-        if not name.endswith("_spread")
+        if not name.endswith(("_spread", "_chance"))
     }
 
 
@@ -195,6 +211,12 @@ def _values(tally: Tally, weights: Floats) -> dict[str, Floats]:
         "hallucinated": s["hallucinated"] / s["clips"],
         "yes_bias": 100.0 * (named - true) / pairs,
     }
+    asked = np.tensordot(weights, tally.choices, axes=1)  # [N, kinds, 3]
+    for place, kind in enumerate(KINDS):
+        total, right, by_chance = np.moveaxis(asked[:, place], -1, 0)
+        if tally.choices[:, place, 0].any():  # a draw of clips without such a question has no score
+            values[f"{kind}_accuracy"] = np.where(total > 0, _share(right, total), np.nan)
+            values[f"{kind}_chance"] = np.where(total > 0, _share(by_chance, total), np.nan)
     if tally.boxes is not None:
         values["box_fsla"] = _share(s["located"], s["seconds"])
         values["box_map"] = _box_map(np.tensordot(weights, tally.boxes, axes=1))
@@ -212,10 +234,24 @@ def _box_map(boxes: Floats) -> Floats:
     return np.where(occurs.any(axis=-1), found, np.where(nothing, 100.0, 0.0))
 
 
+def _choices(clips: Sequence[str], answered: Mapping[Choice, str | None]) -> Floats:
+    sums = np.zeros((len(clips), len(KINDS), 3))
+    places = {clip: place for place, clip in enumerate(clips)}
+    for choice, said in answered.items():
+        if choice.video in places:
+            row = 1.0, float(said == choice.right), 1 / len(choice.options)
+            sums[places[choice.video], KINDS.index(choice.kind)] += row
+    return sums
+
+
 def _tally(
-    pairs: Sequence[tuple[Sounding, Sounding | None]], categories: Sequence[str], boxes: bool
+    pairs: Sequence[tuple[Sounding, Sounding | None]],
+    categories: Sequence[str],
+    boxes: bool,
+    choices: Floats,
 ) -> Tally:
     return Tally(
+        choices=choices,
         sums=np.array([_sums(true, answer, boxes) for true, answer in pairs], np.float64),
         categories=np.array(
             [

@@ -42,21 +42,23 @@ def from_masks(
     seconds: dict[str, set[int]] = defaultdict(set)
     boxes: dict[int, list[tuple[str, Box]]] = defaultdict(list)
     for category, segmentations in tracks:
-        sounds = False
-        for second, segmentation in enumerate(segmentations):
-            box = _box(segmentation, height_px, width_px)
-            if box is None:
-                continue
-            sounds = True
+        found = boxes_of(segmentations, height_px=height_px, width_px=width_px)
+        for second, box in found.items():
             seconds[category].add(second)
             boxes[second].append((category, box))
-        counts[category] += sounds
+        counts[category] += bool(found)
     return Sounding(
         length_s=length_s,
         counts={category: count for category, count in sorted(counts.items()) if count},
         seconds={category: frozenset(values) for category, values in sorted(seconds.items())},
         boxes={second: tuple(values) for second, values in sorted(boxes.items())},
     )
+
+
+def boxes_of(segmentations: Sequence[masks.Segmentation], *, height_px: int, width_px: int) -> dict[int, Box]:
+    """The box of one object in each second in which it sounds."""
+    found = ((second, _box(one, height_px, width_px)) for second, one in enumerate(segmentations))
+    return {second: box for second, box in found if box is not None}
 
 
 def _box(segmentation: masks.Segmentation, height_px: int, width_px: int) -> Box | None:

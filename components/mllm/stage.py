@@ -9,7 +9,7 @@ from math import fsum
 from pathlib import Path
 from statistics import fmean
 
-from components.core.records.annotations import AnnotationSet, Track, read_annotations
+from components.core.records.annotations import AnnotationSet, Track, read_annotations, tracks_by_video
 from components.core.records.results import Result, read_results
 from components.core.reports.page import render_page
 from components.core.run.errors import AvisError
@@ -18,7 +18,9 @@ from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run, training_run
 from components.mllm import sounding
+from components.mllm.baselines import PREFIX as BASELINE
 from components.mllm.baselines import baselines
+from components.mllm.choices import Choice, choices_of, chosen, guesses
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
 from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams
@@ -48,21 +50,24 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     annotations = read_annotations(paths.annotations / "test.json", paths.root)
     if not annotations.videos:
         raise AvisError("there is no test clip", where=str(paths.annotations / "test.json"))
-    truth = _truth(annotations)
+    truth = _heard(annotations, annotations.tracks)
+    choices = _choices(annotations)
     categories = sorted(annotations.categories.values())
     sources: dict[str, Scored] = {}
     rows: dict[str, list[Record]] = {video: [] for video in sorted(truth)}
     metrics: dict[str, dict[str, float]] = {}
     for variant in variants:
         answers = _from_predictions(paths.predictions(variant) / "results.json", annotations)
-        sources[variant] = scored(truth, [answers], categories)
+        said = {choice: chosen(choice, answers[choice.video]) for choice in choices}
+        sources[variant] = scored(truth, [answers], categories, chosen=[said])
         for video, answer in answers.items():
-            rows[video].append(_row(variant, answer))
+            rows[video].append(_row(variant, answer, said))
         metrics[variant] = {**score(sources[variant]), "clips": len(truth)}
         with continue_run(paths.model(variant) / "run.json", paths=paths) as run:
             run.metrics({PREFIX + name: value for name, value in metrics[variant].items()})
-    for name, guesses in baselines(truth, categories).items():
-        sources[name] = scored(truth, [guesses], categories)
+    guessed = guesses(choices)
+    for name, answers in baselines(truth, categories).items():
+        sources[name] = scored(truth, [answers], categories, chosen=[guessed[name.removeprefix(BASELINE)]])
         metrics[name] = {**score(sources[name]), "clips": len(truth)}
     if params.models:  # who asks nobody needs no media
         paths = with_local_media(paths, [video.name for video in annotations.videos])
@@ -77,13 +82,22 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
         ],
         truth=truth,
         categories=categories,
+        choices=choices,
     )
     if not params.models:
         print(NO_ENDPOINT, flush=True)
     for endpoint in params.models:
         metrics |= _examine(endpoint, params, exam, sources, rows, paths)
     write_json(paths.mllm / "metrics.json", metrics)
-    clips = [{"name": video, "truth": truth[video], "rows": rows[video]} for video in rows]
+    clips = [
+        {
+            "name": video,
+            "truth": truth[video],
+            "choices": [choice for choice in choices if choice.video == video],
+            "rows": rows[video],
+        }
+        for video in rows
+    ]
     write_text(paths.mllm / "report.html", render_page("mllm/report.html", clips=clips))
     reference = sources[variants[0]] if variants else None
     details = {
@@ -99,17 +113,38 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     return metrics
 
 
-def _row(source: str, answer: Sounding | None, record: Record | None = None) -> Record:
-    """Of a clip's table in the report; a source without a record answered by its masks."""
+def _row(
+    source: str,
+    answer: Sounding | None,
+    said: Mapping[Choice, str | None],
+    record: Record | None = None,
+    records: Mapping[Choice, Record] | None = None,
+) -> Record:
+    """Of a clip's table in the report; a source without records answered by its masks."""
     told = record or {}
+    texts = {choice: record.get("text") for choice, record in (records or {}).items()}
     return {
         "source": source, "answer": answer, "status": told.get("status"),
-        "message": told.get("message", ""), "text": told.get("text"),
+        "message": told.get("message", ""), "text": told.get("text"), "said": said, "texts": texts,
     }  # fmt: skip
 
 
-def _truth(annotations: AnnotationSet) -> dict[str, Sounding]:
-    return _heard(annotations, annotations.tracks)
+def _choices(annotations: AnnotationSet) -> list[Choice]:
+    tracks = tracks_by_video(annotations)
+    return [
+        choice
+        for video in sorted(annotations.videos, key=lambda video: video.name)
+        for choice in choices_of(
+            video.name,
+            [
+                (
+                    annotations.categories[track.category_id],
+                    sounding.boxes_of(track.segmentations, height_px=video.height, width_px=video.width),
+                )
+                for track in tracks[video.id]
+            ],
+        )
+    ]
 
 
 def _from_predictions(path: Path, annotations: AnnotationSet) -> dict[str, Sounding]:
@@ -179,7 +214,15 @@ def _examine(
                     f", wording {wording + 1}" if len(wordings) > 1 else ""
                 )
                 for video, record in records.items():
-                    rows[video].append(_row(source, result.answers[given][wording][video], record))
+                    rows[video].append(
+                        _row(
+                            source,
+                            result.answers[given][wording][video],
+                            result.chosen[given][wording],
+                            record,
+                            result.choice_records[given][wording],
+                        )
+                    )
         metrics = _metrics(endpoint.name, result, found)
         for source, values in metrics.items():
             modality = source.removeprefix(f"{endpoint.name}/")
@@ -206,8 +249,15 @@ def _scored(name: str, result: Interview, exam: Exam) -> dict[str, Scored]:
         }
         truth = {video: true for video, true in exam.truth.items() if video not in lost}
         if truth:
-            answers = [{video: answered[video] for video in truth} for answered in wordings]
-            found[f"{name}/{modality}"] = scored(truth, answers, exam.categories, boxes=modality != "audio")
+            by_wording = result.chosen[modality]
+            everywhere = [choice for choice in exam.choices if all(choice in said for said in by_wording)]
+            found[f"{name}/{modality}"] = scored(
+                truth,
+                [{video: answered[video] for video in truth} for answered in wordings],
+                exam.categories,
+                boxes=modality != "audio",
+                chosen=[{choice: said[choice] for choice in everywhere} for said in by_wording],
+            )
     return found
 
 
@@ -220,9 +270,10 @@ def _metrics(name: str, result: Interview, found: Mapping[str, Scored]) -> dict[
     metrics = {}
     for modality, wordings in result.records.items():
         source = f"{name}/{modality}"
-        every = [record for records in wordings for record in records.values()]
+        clips = [record for records in wordings for record in records.values()]
+        choices = [record for records in result.choice_records[modality] for record in records.values()]
         scores = score(found[source]) if source in found else {}
-        metrics[source] = {**scores, **_outlay(every), **senses}
+        metrics[source] = {**scores, "clips": len(clips), **_outlay([*clips, *choices]), **senses}
     return metrics
 
 
@@ -230,7 +281,7 @@ def _outlay(records: Sequence[Record]) -> dict[str, float]:
     """How many answers there were, and what they took."""
     replies = [record for record in records if record["status"] != NO_REPLY]
     values: dict[str, float] = {
-        "clips": len(records),
+        "questions": len(records),
         "invalid": sum(record["status"] == "invalid" for record in records),
         "refused": sum(record["status"] == "refused" for record in records),
         "no_reply": len(records) - len(replies),

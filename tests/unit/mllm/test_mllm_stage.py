@@ -228,5 +228,5 @@ def test_a_full_disk_under_the_answers_is_named_and_none_of_them_is_lost(
 )
 def test_seconds_are_shown_as_stretches(seconds: list[int], said: str) -> None:
     truth = SimpleNamespace(counts={"dog": 1}, seconds={"dog": set(seconds)})
-    page = render_page("mllm/report.html", clips=[{"name": "a", "truth": truth, "rows": []}])
+    page = render_page("mllm/report.html", clips=[{"name": "a", "truth": truth, "choices": [], "rows": []}])
     assert f"in seconds {said}<" in page

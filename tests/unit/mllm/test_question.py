@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from components.mllm.question import Answer, ask_text, response_format, system_text
+from components.mllm.question import ask_text, system_text
 from components.mllm.reading import InvalidAnswer, read_answer
 
 GOOD = {
@@ -77,12 +77,6 @@ def test_the_question_names_categories_and_seconds():
     text = ask_text("audio_video", ("dog", "violin"), 12)
     assert "0 to 11" in text and "dog, violin" in text and "1000" in text
     assert "empty list" in ask_text("audio", ("dog",), 12)
-
-
-def test_response_format():
-    assert response_format("none") is None
-    assert response_format("json_object") == {"type": "json_object"}
-    assert response_format("json_schema")["json_schema"]["schema"] == Answer.model_json_schema()
 
 
 @pytest.mark.parametrize("wording", [1, 2, 3])
