@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.clips.index import FEATURES_OF_SOURCE, MediaEntry
-from components.core.media import colours, downmix
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.published_sound import soundtrack_for
+from components.core.media.reading import READING
 from components.core.media.sound import read_sound
 from components.core.raw.frame_folder import (
     AUDIO_NAME,
@@ -58,8 +58,7 @@ def fingerprint(entry: RawEntry, params: ExtractParams) -> str:
         entry.sha256,
         params.frame_rate_hz,
         params.jpeg_quality,
-        f"pictures {colours.VERSION}",  # an older version took HDR and interlaced ones as they are
-        f"downmix {downmix.VERSION}",  # a sound of cancelling channels that an older version took for silence
+        READING,
     ]
     if params.resampling != "ffmpeg":
         decisive.append(params.resampling)

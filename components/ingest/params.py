@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from components.core.media.reading import READING
 from components.core.run.params import Block, without_secrets
 
 
@@ -67,14 +68,15 @@ class IngestParams(Block):
         """Changes when a video that is there would be another one now.
 
         What is asked of a site decides nothing about a file of this machine, and how one gets there (cookies,
-        a proxy) nothing about the video.
+        a proxy) nothing about the video. What an older version cut of a download stays: sites let nobody have
+        a long list twice.
         """
-        site = [] if is_local else [self.max_height_px, self.format]
-        return _hash([self.min_duration_s, *site])
+        way = [READING] if is_local else [self.max_height_px, self.format]
+        return _hash([self.min_duration_s, *way])
 
     def failure_fingerprint(self, sha256: str | None, *, is_local: bool) -> str:
         """Changes when an entry that failed may fare better now; sha256 is what the manifest expects."""
-        way: list[object] = [self.item_timeout_s, _version_of_av()]
+        way: list[object] = [self.item_timeout_s, _version_of_av(), READING]
         if not is_local:
             way += [self.proxy, self.cookies_file, self._cookies(), self.max_file_gb, *self.private_hosts]
         return _hash([self.fingerprint(is_local=is_local), sha256, *way])

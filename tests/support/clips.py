@@ -1,6 +1,7 @@
 """Small video files for tests, made with PyAV: a grey that counts the frames, flashes and beeps."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -146,45 +147,52 @@ TONES_RATE_HZ = 48_000
 
 def make_clip_of_tracks(
     path: Path,
-    tones_hz: list[float],
+    tones_hz: Sequence[float | None],
     *,
     default: int | None = None,
     commentary: int | None = None,
     container: str = "mp4",
     cover: Disposition | None = None,
-    seconds_of_sound: int = TONES_S,
+    empty_pictures: bool = False,
+    grey: int = 8,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """A video with a sound track for each tone; `default`, `commentary`: those that are marked so.
 
-    cover: a white picture is the first track, and has these flags."""
-    with av.open(str(path), "w", format=container) as output:
+    tones_hz: a track of None is declared, and has no packet. empty_pictures: so is the first picture track.
+    grey: picture k has k times that. cover: a white picture is the first track, and has these flags."""
+    with av.open(str(path), "w", format=container, options=options or {}) as output:
         if cover is not None:
             still = output.add_stream("mjpeg", rate=1)
             still.width, still.height, still.pix_fmt, still.disposition = 32, 32, "yuvj420p", cover
-        video = output.add_stream("mpeg4", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(1 + empty_pictures):
+            video = output.add_stream("mpeg4", rate=10)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         streams: list[Any] = [output.add_stream("aac", rate=TONES_RATE_HZ, layout="mono") for _ in tones_hz]
         for number, stream in enumerate(streams):
             marks = {default: Disposition.default, commentary: Disposition.comment}
             stream.disposition = marks.get(number, Disposition(0))
+        output.start_encoding()
         if cover is not None:
             white = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 255, np.uint8), format="rgb24")
             white.pts = 0
             output.mux(still.encode(white.reformat(format="yuvj420p")) + still.encode(None))
         for number in range(10 * TONES_S):
-            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * number, np.uint8), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                np.full((48, 64, 3), grey * number, np.uint8), format="rgb24"
+            )
             picture.pts = number
             output.mux(video.encode(picture))
+        output.mux(video.encode(None))
         for stream, tone_hz in zip(streams, tones_hz, strict=True):
-            samples = np.sin(
-                2 * np.pi * tone_hz * np.arange(seconds_of_sound * TONES_RATE_HZ) / TONES_RATE_HZ
-            )
+            if tone_hz is None:
+                continue
+            samples = np.sin(2 * np.pi * tone_hz * np.arange(TONES_S * TONES_RATE_HZ) / TONES_RATE_HZ)
             for first in range(0, len(samples), 1024):
                 piece = (samples[None, first : first + 1024] * 0.3).astype(np.float32)
                 sound = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
                 sound.rate, sound.pts = TONES_RATE_HZ, first
                 output.mux(stream.encode(sound))
-        for stream in (video, *streams) if seconds_of_sound else (video,):
             output.mux(stream.encode(None))
     return path
 

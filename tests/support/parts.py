@@ -76,3 +76,36 @@ def tones_hz(sound: np.ndarray, rate_hz: int = 16_000) -> list[int]:
             peak = np.argmax(np.abs(np.fft.rfft(inner))) * rate_hz / len(inner)
             found.append(int(round(peak, -1)) if loud else 0)
     return found
+
+
+SECOND_PROGRAM = {"mpegts_pmt_start_pid": "0x1010", "mpegts_start_pid": "0x200", "mpegts_service_id": "2"}
+
+
+def as_programs(path: Path, first: Path, second: Path) -> Path:
+    """Two MPEG-TS files side by side in one, as channels are broadcast; the second has SECOND_PROGRAM."""
+    packets = [
+        (begin / len(content), content[begin : begin + 188])
+        for content in (first.read_bytes(), second.read_bytes())
+        for begin in range(0, len(content), 188)
+    ]
+    beside = [packet for _, packet in sorted(packets) if _pid(packet) not in (0, 0x11)]
+    # the table of programs (ISO 13818-1, 2.4.4.3): number and the stream that describes it, of each
+    table = bytes.fromhex("00b011 0001 c10000 0001f000 0002f010")
+    table = b"\x47\x40\x00\x10\x00" + table + _crc(table).to_bytes(4, "big")
+    describes_first = next(packet for packet in beside if _pid(packet) == 0x1000)
+    path.write_bytes(table.ljust(188, b"\xff") + describes_first + b"".join(beside))
+    return path
+
+
+def _pid(packet: bytes) -> int:
+    return int.from_bytes(packet[1:3], "big") & 0x1FFF
+
+
+def _crc(content: bytes) -> int:
+    """ISO 13818-1, annex A."""
+    rest = 0xFFFFFFFF
+    for byte in content:
+        rest ^= byte << 24
+        for _ in range(8):
+            rest = (rest << 1) ^ (0x104C11DB7 if rest & 0x80000000 else 0)
+    return rest

@@ -21,8 +21,6 @@ from components.core.records.changes import Kind
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 1  # raise it when pictures of any kind are converted in another way
-
 _HDR = (
     Kind.CLIPPED,
     "it is HDR; it was brought to the brightness and the colours of ordinary video",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -194,35 +194,49 @@ def read_packets(
 
 
 def best_streams(container: InputContainer) -> tuple[VideoStream | None, AudioStream | None]:
-    """The tracks that are seen and heard: of those with a decoder the default one, failing that the first.
+    """The tracks that are seen and heard: the default one, or the first, of those that give anything.
 
     FFmpeg's own choice is the one of the highest bit rate, decoder or not: of a phone's two sound tracks the
     spatial one, which nothing decodes. A track of a still picture's codec beside another is a cover, whatever
-    its flags say.
+    its flags say. Pictures and sound are of one program, where an MPEG-TS has several.
     """
-    videos = [stream for stream in _pictures(container) if _is_known(stream) and stream.width > 0]
+    videos = [stream for stream in _pictures(container) if _is_known(stream)]
     videos = [stream for stream in videos if stream.codec_context.codec.name not in _STILLS] or videos
+    if any(not stream.width for stream in videos):  # its first packets are no pictures, or there are none
+        videos = [stream for stream in videos if stream.width or _gives_any(container, stream)]
     audios = [stream for stream in container.streams.audio if _is_known(stream)]
-    return _first(videos), _first(audios)
+    if len(videos) > 1 and container.format.name == "mpegts":
+        audios = [stream for stream in audios if _gives_any(container, stream)] or audios
+        heard = [one for one in videos if any(_are_of_one_program(one, sound) for sound in audios)]
+        video = _first(container, heard or videos)
+        audios = [sound for sound in audios if video is None or _are_of_one_program(video, sound)] or audios
+    else:
+        video = _first(container, videos)
+    return video, _first(container, audios)
 
 
 def note_choice(container: InputContainer, changes: Changes) -> None:
     """Tell which tracks `best_streams` takes where there are several of a kind."""
+    taken_streams = best_streams(container)
     for kind, streams, taken in zip(
         ("picture track", "sound track"),
         (_pictures(container), list(container.streams.audio)),
-        best_streams(container),
+        taken_streams,
         strict=True,
     ):
         if taken is None or len(streams) < 2:
             continue
         unknown = sum(not _is_known(stream) for stream in streams)
+        before = [stream for stream in streams if _is_known(stream) and _rank(stream) < _rank(taken)]
+        empty = sum(not _gives_any(container, stream) for stream in before)
         changes.add(
             Kind.GUESSED,
             kind,
-            "the file has several; of those that can be decoded the default one, or the first, was taken",
+            "the file has several; of those that can be decoded and belong together the default one, or the "
+            "first, was taken",
             example=f"{streams.index(taken) + 1} ({taken.codec_context.codec.name}) of {len(streams)}"
-            + (f", {unknown} without a decoder" if unknown else ""),
+            + f", {unknown} without a decoder" * bool(unknown)
+            + f", {empty} of which nothing decodes" * bool(empty),
         )
 
 
@@ -241,10 +255,10 @@ def tracks_taken(files: Iterable[Path]) -> Changes:
 
 def no_pictures(container: InputContainer, path: Path) -> MediaError:
     """Why `best_streams` found no pictures."""
-    if all(_is_known(stream) for stream in _pictures(container)):  # none, or none that tells its size
-        return MediaError(
-            "the file has no video", problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video."
-        )
+    streams = _pictures(container)
+    if all(_is_known(stream) for stream in streams):
+        what = "the picture track is empty" if streams else "the file has no video"
+        return MediaError(what, problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video.")
     return MediaError(
         f"its pictures cannot be decoded: there is no decoder for {_codecs(path, 'vide')}",
         problem=MediaProblem.UNSUPPORTED,
@@ -297,15 +311,35 @@ def _pictures(container: InputContainer) -> list[VideoStream]:
     return [stream for stream in container.streams.video if cover not in stream.disposition]
 
 
-def _first(streams: list[Stream]) -> Stream | None:
-    """The default one; failing that the first, one that is no commentary or description if there is any."""
+def _first(container: InputContainer, streams: list[Stream]) -> Stream | None:
+    """The first in rank that gives anything; where none does, the last one, for the message."""
+    ranked = sorted(streams, key=_rank)
+    return next(
+        (stream for stream in ranked[:-1] if _gives_any(container, stream)), ranked[-1] if ranked else None
+    )
+
+
+def _rank(stream: VideoStream | AudioStream) -> tuple[bool, bool, int]:
+    """Default ones first, those that are no commentary or description before those that are."""
     flags = av.stream.Disposition
     aside = flags.comment | flags.descriptions | flags.visual_impaired
+    return flags.default not in stream.disposition, bool(stream.disposition & aside), stream.index
 
-    def rank(stream: Stream) -> tuple[bool, bool]:
-        return flags.default not in stream.disposition, bool(stream.disposition & aside)
 
-    return min(streams, key=rank, default=None)
+def _gives_any(container: InputContainer, stream: VideoStream | AudioStream) -> bool:
+    """Whether a packet of it decodes: tracks may be declared and stay empty, or be encrypted."""
+    with av.open(container.name, options=_SAFE) as again:
+        for packet in read_packets(again, [again.streams[stream.index]]):
+            with suppress(av.error.FFmpegError):
+                if packet is not None and packet.decode():
+                    return True
+    return False
+
+
+def _are_of_one_program(video: VideoStream, audio: AudioStream) -> bool:
+    """Whether FFmpeg would take the same pictures and sound for both, which it looks for in their program."""
+    best = video.container.streams.best
+    return all(best(kind, related=video) == best(kind, related=audio) for kind in ("video", "audio"))
 
 
 def _is_known(stream: VideoStream | AudioStream) -> bool:

@@ -87,7 +87,7 @@ def decode(
                 raise MediaError(f"the file cannot be searched: {error.strerror}", where=str(path)) from None
         usual_s = 1.0 / usual_rate_hz(video)
         picture_end_s = before_s = told_end_s = 0.0
-        packets = pictures = heard = 0
+        packets = pictures = seen = heard = 0
         broken_s: list[float] = []  # where each damaged packet is
         done = {stream.index: False for stream in (video, audio) if stream is not None}
         streams = [stream for stream in (video, audio) if stream is not None]
@@ -100,8 +100,9 @@ def decode(
                 continue
             if packet.stream.index == video.index:
                 unseen.look_at(packet)
+                seen += packet.size > 0  # the last one asks the decoder for what it holds
             else:
-                heard += packet.size > 0  # the last one asks the decoder for what it holds
+                heard += packet.size > 0
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -137,6 +138,8 @@ def decode(
                 yield picture
             if all(done.values()):
                 break
+        if not seen:
+            raise no_pictures(container, path)
         if not pictures:
             raise MediaError("no picture could be decoded", where=str(path))
         if require_audio and sound.is_empty:

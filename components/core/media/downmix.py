@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 Sample = TypeVar("Sample", np.int16, np.float64)
 
-VERSION = 2  # what was mixed by other rules is to be mixed again
 _WINDOW_S = 0.5
 _CANCELLED = 0.125  # of the energy of both is left in their sum: -9 dB, a correlation of -0.75 of equals
 _SOUND = 0.25  # left in the sum: enough to be sure that nothing cancels

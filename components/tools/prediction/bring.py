@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from components.core.raw.index import Status
 from components.core.raw.manifest import ManifestEntry, read_manifest, write_manifest
+from components.core.records.changes import Changes, changes_of_text
 from components.core.run.files import remove
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
@@ -19,16 +20,18 @@ from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from components.tools.prediction.inputs import Input
 
+Found = dict[str, tuple[Path, Changes]]
 Lost = dict[str, tuple[str, str]]
 
 
 def bring(
     inputs: Sequence[Input], folder: Path, params: IngestParams, engine: EngineParams
-) -> tuple[dict[str, Path], Lost]:
+) -> tuple[Found, Lost]:
     """Bring videos below a folder; what an earlier run brought stays.
 
     Returns:
-        The files by the inputs' names, and of those that could not be had status and cause.
+        By the inputs' names the files and what was changed on the way, and of those that could not be had
+        status and cause.
 
     Raises:
         AvisError: the folder is not ours, or the disk is full.
@@ -47,12 +50,12 @@ def bring(
     # at their usual time limits, tries and pauses; nothing is judged by the share that failed
     with _bytes_shown(paths.raw / PARTS):
         index = ingest(params.model_copy(update={"manifest": str(manifest)}), engine, paths)
-    found: dict[str, Path] = {}
+    found: Found = {}
     lost: Lost = {}
     for row in index:
         source = ids[row.video_id]
         if row.status is Status.OK and row.path is not None:
-            found[source.name] = paths.raw / row.path
+            found[source.name] = paths.raw / row.path, changes_of_text(row.changes or "")
         else:
             message = row.message.replace("ingest.max_file_gb", "--max-gb")
             lost[source.name] = (row.status.value, message)

@@ -11,6 +11,8 @@ from components.core.inference.params import PredictParams
 from components.core.inference.predictor import Predictor
 from components.core.media.container import MediaError, MediaProblem
 from components.core.media.published_sound import Resampling
+from components.core.media.reading import READING
+from components.core.records.changes import Changes
 from components.core.run.disk import DiskFullError, noticing_full_disk
 from components.core.run.errors import AvisError
 from components.core.run.files import nearest_folder, replace_folder, write_json
@@ -35,6 +37,7 @@ class Wanted:
     rate_hz: computed frames a second; None: as the model was trained.
     audio_weights: of a model that hears features. resampling: of the sound.
     threads: of torch; None: as it likes. explain: predict again without parts of sound and picture.
+    strict: what is read otherwise than it stands in the file is an error.
     """
 
     model: Path
@@ -47,6 +50,7 @@ class Wanted:
     resampling: Resampling = "ffmpeg"
     threads: int | None = None
     explain: bool = False
+    strict: bool = False
 
     def fingerprint(self, source: Input) -> str:
         """Changes when the video has to be predicted anew, by the model that hears."""
@@ -62,6 +66,7 @@ class Wanted:
                 self.resampling,
                 self.explain,
             ),
+            READING,
         ]
         return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:16]
 
@@ -96,13 +101,17 @@ COLUMNS = tuple(column.name for column in fields(Row))
 
 @dataclass(frozen=True)
 class Task:
-    """One video's work, as a worker gets it. path: where it lies; source.path, or what ingest brought."""
+    """One video's work, as a worker gets it.
+
+    path: where it lies; source.path, or what ingest brought. changed: by ingest, on the way.
+    """
 
     source: Input
     path: Path
     wanted: Wanted
     out: Path
     progress: bool
+    changed: Changes = field(default_factory=Changes)
 
 
 def predict_one(task: Task) -> Row:
@@ -128,6 +137,7 @@ def predict_one(task: Task) -> Row:
             )
         with noticing_full_disk(nearest_folder(task.out), repr(source.name), lambda: None):
             found, predictor = _find(task)
+            found.changes.refuse({}, strict=wanted.strict, max_share=1, where=found.name, setting="")
             with replace_folder(folder) as new:
                 for saver in chosen_savers(wanted.save):
                     saver.write(new, found)
@@ -150,8 +160,10 @@ def finished(source: Input, wanted: Wanted, out: Path) -> Row | None:
     try:
         summary = json.loads((out / source.name / SUMMARY).read_text(encoding="utf-8"))
         row = Row(**summary["row"])
-        is_same = summary["fingerprint"] == wanted.fingerprint(source) and (
-            not row.deaf or summary["deaf_model"] == _stamp(wanted.deaf_model)
+        is_same = (
+            summary["fingerprint"] == wanted.fingerprint(source)
+            and (not row.deaf or summary["deaf_model"] == _stamp(wanted.deaf_model))
+            and not (row.changes and wanted.strict)
         )
         return row if is_same else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -199,7 +211,10 @@ def _find_with(model: Path, task: Task) -> tuple[VideoTracks, Predictor]:
         progress=task.progress,
     )
     source = task.source
-    return replace(found, name=source.path.name if source.path is not None else source.name), predictor
+    name = source.path.name if source.path is not None else source.name
+    changes = Changes(task.changed)
+    changes.extend(change for change in found.changes if str(change) not in task.changed.sentences())
+    return replace(found, name=name, changes=changes), predictor
 
 
 @lru_cache(maxsize=2)  # the model and the deaf one: a worker reads each once

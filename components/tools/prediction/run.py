@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
+from components.core.records.changes import Changes
 from components.core.run.engine import run_items
 from components.core.run.files import remove, remove_leftovers, write_csv
 from components.core.run.output_folder import alone_in
@@ -16,6 +18,9 @@ from components.core.run.workers.confinement import Limits, memory_bytes
 from components.ingest.params import IngestParams
 from components.tools.prediction.inputs import Input
 from components.tools.prediction.one_video import COLUMNS, Row, Task, Wanted, finished, predict_one
+
+if TYPE_CHECKING:
+    from components.tools.prediction.bring import Found, Lost
 
 TABLE = "predictions.csv"
 BROUGHT = ".brought"  # of the output folder: what ingest downloaded and cut, until all is predicted
@@ -69,24 +74,22 @@ def _predict_all(
     todo: Sequence[Input], wanted: Wanted, out: Path, engine: EngineParams, ingest: IngestParams
 ) -> Iterator[Row]:
     away = [source for source in todo if source.needs_ingest]
-    paths: dict[str, Path] = {}
-    lost: dict[str, tuple[str, str]] = {}
+    found: Found = {}
+    lost: Lost = {}
     if away:
         from components.tools.prediction.bring import bring  # downloaders take long to import
 
-        paths, lost = bring(away, out / BROUGHT, ingest, engine)
+        found, lost = bring(away, out / BROUGHT, ingest, engine)
     for source in away:
         if source.name in lost:
             status, cause = lost[source.name]
             yield _row(source, status, cause)
     alone = len(todo) == 1 and engine.kind == "local"
-    tasks = [
-        Task(
-            source, paths.get(source.name) or source.path or Path(source.source), wanted, out, progress=alone
-        )
-        for source in todo
-        if source.name not in lost
-    ]
+    tasks = []
+    for source in todo:
+        if source.name not in lost:
+            path, changed = found.get(source.name) or (source.path or Path(source.source), Changes())
+            tasks.append(Task(source, path, wanted, out, progress=alone, changed=changed))
     if alone:  # no process of its own: its start costs seconds
         yield from map(predict_one, tasks)
         return

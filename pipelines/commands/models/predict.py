@@ -77,6 +77,10 @@ def predict(
         bool,
         typer.Option("--explain", help="Which seconds of sound and which pixels move a score; takes long."),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail where anything was guessed, filled in or left out on reading."),
+    ] = False,
     list_outputs: Annotated[bool, typer.Option("--list-outputs", help="Show what --save takes.")] = False,
 ) -> None:
     """Find what sounds in videos, when and where."""
@@ -129,6 +133,7 @@ def predict(
             audio_weights=weights,
             resampling=extract.resampling,
             explain=explain,
+            strict=strict,
             threads=_threads(workers or 1) if len(inputs) > 1 else None,
         )
         engine = read_block("engine", EngineParams, optional=True)

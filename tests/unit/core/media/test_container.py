@@ -10,7 +10,8 @@ from av.stream import Disposition
 
 from components.core.media.container import MediaError, MediaProblem, tracks_taken
 from components.core.media.sound import read_sound
-from tests.support.clips import TONES_S, heard_hz, make_clip_of_tracks, without_decoder
+from tests.support.clips import TONES_RATE_HZ, TONES_S, heard_hz, make_clip_of_tracks, without_decoder
+from tests.support.parts import SECOND_PROGRAM, as_programs
 from tests.support.whole_clip import read_clip
 
 APAC = (b"mp4a", b"apac")  # Apple's spatial sound, for which FFmpeg has no decoder
@@ -27,8 +28,8 @@ def test_of_two_sound_tracks_the_one_that_can_be_decoded_is_heard(tmp_path: Path
     clip = read_clip(path, frame_rate_hz=1.0)
     assert len(clip.frames) == TONES_S and np.abs(clip.audio).max() > 0.2
     assert tracks_taken([path]).sentences() == [
-        "1 sound track guessed: the file has several; of those that can be decoded the default one, or the "
-        f"first, was taken ({2 - unknown} (aac) of 2, 1 without a decoder)"
+        "1 sound track guessed: the file has several; of those that can be decoded and belong together the "
+        f"default one, or the first, was taken ({2 - unknown} (aac) of 2, 1 without a decoder)"
     ]
 
 
@@ -57,6 +58,51 @@ def test_a_cover_is_not_shown(tmp_path: Path, container: str, flag: str) -> None
     assert clip.frames[0].mean() < 100
 
 
+@pytest.mark.parametrize("container", ["matroska", "mpegts", "mp4"])
+def test_a_track_that_is_declared_and_empty_hides_no_other(tmp_path: Path, container: str) -> None:
+    make = partial(make_clip_of_tracks, container=container, options={"movflags": "frag_keyframe+empty_moov"})
+    path = make(tmp_path / "both", [None, 880.0], empty_pictures=True)
+    assert heard_hz(path) == pytest.approx(880, abs=2)
+    assert len(read_clip(path, frame_rate_hz=1.0).frames) == TONES_S
+    examples = [change.examples for change in tracks_taken([path])]
+    assert examples == [[f"2 ({codec}) of 2, 1 of which nothing decodes"] for codec in ("mpeg4", "aac")]
+    for tones_hz, said in (([None], "the sound track is empty"), ([], "the video has no sound")):
+        with pytest.raises(MediaError, match=said) as error:
+            read_clip(make(tmp_path / "mute", tones_hz))
+        assert error.value.problem is MediaProblem.NO_AUDIO
+
+
+@pytest.mark.parametrize(("ending", "said"), [("mkv", "the picture track is empty"), ("mka", "no video")])
+def test_a_picture_track_that_is_declared_and_empty_is_called_that(
+    tmp_path: Path, ending: str, said: str
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    with av.open(str(path), "w") as output:
+        sound = output.add_stream("aac", rate=TONES_RATE_HZ, layout="mono")
+        if ending != "mka":
+            video = output.add_stream("libx264", rate=10)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        output.start_encoding()
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.rate = TONES_RATE_HZ
+        output.mux(sound.encode(silence) + sound.encode(None))
+    with pytest.raises(MediaError, match=said) as error:
+        read_clip(path)
+    assert error.value.problem is MediaProblem.NO_VIDEO
+
+
+@pytest.mark.parametrize("sound", [[], [None]])
+def test_pictures_and_sound_are_of_one_program(tmp_path: Path, sound: list[None]) -> None:
+    """Of a television channel without sound, or with a track that is empty, and one with both."""
+    path = as_programs(
+        tmp_path / "two.ts",
+        make_clip_of_tracks(tmp_path / "silent.ts", sound, container="mpegts", grey=2),
+        make_clip_of_tracks(tmp_path / "loud.ts", [880.0], container="mpegts", options=SECOND_PROGRAM),
+    )
+    assert heard_hz(path) == pytest.approx(880, abs=2)
+    assert read_clip(path, frame_rate_hz=1.0).frames[2].mean() == pytest.approx(8 * 25, abs=5)
+
+
 def test_one_track_of_a_kind_is_no_choice(tmp_path: Path) -> None:
     assert not tracks_taken([make_clip_of_tracks(tmp_path / "plain.mp4", [440.0])])
 
@@ -79,7 +125,7 @@ def test_a_track_of_damaged_sound_and_one_without_any_are_told_apart(tmp_path: P
             if packet.size:
                 content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
     damaged.write_bytes(content)
-    empty = make_clip_of_tracks(tmp_path / "empty.mkv", [440.0], container="matroska", seconds_of_sound=0)
+    empty = make_clip_of_tracks(tmp_path / "empty.mkv", [None], container="matroska")
     for path, said, problem in (
         (damaged, r"sound cannot be decoded: none of its \d+ packets", MediaProblem.CORRUPT),
         (empty, "the sound track is empty", MediaProblem.NO_AUDIO),

@@ -7,6 +7,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ from components.tools.prediction.inputs import Input, find_inputs
 from components.tools.prediction.one_video import Row, Wanted
 from components.tools.prediction.run import BROUGHT, predict_videos
 from pipelines.cli import app
-from tests.support.clips import make_clip
+from tests.support.clips import make_clip, make_clip_of_tracks
 from tests.support.tiny_model import write_finder
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,22 @@ def test_parts_of_videos_and_rates(model: Path, videos: Path, tmp_path: Path) ->
     (row,) = run(find_inputs([str(videos / "good.mp4")], scratch=tmp_path), wanted, tmp_path / "fast")
     assert (row.rate_hz, row.frames) == (10.0, 20)
     assert "1 rate clipped: it is higher than the video's own" in row.changes
+
+
+def test_what_ingest_changed_is_told_and_strict_refuses_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], default=1, container="matroska")
+    wanted = Wanted(model=model, params=ANYTHING, save=("objects",))
+    inputs = find_inputs([str(film)], start_s=0.5, end_s=2.5, scratch=tmp_path)  # the part has one track
+    (row,) = run(inputs, wanted, tmp_path / "out")
+    assert row.changes.startswith("1 sound track guessed: ") and row.changes.endswith(" (2 (aac) of 2)")
+    (row,) = run(inputs, replace(wanted, strict=True), tmp_path / "out")
+    assert (row.status, row.cause.startswith("Reading changed something, and strict")) == ("error", True)
+    monkeypatch.chdir(tmp_path)
+    words = ["predict", str(film), "--model", str(model), "--strict", "--save", "objects"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and "2 (aac) of 2" in str(done.exception)
 
 
 @pytest.fixture
