@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from av.stream import Disposition
 
 from components.core.raw.index import RawEntry, RawIndex
 from components.core.raw.manifest import ManifestEntry, write_manifest
@@ -173,7 +174,8 @@ def test_two_runs_at_once_are_refused(tmp_path: Path, url: str) -> None:
 def test_which_track_was_taken_stands_in_the_index_also_of_a_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], default=1, container="matroska")
+    marks = {1: Disposition.default}
+    film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], marks=marks, container="matroska")
     plain = make_clip(tmp_path / "plain.mp4", seconds=2, size=(96, 64))
     entries = [
         ManifestEntry("whole", str(film)),

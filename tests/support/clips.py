@@ -149,15 +149,14 @@ def make_clip_of_tracks(
     path: Path,
     tones_hz: Sequence[float | None],
     *,
-    default: int | None = None,
-    commentary: int | None = None,
+    marks: dict[int, Disposition] | None = None,
     container: str = "mp4",
     cover: Disposition | None = None,
     empty_pictures: bool = False,
     grey: int = 8,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """A video with a sound track for each tone; `default`, `commentary`: those that are marked so.
+    """A video with a sound track for each tone; `marks`: the flags of some of them, by number.
 
     tones_hz: a track of None is declared, and has no packet. empty_pictures: so is the first picture track.
     grey: picture k has k times that. cover: a white picture is the first track, and has these flags."""
@@ -170,8 +169,7 @@ def make_clip_of_tracks(
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         streams: list[Any] = [output.add_stream("aac", rate=TONES_RATE_HZ, layout="mono") for _ in tones_hz]
         for number, stream in enumerate(streams):
-            marks = {default: Disposition.default, commentary: Disposition.comment}
-            stream.disposition = marks.get(number, Disposition(0))
+            stream.disposition = (marks or {}).get(number, Disposition(0))
         output.start_encoding()
         if cover is not None:
             white = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 255, np.uint8), format="rgb24")

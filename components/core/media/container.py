@@ -30,6 +30,13 @@ _SAFE = {
     "format_whitelist": "mov,matroska,flv,avi,mpegts,mpeg,mpegvideo,ogg,asf,wav,w64,mp3,aac,flac,h264,hevc",
 }
 PRIMING_S = 0.1  # sound that begins less than this before the first picture is the encoder's priming
+_ASIDE = (
+    av.stream.Disposition.comment
+    | av.stream.Disposition.descriptions
+    | av.stream.Disposition.visual_impaired
+    | av.stream.Disposition.hearing_impaired
+    | av.stream.Disposition.dependent
+)
 _STILLS = {"mjpeg", "png", "gif", "bmp", "webp"}
 _LOWEST_RATE_HZ = 0.1  # of pictures; fewer are stills
 ROUNDING_S = 0.001  # containers round timestamps, Matroska to 1 ms
@@ -321,9 +328,11 @@ def _first(container: InputContainer, streams: list[Stream]) -> Stream | None:
 
 def _rank(stream: VideoStream | AudioStream) -> tuple[bool, bool, int]:
     """Default ones first, those that are no commentary or description before those that are."""
-    flags = av.stream.Disposition
-    aside = flags.comment | flags.descriptions | flags.visual_impaired
-    return flags.default not in stream.disposition, bool(stream.disposition & aside), stream.index
+    return (
+        av.stream.Disposition.default not in stream.disposition,
+        bool(stream.disposition & _ASIDE),
+        stream.index,
+    )
 
 
 def _gives_any(container: InputContainer, stream: VideoStream | AudioStream) -> bool:

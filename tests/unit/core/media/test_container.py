@@ -34,15 +34,20 @@ def test_of_two_sound_tracks_the_one_that_can_be_decoded_is_heard(tmp_path: Path
 
 
 def test_the_default_track_goes_before_the_first(tmp_path: Path) -> None:
-    path = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0, 660.0], default=1, container="matroska")
+    marks = {1: Disposition.default}
+    path = make_clip_of_tracks(
+        tmp_path / "film.mkv", [440.0, 880.0, 660.0], marks=marks, container="matroska"
+    )
     assert heard_hz(path) == pytest.approx(880, abs=2)
     assert tracks_taken([path]).line() == "1 sound track guessed"
 
 
-def test_a_commentary_that_comes_first_is_not_heard(tmp_path: Path) -> None:
-    path = make_clip_of_tracks(tmp_path / "a.mkv", [440.0, 880.0], commentary=0, container="matroska")
+@pytest.mark.parametrize("flag", ["comment", "visual_impaired", "hearing_impaired"])
+def test_a_commentary_that_comes_first_is_not_heard(tmp_path: Path, flag: str) -> None:
+    marks = {0: getattr(Disposition, flag)}
+    path = make_clip_of_tracks(tmp_path / "a.mkv", [440.0, 880.0], marks=marks, container="matroska")
     assert heard_hz(path) == pytest.approx(880, abs=2)
-    alone = make_clip_of_tracks(tmp_path / "b.mkv", [440.0], commentary=0, container="matroska")
+    alone = make_clip_of_tracks(tmp_path / "b.mkv", [440.0], marks=marks, container="matroska")
     assert heard_hz(alone) == pytest.approx(440, abs=2)
 
 

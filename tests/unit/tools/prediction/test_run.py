@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from av.stream import Disposition
 from typer.testing import CliRunner
 
 from components.core.inference.params import PredictParams
@@ -104,7 +105,8 @@ def test_parts_of_videos_and_rates(model: Path, videos: Path, tmp_path: Path) ->
 def test_what_ingest_changed_is_told_and_strict_refuses_it(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], default=1, container="matroska")
+    marks = {1: Disposition.default}
+    film = make_clip_of_tracks(tmp_path / "film.mkv", [440.0, 880.0], marks=marks, container="matroska")
     wanted = Wanted(model=model, params=ANYTHING, save=("objects",))
     inputs = find_inputs([str(film)], start_s=0.5, end_s=2.5, scratch=tmp_path)  # the part has one track
     (row,) = run(inputs, wanted, tmp_path / "out")
