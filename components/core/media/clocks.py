@@ -43,6 +43,7 @@ _JUMP_S = 10.0  # ahead: where a clock may be set anew, players see a new one fr
 _LOOK_S = 2.0  # of packets that are held back, to see whether the other track jumps, too
 _APART_S = 3.0  # pictures and sound of one moment lie less than this apart in the file
 _MOST_HELD = 5_000  # packets
+_REORDERED = 17  # no codec puts a picture further from its turn
 
 _ANEW = "its time starts anew or jumps; it was put right after what comes before it"
 _BLACK = "no picture is there then; it is black"
@@ -165,10 +166,21 @@ class Clock:
                 continue
             if packet is not None and packet.size and packet.pos is not None:
                 self._positions[packet.stream.index] = packet.pos
+            if packet is not None and self._sets_anew:
+                self._mend_shown(packet)
             yield from self._take(packet)
         if self._jump is not None:
             yield from self._resolve(self._jump)
         self._refuse_other_tracks()
+
+    def _mend_shown(self, packet: Packet) -> None:
+        """Of MPEG-PS few pictures tell a time: to the last one before a gap FFmpeg gives that of the next."""
+        track = self._tracks[packet.stream.index]
+        if packet.pts is None or packet.dts is None or track.kind == "sound":
+            return
+        latest_s = max(HOLE_S, _REORDERED * track.usual_s)
+        if in_seconds(packet.pts - packet.dts, track.time_base) > latest_s:
+            packet.pts = packet.dts + round(track.usual_s / track.time_base)
 
     def _note_unnamed(self) -> None:
         self._has_unnamed = True

@@ -1,27 +1,35 @@
 """Files that were put end to end where the format does not allow it: FFmpeg reads the first, or mixes them.
 And MP4 files that end too early.
 
-MPEG-TS and -PS and Ogg allow it; `clocks` reads their parts. An MP4 that names its tracks again and goes on
-in time, as recorders of streams write it, is one file.
+MPEG-TS and -PS and Ogg allow it; `clocks` reads their parts, and those of a Matroska whose tracks are alike:
+of others FFmpeg decodes the second part as the first one's tracks say, AAC of 44.1 kHz as if it had 48.
+An MP4 that names its tracks again and goes on in time, as recorders of streams write it, is one file.
 """
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 _FLV_TAGS = (8, 9, 18)  # sound, picture, script data
+# Matroska (RFC 9559): the elements that are opened, and what of a track decides how it is decoded.
+_HEADER, _SEGMENT, _CLUSTER, _TRACKS = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1654AE6B
+_TRACK, _AUDIO = 0xAE, 0xE1
+_MOST_ELEMENTS, _LONGEST_SETTING = 1_000_000, 4_096  # looked at; bytes
+_DECISIVE = (0xD7, 0x86, 0x63A2, 0xB5)  # its number, codec, the codec's settings, samples a second
 
 
 def other_file_at(path: Path) -> int | None:
-    """The byte at which another MP4 or FLV file begins; None where there is none, or in other formats."""
+    """The byte at which another file of its format begins; None where there is none, or clocks reads it."""
     with path.open("rb") as file:
         head = file.read(12)
-        if head[:3] != b"FLV" and head[4:8] != b"ftyp":
+        look = next((look for place, mark, look in _LOOKS if head[place : place + len(mark)] == mark), None)
+        if look is None:
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
-                return _after_flv(content) if head[:3] == b"FLV" else _after_mp4(content)
+                return look(content)
             except (struct.error, IndexError):  # a box ends before its fields: FFmpeg says what that means
                 return None
 
@@ -79,6 +87,54 @@ def _after_flv(content: mmap.mmap) -> int | None:
     return None
 
 
+def _after_avi(content: mmap.mmap) -> int | None:
+    at = 0
+    while content[at : at + 4] == b"RIFF":  # large ones go on in others, of the kind AVIX
+        if at and content[at + 8 : at + 12] == b"AVI ":
+            return at
+        size = struct.unpack_from("<I", content, at + 4)[0]
+        at += 8 + size + size % 2
+    return None
+
+
+def _after_matroska(content: mmap.mmap) -> int | None:
+    """Where other tracks begin."""
+    header_at, described = 0, None
+    for name, start, first, end in islice(_elements(content, 0, len(content)), _MOST_ELEMENTS):
+        if name == _HEADER:
+            header_at = start
+        elif name == _TRACKS:
+            tracks = [
+                {
+                    part: content[begin : min(until, begin + _LONGEST_SETTING)]
+                    for part, _, begin, until in _elements(content, *place)
+                    if part in _DECISIVE
+                }
+                for track, _, *place in _elements(content, first, end)
+                if track == _TRACK
+            ]
+            if described is not None and tracks != described:
+                return header_at
+            described = tracks
+    return None
+
+
+def _elements(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """(name, first byte, first byte of what it holds, byte after it); some are followed by what they hold."""
+    while at < end and content[at]:
+        start = at
+        length = 9 - content[at].bit_length()
+        name = int.from_bytes(content[at : at + length], "big")
+        at += length
+        length = 9 - content[at].bit_length()
+        size = int.from_bytes(content[at : at + length], "big") - (1 << 7 * length)
+        at += length
+        is_open = size == (1 << 7 * length) - 1
+        yield name, start, at, end if is_open else at + size
+        if not (name in (_SEGMENT, _AUDIO) or (is_open and name == _CLUSTER)):
+            at += size
+
+
 def _after_mp4(content: mmap.mmap) -> int | None:
     """Where the tracks are named anew and the time does not go on."""
     times: dict[int, int] = {}  # of each track's last fragment, in its ticks
@@ -125,3 +181,11 @@ def _boxes(content: mmap.mmap, start: int, end: int) -> Iterator[tuple[bytes, in
             return
         yield name, start, first, start + size
         start += size
+
+
+_LOOKS: tuple[tuple[int, bytes, Callable[[mmap.mmap], int | None]], ...] = (
+    (0, b"FLV", _after_flv),
+    (0, b"RIFF", _after_avi),
+    (0, _HEADER.to_bytes(4, "big"), _after_matroska),
+    (4, b"ftyp", _after_mp4),
+)

@@ -43,6 +43,10 @@ JOINED = {
     "mpeg2.ts": ({"codecs": MPEG2}, {"codecs": MPEG2}),
     "dvd.vob": ({"codecs": MPEG2, "container": "vob"}, {"codecs": MPEG2, "container": "vob"}),
     "program.mpg": ({"codecs": MPEG2, "container": "mpeg"}, {"codecs": MPEG2, "container": "mpeg"}),
+    "program_ahead.mpg": (
+        {"codecs": MPEG2, "container": "mpeg"},
+        {"codecs": MPEG2, "container": "mpeg", "from_s": 50.0},
+    ),
     "matroska.mkv": ({}, {}),
 }
 

@@ -1,11 +1,13 @@
 """Files put end to end whose format does not allow it: FFmpeg would read the first, or mix them."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from components.core.media.container import MediaError, MediaProblem, open_media
 from components.core.media.put_together import other_file_at
+from tests.support import parts
 from tests.support.parts import make_part
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -14,12 +16,16 @@ FROM_0 = {"avoid_negative_ts": "make_non_negative"}
 
 @pytest.mark.parametrize(
     ("ending", "options"),
-    [("flv", FROM_0), ("mp4", FRAGMENTS), ("mp4", {}), ("mov", {}), ("mp4", {"movflags": "faststart"})],
+    [
+        *(("flv", FROM_0), ("mp4", FRAGMENTS), ("mp4", {}), ("mov", {}), ("mp4", {"movflags": "faststart"})),
+        ("avi", FROM_0),
+    ],
 )
 def test_the_second_at_which_another_file_begins_is_said(
     ending: str, options: dict[str, str], tmp_path: Path
 ) -> None:
-    one = make_part(tmp_path / f"one.{ending}", 2, grey=50, tone_hz=300, options=options)
+    codecs = ("mpeg4", "ac3") if ending == "avi" else ("libx264", "aac")
+    one = make_part(tmp_path / f"one.{ending}", 2, grey=50, tone_hz=300, codecs=codecs, options=options)
     content = one.read_bytes()
     assert other_file_at(one) is None
     both = tmp_path / f"both.{ending}"
@@ -32,6 +38,21 @@ def test_the_second_at_which_another_file_begins_is_said(
         pass
     assert caught.value.problem == MediaProblem.UNSUPPORTED
     both.write_bytes(content[: len(content) // 2])
+    assert other_file_at(both) is None
+
+
+@pytest.mark.parametrize("live", ["0", "1"])
+def test_of_a_matroska_parts_with_other_tracks_are_refused(
+    live: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same tracks they are read (test_clocks); AAC of another rate was heard too high."""
+    make = partial(make_part, seconds=2, grey=50, tone_hz=300, options={"live": live})
+    first = make(tmp_path / "first.mkv").read_bytes()
+    monkeypatch.setattr(parts, "RATE_HZ", 44_100)
+    both = tmp_path / "both.mkv"
+    both.write_bytes(first + make(tmp_path / "second.mkv").read_bytes())
+    assert other_file_at(both) == len(first)
+    both.write_bytes(first + first)
     assert other_file_at(both) is None
 
 
