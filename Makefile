@@ -54,18 +54,19 @@ demo: install
 pretrain: install
 	$(BIN)/avis pretrain models/weights/avism_lite_sample.safetensors
 
-# What costs seconds to minutes and needs no server: before every commit. PYTEST passes options on: tests/README.md.
-check: static unit
-
-unit: install
-	$(BIN)/pytest tests/unit -m "not integration and not gpu and not slow" --processes 2 $(PYTEST)
-
-# More processes than cores: these wait for children and servers much of the time. The static checks run beside them.
-test: install
+# check: what costs two minutes and needs no server, before every commit. test: all, in more processes than cores, since
+# many wait for children and servers. The static checks run beside the tests. PYTEST passes options on: tests/README.md.
+QUICK := tests/unit -m "not integration and not gpu and not slow" --processes 2
+check: TESTS := $(QUICK)
+test: TESTS := tests --processes 4
+check test: install
 	@log=$$(mktemp); trap 'kill $$! 2>/dev/null || true; rm -f "$$log"' EXIT; failed=0; \
 	{ $(STATIC); } < /dev/null > "$$log" 2>&1 & \
-	$(BIN)/pytest tests --processes 4 $(PYTEST) || failed=1; \
+	$(BIN)/pytest $(TESTS) $(PYTEST) || failed=1; \
 	wait $$! || failed=1; cat "$$log"; exit $$failed
+
+unit: install
+	$(BIN)/pytest $(QUICK) $(PYTEST)
 
 STATIC := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 static: install

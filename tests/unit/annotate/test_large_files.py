@@ -61,6 +61,7 @@ def of_stages(path: Path) -> int:
     return len(read_annotations(path).tracks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count_tracks", [of_export, of_qa, of_stages])
 def test_memory_does_not_grow_with_the_file(
     count_tracks: Callable[[Path], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

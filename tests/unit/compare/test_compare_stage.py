@@ -511,6 +511,7 @@ def test_no_variant_is_an_error(paths):
         compare(PARAMS, dataset="sample", variants=[], paths=paths)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there_and_is_named(
     paths: Paths, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:

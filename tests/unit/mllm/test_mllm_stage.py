@@ -176,6 +176,7 @@ def test_predictions_of_other_annotations_are_refused(workplace):
         run_stage(workplace, [])
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_no_answer_is_lost(
     workplace: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from models.inference.moments import Moment
@@ -45,6 +46,7 @@ def train_and_find(model: Any) -> None:
     assert found
 
 
+@pytest.mark.slow
 def test_shapes_in_comments_are_true() -> None:
     networks = (
         tiny_model(count_token=True),

@@ -14,6 +14,8 @@ from components.core.run.errors import AvisError
 from components.qa.checks import all_checks
 from tests.unit.qa.conftest import disc
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH, FRAMES, RATE_HZ = 144, 256, 12, 16_000
 Place = tuple[str, int | None, int | None]  # video, track, frame
 Planter = Callable[[Any], None]

@@ -20,7 +20,7 @@ from components.core.records.masks import decode, encode, is_empty
 from components.tools.conversion_check import compare
 from components.tools.convert import write_target
 
-pytestmark = pytest.mark.usefixtures("read_here")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("read_here")]
 
 BOTH = [name for name, entry in formats().items() if entry.read and entry.write]
 

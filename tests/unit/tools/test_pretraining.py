@@ -66,6 +66,7 @@ def loudness(second: np.ndarray, frequency_hz: float) -> float:
     return float(np.sqrt((spectrum[band] ** 2).sum()))
 
 
+@pytest.mark.slow
 def test_two_steps_write_weights_and_a_history(project: Path) -> None:
     out = project / "weights" / "tiny.safetensors"
     pretrain(out, settings=Path("settings.yaml"))
@@ -141,6 +142,7 @@ def test_wrong_settings_are_one_message(project: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_weights_in_the_repository_are_what_it_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

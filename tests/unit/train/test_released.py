@@ -24,6 +24,8 @@ from models.checkpoints.parameter_names import published_name
 from models.checkpoints.saved import load_model, save_weights
 from tests.support.tiny_model import CATEGORIES, tiny_model, train_settings, write_square_set
 
+pytestmark = pytest.mark.slow
+
 LEARNED_FROM = ["train_bells", "train_horn", "train_quiet"]
 ANYTHING = PredictParams(score_threshold=0.0, presence_threshold=0.0, most_tracks=4)
 

@@ -18,6 +18,8 @@ from models.checkpoints.saved import load_model
 from tests.support.tiny_model import SETTINGS, train_settings, write_square_set
 from tests.support.vggish_weights import write_vggish
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_model_learns_from_them(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "data")

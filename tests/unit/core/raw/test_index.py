@@ -21,6 +21,7 @@ OK = RawEntry("a", Status.OK, "", 2, "s", 1.5, None, "f", path="a.mp4", duration
 GONE = RawEntry("b", Status.REMOVED, "it is gone", 1, "s", None, 3.0, "f", time="2026-11-25T00:00:00+00:00")
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
     path = tmp_path / "index.parquet"
     for rows in ([OK, GONE], [], [replace(OK, video_id=f"v{number}") for number in range(45_000)]):

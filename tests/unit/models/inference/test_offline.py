@@ -124,6 +124,7 @@ def test_it_finds_what_the_whole_clip_at_once_gives(
         assert any((np.stack(track.masks) != masks).mean() < 1e-3 for masks in near)
 
 
+@pytest.mark.slow
 def test_kept_features_and_a_second_pass_give_the_same(model: Avism, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = RandomClip(40)
     kept = find(model, clip)

@@ -56,6 +56,7 @@ def streamed(
         return output.logits, output.mask_embeds, stream.presence(torch.arange(VIDEO_QUERIES))
 
 
+@pytest.mark.slow
 @given(
     frames=st.integers(1, 40),
     window=st.integers(1, 8),

@@ -119,6 +119,7 @@ def test_wrappers_and_prefixes_are_taken_off(content: dict[str, Any], tmp_path: 
     assert bool(read.notes) == (content is not RAW_ONES)
 
 
+@pytest.mark.slow
 def test_torchs_own_wrappers() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     network[1] = torch.compile(nn.Linear(2, 2))  # a part alone, so the word stands inside

@@ -101,6 +101,7 @@ def test_results_of_another_program_are_read_and_said_unless_strict(monkeypatch,
     assert code == 1 and message.count("\n") == 1 and "strict reading was asked for" in message
 
 
+@pytest.mark.slow
 def test_a_report_of_what_goes_wrong(monkeypatch, capsys, tmp_path, files):
     truth, results, _ = files
     arguments = ["--ground-truth", truth, "--results", results, "--report", "report"]
@@ -114,6 +115,7 @@ def test_a_report_of_what_goes_wrong(monkeypatch, capsys, tmp_path, files):
     assert code == 0
 
 
+@pytest.mark.slow
 def test_films_of_a_report(monkeypatch, capsys, tmp_path, files):
     truth, results, _ = files
     document = json.loads(truth.read_text())

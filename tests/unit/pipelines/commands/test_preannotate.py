@@ -60,6 +60,7 @@ def test_a_draft_goes_out_comes_back_and_what_was_changed_is_told(
     assert Path("report/report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_sam_model_draws_what_the_model_found_and_what_people_point_at(workspace: Path) -> None:
     sam = write_sam(Path("sam"))
     draft("out", sam=sam, video=["train_horn"], to=["cvat"])

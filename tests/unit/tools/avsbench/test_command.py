@@ -29,6 +29,8 @@ from tests.support.avs_folders import (
 from tests.support.tiny_model import CATEGORIES, write_finder
 from tests.support.vggish_weights import write_vggish
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., dict[str, Any]]
 SQUARE = 16 * 16 / (SIZE[0] * SIZE[1])  # share of the frame
 

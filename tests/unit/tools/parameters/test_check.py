@@ -354,6 +354,7 @@ ANYTHING = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.sampled_from(leaves(DOCUMENT)[1:]), min_size=1, max_size=3), values=st.data())
 def test_whatever_stands_there_is_right_or_a_clean_message(

@@ -95,6 +95,7 @@ def test_learning_over_steps_and_over_time(tmp_path: Path) -> None:
     assert "not validated" not in charts[0][1] and "slow" in charts[0][1]
 
 
+@pytest.mark.slow
 def test_the_report_has_curves_the_floor_the_cost_and_the_table_of_categories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_the_report_has_curves_the_floor_the_cost_and_the_table_of_categories(
     assert all(name in chart for name in ("white", "clean", "deaf"))
 
 
+@pytest.mark.slow
 def test_operations_of_a_network(tmp_path: Path) -> None:
     def flops(**changes: object) -> float:
         card = tiny_card("avism", {**SETTINGS, **changes})
