@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ CREATE TABLE IF NOT EXISTS answers (
     model TEXT, prompt TEXT, clip TEXT, modality TEXT, sampling TEXT,
     text TEXT NOT NULL, finish_reason TEXT NOT NULL, input_tokens INTEGER, output_tokens INTEGER,
     latency_s REAL NOT NULL, retries INTEGER NOT NULL, video TEXT NOT NULL DEFAULT '',
+    checksum INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (model, prompt, clip, modality, sampling)
 ) STRICT"""
 _GET = """
 SELECT text, finish_reason, input_tokens, output_tokens, latency_s, retries FROM answers
 WHERE model = ? AND prompt = ? AND clip = ? AND modality = ? AND sampling = ?"""
-_PUT = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,28 @@ class Reply:
 
 
 class Answers:
-    """The answers of one model; a context that closes the file.
+    """The answers of one model; a context that closes the file. Damaged ones are taken out, which is said.
 
     Raises:
-        AvisError: the file is no such database.
+        AvisError: the file is no such database, or so damaged that it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database = sqlite3.connect(path, isolation_level=None)  # each statement is a transaction
+        self._database.text_factory = lambda text: text.decode(errors="replace")  # damaged, too
         self._run("PRAGMA synchronous = EXTRA")  # what `put` returned from outlives a loss of power
         self._run(_SCHEMA)
-        if "video" not in {column[1] for column in self._run("PRAGMA table_info(answers)")}:
+        columns = {column[1] for column in self._run("PRAGMA table_info(answers)")}
+        if "video" not in columns:
             self._run("ALTER TABLE answers ADD COLUMN video TEXT NOT NULL DEFAULT ''")
+        if "checksum" not in columns:  # of an earlier version
+            self._run("BEGIN")
+            self._run("ALTER TABLE answers ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+            for number, *values, _ in self._run("SELECT rowid, * FROM answers"):
+                self._run("UPDATE answers SET checksum = ? WHERE rowid = ?", (_checksum(values), number))
+            self._run("COMMIT")
+        self._take_out_damaged()
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +89,8 @@ class Answers:
 
     def put(self, key: Key, reply: Reply, video: str) -> None:
         """Keep an answer about a clip, "" where it is about parts of several. On return it is on disk."""
-        self._run(_PUT, (*astuple(key), *astuple(reply), video))
+        values = (*astuple(key), *astuple(reply), video)
+        self._run(_PUT, (*values, _checksum(values)))
 
     def forget(self, is_gone: Callable[[str], bool]) -> int:
         """Take out what was said of clips by name, and of parts of several; returns how many answers."""
@@ -88,16 +100,38 @@ class Answers:
         self._run("VACUUM")  # else their text stays in the file's free pages
         return sum(map(len, deleted))
 
+    def _take_out_damaged(self) -> None:
+        is_whole = self._run("PRAGMA integrity_check") == [("ok",)]
+        if not is_whole:
+            self._run("REINDEX")
+        rows = self._run("SELECT rowid, * FROM answers")
+        damaged = [number for number, *values, checksum in rows if _checksum(values) != checksum]
+        for number in damaged:
+            self._run("DELETE FROM answers WHERE rowid = ?", (number,))
+        if damaged:
+            print(f"mllm: {len(damaged)} damaged answers in {self._path} are asked again", flush=True)
+        if not is_whole and (found := self._run("PRAGMA integrity_check")) != [("ok",)]:
+            raise self._unusable(found[0][0])
+
     def _run(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(statement, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise AvisError(
-                f"the answers cannot be read or written: {error}",
-                where=str(self._path),
-                fix="Free some room if the disk is full; if the file is damaged, move it away: its answers "
-                "are then asked, and paid, again.",
-            ) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of damaged names
+            raise self._unusable(error) from error
+
+    def _unusable(self, why: object) -> AvisError:
+        return AvisError(
+            f"the answers cannot be read or written: {why}",
+            where=str(self._path),
+            fix="Free some room if the disk is full; if the file is damaged, move it away: its answers "
+            "are then asked, and paid, again.",
+        )
+
+
+def _checksum(values: Sequence[object]) -> int:
+    """Of a row's values as the database gives them back."""
+    plain = [float(value) if isinstance(value, int) else value for value in values]
+    return zlib.crc32(repr(plain).encode(errors="replace"))
 
 
 def earlier_answers(path: Path, fingerprint: str) -> dict[tuple[str, str, int], Reply]:

@@ -61,7 +61,7 @@ def main(variant: Annotated[str, typer.Option(help="A name under `variants` in p
                 here = f"{gpus} GPUs" if gpus else f"{cores} cores"
                 print(f"train {variant}: {processes} processes, {here} here", file=sys.stderr)
             if processes > 1:
-                launch(["-m", "components.train", "--variant", variant], processes)
+                launch(["-m", "components.train", "--variant", variant], processes, params)
                 return
         from components.train.processes.distributed import Stopped
         from components.train.stage import train

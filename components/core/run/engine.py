@@ -132,7 +132,7 @@ def _local_tries(
 ) -> Iterator[_Backend]:
     workers = workers or min(len(os.sched_getaffinity(0)), max(count, 1))
     todo: queue.SimpleQueue[tuple[object, str, Any] | None] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[object, Outcome[Any] | AvisError]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[object, Outcome[Any] | BaseException]] = queue.SimpleQueue()
     crew = [Worker(function, limits=limits, workers=workers) for _ in range(workers)]
 
     def work(worker: Worker[Any, Any]) -> None:
@@ -140,7 +140,7 @@ def _local_tries(
             ticket, key, item = task
             try:
                 done.put((ticket, worker.attempt(key, item, timeout_s)))
-            except AvisError as error:
+            except BaseException as error:  # or who waits for it would wait for ever
                 done.put((ticket, error))
 
     threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in crew]
@@ -154,7 +154,7 @@ def _local_tries(
 
     def finished() -> tuple[object, Outcome[Any]]:
         ticket, outcome = done.get()
-        if isinstance(outcome, AvisError):
+        if isinstance(outcome, BaseException):
             raise outcome
         return ticket, outcome
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import zlib
 from collections.abc import Iterator
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from components.core.text.redaction import redact_all
 class Journal:
     """One line of JSON per finished item, appended and synced: its key, its entry and a checksum of both.
 
-    The first line holds the fingerprint of what decides the items' results (the stage's parameters); a
-    journal with another fingerprint is started anew. A last line that was cut by a crash is dropped; a line
-    that is damaged costs its item only.
+    The first line holds the fingerprint of what decides the items' results (the stage's parameters), with a
+    checksum; a journal with another fingerprint is started anew. One wrong byte of it is mended, with more
+    all is done anew, and both are said. A last line that was cut by a crash is dropped; a damaged line costs
+    its item only.
 
     Args:
         path: the journal's file.
@@ -31,16 +34,14 @@ class Journal:
         self.path = path
         self.finished: dict[str, dict[str, Any]] = {}
         self._in_memory = in_memory
-        header = (json.dumps({"fingerprint": fingerprint}) + "\n").encode()
-        if _begins_with(path, header):
-            kept = len(header)
+        if kept := _known_beginning(path, fingerprint):
             for entry, length in _lines(path):
                 kept += length
                 if in_memory and entry is not None:
                     self.finished[entry[0]] = entry[1]
             os.truncate(path, kept)
         else:
-            write_bytes(path, header)
+            write_bytes(path, _header(fingerprint))
         self._file = path.open("ab")
 
     def record(self, key: str, value: dict[str, Any]) -> None:
@@ -75,11 +76,44 @@ def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield entry
 
 
-def _begins_with(path: Path, header: bytes) -> bool:
+def _header(fingerprint: str) -> bytes:
+    said = json.dumps({"fingerprint": fingerprint, "checksum": zlib.crc32(fingerprint.encode())})
+    return f"{said}\n".encode()
+
+
+def _earlier_header(fingerprint: str) -> bytes:
+    return f"{json.dumps({'fingerprint': fingerprint})}\n".encode()
+
+
+def _known_beginning(path: Path, fingerprint: str) -> int:
+    """The length of the first line if it has this fingerprint, else 0."""
     if not path.exists():
+        return 0
+    header = _header(fingerprint)
+    with path.open("r+b") as file:
+        found = file.read(len(header))
+        wrong = sum(map(ne, found, header)) + len(header) - len(found)
+        if wrong == 1:  # with another fingerprint the checksum would be another, too
+            file.seek(0)
+            file.write(header)
+            print(f"{path}: a wrong byte of its first line was mended", file=sys.stderr)
+        if wrong <= 1:
+            return len(header)
+        file.seek(0)
+        line = file.readline()
+    if line == _earlier_header(fingerprint):
+        return len(line)
+    if not _is_whole(line):
+        print(f"{path}: its first line is damaged, so all is done anew that it had finished", file=sys.stderr)
+    return 0
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        fingerprint = str(json.loads(line)["fingerprint"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
-    with path.open("rb") as file:
-        return file.read(len(header)) == header
+    return line in (_header(fingerprint), _earlier_header(fingerprint))
 
 
 def _lines(path: Path) -> Iterator[tuple[tuple[str, dict[str, Any]] | None, int]]:

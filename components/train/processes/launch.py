@@ -5,10 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 
 from components.core.run.errors import AvisError
 from components.train.params import TrainParams
+from components.train.processes.memory import what_to_lower
 
 THREADS_ALONE = "AVIS_THREADS_ALONE"  # environment variable: of the first process while the others wait
 _GRACE_S = 10.0
@@ -42,11 +43,12 @@ def most_that_share(params: TrainParams, available: int) -> int:
     return max(count for count in range(1, max(1, min(available, clips)) + 1) if clips % count == 0)
 
 
-def launch(command: Sequence[str], processes: int) -> None:
+def launch(command: Sequence[str], processes: int, params: TrainParams) -> None:
     """Run a Python module in so many processes that find each other, as torchrun does, and wait for all.
 
     Args:
         command: arguments after `python`: ["-m", "components.train", …].
+        params: what could be lowered if there is too little memory.
 
     Raises:
         SystemExit: with the code of the process that failed first (it has said why), or 128 and the number of
@@ -87,9 +89,12 @@ def launch(command: Sequence[str], processes: int) -> None:
                 failure.exitcode != -SIGTERM and failure.timestamp <= first.timestamp + 1
             )
             if failure.exitcode < 0 and by_others:
+                again = "Start it again: training goes on from its last checkpoint."
+                memory = f" If it is: {what_to_lower(params, processes, on_gpu=False)}"
+                is_memory = failure.exitcode == -SIGKILL
                 raise AvisError(
                     f"process {failure.local_rank} of {processes} was killed by signal {-failure.exitcode}"
-                    + (", perhaps out of memory" if failure.exitcode == -9 else ""),
-                    fix="Start it again: training goes on from its last checkpoint.",
+                    + (", perhaps out of memory" if is_memory else ""),
+                    fix=again + (memory if is_memory else ""),
                 ) from None
         raise SystemExit(first.exitcode) from None

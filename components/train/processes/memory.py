@@ -9,9 +9,22 @@ _WANTED = re.compile(r"allocate ([\d.]+ ?(?:[KMGT]iB|bytes)|array of size \d+)",
 
 
 def out_of_memory(error: BaseException, params: TrainParams, *, rank: int, processes: int) -> AvisError:
-    """What to lower so that this training needs less memory, what changes no result first."""
+    """Too little memory: what was wanted, and what to lower."""
     here = params.clips_per_step // (processes * params.accumulate)
     on_gpu = "cuda" in str(error).lower()
+    wanted = _WANTED.search(str(error))
+    return AvisError(
+        f"{'the GPU' if on_gpu else 'this machine'} has too little memory for "
+        f"{here} x {params.frames_per_clip} frames at a time"
+        + (f": {wanted[1]} more were wanted" if wanted else ""),
+        where=f"process {rank} of {processes}",
+        fix=f"{what_to_lower(params, processes, on_gpu=on_gpu)} What is trained so far is kept.",
+    )
+
+
+def what_to_lower(params: TrainParams, processes: int, *, on_gpu: bool) -> str:
+    """A sentence: what makes this training need less memory, what changes no result first."""
+    here = params.clips_per_step // (processes * params.accumulate)
     lower = []
     if here > 1:
         fewer = max(clips for clips in range(1, here) if here % clips == 0)
@@ -25,11 +38,4 @@ def out_of_memory(error: BaseException, params: TrainParams, *, rank: int, proce
         lower.append(f"train.frames_per_clip: {params.frames_per_clip - 1} (now {params.frames_per_clip})")
     largest = max(params.short_sides_px)
     lower.append(f"train.short_sides_px: at most {round(largest * 0.75)} (now up to {largest})")
-    wanted = _WANTED.search(str(error))
-    return AvisError(
-        f"{'the GPU' if on_gpu else 'this machine'} has too little memory for "
-        f"{here} x {params.frames_per_clip} frames at a time"
-        + (f": {wanted[1]} more were wanted" if wanted else ""),
-        where=f"process {rank} of {processes}",
-        fix=f"In params.yaml, the first that helps: {'; '.join(lower)}. What is trained so far is kept.",
-    )
+    return f"In params.yaml, the first that helps: {'; '.join(lower)}."

@@ -162,8 +162,12 @@ class Worker(Generic[I, R]):
                 self._process.daemon = self._start == "fork"
                 try:
                     self._process.start()
-                except OSError as error:
-                    raise AvisError(f"no worker process can be started: {error}", passing=True) from None
+                except (OSError, EOFError) as error:  # the latter of a fork server that has died
+                    raise AvisError(
+                        f"no worker process can be started: {str(error) or 'what starts them has ended'}",
+                        fix="Is there memory left?",
+                        passing=True,
+                    ) from None
                 finally:
                     theirs.close()
                 wait([self._pipe, self._process.sentinel], _START_S)

@@ -173,6 +173,15 @@ def test_limits_of_processor_time_files_and_network() -> None:
     assert outcomes["network"].error == "PermissionError"  # without the limit: ConnectionRefusedError
 
 
+def test_what_a_worker_s_thread_raises_ends_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Worker, "attempt", attempt)
+    with pytest.raises(MemoryError):
+        list(run_items(work, [("a", "a"), ("b", "b")], engine=TWO, label="test"))
+
+
 def test_a_full_disk_stops_everything() -> None:
     with pytest.raises(AvisError, match=r"'full' could not be finished: No space left on device \(frames/"):
         list(run_items(work, [("full", "full"), ("h", "hang")], engine=TWO, label="test"))

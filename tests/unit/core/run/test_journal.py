@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from components.core.run.journal import Journal, read_journal
 
 ROOT = Path(__file__).parents[4]
@@ -98,7 +100,34 @@ def test_no_flipped_bit_and_no_cut_changes_an_entry(tmp_path: Path) -> None:
         assert len(found) < 2, content
 
 
+def test_one_wrong_byte_of_the_first_line_is_mended_and_more_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "v1")
+    journal.record("a", {"x": 1})
+    journal.close()
+    whole = path.read_bytes()
+    for bit in range(8 * whole.index(b"\n") + 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        journal = Journal(path, "v1")
+        journal.close()
+        assert journal.finished == {"a": {"x": 1}} and path.read_bytes() == whole, bytes(flipped)
+        assert f"{path}: a wrong byte" in capsys.readouterr().err
+    for damaged in (b"", whole[:5], b"[" * 100_000, whole.replace(b"v1", b"w2"), b'{"fingerprint": 1}\n'):
+        path.write_bytes(damaged)
+        Journal(path, "v1").close()
+        assert f"{path}: its first line is damaged" in capsys.readouterr().err, damaged
+    Journal(path, "v2").close()  # of another run: nothing is wrong
+    assert capsys.readouterr().err == ""
+
+
 def test_an_earlier_version_s_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b'{"fingerprint": "v1"}\n["a", {"x": 1}]\n')
-    assert Journal(path, "v1").finished == {"a": {"x": 1}}
+    journal = Journal(path, "v1")
+    journal.record("b", {})
+    journal.close()
+    assert Journal(path, "v1").finished == {"a": {"x": 1}, "b": {}}
