@@ -49,14 +49,14 @@ def deploy(pool: str | None, gpu_slots: int | None) -> None:
         raise AvisError(
             "no Prefect server is named",
             where="PREFECT_API_URL",
-            fix="Start one with infra/local.sh, or type: export PREFECT_API_URL=http://HOST:4200/api",
+            fix="Start one with `avis up`, then `source .avis/environment`; or: export PREFECT_API_URL=http://HOST:4200/api",
         )
     with get_client(sync_client=True) as client:
         try:
             client.request("GET", "/health")
         except httpx.HTTPError as error:
             raise AvisError(
-                f"no Prefect server answers: {error}", where=url, fix="Start one with infra/local.sh."
+                f"no Prefect server answers: {error}", where=url, fix="Start one with `avis up`."
             ) from None
         if gpu_slots is None:
             make_limit()

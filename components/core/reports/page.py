@@ -25,7 +25,7 @@ def render_page(template: str, **values: object) -> str:
     """Return a page as HTML: self-contained, without secrets, every text from outside as `shown` and escaped.
 
     Args:
-        template: under components/, such as "evaluate/report.html".
+        template: under components/, such as "evaluate/report.html", or beside it: "pipelines/…".
         values: of its names; one that the template has and they have not is an error.
     """
     return redact(_environment().get_template(template).render(values))
@@ -36,7 +36,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_COMPONENTS),
+        loader=FileSystemLoader([_COMPONENTS, _COMPONENTS.parent]),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from components.core.run.process import end_with_parent
+
 APP = "avis"  # the name of this application among those that `mlflow ui --app-name` knows: pyproject.toml
 START = "AVIS_UI_START"  # environment variable: uri, experiment, the view's tags and its address
 
@@ -27,6 +29,7 @@ def application() -> Any:
     from mlflow.server import app as pages
     from mlflow.server.fastapi_app import app
 
+    end_with_parent()  # `mlflow server` starts this process, which would keep the port when that is killed
     pages.before_request(_first_page)
     return app
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from components.tools.runs.searches import Search
+from components.tools.runs.searches import Search, read_searches
 
 _HEADLINES = ("metrics.corrected/FSLA", "metrics.corrected/HOTA", "metrics.corrected/mAP")
 _COMPARED = (
@@ -88,6 +88,19 @@ def address(name: str, search: Search, *, server: str, experiment_id: str) -> st
         "compareRunsMode": "CHART" if chart else "TABLE",
     }
     return f"{server}/#/experiments/{experiment_id}/runs?{urlencode(query)}"
+
+
+def first_page(uri: str, experiment: str) -> str:
+    """What our first page of MLflow is told in its environment (core/tracking/pages.py): the view "scores".
+
+    Args:
+        uri: of the database, as the server opens it.
+        experiment: whose runs are shown.
+    """
+    scores = read_searches()["scores"]
+    place = address("scores", scores, server="", experiment_id="{experiment_id}").lstrip("/")
+    tags = dict([view_tag("scores", scores)])
+    return json.dumps({"uri": uri, "experiment": experiment, "tags": tags, "address": place})
 
 
 def _charts(name: str, search: Search, image_keys: Sequence[str]) -> list[Mapping[str, Any]]:

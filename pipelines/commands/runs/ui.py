@@ -1,6 +1,5 @@
 """`avis ui`: become MLflow's server on this machine; of a remote one, say where it is."""
 
-import json
 import os
 import sys
 from typing import Annotated
@@ -23,8 +22,7 @@ def ui(
     from components.core.tracking.address import server_of, tracking_params
     from components.core.tracking.pages import APP, START
     from components.core.tracking.run import send_pending
-    from components.tools.runs.searches import read_searches
-    from components.tools.runs.views import address, view_tag
+    from components.tools.runs.views import first_page
 
     tracking = tracking_params()
     uri, server = tracking.uri, server_of(tracking.uri)
@@ -48,10 +46,6 @@ def ui(
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # with its password: other users see words of a command
     command = ["-m", "mlflow", "ui", "--host", HOST, "--port", str(port)]
     if entry_points(group="mlflow.app", name=APP):  # not where the packages were installed before it was
-        scores = read_searches()["scores"]
-        place = address("scores", scores, server="", experiment_id="{experiment_id}").lstrip("/")
-        tags = dict([view_tag("scores", scores)])
-        start = {"uri": uri, "experiment": tracking.experiment, "tags": tags, "address": place}
-        os.environ[START] = json.dumps(start)
+        os.environ[START] = first_page(uri, tracking.experiment)
         command += ["--app-name", APP]
     os.execv(sys.executable, [sys.executable, *command, "--workers", "1"])  # noqa: S606 (fixed arguments, no shell)

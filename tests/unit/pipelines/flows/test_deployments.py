@@ -21,7 +21,7 @@ def test_without_a_server_it_says_where_one_was_looked_for() -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/api"
         with (
             temporary_settings({PREFECT_API_URL: url}),
-            pytest.raises(AvisError, match=f"no Prefect server answers.*{url}.*infra/local.sh"),
+            pytest.raises(AvisError, match=f"no Prefect server answers.*{url}.*avis up"),
         ):
             deploy(None, None)
     with (

@@ -1,0 +1,1 @@
+"""The servers of `avis up`: what runs, and who keeps it running (supervisor)."""
