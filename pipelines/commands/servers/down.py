@@ -2,7 +2,7 @@
 
 
 def down() -> None:
-    """End what `avis up` started; what runs of Prefect began goes on."""
+    """End what `avis up` started."""
     from pathlib import Path
 
     from pipelines.dvc.graph import find_root
