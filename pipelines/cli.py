@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 COMMANDS = {
     "data": ("manifest", "ingest", "export", "forget", "gc"),
     "labels": ("convert", "qa", "preannotate", "corrections", "agree", "suspect"),
-    "models": ("predict", "retrain", "champion", "pretrain", "weights", "models"),
+    "models": ("predict", "retrain", "champion", "pretrain", "weights", "models", "mllm"),
     "results": ("results", "evaluate", "avsbench", "card"),
     "runs": ("profile", "check", "rebuild", "study", "runs", "ui"),
     "servers": ("up", "down", "status", "logs", "doctor", "selftest", "deploy"),

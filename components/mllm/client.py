@@ -49,13 +49,9 @@ class Endpoint:
             max_retries=retries,
             http_client=_limited_client(timeout_s),
         )
-        self._settings: dict[str, Any] = {"max_completion_tokens": params.max_output_tokens}
-        if params.temperature is not None:
-            self._settings["temperature"] = params.temperature
-        if params.response_format != "none":
-            self._settings["response_format"] = {"type": params.response_format}
+        self._settings = settings_of(params)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.close()
 
@@ -76,7 +72,7 @@ class Endpoint:
             settings = self._settings
             try:
                 raw = await self._client.chat.completions.with_raw_response.create(
-                    model=self._params.model,
+                    model=self._params.model or "",
                     messages=cast(Any, messages),  # the client's types know no video_url
                     **with_schema(settings, schema),
                 )
@@ -111,6 +107,16 @@ class Endpoint:
         )
 
 
+def settings_of(params: EndpointParams) -> dict[str, Any]:
+    """What each request says beside model and messages; `with_schema` makes it whole."""
+    settings: dict[str, Any] = {"max_completion_tokens": params.max_output_tokens}
+    if params.temperature is not None:
+        settings["temperature"] = params.temperature
+    if params.response_format != "none":
+        settings["response_format"] = {"type": params.response_format}
+    return settings
+
+
 def with_schema(settings: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The settings of one request."""
     if settings.get("response_format", {}).get("type") != "json_schema":
@@ -133,21 +139,29 @@ def _simpler(settings: dict[str, Any], error: Any) -> dict[str, Any] | None:
     return None
 
 
+def reply_of(completion: Any, *, latency_s: float, retries: int) -> Reply:
+    """What a chat completion says; raises all sorts of errors where it is none."""
+    choice = completion.choices[0]
+    refusal = getattr(choice.message, "refusal", None)
+    counts = [_tokens(completion.usage, name) for name in ("prompt_tokens", "completion_tokens")]
+    return Reply(
+        text=redact(str(refusal or choice.message.content or "")),  # a server may repeat its key
+        finish_reason=REFUSED if refusal else redact(str(choice.finish_reason))[:100],
+        input_tokens=counts[0],
+        output_tokens=counts[1],
+        latency_s=latency_s,
+        retries=retries,
+    )
+
+
+NO_COMPLETION = (ValueError, AttributeError, IndexError, TypeError, KeyError)
+"""What `reply_of` raises."""
+
+
 def _reply(raw: Any, latency_s: float) -> Reply:
     try:
-        completion: Any = raw.parse()
-        choice = completion.choices[0]
-        refusal = getattr(choice.message, "refusal", None)
-        counts = [_tokens(completion.usage, name) for name in ("prompt_tokens", "completion_tokens")]
-        return Reply(
-            text=redact(str(refusal or choice.message.content or "")),  # a server may repeat its key
-            finish_reason=REFUSED if refusal else redact(str(choice.finish_reason))[:100],
-            input_tokens=counts[0],
-            output_tokens=counts[1],
-            latency_s=latency_s,
-            retries=raw.retries_taken,
-        )
-    except (ValueError, AttributeError, IndexError, TypeError, KeyError) as error:
+        return reply_of(raw.parse(), latency_s=latency_s, retries=raw.retries_taken)
+    except NO_COMPLETION as error:
         beginning = " ".join(redact(raw.text[:200]).split())
         raise NoReply(f"the reply is no chat completion, but: {beginning}", passing=False) from error
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from components.mllm.answers import Answers, Key, Reply, earlier_answers
 from components.mllm.budget import Outlay, Purse, cost_usd, estimate
 from components.mllm.choices import Choice
 from components.mllm.client import REFUSED, Endpoint, NoReply
+from components.mllm.local import LocalModel, identity
 from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import ProbeClips, Sense, Verdict, judge, meaning, probe_clips
@@ -96,34 +97,15 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
         AvisError: the endpoint refuses us or is dead, the budget is spent, or too large a share of the
             questions got no reply, or none that can be read. The stage is unfinished; all answers are kept.
     """
-    client = Endpoint(endpoint, timeout_s=params.timeout_s, retries=params.retries)
     with Answers(folder / "answers.sqlite") as known:
-        desk = _Desk(endpoint, params, exam, client, known)
-        test = {
-            (modality, wording, clip.name): desk.question("test", modality, clip, wording=wording)
-            for modality in endpoint.modalities
-            for wording in range(1, params.wordings + 1)
-            for clip in exam.clips
-        }
-        clips = {clip.name: clip for clip in exam.clips}
-        choices = {
-            (modality, wording, choice): desk.question(
-                "test", modality, clips[choice.video], wording=wording, choice=choice
-            )
-            for modality in endpoint.modalities
-            for wording in range(1, params.wordings + 1)
-            for choice in exam.choices
-        }
-        probes = _probe_questions(desk)
-        probed = [one for asked in probes.values() for one in asked]
-        # what both ask is asked once
-        every = list({one.key: one for one in [*probed, *test.values(), *choices.values()]}.values())
+        desk = Desk(endpoint, params, exam, known)
+        test, choices, probes = desk.questions()
+        every = desk.distinct(test, choices, probes)
         shown = folder / "answers.jsonl"
         try:
             desk.open(every, earlier_answers(shown, _earlier_fingerprint(endpoint, params, exam.categories)))
             await desk.ask_all(every)
         finally:
-            await client.close()
             if desk.records:
                 _keep_earlier(shown)
                 write_text(shown, desk.lines(every))
@@ -156,20 +138,51 @@ async def interview(endpoint: EndpointParams, params: MllmParams, exam: Exam, fo
     return Interview(records, answers, choice_records, chosen, verdicts, desk.purse.spent)
 
 
-class _Desk:
+Test = Mapping[tuple[Modality, int, str], Question]
+"""By modality, wording and clip."""
+ChoiceTest = Mapping[tuple[Modality, int, Choice], Question]
+Probes = Mapping[Sense, Sequence[Question]]
+"""For each sense: own, again, changed."""
+
+
+class Desk:
     """Puts questions, unless their answers are known."""
 
-    def __init__(
-        self, endpoint: EndpointParams, params: MllmParams, exam: Exam, client: Endpoint, known: Answers
-    ) -> None:
+    def __init__(self, endpoint: EndpointParams, params: MllmParams, exam: Exam, known: Answers) -> None:
         self.endpoint, self.params, self.exam = endpoint, params, exam
         self.purse = Purse(endpoint, params)
         self.records: dict[Key, Record] = {}
-        self._client, self._known = client, known
+        self._known = known
+        self._model = (
+            f"{endpoint.base_url} {endpoint.model}" if endpoint.path is None else identity(endpoint.path)
+        )
         self._clips = {clip.name: clip for clip in exam.clips}
         self._lost: list[Record] = []
         self._failure: AvisError | None = None
         self._total, self._most_lost = 0, 0.0
+
+    def questions(self) -> tuple[Test, ChoiceTest, Probes]:
+        """All: who, when and where; those with a few answers; the probes."""
+        ways = [(m, w) for m in self.endpoint.modalities for w in range(1, self.params.wordings + 1)]
+        test = {
+            (modality, wording, clip.name): self.question("test", modality, clip, wording=wording)
+            for modality, wording in ways
+            for clip in self.exam.clips
+        }
+        choices = {
+            (modality, wording, choice): self.question(
+                "test", modality, self._clips[choice.video], wording=wording, choice=choice
+            )
+            for modality, wording in ways
+            for choice in self.exam.choices
+        }
+        return test, choices, _probe_questions(self)
+
+    @staticmethod
+    def distinct(test: Test, choices: ChoiceTest, probes: Probes) -> list[Question]:
+        """The same, each once: what a probe and the test both ask is asked once."""
+        probed = [one for asked in probes.values() for one in asked]
+        return list({one.key: one for one in [*probed, *test.values(), *choices.values()]}.values())
 
     def question(
         self,
@@ -199,7 +212,7 @@ class _Desk:
         )
         sampling |= {"frames": [self.params.frame_width_px, self.params.jpeg_quality], "take": take}
         key = Key(
-            model=f"{self.endpoint.base_url} {self.endpoint.model}",
+            model=self._model,
             prompt=hashlib.sha256("\n".join(prompt).encode()).hexdigest(),
             clip=_digest(pictures, heard),
             modality=modality,
@@ -236,15 +249,20 @@ class _Desk:
 
         After a failure no other is begun, but those under way may end: they are paid for.
         """
+        left = [asked for asked in questions if asked.key not in self.records]
+        if left:
+            async with aclosing(self._connect()) as client:
+                await self._ask_in_turn(left, client)
+
+    async def _ask_in_turn(self, left: Sequence[Question], client: Endpoint | LocalModel) -> None:
         from tqdm import tqdm
 
-        left = [asked for asked in questions if asked.key not in self.records]
         slots = asyncio.Semaphore(self.params.concurrency)
 
         async def put(asked: Question) -> None:
             async with slots:
                 if self._failure is None:
-                    await self._ask(asked)
+                    await self._ask(asked, client)
 
         with tqdm(total=len(left), desc=f"mllm {self.endpoint.name}", unit="question") as bar:
             for batch in (left[:1], left[1:]):
@@ -261,7 +279,12 @@ class _Desk:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, asked: Question) -> None:
+    def _connect(self) -> Endpoint | LocalModel:
+        if self.endpoint.path is not None:
+            return LocalModel(self.endpoint, self.endpoint.path, timeout_s=self.params.timeout_s)
+        return Endpoint(self.endpoint, timeout_s=self.params.timeout_s, retries=self.params.retries)
+
+    async def _ask(self, asked: Question, client: Endpoint | LocalModel) -> None:
         estimated = self._estimate(asked)
         try:
             self.purse.promise(estimated)
@@ -269,12 +292,8 @@ class _Desk:
             self._failure = error
             return
         try:
-            content = await asyncio.to_thread(self._content, asked)
-            messages: list[Part] = [
-                {"role": "system", "content": question.system_text(asked.wording)},
-                {"role": "user", "content": content},
-            ]
-            reply = await self._client.ask(messages, question.answer_schema(asked.choice))
+            messages = await asyncio.to_thread(self.messages, asked)
+            reply = await client.ask(messages, question.answer_schema(asked.choice))
         except NoReply as error:
             self.records[asked.key] = asked.record | {"status": NO_REPLY, "message": str(error)}
             self._lost.append(self.records[asked.key])
@@ -366,6 +385,13 @@ class _Desk:
             letters=len(self._asked(asked.modality, asked.clip, asked.wording, asked.choice)),
         )
 
+    def messages(self, asked: Question) -> list[Part]:
+        """The chat of a question."""
+        return [
+            {"role": "system", "content": question.system_text(asked.wording)},
+            {"role": "user", "content": self._content(asked)},
+        ]
+
     def _content(self, asked: Question) -> list[Part]:
         width_px, quality = self.params.frame_width_px, self.params.jpeg_quality
         parts: list[Part] = [{"type": "text", "text": question.GIVEN[asked.modality]}]
@@ -379,7 +405,7 @@ class _Desk:
         return [*parts, {"type": "text", "text": words}]
 
 
-def _probe_questions(desk: _Desk) -> dict[Sense, list[Question]]:
+def _probe_questions(desk: Desk) -> dict[Sense, list[Question]]:
     """For each sense that the modalities allow to probe: own, again, changed."""
     modalities = desk.endpoint.modalities
     clips = probe_clips(desk.exam.clips, desk.exam.truth)
@@ -416,7 +442,7 @@ def _strange_sound(clips: ProbeClips) -> bytes:
     return message.other_sound(stranger, like=message.read_audio(clips.clip))
 
 
-def _verdicts(desk: _Desk, probes: Mapping[Sense, Sequence[Question]], folder: Path) -> dict[Sense, Verdict]:
+def _verdicts(desk: Desk, probes: Probes, folder: Path) -> dict[Sense, Verdict]:
     """What the probes found, said and written to probe.json."""
     verdicts: dict[Sense, Verdict] = {}
     found = {}

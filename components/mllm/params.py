@@ -1,5 +1,6 @@
 """The `mllm` block of params.yaml."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -13,13 +14,15 @@ BoxUnit = Literal["per_mille", "percent", "fraction", "pixels"]
 
 
 class EndpointParams(Block):
-    """One model behind an endpoint that speaks the OpenAI chat API."""
+    """One model: behind an endpoint that speaks the OpenAI chat API, or in a folder on this machine."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """Our name for it: folder under data/mllm/ and row in the tables."""
-    model: str = Field(min_length=1)
+    model: str | None = Field(default=None, min_length=1)
     """The model's name at the server."""
-    base_url: str = Field(pattern=r"^https?://\S+$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    path: Path | None = None
+    """In place of these two: the folder of a model of transformers, with its weights as safetensors."""
     api_key_env: str | None = None
     """Environment variable that holds the key; none for a server that asks for no key."""
     modalities: tuple[Modality, ...] = ("audio_video", "video", "audio")
@@ -37,8 +40,19 @@ class EndpointParams(Block):
 
     @field_validator("base_url")
     @classmethod
-    def _holds_no_key(cls, base_url: str) -> str:
-        return without_secrets(base_url, "an environment variable, and name that in api_key_env")
+    def _holds_no_key(cls, base_url: str | None) -> str | None:
+        return base_url and without_secrets(base_url, "an environment variable, and name that in api_key_env")
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if self.path is None and (self.model is None or self.base_url is None):
+            raise ValueError(f"{self.name}: name model and base_url, or the path of a model on this machine")
+        for name in ("model", "base_url", "api_key_env") if self.path else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{self.name}: path stands in place of {name}")
+        if self.path is not None and self.video == "video_url":
+            raise ValueError(f"{self.name}: a model on this machine is given frames, not video_url")
+        return self
 
     @model_validator(mode="after")
     def _modalities_are_distinct(self) -> Self:
@@ -75,6 +89,8 @@ class MllmParams(Block):
     max_invalid_share: float = Field(default=0.5, ge=0.0, le=1.0)
     """The stage fails when a larger share of a model's answers could not be read."""
     budget: BudgetParams = BudgetParams()
+    segmenter: Path | None = None
+    """Folder of a SAM 2 model of transformers, which makes masks of the answers' boxes; None: no masks."""
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:

@@ -348,11 +348,11 @@ def _worst_overlap(true: Sequence[tuple[str, Box]], named: Sequence[tuple[str, B
 def _overlaps(true: Sequence[tuple[str, Box]], named: Sequence[tuple[str, Box]], category: str) -> Floats:
     """[true, named] of one category."""
     found = [b for kind, b in named if kind == category]
-    rows = [[_overlap(a, b) for b in found] for kind, a in true if kind == category]
+    rows = [[overlap(a, b) for b in found] for kind, a in true if kind == category]
     return np.array(rows, np.float64).reshape(len(rows), len(found))
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
     """Intersection over union of two boxes."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])

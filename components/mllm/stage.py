@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from components.core.records.annotations import AnnotationSet, Track, read_annotations, tracks_by_video
-from components.core.records.results import Result, read_results
+from components.core.records.results import Result, read_results, write_results
 from components.core.reports.page import render_page
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json, write_text
@@ -23,9 +23,10 @@ from components.mllm.baselines import baselines
 from components.mllm.choices import Choice, choices_of, chosen, guesses
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
 from components.mllm.message import Clip
-from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import METRICS
 from components.mllm.scores import Scored, by_category, differences, intervals, score, scored
+from components.mllm.segments import Segment, mask_scores, segmented
 from components.mllm.sounding import Sounding
 
 PREFIX = "mllm_protocol/"
@@ -47,11 +48,8 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     Raises:
         AvisError: an input is missing or malformed, or an endpoint cannot be asked.
     """
-    annotations = read_annotations(paths.annotations / "test.json", paths.root)
-    if not annotations.videos:
-        raise AvisError("there is no test clip", where=str(paths.annotations / "test.json"))
-    truth = _heard(annotations, annotations.tracks)
-    choices = _choices(annotations)
+    annotations = read_test(paths)
+    truth, choices = _heard(annotations, annotations.tracks), _choices(annotations)
     categories = sorted(annotations.categories.values())
     sources: dict[str, Scored] = {}
     rows: dict[str, list[Record]] = {video: [] for video in sorted(truth)}
@@ -71,23 +69,16 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
         metrics[name] = {**score(sources[name]), "clips": len(truth)}
     if params.models:  # who asks nobody needs no media
         paths = with_local_media(paths, [video.name for video in annotations.videos])
-    exam = Exam(
-        clips=[
-            Clip(
-                name=video.name,
-                frames=tuple(paths.media / "frames" / name for name in video.file_names),
-                audio=paths.media / "audio" / f"{video.name}.wav",
-            )
-            for video in sorted(annotations.videos, key=lambda video: video.name)
-        ],
-        truth=truth,
-        categories=categories,
-        choices=choices,
-    )
+    exam = exam_of(annotations, paths)
     if not params.models:
         print(NO_ENDPOINT, flush=True)
+    segment = None
+    if params.models and params.segmenter is not None:
+        from components.core.video.sam import SamTracker
+
+        segment = SamTracker.load(params.segmenter).follow
     for endpoint in params.models:
-        metrics |= _examine(endpoint, params, exam, sources, rows, paths)
+        metrics |= _examine(endpoint, params, exam, sources, rows, segment, annotations, paths)
     write_json(paths.mllm / "metrics.json", metrics)
     clips = [
         {
@@ -111,6 +102,35 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     }
     write_json(paths.mllm / "scores.json", {"reference": next(iter(variants), None), "sources": details})
     return metrics
+
+
+def read_test(paths: Paths) -> AnnotationSet:
+    """The labels of the test clips.
+
+    Raises:
+        AvisError: there are none.
+    """
+    annotations = read_annotations(paths.annotations / "test.json", paths.root)
+    if not annotations.videos:
+        raise AvisError("there is no test clip", where=str(paths.annotations / "test.json"))
+    return annotations
+
+
+def exam_of(annotations: AnnotationSet, paths: Paths) -> Exam:
+    """What every model is asked about."""
+    return Exam(
+        clips=[
+            Clip(
+                name=video.name,
+                frames=tuple(paths.media / "frames" / name for name in video.file_names),
+                audio=paths.media / "audio" / f"{video.name}.wav",
+            )
+            for video in sorted(annotations.videos, key=lambda video: video.name)
+        ],
+        truth=_heard(annotations, annotations.tracks),
+        categories=sorted(annotations.categories.values()),
+        choices=_choices(annotations),
+    )
 
 
 def _row(
@@ -186,6 +206,8 @@ def _examine(
     exam: Exam,
     sources: dict[str, Scored],
     rows: Mapping[str, list[Record]],
+    segment: Segment | None,
+    annotations: AnnotationSet,
     paths: Paths,
 ) -> dict[str, dict[str, float]]:
     """One model's scores, also put into `sources`; in an MLflow run of its own that later runs continue."""
@@ -224,6 +246,9 @@ def _examine(
                         )
                     )
         metrics = _metrics(endpoint.name, result, found)
+        if segment is not None:
+            for given, values in _masks(result, annotations, segment, folder, paths).items():
+                metrics[f"{endpoint.name}/{given}"] |= values
         for source, values in metrics.items():
             modality = source.removeprefix(f"{endpoint.name}/")
             run.metrics({f"{PREFIX}{modality}/{name}": value for name, value in values.items()})
@@ -235,6 +260,20 @@ def _examine(
             flush=True,
         )
     return metrics
+
+
+def _masks(
+    result: Interview, annotations: AnnotationSet, segment: Segment, folder: Path, paths: Paths
+) -> dict[Modality, dict[str, float]]:
+    """Scores of the masks that the first wording's boxes become; writes masks-<modality>.json."""
+    found: dict[Modality, dict[str, float]] = {}
+    for given in [modality for modality in result.answers if modality != "audio"]:
+        results = segmented(result.answers[given][0], annotations, segment, paths)
+        write_results(folder / f"masks-{given}.json", results)
+        records = result.records[given][0]
+        answered = [video for video, record in records.items() if record["status"] != NO_REPLY]
+        found[given] = mask_scores(results, annotations, answered)
+    return found
 
 
 def _scored(name: str, result: Interview, exam: Exam) -> dict[str, Scored]:

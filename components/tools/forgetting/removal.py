@@ -119,7 +119,8 @@ def _remove_derived(names: set[str], paths: Paths) -> int:
     for answers in sorted((paths.root / "mllm").glob("*/answers.sqlite")):
         with Answers(answers) as known:  # the others are paid for, and stay
             count += known.forget(lambda name: video_id_of(name) in names) > 0
-    for predictions in sorted((paths.root / "predictions").glob("*/results.json")):
-        predictions.unlink()  # it names clips by numbers
+    of_numbers = ("predictions/*/results.json", "mllm/*/masks-*.json")  # they name clips by numbers
+    for predictions in sorted(file for pattern in of_numbers for file in paths.root.glob(pattern)):
+        predictions.unlink()
         count += 1
     return count

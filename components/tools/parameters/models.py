@@ -117,6 +117,23 @@ def keys_of_models(facts: Facts, mllm: MllmParams) -> Iterator[AvisError]:
             )
 
 
+@rule("mllm")
+def folders_of_models(facts: Facts, mllm: MllmParams) -> Iterator[AvisError]:
+    """Models on this machine are there."""
+    named: list[tuple[tuple[str | int, ...], Path]] = [
+        (("mllm", "models", n, "path"), model.path) for n, model in enumerate(mllm.models) if model.path
+    ]
+    if mllm.models and mllm.segmenter:
+        named.append((("mllm", "segmenter"), mllm.segmenter))
+    for place, folder in named:
+        if not (folder / "config.json").is_file() and facts.may_run("mllm"):
+            yield facts.mistake(
+                place,
+                f"there is no model in {folder}: no config.json",
+                "Name a folder of one of transformers.",
+            )
+
+
 @rule("promotion", "variants")
 def promoted_variant(facts: Facts, promotion: PromotionParams, variants: Variants) -> Iterator[AvisError]:
     """What is promoted is trained."""

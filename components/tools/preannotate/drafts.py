@@ -13,7 +13,8 @@ from components.core.records.annotations import AnnotationSet, Track, Video
 from components.core.records.masks import bounding_box, encode, is_empty
 from components.core.records.results import Result
 from components.core.run.errors import AvisError
-from components.tools.preannotate.prompts import FramePrompt, TrackPrompts
+from components.core.video.frame_prompt import FramePrompt
+from components.tools.preannotate.prompts import TrackPrompts
 
 Follow = Callable[
     [Sequence[NDArray[np.uint8]], Sequence[dict[int, FramePrompt]]], list[list[NDArray[np.bool_] | None]]

@@ -9,21 +9,10 @@ from pathlib import Path
 
 from components.core.run.errors import AvisError
 from components.core.run.files import safe_name
+from components.core.video.frame_prompt import FramePrompt
 
 COLUMNS = ("video_id", "track", "category", "frame", "left", "top", "right", "bottom", "x", "y", "inside")
 _BOX = ("left", "top", "right", "bottom")
-
-
-@dataclass(slots=True)
-class FramePrompt:
-    """What is said about an object on one frame, in pixels of the frame.
-
-    box: left, top, right, bottom.
-    points: x, y, and whether the point lies on the object (else it lies beside it).
-    """
-
-    box: tuple[float, float, float, float] | None = None
-    points: list[tuple[float, float, bool]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

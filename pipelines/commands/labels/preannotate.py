@@ -69,7 +69,7 @@ def preannotate(
 
     follow = None
     if sam is not None:
-        from components.tools.preannotate.sam import SamTracker
+        from components.core.video.sam import SamTracker
 
         follow = SamTracker.load(sam, params.device).follow
     if given is not None:

@@ -9,11 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from components.core.records import masks
-from components.core.records.annotations import AnnotationSet, Track, Video, write_annotations
 from components.core.records.results import Result, write_results
 from components.core.reports.page import render_page
 from components.core.run.errors import AvisError
@@ -22,52 +19,15 @@ from components.core.run.paths import Paths
 from components.core.run.process import said_to_user
 from components.mllm.params import MllmParams
 from components.mllm.stage import mllm
-from tests.support.chat_server import CATEGORIES, LENGTH_S, Server, completion, listening, make_media
+from tests.support.chat_server import LENGTH_S, Server, completion, listening
 from tests.support.full_disk import files_below, full_at_each_place
 
 REPOSITORY = Path(__file__).parents[3]
-HEIGHT, WIDTH = 48, 80
-
-
-def half(index: int) -> dict:
-    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
-    mask[:, : WIDTH // 2] = True
-    return masks.encode(mask if index % 2 == 0 else ~mask)
-
-
-@pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A folder with test clips as `chat_server.true_sounding` has them, and predictions of two variants."""
-    clips = make_media(tmp_path / "data" / "media", 4)
-    videos = [
-        Video(
-            k + 1, clip.name, [f"{clip.name}/{s:05d}.jpg" for s in range(LENGTH_S)], LENGTH_S, HEIGHT, WIDTH
-        )
-        for k, clip in enumerate(clips)
-    ]
-    tracks = [Track(k + 1, k + 1, k % 2 + 1, [half(k), half(k), None]) for k in range(4)]
-    write_annotations(
-        tmp_path / "data" / "annotations" / "test.json",
-        AnnotationSet({k + 1: name for k, name in enumerate(CATEGORIES)}, videos, tracks),
-    )
-    exact = [Result(t.video_id, t.category_id, 0.9, t.segmentations) for t in tracks]
-    half_right = [Result(t.video_id, t.category_id, 0.9, t.segmentations) for t in tracks[:2]]
-    for variant, results in (("good", exact), ("poor", half_right)):
-        write_results(tmp_path / "data" / "predictions" / variant / "results.json", results)
-        run_file = tmp_path / "data" / "model" / variant / "run.json"
-        run_file.parent.mkdir(parents=True)
-        run_file.write_text(json.dumps({"run_id": "0" * 32}))
-    return tmp_path
 
 
 def run_stage(workplace: Path, models: list[dict]) -> dict:
     params = MllmParams.model_validate({"models": models})
     return mllm(params, ["good", "poor"], Paths(workplace / "data"))
-
-
-@pytest.fixture(autouse=True)
-def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
 
 
 def metrics(workplace: Path) -> dict:

@@ -182,6 +182,14 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
             {"mllm": {"models": [{**MODEL, "api_key_env": "NO_SUCH_KEY"}]}},
             r"NO_SUCH_KEY is not set.*Type: export",
         ),
+        (
+            {"mllm": {"models": [{"name": "gpt", "path": "no/model"}]}},
+            r"mllm.models.0.path: there is no model in no/model",
+        ),
+        (
+            {"mllm": {"models": [MODEL], "segmenter": "no/sam"}},
+            r"mllm.segmenter: there is no model in no",
+        ),
         # blocks
         (
             {"train": {"model": {"audio": "features"}, "pasted_share": 0}},

@@ -10,9 +10,9 @@ import pytest
 
 from components.core.records.masks import decode, encode
 from components.core.run.errors import AvisError
+from components.core.video.frame_prompt import FramePrompt
+from components.core.video.sam import SamTracker
 from components.tools.preannotate.drafts import DraftTrack, refined
-from components.tools.preannotate.prompts import FramePrompt
-from components.tools.preannotate.sam import SamTracker
 from tests.support.tiny_sam import write_sam
 
 HEIGHT, WIDTH, FRAMES = 90, 160, 5

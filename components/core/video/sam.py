@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from components.core.run.errors import AvisError
-from components.tools.preannotate.prompts import FramePrompt
+from components.core.video.frame_prompt import FramePrompt
 
 # model_type of a checkpoint's config.json: its classes in transformers
 CLASSES = {
