@@ -46,6 +46,14 @@ def _table_of_rooms() -> str:
     return "\n".join(row.split("|")[1] for row in rows if row.startswith("|"))
 
 
+def test_nothing_lies_at_the_top_that_has_no_place_there() -> None:
+    """As what a test or a measurement left and `git add` took along."""
+    assert {name.split("/")[0] for name in FILES if "/" in name} == {
+        ".ci", ".dvc", ".github", "benchmarks", "components", "data", "docs", "infra", "models", "params",
+        "pipelines", "tests",
+    }  # fmt: skip
+
+
 def test_no_folder_of_the_product_is_a_drawer() -> None:
     """A folder holds two to about twelve files (docs/architecture.md)."""
     folders = [
