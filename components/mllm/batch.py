@@ -11,10 +11,10 @@ from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.text.redaction import redact
 from components.mllm import question
-from components.mllm.answers import Answers, Key
-from components.mllm.client import NO_COMPLETION, reply_of, settings_of, with_schema
 from components.mllm.interview import Desk, Exam, Question
 from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.requests.answers import Answers, Key
+from components.mllm.requests.client import NO_COMPLETION, reply_of, settings_of, with_schema
 
 MOST_LINES = 50_000
 """Of a file: what OpenAI takes."""

@@ -12,15 +12,16 @@ from typing import Any
 
 from components.core.run.errors import AvisError
 from components.core.run.files import write_json, write_text
-from components.mllm import message, question, reading
-from components.mllm.answers import Answers, Key, Reply, earlier_answers
-from components.mllm.budget import Outlay, Purse, cost_usd, estimate
+from components.mllm import question, reading
 from components.mllm.choices import Choice
-from components.mllm.client import REFUSED, Endpoint, NoReply
-from components.mllm.local import LocalModel, identity
-from components.mllm.message import Clip, Part
 from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import ProbeClips, Sense, Verdict, judge, meaning, probe_clips
+from components.mllm.requests import message
+from components.mllm.requests.answers import Answers, Key, Reply, earlier_answers
+from components.mllm.requests.budget import Outlay, Purse, cost_usd, estimate
+from components.mllm.requests.client import REFUSED, Endpoint, NoReply
+from components.mllm.requests.local import LocalModel, identity
+from components.mllm.requests.message import Clip, Part
 from components.mllm.sounding import Sounding
 
 NO_REPLY = "no reply"

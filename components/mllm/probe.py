@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.mllm.message import Clip
+from components.mllm.requests.message import Clip
 from components.mllm.sounding import Sounding
 
 Sense = Literal["hearing", "seeing", "time"]

@@ -22,9 +22,9 @@ from components.mllm.baselines import PREFIX as BASELINE
 from components.mllm.baselines import baselines
 from components.mllm.choices import Choice, choices_of, chosen, guesses
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
-from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import METRICS
+from components.mllm.requests.message import Clip
 from components.mllm.scores import Scored, by_category, differences, intervals, score, scored
 from components.mllm.segments import Segment, mask_scores, segmented
 from components.mllm.sounding import Sounding

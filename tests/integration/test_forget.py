@@ -35,7 +35,7 @@ from components.extract.params import ExtractParams
 from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
-from components.mllm.answers import Answers, Key, Reply
+from components.mllm.requests.answers import Answers, Key, Reply
 from pipelines.commands.data.forget import forget
 from tests.support.clips import make_clip
 

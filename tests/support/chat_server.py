@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from components.mllm.interview import Exam
-from components.mllm.message import Clip
 from components.mllm.params import EndpointParams
+from components.mllm.requests.message import Clip
 from components.mllm.sounding import Sounding
 
 CATEGORIES = ("dog", "violin")

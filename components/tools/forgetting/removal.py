@@ -17,7 +17,7 @@ from components.core.storage.base import Store
 from components.core.storage.choice import open_store, read_storage
 from components.core.storage.folder import FolderStore
 from components.core.storage.names import all_names
-from components.mllm.answers import Answers
+from components.mllm.requests.answers import Answers
 from components.tools.forgetting.clips import manifest_file, name_pattern, split_files
 
 _DERIVED = ("qa", "predictions", "evaluation", "mllm", "comparison")

@@ -232,7 +232,7 @@ def test_kill_and_resume_asks_nothing_twice(server: Server, endpoint, exam, tmp_
         from pathlib import Path
         from tests.support.chat_server import CATEGORIES, true_sounding
         from components.mllm.interview import Exam, interview
-        from components.mllm.message import Clip
+        from components.mllm.requests.message import Clip
         from components.mllm.params import EndpointParams, MllmParams
         media = Path({str(tmp_path / "media")!r})
         names = [f"clip{{k}}" for k in range(4)]
@@ -300,7 +300,7 @@ def test_a_usage_that_is_no_count_costs_no_answer(server, endpoint, exam, tmp_pa
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
 def test_an_endless_answer_is_given_up(server, endpoint, exam, tmp_path, monkeypatch, coding):
-    monkeypatch.setattr("components.mllm.client._MOST_BYTES", 1 << 16)
+    monkeypatch.setattr("components.mllm.requests.client._MOST_BYTES", 1 << 16)
     large = b" " * (1 << 20)
     server.reply = lambda request: (
         200, {"Content-Encoding": coding}, gzip.compress(large) if coding == "gzip" else large

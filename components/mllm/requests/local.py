@@ -10,9 +10,9 @@ from typing import Any
 
 from components.core.run.errors import AvisError
 from components.core.text.redaction import redact
-from components.mllm.answers import Reply
-from components.mllm.message import Part
 from components.mllm.params import EndpointParams
+from components.mllm.requests.answers import Reply
+from components.mllm.requests.message import Part
 
 _EARS = ("feature_extractor", "audio_processor")
 _EYES = ("image_processor",)

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from components.core.run.errors import AvisError
-from components.mllm.answers import Reply
 from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.requests.answers import Reply
 
 # Tokens are counted by the server; before its first answer these stand in, on the high side of what the
 # servers that we know document: a patch of 28x28 pixels, a fortieth of a second, four letters.

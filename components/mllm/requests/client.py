@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from components.core.run.errors import AvisError
 from components.core.text.redaction import redact, tell_secret
-from components.mllm.answers import Reply
 from components.mllm.params import EndpointParams
+from components.mllm.requests.answers import Reply
 
 Message = dict[str, Any]
 

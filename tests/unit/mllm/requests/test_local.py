@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from components.core.run.errors import AvisError
 from components.mllm import question
 from components.mllm.interview import Exam, Interview, interview
-from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.requests.message import Clip
 from tests.support.chat_server import CATEGORIES, make_media, true_sounding
 from tests.support.tiny_omni import build_omni, write_omni
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.core.run.errors import AvisError
-from components.mllm.answers import Answers, Key, Reply
+from components.mllm.requests.answers import Answers, Key, Reply
 
 KEYS = [Key("m", "p", f"clip{number}", "video", "greedy") for number in range(8)]
 REPLIES = [Reply(f"a dog barks, {number}", "stop", number, None, 0, 1) for number in range(8)]

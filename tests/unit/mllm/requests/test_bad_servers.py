@@ -11,8 +11,8 @@ import pytest
 
 from components.core.run.errors import AvisError
 from components.mllm.interview import Exam, Interview, interview
-from components.mllm.message import Clip
 from components.mllm.params import EndpointParams, MllmParams
+from components.mllm.requests.message import Clip
 from tests.support.chat_server import Request, answer_text, completion, listening
 
 ALONE = MllmParams(concurrency=1, retries=0)
