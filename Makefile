@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo pretrain check static unit test ui clean requirements audit newer lowest
+.PHONY: help install moved demo pretrain check static unit test ui clean requirements audit newer lowest
 
 # The first Python on this machine that the pinned packages are built for; PYTHON=/path/to/python overrides it.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -31,7 +31,13 @@ help:
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml $(PINS)
+# Its scripts name the folder that it was made in: one that was moved or copied is made anew.
+# (Not a link: what lies at its end is of others.)
+MOVED := $(if $(wildcard $(INSTALLED)),$(shell test -L $(VENV) || grep -qsF '$(CURDIR)/$(BIN)/' $(BIN)/pip || echo moved))
+moved:
+	@echo "$(VENV)/ was made in another folder: it is made anew"
+
+$(INSTALLED): pyproject.toml $(PINS) $(MOVED)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "make: no Python 3.11, 3.12 or 3.13 found. Install one (Debian, Ubuntu: apt install python3 python3-venv)," \
 			"or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi
@@ -39,7 +45,7 @@ $(INSTALLED): pyproject.toml $(PINS)
 		echo "make: $(PYTHON) cannot make virtual environments: its venv module is missing." \
 			"Install it (Debian, Ubuntu: apt install python3-venv), then run make again." >&2; exit 1; fi
 	@echo "Installing the packages into $(VENV)/ with $$("$(PYTHON)" --version) (about 7 GB, once)"
-	@$(BIN)/python -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@[ -z "$(MOVED)" ] && $(BIN)/python -c 'import pip' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet uv
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -r $(PINS)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation \

@@ -14,9 +14,10 @@ from components.core.run.disk import make_sure_of_room
 from components.core.run.errors import AvisError
 from components.core.run.files import write_text
 from components.core.run.output_folder import alone_in
+from components.core.tracking.moved import follow_move
 from pipelines.servers.health import Seen, examine, look_at
 from pipelines.servers.postgres import make_databases
-from pipelines.servers.services import BUCKET, Service, services, shared_environment
+from pipelines.servers.services import BUCKET, Service, own_database, services, shared_environment
 from pipelines.servers.setup import FOLDER, LOGS, Setup, new_setup, read_setup, with_free_ports, write_setup
 from pipelines.servers.supervision import start_supervisor, stop_supervisor, supervisor
 
@@ -87,6 +88,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _prepare(root: Path, setup: Setup) -> None:
     """What must lie there before the servers start: databases, who may use the buckets, a file for shells."""
+    follow_move(own_database(root))
     if setup.postgres:
         make_databases(root, setup)
     if setup.s3:

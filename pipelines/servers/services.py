@@ -9,7 +9,7 @@ from typing import Literal
 
 from components.core.run.params import PARAMS, read_block
 from components.core.run.process import NO_TELEMETRY
-from components.core.tracking.address import NO_TRACKING, TrackingParams, server_of, tracking_uri
+from components.core.tracking.address import NO_TRACKING, TrackingParams, server_of, with_whole_path
 from pipelines.servers.postgres import programs
 from pipelines.servers.setup import FOLDER, HOST, SECOND_PORT, Setup
 
@@ -55,6 +55,11 @@ def runs_mlflow(root: Path) -> bool:
     """Whether MLflow is to run here: not where params.yaml names a server elsewhere, or none."""
     uri = _tracking(root).uri
     return uri != NO_TRACKING and server_of(uri) is None
+
+
+def own_database(root: Path) -> str:
+    """Return what params.yaml says of where runs are: the environment may name the server that we start."""
+    return with_whole_path(_tracking(root).uri, root)
 
 
 def _tracking(root: Path) -> TrackingParams:
@@ -138,7 +143,7 @@ def _mlflow(root: Path, setup: Setup) -> Service:
     from components.core.tracking.pages import APP, START
     from components.tools.runs.views import first_page
 
-    uri = _database(setup, "mlflow", "psycopg2") if setup.postgres else tracking_uri(root)
+    uri = _database(setup, "mlflow", "psycopg2") if setup.postgres else own_database(root)
     files = f"s3://{BUCKET}/mlflow" if setup.s3 else str(root / "mlartifacts")
     return Service(
         "mlflow",

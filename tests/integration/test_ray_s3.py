@@ -83,7 +83,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with s3_server(tmp_path_factory.mktemp("s3") / "weed") as endpoint, pytest.MonkeyPatch.context() as patch:
         for name, value in environment(endpoint).items():
             patch.setenv(name, value)
-        s3._client.cache_clear()
+        s3.s3_client.cache_clear()
         make_bucket(endpoint, "cluster")
         yield "cluster"
 

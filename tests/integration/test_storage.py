@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -13,8 +14,9 @@ from components.core.raw.manifest import ManifestEntry, write_manifest
 from components.core.run.errors import AvisError
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
-from components.core.storage import s3
+from components.core.storage import bucket_check, s3
 from components.core.storage.base import Store
+from components.core.storage.bucket_check import check_bucket
 from components.core.storage.choice import StorageParams, open_store
 from components.core.storage.folder import FolderStore
 from components.extract.params import ExtractParams
@@ -22,7 +24,7 @@ from components.extract.stage import extract
 from components.ingest.params import IngestParams
 from components.ingest.stage import ingest
 from tests.support.clips import make_clip
-from tests.support.s3_server import environment, make_bucket, s3_server
+from tests.support.s3_server import READER_KEY, environment, make_bucket, s3_server
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +40,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
-    s3._client.cache_clear()
+    s3.s3_client.cache_clear()
     return "bucket"
 
 
@@ -83,6 +85,36 @@ def test_what_is_put_is_listed_hashed_fetched_and_removed(store: Store, tmp_path
     store.remove(["a.mp4", "frames/a", "never.mp4"])
     assert set(store.listing("frames")) == {"ab"} and "a.mp4" not in store.listing()
     assert "ab.mp4" in store.listing()
+
+
+def test_a_bucket_is_tried_and_left_as_it_was(bucket: str) -> None:
+    found = "\n".join(check_bucket(f"s3://{bucket}/project"))
+    for said in (
+        "listing: allowed",
+        "listed at once",
+        "checksums:",
+        "unfinished uploads: listed",
+        "in parts",
+    ):
+        assert said in found
+    assert "NOT checked" not in found
+    assert s3.S3Store(f"s3://{bucket}/project").listing() == {}
+
+
+def test_a_bucket_that_cannot_be_used_says_why(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(said: str) -> None:
+        s3.s3_client.cache_clear()
+        with pytest.raises(AvisError, match=said):
+            list(check_bucket(f"s3://{bucket}/project"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket_check, "time", SimpleNamespace(time=lambda: 1e9))
+        refused(r"clock is \d+ s behind the server's.*Set it")
+    for name, value in {"AWS_ACCESS_KEY_ID": READER_KEY, "AWS_SECRET_ACCESS_KEY": "testsecret"}.items():
+        monkeypatch.setenv(name, value)
+    refused("AccessDenied.*These keys lack the right")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    refused("InvalidAccessKeyId.*Correct AWS_ACCESS_KEY_ID")
 
 
 def test_a_folder_put_again_holds_nothing_of_before(store: Store) -> None:
@@ -134,7 +166,7 @@ def test_what_cannot_be_reached_is_one_message(bucket: str, monkeypatch: pytest.
     with pytest.raises(AvisError, match=r"NoSuchBucket.*\(s3://missing/x\).*Check storage in params.yaml"):
         s3.S3Store("s3://missing/x").check()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    s3._client.cache_clear()
+    s3.s3_client.cache_clear()
     with pytest.raises(AvisError, match=r"S3 answers: .*SignatureDoesNotMatch"):
         s3.S3Store(f"s3://{bucket}/x").check()
 

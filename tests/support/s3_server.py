@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.support.zygote import REAL_PYTHON
 
 KEY, SECRET = "test", "testsecret"
+READER_KEY = "reader"  # may read and list, not write; with the same secret
 
 
 def environment(endpoint: str) -> dict[str, str]:
@@ -34,12 +35,11 @@ def s3_server(folder: Path) -> Iterator[str]:
     """Run the server; yields its endpoint."""
     folder.mkdir(parents=True)
     (folder / "data").mkdir()
-    identity = {
-        "name": "test",
-        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-        "actions": ["Admin", "Read", "Write", "List"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": SECRET}], "actions": actions}
+        for key, actions in ((KEY, ["Admin", "Read", "Write", "List"]), (READER_KEY, ["Read", "List"]))
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     ports = _free_ports(8)
     roles = ("master", "volume", "filer", "s3")
     options = [

@@ -51,8 +51,8 @@ class S3Store:
 
     def check(self) -> None:
         """See Store. Unfinished uploads below the prefix are dropped: they would be paid for, unseen."""
-        with _said(self.url):
-            client = _client()
+        with said(self.url):
+            client = s3_client()
             client.list_objects_v2(Bucket=self.bucket, Prefix=self.key(""), MaxKeys=1)
             pages = client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.key("")):
@@ -71,7 +71,7 @@ class S3Store:
             StorageError: the bucket does not take it.
         """
         path = workspace / name
-        with _said(f"{self.url}/{name}"):
+        with said(f"{self.url}/{name}"):
             if path.is_dir():
                 self._put_folder(path, name)
             else:
@@ -84,7 +84,7 @@ class S3Store:
             StorageError: it is not there, or did not arrive as it was sent.
         """
         target = folder / PurePosixPath(name).name
-        with _said(f"{self.url}/{name}"):
+        with said(f"{self.url}/{name}"):
             if self._fetch(self.key(name), target):
                 return target
             keys = [key for key, *_ in self._objects(f"{name}/")]
@@ -99,7 +99,7 @@ class S3Store:
         prefix = f"{under}/" if under else ""
         skipped = len(self.key(prefix))
         found: dict[str, Stored] = {}
-        with _said(f"{self.url}/{under}"):
+        with said(f"{self.url}/{under}"):
             for key, size_bytes, changed_s in self._objects(prefix):
                 name = key[skipped:].split("/", 1)[0]
                 before = found.get(name, Stored(0, 0, 0.0))
@@ -112,7 +112,7 @@ class S3Store:
         return self.listing(under).get
 
     def sha256(self, name: str) -> str | None:
-        with _said(f"{self.url}/{name}"):
+        with said(f"{self.url}/{name}"):
             found = self._head(self.key(name))
             if found is not None:
                 return _noted(found, _SHA256)
@@ -120,7 +120,7 @@ class S3Store:
             return _noted(self._head(last) if last is not None else None, _FOLDER_SHA256)
 
     def remove(self, names: Iterable[str]) -> None:
-        with _said(self.url):
+        with said(self.url):
             keys: list[str] = []
             for name in names:
                 keys += [self.key(name), *(key for key, *_ in self._objects(f"{name}/"))]
@@ -128,7 +128,7 @@ class S3Store:
 
     def _objects(self, name: str) -> Iterator[tuple[str, int, float]]:
         """Key, size and time of the objects whose names begin so, in the order of their keys."""
-        pages = _client().get_paginator("list_objects_v2")
+        pages = s3_client().get_paginator("list_objects_v2")
         for count, page in enumerate(pages.paginate(Bucket=self.bucket, Prefix=self.key(name))):
             if count == _MOST_PAGES:
                 raise StorageError("the listing of the bucket does not end", where=self.url)
@@ -140,7 +140,7 @@ class S3Store:
         from botocore.exceptions import ClientError
 
         try:
-            return head_of(_client(), self.bucket, key)
+            return head_of(s3_client(), self.bucket, key)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                 return None
@@ -156,7 +156,7 @@ class S3Store:
 
     def _upload(self, file: Path, key: str, metadata: dict[str, str]) -> None:
         """Send a file with its hash; the server refuses what does not arrive as it is."""
-        client, extra = _client(), {_SHA256: sha256_file(file), **metadata}
+        client, extra = s3_client(), {_SHA256: sha256_file(file), **metadata}
         if file.stat().st_size <= PART_BYTES:  # frames: `upload_file` would start a pool of threads for each
             with file.open("rb") as body:
                 client.put_object(
@@ -180,7 +180,7 @@ class S3Store:
         found = self._head(key)
         if found is None:
             return False
-        fetch_object(_client(), self.bucket, key, found, target)
+        fetch_object(s3_client(), self.bucket, key, found, target)
         if _noted(found, _SHA256) not in (None, sha256_file(target)):
             raise StorageError("the file did not arrive as it was sent", where=f"s3://{self.bucket}/{key}")
         return True
@@ -188,7 +188,7 @@ class S3Store:
     def _delete(self, keys: list[str]) -> None:
         for begin in range(0, len(keys), 1000):  # as many as one request may name
             chosen = [{"Key": key} for key in keys[begin : begin + 1000]]
-            _client().delete_objects(Bucket=self.bucket, Delete={"Objects": chosen, "Quiet": True})
+            s3_client().delete_objects(Bucket=self.bucket, Delete={"Objects": chosen, "Quiet": True})
 
 
 def _noted(head: dict[str, Any] | None, name: str) -> str | None:
@@ -202,7 +202,7 @@ def _in_parallel(function: Callable[[T], R], items: list[T]) -> list[R]:
 
 
 @cache  # threads may share it; a fork or a pickle makes its own
-def _client() -> Any:
+def s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
@@ -216,7 +216,7 @@ def _client() -> Any:
 
 
 @contextmanager
-def _said(where: str) -> Iterator[None]:
+def said(where: str) -> Iterator[None]:
     """Say the errors of boto3 as one message."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -231,9 +231,39 @@ def _said(where: str) -> Iterator[None]:
         raise StorageError(
             f"S3 answers: {' '.join(str(error).split())[:300]}",
             where=where,
-            fix="Check storage in params.yaml, AWS_ENDPOINT_URL_S3 and the credentials, and run it again.",
+            fix=_fix(error),
             passing=_may_pass(error),
         ) from None
+
+
+_USUAL_FIX = "Check storage in params.yaml, AWS_ENDPOINT_URL_S3 and the credentials, and run it again."
+_KEYS = "Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; are they of this server (AWS_ENDPOINT_URL_S3)?"
+_RIGHTS = "These keys lack the right: listing, reading, writing and removing below the prefix are needed."
+_REGION = "Set AWS_DEFAULT_REGION to the bucket's region."
+_TOKEN = "The credentials lasted for a time only: get new ones."  # noqa: S105 (a sentence)
+_FIXES = {
+    "InvalidAccessKeyId": _KEYS,
+    "SignatureDoesNotMatch": _KEYS,
+    "AccessDenied": _RIGHTS,
+    "403": _RIGHTS,
+    "AllAccessDisabled": _RIGHTS,
+    "ExpiredToken": _TOKEN,
+    "InvalidToken": _TOKEN,
+    "RequestTimeTooSkewed": "This machine's clock is wrong: set it.",
+    "PermanentRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+}
+
+
+def _fix(error: BaseException) -> str:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import ClientError
+
+    if isinstance(error, Boto3Error) and error.__context__ is not None:
+        return _fix(error.__context__)
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    return _FIXES.get(code, _USUAL_FIX)
 
 
 def _may_pass(error: BaseException) -> bool:

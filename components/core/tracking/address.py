@@ -60,7 +60,11 @@ def tracking_uri(root: Path | None = None) -> str:
     """
     if root is None:
         return tracking_params().uri
-    uri = tracking_params(root / PARAMS).uri
+    return with_whole_path(tracking_params(root / PARAMS).uri, root)
+
+
+def with_whole_path(uri: str, root: Path) -> str:
+    """Return an address; a database file that it names relative to a checkout with its whole path."""
     file = uri.removeprefix("sqlite:///")
     if file == uri or file.startswith(("/", ":")):
         return uri

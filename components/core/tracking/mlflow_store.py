@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from components.core.run.errors import AvisError
+from components.core.tracking.moved import follow_move
 from components.core.tracking.spool import STAND_IN, Operation
 
 _ADDRESS = "MLFLOW_TRACKING_URI"
@@ -76,6 +77,7 @@ class Store:
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
         self.folder = folder
+        follow_move(uri)
         with self.errors(), _kept_address():
             mlflow.set_tracking_uri(uri)
             self.client = mlflow.MlflowClient(uri)

@@ -20,6 +20,7 @@ def ui(
 
     from components.core.run.process import disable_telemetry
     from components.core.tracking.address import server_of, tracking_params
+    from components.core.tracking.moved import follow_move
     from components.core.tracking.pages import APP, START
     from components.core.tracking.run import send_pending
     from components.tools.runs.views import first_page
@@ -39,6 +40,7 @@ def ui(
                 fix=f"Is it open already (http://{HOST}:{port})? Or: avis ui --port 5001",
             ) from None
     disable_telemetry()
+    follow_move(uri)
     send_pending()  # what earlier commands could not log
     # Without this MLflow starts seven more processes, for jobs that nothing here has.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")

@@ -4,7 +4,7 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from components.core.storage.s3 import StorageError, _said
+from components.core.storage.s3 import StorageError, said
 
 
 def answer(status: int, code: str) -> ClientError:
@@ -38,6 +38,6 @@ def transfer(error: Exception) -> Exception:
 
 
 def passing(error: Exception) -> bool:
-    with pytest.raises(StorageError) as ended, _said("s3://bucket"):
+    with pytest.raises(StorageError) as ended, said("s3://bucket"):
         raise error
     return ended.value.passing

@@ -51,8 +51,13 @@ def test_a_server_that_ends_at_once_is_said_with_its_cause(log: str, said: str, 
     assert ended["statename"] == "STOPPED"  # it is not tried for ever
 
 
-def test_what_runs_follows_the_setup_and_no_password_stands_in_a_command(tmp_path: Path) -> None:
+def test_what_runs_follows_the_setup_and_no_password_stands_in_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     setup = new_setup()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")  # of a shell that uses the servers
+    mlflow = next(one for one in services(tmp_path, setup) if one.name == "mlflow")
+    assert mlflow.environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
     assert [one.name for one in services(tmp_path, setup)] == ["prefect", "mlflow", "worker-cpu", "page"]
     setup = setup.model_copy(update={"s3": True, "pools": ("cpu", "gpu")})
     found = {one.name: one for one in services(tmp_path, setup)}
