@@ -21,7 +21,7 @@ METRICS_A_REQUEST, _PARAMS, _TAGS = 1000, 100, 100
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
 # MLflow's pages have two kinds of experiments; without this they take these for a language application's.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
-_REFERENCE, _STAND_IN = "avis.reference", "avis.stand_in"
+REFERENCE, _STAND_IN = "avis.reference", "avis.stand_in"
 _TRANSIENT_CLIENT_ERRORS = {401, 403, 408, 429}  # the user or time can mend these: keep and try again
 _Entity = TypeVar("_Entity")
 
@@ -137,7 +137,7 @@ class Store:
         with self.errors():
             run = self.known_run(reference, experiment)
             if run is None:
-                known_by = _STAND_IN if reference.startswith(STAND_IN) else _REFERENCE
+                known_by = _STAND_IN if reference.startswith(STAND_IN) else REFERENCE
                 run = self.client.create_run(
                     experiment,
                     start_time=start["time_ms"],
@@ -145,11 +145,11 @@ class Store:
                     tags={known_by: reference.removeprefix(STAND_IN), "mlflow.source.type": "LOCAL"},
                 )
             run_id, tags = str(run.info.run_id), run.data.tags
-            old = tags.get(_REFERENCE, STAND_IN)
+            old = tags.get(REFERENCE, STAND_IN)
             if old.startswith(STAND_IN):  # just begun, or by an older version
                 stand_in = tags.get(_STAND_IN) or old.removeprefix(STAND_IN)
                 self.client.set_tag(run_id, _STAND_IN, stand_in)
-                self.client.set_tag(run_id, _REFERENCE, run_id)
+                self.client.set_tag(run_id, REFERENCE, run_id)
             return run_id, str(run.info.experiment_id)
 
     def known_run(self, reference: str, experiment: str) -> Any | None:
@@ -165,7 +165,7 @@ class Store:
             except MlflowException as error:
                 if not 400 <= error.get_http_status_code() < 500:
                     raise
-        searches = [f"tags.`{_REFERENCE}` = '{reference}'"]  # of a stand-in: by an older version
+        searches = [f"tags.`{REFERENCE}` = '{reference}'"]  # of a stand-in: by an older version
         if stand_in != reference:
             searches.insert(0, f"tags.`{_STAND_IN}` = '{stand_in}'")
         for search in searches:

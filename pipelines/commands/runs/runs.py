@@ -1,4 +1,4 @@
-"""`avis runs …`: the tracked runs as a table, what two of them differ in, and saved searches."""
+"""`avis runs …`: the tracked runs as a table, what two of them differ in, saved searches, other machines."""
 
 import sys
 from pathlib import Path
@@ -133,3 +133,48 @@ def searches() -> None:
             print(f"  {address(name, search, server=server or LOCAL_SERVER, experiment_id=experiment_id)}")
     if server is None:
         print("\nThe addresses are there while `make ui` runs.")
+
+
+@runs.command("export")
+def export_runs(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    experiment: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of trainings and data stages; may be given several times."),
+    ] = None,
+) -> None:
+    """Write runs with their files, and the registry, to a folder for another machine."""
+    from components.core.run.paths import Paths
+    from components.core.tracking.address import tracking_params
+    from components.core.tracking.history import export_history
+    from components.tools.runs.table import open_runs
+
+    open_runs()  # what earlier commands could not send belongs to it
+    tracking = tracking_params()
+    names = experiment or [tracking.experiment, tracking.data_experiment]
+    found = export_history(tracking.uri, folder, names, Paths().tracking)
+    print(
+        f"{folder}: {found['runs']} runs with {found['files']} files, {found['versions']} versions of models"
+    )
+    if found["at work"]:
+        print(f"{found['at work']} runs that have not ended were left out.", file=sys.stderr)
+
+
+@runs.command("import")
+def import_runs(
+    folder: Annotated[Path, typer.Argument(help="What avis runs export wrote, there or here.")],
+) -> None:
+    """Bring exported runs, files and registry into this MLflow; repeated it brings what is missing."""
+    from components.core.run.paths import Paths
+    from components.core.tracking.address import NO_TRACKING, tracking_uri
+    from components.core.tracking.history import import_history
+
+    uri = tracking_uri()
+    if uri == NO_TRACKING:
+        raise AvisError(
+            "nothing is tracked here", where="tracking.uri in params.yaml, or MLFLOW_TRACKING_URI"
+        )
+    found = import_history(uri, folder, Paths().tracking)
+    print(
+        f"{found['runs']} runs and {found['versions']} versions of models are new, {found['known']} were here"
+    )
