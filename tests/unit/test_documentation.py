@@ -54,6 +54,19 @@ def test_nothing_lies_at_the_top_that_has_no_place_there() -> None:
     }  # fmt: skip
 
 
+def test_every_kind_of_other_peoples_files_has_its_tests() -> None:
+    text = (ROOT / "tests/kinds.md").read_text(encoding="utf-8")
+    for title, folder in (("## Media", "unit/core/media"), ("## Labels", "unit/annotate")):
+        table = text.partition(f"{title}\n")[2].partition("\n## ")[0].partition("|---|---|---|\n")[2]
+        assert table
+        for row in table.splitlines():
+            named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", row.split("|")[3])
+            assert named, row
+            for file, name in named:
+                path = ROOT / "tests" / (file if "/" in file else f"{folder}/{file}")
+                assert f"\ndef {name}(" in path.read_text(encoding="utf-8"), f"{file}::{name}"
+
+
 def test_no_folder_of_the_product_is_a_drawer() -> None:
     """A folder holds two to about twelve files (docs/architecture.md)."""
     folders = [
