@@ -20,7 +20,8 @@ from components.core.raw.index import Status
 from components.core.records.changes import Changes
 from components.ingest.remux import remux
 from components.ingest.verify import verify
-from tests.support.clips import make_clip
+from tests.support.clips import make_clip, make_clip_of_tracks
+from tests.support.parts import make_part
 
 OPUS = {"audio_codec": "libopus", "rate_hz": 48_000}
 MP3 = {"audio_codec": "mp3"}
@@ -30,6 +31,10 @@ KINDS: dict[str, dict] = {
     "a.webm": {"video_codec": "libvpx-vp9", **OPUS},
     "a.ts": {},
     "a.avi": {"video_codec": "mjpeg", "pix_fmt": "yuvj420p", **MP3},
+    "a.mpg": {},
+    "a.flv": {},
+    "tracks.mkv": {},
+    "tracks.ts": {},
     "a.wav": {"video_codec": None, "audio_codec": "pcm_s16le"},
     "a.mp3": {"video_codec": None, **MP3},
 }
@@ -41,6 +46,12 @@ LONGEST_S = 300  # of an example that takes a tenth of a second
 def whole(name: str) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
+        if path.stem == "tracks":
+            container = {".mkv": "matroska", ".ts": "mpegts"}[path.suffix]
+            tones_hz = [None, 440.0, 880.0]
+            return make_clip_of_tracks(path, tones_hz, empty_pictures=True, container=container).read_bytes()
+        if path.suffix == ".mpg":
+            return make_part(path, 1.4, grey=60, tone_hz=440, codecs=("mpeg2video", "mp2")).read_bytes()
         return make_clip(path, seconds=1.4, size=(64, 48), flashes_s=(0.5,), **KINDS[name]).read_bytes()
 
 
