@@ -125,9 +125,11 @@ def open_media(path: Path) -> Iterator[InputContainer]:
                 fix="Put its initialisation segment before its parts: cat init.mp4 part*.m4s > video.mp4",
             ) from None
         _refuse_unfinished(path)
-        raise MediaError(
-            f"the file cannot be read as a video: {reason}", where=str(path), fix="Get the file again."
-        ) from None
+        fix = "Get the file again."
+        if isinstance(error, av.error.ArgumentError):  # so FFmpeg says that a format is not on the list
+            reason += "; it may be of a format that is not read here, as MXF, DV and play lists are"
+            fix = "Save the video as MP4 or Matroska, or get the file again."
+        raise MediaError(f"the file cannot be read as a video: {reason}", where=str(path), fix=fix) from None
     with container:
         other_at = other_file_at(path)
         if other_at is not None:
