@@ -1,5 +1,6 @@
 """One decode of a video file: its pictures in the order of time, and the sound that belongs to them."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,9 @@ def decode(
         picture_end_s = before_s = told_end_s = 0.0
         packets = pictures = seen = heard = 0
         broken_s: list[float] = []  # where each damaged packet is
+        lost_s = (
+            math.inf
+        )  # where a picture is damaged: those after it, up to the next key picture, may be wrong
         done = {stream.index: False for stream in (video, audio) if stream is not None}
         streams = [stream for stream in (video, audio) if stream is not None]
         clock = Clock(container, streams, origin_s=origin_s, path=path, changes=changes)
@@ -97,16 +101,21 @@ def decode(
             packets += 1
             if packet is None:
                 broken_s.append(picture_end_s)
+                lost_s = min(lost_s, picture_end_s)
                 continue
             if packet.stream.index == video.index:
                 unseen.look_at(packet)
                 seen += packet.size > 0  # the last one asks the decoder for what it holds
+                if packet.is_corrupt and packet.pts is not None:
+                    lost_s = min(lost_s, in_seconds(packet.pts, video.time_base) - origin_s)
             else:
                 heard += packet.size > 0
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 broken_s.append(picture_end_s)
+                if packet.stream.index == video.index:
+                    lost_s = min(lost_s, picture_end_s)
                 continue
             for frame in frames:
                 if isinstance(frame, av.AudioFrame):
@@ -117,13 +126,16 @@ def decode(
                 time_s = picture_end_s if frame.time is None else frame.time - origin_s
                 if frame.is_corrupt:
                     broken_s.append(time_s)
+                    lost_s = min(lost_s, time_s)
+                if frame.key_frame and time_s >= lost_s:
+                    lost_s = math.inf
                 hole_s = clock.hole_s(before_s + origin_s, time_s + origin_s) if pictures else None
                 heard_s = sound.end_s if hole_s is None else 0.0  # a still picture, while the sound goes on
                 _refuse_endless(max(picture_end_s, start_s, heard_s), time_s, path)
                 length_s = in_seconds(frame.duration, frame.time_base) if frame.duration else usual_s
                 told_end_s = time_s + length_s
                 length_s = length_s if length_s <= LONGEST_STILL_S else usual_s
-                picture = Picture(frame, time_s, length_s, pixel_aspect)
+                picture = Picture(frame, time_s, length_s, pixel_aspect, is_doubtful=time_s > lost_s)
                 if pictures:
                     if hole_s is not None:
                         yield _black(picture, hole_s - origin_s)
@@ -167,6 +179,8 @@ def decode(
         # Of several parts the header, or FFmpeg's guess, tells only one.
         if container.duration is not None and not all(done.values()) and clock.runs_through:
             expected_s = container.duration / 1e6
+            if container.format.name == "avi" and video.time_base:  # FFmpeg shortens what is cut off
+                expected_s = max(expected_s, in_seconds(video.frames, video.time_base))
             # Some containers (Matroska) count the duration from time 0, not from their first packet.
             missing_s = expected_s - max(picture_end_s, sound.end_s) - max(origin_s, 0.0)
             if missing_s > max(_MISSING_S, expected_s * _MISSING_SHARE):

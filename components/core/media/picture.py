@@ -25,14 +25,24 @@ _ASLANT = (
 )
 
 
+_DOUBTFUL = (
+    Kind.GUESSED,
+    "packets before it are lost or damaged, and no key picture came since: it may show what was there before",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded picture, not yet converted: shown from `time_s` (of the clip) for `length_s`."""
+    """A decoded picture, not yet converted: shown from `time_s` (of the clip) for `length_s`.
+
+    is_doubtful: what it was to be made of is lost.
+    """
 
     frame: VideoFrame
     time_s: float
     length_s: float
     pixel_aspect: Fraction | None
+    is_doubtful: bool = False
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -44,7 +54,7 @@ class Picture:
     def oddities(self) -> list[tuple[Kind, str]]:
         """What `rgb` has to change or guess: kinds and reasons for `Changes`."""
         aslant = abs((self.frame.rotation + 45) % 90 - 45) > _ASLANT_DEG
-        return colours.oddities(self.frame) + [_ASLANT] * aslant
+        return colours.oddities(self.frame) + [_ASLANT] * aslant + [_DOUBTFUL] * self.is_doubtful
 
     def rgb(
         self, *, size_px: tuple[int, int] | None = None, max_height_px: int | None = None

@@ -15,6 +15,7 @@ from components.core.media.encode import write_video
 from components.core.media.pictures_by_timestamp import ClipReader
 from components.core.media.sound import Soundtrack, UnheardSound, read_sound, stream_sound
 from tests.support.clips import grey, make_clip, make_clip_of_two_sizes, onset_s
+from tests.support.parts import make_part
 from tests.support.whole_clip import read_clip
 
 
@@ -165,6 +166,8 @@ def test_missing_sound_or_picture_is_named(tmp_path: Path) -> None:
 def test_damaged_files_are_corrupt_and_do_not_crash(tmp_path: Path) -> None:
     good = make_clip(tmp_path / "good.mkv", seconds=8, size=(160, 120)).read_bytes()
     cases = {"empty": b"", "text": b"<html>no video</html>" * 50, "cut": good[: len(good) * 6 // 10]}
+    avi = make_part(tmp_path / "a.avi", 8, grey=60, tone_hz=440, codecs=("mpeg4", "ac3")).read_bytes()
+    cases |= {"cut avi": avi[: len(avi) * 6 // 10]}  # FFmpeg shortens what its header says
     for name, content in cases.items():
         path = tmp_path / f"{name}.mkv"
         path.write_bytes(content)
