@@ -43,7 +43,6 @@ _JUMP_S = 10.0  # ahead: where a clock may be set anew, players see a new one fr
 _LOOK_S = 2.0  # of packets that are held back, to see whether the other track jumps, too
 _APART_S = 3.0  # pictures and sound of one moment lie less than this apart in the file
 _MOST_HELD = 5_000  # packets
-_REORDERED = 17  # no codec puts a picture further from its turn
 
 _ANEW = "its time starts anew or jumps; it was put right after what comes before it"
 _BLACK = "no picture is there then; it is black"
@@ -63,6 +62,7 @@ class _Track:
     next_s: float = 0.0  # when the one after it is
     end_s: float = 0.0  # where what it shows ends, on the one clock
     part: int = 0
+    waits_s: float = 0.0  # the longest time from decoding a picture to showing it, so far
     others_s: dict[int, float] = field(default_factory=dict)  # where the others were at its last packet
 
     def length_s(self, packet: Packet) -> float:
@@ -178,9 +178,12 @@ class Clock:
         track = self._tracks[packet.stream.index]
         if packet.pts is None or packet.dts is None or track.kind == "sound":
             return
-        latest_s = max(HOLE_S, _REORDERED * track.usual_s)
-        if in_seconds(packet.pts - packet.dts, track.time_base) > latest_s:
+        waits_s = in_seconds(packet.pts - packet.dts, track.time_base)
+        track.waits_s = track.waits_s or waits_s
+        if waits_s > HOLE_S + 4 * track.waits_s:  # of few pictures a second they are always far apart
             packet.pts = packet.dts + round(track.usual_s / track.time_base)
+        else:
+            track.waits_s = max(track.waits_s, waits_s)
 
     def _note_unnamed(self) -> None:
         self._has_unnamed = True
