@@ -188,9 +188,8 @@ def new_training(root: Path) -> None:
         _git(root, "clone", "--quiet", "--bare", str(root), str(root.parent / "origin.git"))
         _git(root, "remote", "add", "origin", str(root.parent / "origin.git"))
         _git(root.parent, "clone", "--quiet", str(root.parent / "origin.git"), str(owner))
-        with (owner / ".dvc/config").open("a") as config:
-            config.write("[core]\n    remote = storage\n")
-            config.write(f"['remote \"storage\"']\n    url = {root.parent}/store\n")
+        add = (root / ".venv/bin/python", "-m", "dvc", "remote", "add", "--default", "storage")
+        subprocess.run([*add, str(root.parent / "store")], cwd=owner, check=True, capture_output=True)
     params = yaml.safe_load((owner / "params.yaml").read_text())
     before = params["variants"]["avism"] or {}
     params["variants"]["avism"] = {**before, "seed": before.get("seed", 1) + 1}
