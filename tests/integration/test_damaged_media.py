@@ -87,7 +87,7 @@ def test_every_damage_has_a_status(tmp_path: Path) -> None:
             path.write_bytes(damaged(wholes[name], seed // len(names) + 1000 * (seed % len(names))))
             writer.writerow([path.stem, path, *(("", "") if seed % 3 else ("1.2", "3.4"))])
     paths, engine = Paths(tmp_path / "data"), EngineParams(workers=2)
-    rows = ingest(IngestParams(manifest=str(tmp_path / "manifest.csv"), item_timeout_s=30.0), engine, paths)
+    rows = ingest(IngestParams(manifest=str(tmp_path / "manifest.csv"), item_timeout_s=300.0), engine, paths)
     assert len(rows) == MUTATIONS
     counts = Counter(row.status for row in rows)
     judged = {Status.OK, *(Status(problem.value) for problem in MediaProblem)}
@@ -97,7 +97,7 @@ def test_every_damage_has_a_status(tmp_path: Path) -> None:
     for row in rows:
         assert row.message or row.status is Status.OK, row
         assert (row.path is not None and (paths.raw / row.path).is_file()) == (row.status is Status.OK)
-    media = extract(ExtractParams(item_timeout_s=30.0), engine, paths)
+    media = extract(ExtractParams(item_timeout_s=300.0), engine, paths)
     for before, after in zip(rows, media, strict=True):
         if before.status is Status.OK:  # it was decoded once, so it decodes again
             seconds = int((before.duration_s or 0.0) + 0.02)
@@ -212,7 +212,11 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
         ("jpegs.mkv", jpegs_of((60_000, 60_000)), "corrupt|unsupported"),
         ("years.mkv", years_away, "unsupported the video lasts longer than 12 hours"),
         ("still.mkv", hours_still, "corrupt no picture for"),
-        ("billion.mp4", a_billion_samples, "corrupt"),
+        (
+            "billion.mp4",
+            a_billion_samples,
+            "corrupt the header promises 1000000000 packets of the picture track",
+        ),
         ("slow_sound.mov", one_sample_a_second, "no_audio|corrupt"),
         ("wide.mp4", wide_pixels, "ok 3 frames"),
     ],
@@ -228,7 +232,7 @@ def test_promises_take_no_memory(
         [sys.executable, "-c", JUDGE, str(path), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
     assert found.returncode == 0, found.stderr[-2000:]

@@ -54,7 +54,7 @@ def on_small_disk(size: str, folder: Path, manifest: str, kept: Path) -> str:
     if not shutil.which("unshare") or subprocess.run([*namespace, "mount -t tmpfs none /mnt"]).returncode:
         pytest.skip("this machine lets no user mount a file system")
     arguments = [size, str(folder), str(root), sys.executable, INGEST, manifest, str(kept)]
-    done = subprocess.run([*namespace, SMALL, "sh", *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*namespace, SMALL, "sh", *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -329,9 +329,9 @@ def test_a_rate_limit_rests_the_whole_queue(tmp_path: Path, server: Server) -> N
 
 def test_a_rate_limit_until_a_date(tmp_path: Path, server: Server) -> None:
     start = time.monotonic()
-    rows = run(tmp_path, {"limiteddate": f"{server.url}/limiteddate.mp4"}, pause_s=60.0)
+    rows = run(tmp_path, {"limiteddate": f"{server.url}/limiteddate.mp4"}, pause_s=600.0)
     assert rows["limiteddate"].status is Status.OK
-    assert 0.9 <= time.monotonic() - start < 55  # not the pause
+    assert 0.9 <= time.monotonic() - start < 550  # not the pause
 
 
 def test_a_trickle_ends_as_timeout_and_the_queue_goes_on(tmp_path: Path, server: Server) -> None:
@@ -404,7 +404,7 @@ def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(manifest), str(disturbed.root)])
     journal = disturbed.raw / ".journal"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
     workers = psutil.Process(child.pid).children(recursive=True)
@@ -413,7 +413,7 @@ def test_kill_and_resume_ends_with_the_same_bytes(tmp_path: Path, server: Server
     finished = [line.split('"')[1] for line in journal.read_text().splitlines()[1:]]
     assert 3 <= len(finished) < 8
     assert not (disturbed.raw / "index.parquet").exists()
-    assert not psutil.wait_procs(workers, timeout=60)[1]  # they end with their stage
+    assert not psutil.wait_procs(workers, timeout=600)[1]  # they end with their stage
     requests = server.requests.copy()
     server.delay_s = 0.0
     ingest(params, engine, disturbed)

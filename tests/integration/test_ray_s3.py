@@ -137,7 +137,7 @@ class Cluster:
     def add_node(self) -> "psutil.Process":
         """Add a node; returns its raylet, which ends the node when it dies."""
         self._start(f"--address={self.address}")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not (new := self._raylets() - self.nodes_before):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -151,7 +151,7 @@ class Cluster:
         if "--head" in options:
             command += [f"--temp-dir={self.folder}"]
         for _ in range(10):
-            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
+            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=600)
             if done.returncode == 0 or "timed out during startup" not in done.stderr:
                 break
             # Ray gives a node 30 s, whatever else the machine does. What it started ends before the next try.
@@ -320,7 +320,7 @@ def rebuild_on_the_cluster(root: Path, bucket: str, cluster: Cluster) -> tuple[P
 
 
 def wait_for_lines(journal: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 600
     while not (journal.exists() and journal.read_bytes().count(b"\n") > count):
         assert process.poll() is None, "the stage ended before its middle"
         assert time.monotonic() < deadline

@@ -77,7 +77,7 @@ def test_servers_that_are_killed_come_back_with_what_they_held(project: Path) ->
     processes = [psutil.Process(one.pid) for one in seen()]
     for process in processes:
         process.kill()
-    psutil.wait_procs(processes, timeout=60)
+    psutil.wait_procs(processes, timeout=600)
     gone = {process.pid for process in processes}
     wait_until(
         lambda: all(one.state == "ready" and one.pid not in gone for one in seen()),
@@ -95,6 +95,6 @@ def test_servers_that_are_killed_come_back_with_what_they_held(project: Path) ->
     assert supervisor is not None
     theirs = supervisor.children(recursive=True)
     supervisor.send_signal(signal.SIGKILL)
-    assert psutil.wait_procs(theirs, timeout=300)[1] == []  # no port stays taken
+    assert psutil.wait_procs(theirs, timeout=600)[1] == []  # no port stays taken
     assert "avis up starts them again" in avis(project, "status", code=1)
     assert "No servers run here" in avis(project, "down")

@@ -69,7 +69,7 @@ class Project:
 
     def train(self, processes: int, **how: Any) -> None:
         process = self.start(processes, **how)
-        errors = process.communicate(timeout=300)[1]
+        errors = process.communicate(timeout=600)[1]
         assert process.returncode == 0, errors
 
     def history(self) -> list[dict[str, float]]:
@@ -106,7 +106,7 @@ def test_two_processes_are_one_with_twice_the_clips(tmp_path: Path, accumulate: 
 def kill_after_a_checkpoint(project: Project, processes: int) -> None:
     process = project.start(processes, python=REAL_PYTHON)
     checkpoint = project.paths.training_checkpoint("tiny")
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not checkpoint.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -130,7 +130,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path: Path) ->
 
 def failed(project: Project, processes: int, **how: Any) -> str:
     process = project.start(processes, **how)
-    errors = process.communicate(timeout=300)[1]
+    errors = process.communicate(timeout=600)[1]
     assert process.returncode != 0
     assert not project.weights.exists()
     return errors
@@ -157,5 +157,5 @@ def test_killed_it_leaves_no_process_behind(tmp_path: Path, torchrun: bool) -> N
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.kill()
-    _, alive = psutil.wait_procs(children, timeout=300)
+    _, alive = psutil.wait_procs(children, timeout=600)
     assert not alive

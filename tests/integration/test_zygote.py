@@ -56,7 +56,7 @@ def test_an_exception_is_shown_and_threads_and_pools_are_waited_for(tmp_path: Pa
     )
     (tmp_path / "pool.py").write_text(pool)
     done = subprocess.run(
-        [sys.executable, "pool.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200
+        [sys.executable, "pool.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert (done.returncode, done.stdout) == (1, "[1, 2]\nlater\n")
     assert done.stderr.rstrip().endswith("ValueError: what went wrong")
@@ -88,4 +88,4 @@ def test_signals_reach_it(number: signal.Signals, handled: bool, code: int) -> N
         inner = psutil.Process(int(program.stdout.readline()))
         program.send_signal(number)
         assert program.wait(300) == code
-        assert psutil.wait_procs([inner], timeout=300)[1] == []
+        assert psutil.wait_procs([inner], timeout=600)[1] == []

@@ -37,7 +37,7 @@ class Server:
 
     def request(self, method: str, path: str, **json: Any) -> Any:
         """Ask the API; returns what its answer holds."""
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 600
         while True:
             answer = httpx.request(method, f"{self.url}{path}", json=json or None, timeout=30)
             # The database was locked, and nothing has happened: Prefect's own client asks again, too.

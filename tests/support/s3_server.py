@@ -76,7 +76,7 @@ def make_bucket(endpoint: str, name: str) -> None:
         aws_secret_access_key=SECRET,
         region_name="us-east-1",
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         try:
             client.create_bucket(Bucket=name)
@@ -102,7 +102,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_for(endpoint: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         assert process.poll() is None, log.read_text()[-3000:]
         try:

@@ -266,6 +266,8 @@ def no_pictures(container: InputContainer, path: Path) -> MediaError:
     """Why `best_streams` found no pictures."""
     streams = _pictures(container)
     if all(_is_known(stream) for stream in streams):
+        if promised := max((stream.frames for stream in streams), default=0):
+            return _promised_in_vain("picture", promised, path)
         what = "the picture track is empty" if streams else "the file has no video"
         return MediaError(what, problem=MediaProblem.NO_VIDEO, where=str(path), fix="Use a video.")
     return MediaError(
@@ -293,8 +295,10 @@ def no_sound(container: InputContainer, path: Path) -> MediaError:
     )
 
 
-def no_sound_in(packets: int, path: Path) -> MediaError:
-    """Why nothing was heard of a sound track that has a decoder and so many packets."""
+def no_sound_in(packets: int, promised: int, path: Path) -> MediaError:
+    """Why nothing was heard of a sound track that has a decoder, so many packets, and more by its header."""
+    if packets == 0 and promised:
+        return _promised_in_vain("sound", promised, path)
     if packets == 0:
         return MediaError(
             "the sound track is empty",
@@ -306,6 +310,14 @@ def no_sound_in(packets: int, path: Path) -> MediaError:
         f"its sound cannot be decoded: none of its {packets} packets is sound",
         where=str(path),
         fix="Get the file again; it may be encrypted.",
+    )
+
+
+def _promised_in_vain(kind: str, promised: int, path: Path) -> MediaError:
+    return MediaError(
+        f"the header promises {promised} packets of the {kind} track, none of which is there",
+        where=str(path),
+        fix="Get the file again.",
     )
 
 

@@ -155,7 +155,7 @@ def decode(
         if not pictures:
             raise MediaError("no picture could be decoded", where=str(path))
         if require_audio and sound.is_empty:
-            raise no_sound_in(heard, path)
+            raise no_sound_in(heard, audio.frames if audio else 0, path)
         if len(broken_s) > max(1, packets * DAMAGED_SHARE):
             raise MediaError(
                 f"{len(broken_s)} of {packets} packets are damaged, the first at {broken_s[0]:.1f} s"

@@ -258,7 +258,7 @@ def _decode_sound(path: Path, sound: Soundtrack) -> Iterator[None]:
                 damaged += 1
             yield
     if sound.is_empty:
-        raise no_sound_in(packets, path)
+        raise no_sound_in(packets, audio.frames, path)
     if damaged > max(1, packets * DAMAGED_SHARE):
         raise MediaError(
             f"{damaged} of {packets} packets of the sound are damaged",

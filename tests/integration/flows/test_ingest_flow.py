@@ -21,7 +21,7 @@ from tests.support.clips import make_clip
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.usefixtures("prefect_api", "quick_python"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 ROOT = Path(__file__).parents[3]

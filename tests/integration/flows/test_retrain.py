@@ -44,7 +44,7 @@ from tests.support.zygote import REAL_PYTHON
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.usefixtures("prefect_api", "quick_python"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 ROOT = Path(__file__).parents[3]

@@ -42,7 +42,7 @@ VALUES = [
     {"size": [6, 8], "counts": "x"}, {"size": [6, 8], "counts": [48]},
     "../x", "a\\b", "a/b", "é", "polygon", "mask", "bbox",
 ]  # fmt: skip
-LONGEST_S = 300 if settings.default.derandomize else 3000  # of the 500 changes of one format
+LONGEST_S = 900 if settings.default.derandomize else 3000  # of the 500 changes of one format
 
 NAMES = [
     "00007.png",

@@ -317,7 +317,7 @@ def test_the_masks_of_these_tests_have_pixels() -> None:
     assert area(encode(numbered(1, 0) > 0)) == area(polygon(0), HEIGHT, WIDTH) == 16
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(900)
 def test_a_pipe_that_nobody_writes_to_is_not_waited_for_and_a_device_not_read(tmp_path: Path) -> None:
     pipe, zeros = tmp_path / "pipe.txt", tmp_path / "zeros.json"
     os.mkfifo(pipe)

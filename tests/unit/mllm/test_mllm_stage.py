@@ -43,7 +43,7 @@ def test_without_an_endpoint_the_variants_are_scored_and_it_is_said_how_to_add_o
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()

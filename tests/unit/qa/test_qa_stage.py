@@ -227,7 +227,7 @@ def run_module(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
 

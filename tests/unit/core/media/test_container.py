@@ -131,9 +131,14 @@ def test_a_track_of_damaged_sound_and_one_without_any_are_told_apart(tmp_path: P
                 content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
     damaged.write_bytes(content)
     empty = make_clip_of_tracks(tmp_path / "empty.mkv", [None], container="matroska")
+    content = bytearray(make_clip_of_tracks(tmp_path / "torn.mp4", [440.0]).read_bytes())
+    at = content.rindex(b"stco") + 4  # where the chunks of the last track lie: says that there are none
+    content[at + 4 : at + 8] = bytes(4)
+    (torn := tmp_path / "torn.mp4").write_bytes(content)
     for path, said, problem in (
         (damaged, r"sound cannot be decoded: none of its \d+ packets", MediaProblem.CORRUPT),
         (empty, "the sound track is empty", MediaProblem.NO_AUDIO),
+        (torn, r"promises \d+ packets of the sound track, none of which", MediaProblem.CORRUPT),
     ):
         for read in (read_clip, partial(read_sound, rate_hz=16_000)):
             with pytest.raises(MediaError, match=said) as error:

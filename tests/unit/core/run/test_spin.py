@@ -49,7 +49,7 @@ def run(code: str, *arguments: str, **environment: str) -> "subprocess.Completed
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux watches processes"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(900),
 ]
 
 COMMAND = """

@@ -32,7 +32,8 @@ def test_lines_come_whole_and_bars_thinned(tmp_path: Path, monkeypatch: pytest.M
 
 def test_no_child_outlives_its_run(tmp_path: Path) -> None:
     code = (
-        "import subprocess, time\nprint(subprocess.Popen(['sleep', '60']).pid, flush=True)\ntime.sleep(60)\n"
+        "import subprocess, time\nprint(subprocess.Popen(['sleep', '3000']).pid, flush=True)\n"
+        "time.sleep(3000)\n"
     )
     runs = Children()
     with runs.start([sys.executable, "-c", code], tmp_path) as child:
@@ -40,7 +41,7 @@ def test_no_child_outlives_its_run(tmp_path: Path) -> None:
         grandchild = int(next(read_lines(child.stdout)))
         runs.end()
         assert child.poll() is not None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while Path(f"/proc/{grandchild}").exists() and time.monotonic() < deadline and not zombie(grandchild):
         time.sleep(0.05)
     assert not Path(f"/proc/{grandchild}").exists() or zombie(grandchild)
@@ -55,7 +56,7 @@ def test_a_grandchild_that_ignores_the_end_is_ended(tmp_path: Path, monkeypatch:
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "if pid := os.fork():\n"
         "    print(pid, flush=True); signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-        "time.sleep(60)\n"
+        "time.sleep(3000)\n"
     )
     start_s = time.monotonic()
     with (
@@ -64,7 +65,7 @@ def test_a_grandchild_that_ignores_the_end_is_ended(tmp_path: Path, monkeypatch:
     ):
         assert child.stdout is not None
         lines = list(read_lines(child.stdout))
-    assert time.monotonic() - start_s < 30  # it holds the pipe, too: the reader would wait for its end
+    assert time.monotonic() - start_s < 600  # it holds the pipe, too: the reader would wait for its end
     assert expired.is_set()
     assert not Path(f"/proc/{lines[0]}").exists() or zombie(int(lines[0]))
 

@@ -121,5 +121,5 @@ def test_an_address_is_fetched_through_a_server(
         family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
         for process in family:
             process.terminate()
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(family, timeout=600)
         server.wait()

@@ -267,7 +267,7 @@ def test_a_click_on_the_pages_timeline_goes_there(saved: Path, tmp_path: Path) -
     words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command = [CHROMIUM, *words, "--virtual-time-budget=8000", "--dump-dom", page.as_uri()]
     try:
-        shown = subprocess.run(command, capture_output=True, check=False, timeout=120).stdout
+        shown = subprocess.run(command, capture_output=True, check=False, timeout=600).stdout
     except subprocess.TimeoutExpired as late:  # it may stay after it has said everything
         shown = late.stdout or b""
     seen = re.search(rb'data-seen="([^"]*)"', shown)

@@ -189,7 +189,7 @@ def test_a_process_that_dies_or_hangs_ends_the_others() -> None:
     start = time.monotonic()
     results = run_together(hang, 2)
     assert results[0][0] == "AvisError" and "has been silent for 3 s" in results[0][1]
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 600
 
 
 def test_clips_that_do_not_divide() -> None:
