@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from components.core.run.process import end_with_parent
+from components.core.text.terminal import guard_terminal
 from pipelines.servers.services import services
 from pipelines.servers.setup import setup_of
 
@@ -19,4 +20,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
+    guard_terminal()
     main(sys.argv[1])

@@ -20,6 +20,7 @@ import ctypes, os, sys
 from components.core.run.engine import run_items
 from components.core.run.params import EngineParams
 from components.core.run.process import run_stage
+from components.train.params import TrainParams
 from components.train.processes.launch import launch
 
 def work():
@@ -27,7 +28,7 @@ def work():
     found = {o.key: o.value for o in run_items(os.getenv, names, engine=EngineParams(workers=2), label="")}
     print("worker", found["a"], found["b"], flush=True)
     own = "import os; print('process', os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
-    launch(["-c", own], 1)
+    launch(["-c", own], 1, TrainParams())
     ctypes.CDLL(sys.argv[1])  # says what it has read
 
 run_stage("demo", work)
