@@ -18,7 +18,7 @@ COMMANDS = {
     "models": ("predict", "retrain", "champion", "pretrain", "weights", "models", "mllm"),
     "results": ("results", "evaluate", "avsbench", "card"),
     "runs": ("profile", "check", "rebuild", "study", "runs", "ui"),
-    "servers": ("up", "down", "status", "logs", "storage", "doctor", "selftest", "deploy"),
+    "servers": ("up", "down", "status", "logs", "serve", "storage", "doctor", "selftest", "deploy"),
 }
 
 

@@ -104,11 +104,16 @@ def _predict_all(
         predict_one,
         items,
         engine=EngineParams(kind=engine.kind, workers=workers),
-        limits=Limits(memory=not any(Path(device).exists() for device in _GPUS)),
+        limits=Limits(memory=not has_gpu()),
         tally=lambda row: row.status,
         label="predict",
     ):
         yield outcome.value or _row(sources[outcome.key], outcome.kind, outcome.message)
+
+
+def has_gpu() -> bool:
+    """Whether there is one, whose driver maps what a limit of memory counts."""
+    return any(Path(device).exists() for device in _GPUS)
 
 
 def _that_fit(workers: int, wanted: Wanted) -> int:
