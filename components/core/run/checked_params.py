@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from components.core.run.errors import AvisError
@@ -59,8 +60,11 @@ def remember(stages: Collection[str], files: Iterable[Path], environment: Iterab
         "files": {str(path): _state(path) for path in sorted({*files, *own})},
         "environment": {name: _digest(name) for name in sorted(environment)},
     }
-    _file().parent.mkdir(parents=True, exist_ok=True)
-    write_json(_file(), verdict)
+    with suppress(
+        OSError
+    ):  # a disk that is full: it is checked again, and the stage says what it cannot write
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        write_json(_file(), verdict)
 
 
 def _is_checked(stage: str) -> bool:

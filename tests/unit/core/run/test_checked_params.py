@@ -1,5 +1,6 @@
 """Stages of one run pay once for the check of params.yaml, and for what changed since."""
 
+import errno
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,3 +68,15 @@ def test_mistakes_are_one_message(
     monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
     with pytest.raises(AvisError, match=message):
         require_checked_params("train@a")
+
+
+def test_a_full_disk_costs_the_memory_of_a_check_only(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checked_params, "write_json", full)
+    require_checked_params("train@a")
+    require_checked_params("train@a")
+    assert asked == ["train@a", "train@a"]
