@@ -22,7 +22,7 @@ from components.core.raw.index import read_raw_index
 from components.core.records.annotations import SPLITS, Video, read_annotations
 from components.core.run.engine import run_items
 from components.core.run.errors import AvisError
-from components.core.run.files import replace_file, safe_name, write_bytes
+from components.core.run.files import replace_file, replace_folder, safe_name, write_bytes
 from components.core.run.params import EngineParams
 from components.core.run.paths import Paths
 from components.core.storage.base import Store
@@ -87,14 +87,17 @@ def export(
             "there is nothing to export", where=str(paths.annotations), fix="Run the annotate stage first."
         )
     raw = open_store(storage.raw, paths.raw)
-    work = partial(_export_video, folder=folder, paths=paths, raw=raw, names=_raw_names(paths), embed=embed)
-    features = 0
-    for outcome in run_items(work, items, engine=engine or EngineParams(), label="export"):
-        if outcome.kind != "ok":
-            raise AvisError(outcome.message, where=outcome.key)
-        features += bool(outcome.value)
-    for split in counts:  # last: a split with its JSON is complete
-        write_bytes(folder / f"{split}.json", (paths.annotations / f"{split}.json").read_bytes())
+    with replace_folder(folder) as unfinished:  # who was killed can start again
+        work = partial(
+            _export_video, folder=unfinished, paths=paths, raw=raw, names=_raw_names(paths), embed=embed
+        )
+        features = 0
+        for outcome in run_items(work, items, engine=engine or EngineParams(), label="export"):
+            if outcome.kind != "ok":
+                raise AvisError(outcome.message, where=outcome.key)
+            features += bool(outcome.value)
+        for split in counts:
+            write_bytes(unfinished / f"{split}.json", (paths.annotations / f"{split}.json").read_bytes())
     return Exported(counts, features)
 
 

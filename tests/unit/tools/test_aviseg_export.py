@@ -130,3 +130,17 @@ def test_bad_frame_folders(paths: Paths, tmp_path: Path) -> None:
     }
     with pytest.raises(AvisError, match="no AVISeg download"):
         manifest_from_aviseg(tmp_path)
+
+
+def test_an_export_that_ends_early_leaves_no_folder(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("components.tools.aviseg_export.write_bytes", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export(tmp_path / "out", paths=paths)
+    assert not (tmp_path / "out").exists()
+    export(tmp_path / "out", paths=paths)
