@@ -1,5 +1,6 @@
 """Options that several commands take, and what they mean."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 
 _MODEL_SUFFIXES = (".pth", ".pt", ".ckpt", ".pkl", ".bin", ".safetensors")
+_COUNTER = ".num_batches_tracked"
 
 
 class Split(StrEnum):
@@ -113,3 +115,10 @@ def reading_of(
         clip_frames=clip_frames,
     )
     return Reading(choices, categories, short_side_px)
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Entries of a file that are no part of a network; the steps that norms counted, one for each, as a number."""
+    said = [name for name in names if not name.endswith(_COUNTER)]
+    counters = len(names) - len(said)
+    return ", ".join(said + [f"{counters} counters of norms ({_COUNTER[1:]})"] * (counters > 0))

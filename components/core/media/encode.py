@@ -17,6 +17,7 @@ _TICKS = Fraction(1, 90_000)  # holds all usual picture rates exactly
 # cpu-independent: otherwise the look-ahead reads past the end of a row, and bytes hang on what lies there
 _X264 = {"preset": "veryfast", "crf": "18", "x264-params": "cpu-independent=1"}
 _X264_QUICK = {**_X264, "preset": "ultrafast", "crf": "20"}  # a third of the time, up to three times the size
+_AAC_QUICK = {"aac_coder": "fast"}  # two fifths to two thirds of the time, at the same bit rate
 
 
 class VideoWriter:
@@ -56,7 +57,10 @@ class VideoWriter:
         self._audio = None
         if audio_rate_hz is not None:
             layout = "mono" if channels == 1 else "stereo"
-            self._audio = self._container.add_stream("aac", rate=audio_rate_hz, layout=layout)
+            options = dict(_AAC_QUICK) if quick else {}
+            self._audio = self._container.add_stream(
+                "aac", rate=audio_rate_hz, layout=layout, options=options
+            )
             self._audio.codec_context.bit_rate = 96_000 * channels
         self._audio_rate_hz = audio_rate_hz
         self._samples = 0

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import Audio, Take, reading_of
+from pipelines.commands.options import Audio, Take, left_out, reading_of
 
 models = typer.Typer(help="Files of weights: what they are; as ONNX.")
 
@@ -67,7 +67,7 @@ def inspect(
     for sentence in seen.notes:
         print(sentence)
     if seen.left:
-        print(f"left out, no part of the network: {', '.join(seen.left)}")
+        print(f"left out, no part of the network: {left_out(seen.left)}")
     print(
         f"fits not: {seen.different}"
         if seen.different

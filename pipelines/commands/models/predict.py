@@ -94,6 +94,7 @@ def predict(
             "name a VIDEO: a file, a folder, a manifest, an address, or - for standard input"
         )
     # paths first: a wrong one is said before torch is loaded
+    from components.core.run.process import imports_unwatched
     from components.tools.prediction.inputs import find_inputs
 
     kinds = tuple(saver.name for saver in chosen_savers(save or []))
@@ -103,13 +104,14 @@ def predict(
         if audio_weights is not None and not audio_weights.is_file():
             raise AvisError("there are no weights", where=str(audio_weights), fix="Correct --audio-weights.")
 
-        from components.core.inference.params import PredictParams
-        from components.core.run.params import EngineParams, read_block
-        from components.core.video.any_model import examine
-        from components.extract.params import ExtractParams
-        from components.ingest.params import IngestParams
-        from components.tools.prediction.one_video import Wanted
-        from components.tools.prediction.run import TABLE, predict_videos
+        with imports_unwatched():
+            from components.core.inference.params import PredictParams
+            from components.core.run.params import EngineParams, read_block
+            from components.core.video.any_model import examine
+            from components.extract.params import ExtractParams
+            from components.ingest.params import IngestParams
+            from components.tools.prediction.one_video import Wanted
+            from components.tools.prediction.run import TABLE, predict_videos
 
         override = {"score_threshold": threshold, "most_tracks": most}
         params = read_block(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from components.core.run.errors import AvisError
-from pipelines.commands.options import Take
+from pipelines.commands.options import Take, left_out
 
 PARTS = ("backbone.network.", "pixel_decoder.", "frame_decoder.", "video_module.", "audio_encoder.")
 
@@ -63,6 +63,6 @@ def weights(
     for sentence in (*read.choices, *read.notes):
         print(sentence)
     if outside:
-        print(f"left out, no part of the network: {', '.join(outside)}")
+        print(f"left out, no part of the network: {left_out(outside)}")
     if unknown := [name for name in renamed if name not in known]:
         print(f"left out, of no known name: {', '.join(unknown)}")

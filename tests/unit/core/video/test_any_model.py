@@ -114,6 +114,10 @@ def test_inspect_prints_what_a_file_is(released: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["models", "inspect", str(folder)])
     assert done.exit_code == 0 and "categories (2): horn, bell" in done.output
     state = torch.load(released)["model"]
+    steps = {f"backbone.res2.{k}.norm.num_batches_tracked": torch.tensor(9) for k in range(53)}
+    torch.save(state | steps, tmp_path / "steps.pth")
+    done = CliRunner().invoke(app, ["models", "inspect", str(tmp_path / "steps.pth"), "--heads", "2"])
+    assert "avism_criterion.empty_weight, 53 counters of norms (num_batches_tracked)\n" in done.output
     del state["sem_seg_head.predictor.decoder_norm.bias"]
     torch.save(state, tmp_path / "less.pth")
     done = CliRunner().invoke(app, ["models", "inspect", str(tmp_path / "less.pth"), "--heads", "2"])
