@@ -118,7 +118,7 @@ def reading_of(
 
 
 def left_out(names: Sequence[str]) -> str:
-    """Entries of a file that are no part of a network; the steps that norms counted, one for each, as a number."""
+    """Entries that are no part of a network; the steps that norms counted, one for each, as a number."""
     said = [name for name in names if not name.endswith(_COUNTER)]
     counters = len(names) - len(said)
     return ", ".join(said + [f"{counters} counters of norms ({_COUNTER[1:]})"] * (counters > 0))

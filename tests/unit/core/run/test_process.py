@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -5,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from components.core.run.process import imports_unwatched
 
 ROOT = Path(__file__).parents[4]
 HEAD = """
@@ -120,3 +123,12 @@ def test_two_runs_of_one_stage_in_a_checkout_are_not_at_work_at_once(
     waits = start("print('after it')")
     first.communicate("\n", timeout=600)
     assert waits.communicate(timeout=600) == ("after it\n", "") and waits.returncode == 0
+
+
+def test_the_collector_is_at_work_again_after_imports() -> None:
+    gc.unfreeze()
+    with pytest.raises(ImportError), imports_unwatched():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled() and gc.get_freeze_count() > 0
+    gc.unfreeze()
