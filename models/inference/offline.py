@@ -35,9 +35,9 @@ from models.networks.tpavi.tpavi import Tpavi
 
 CHUNK_FRAMES = 18  # as published
 # Mask features of so many frames (4 chunks; 566 MB of the published model at 640x360) or bytes are kept:
-# a minute needs one pass, and a longer clip hardly more memory, whatever the model.
+# a minute needs one pass (88 MB of the demo's model), a longer clip hardly more memory, whatever the model.
 KEPT_FRAMES = 72
-KEPT_BYTES = 200_000_000
+KEPT_BYTES = 100_000_000
 
 R = TypeVar("R")
 

@@ -349,7 +349,7 @@ def _label_place(
     picture_size: tuple[int, int],
     taken: list[tuple[int, int, int, int]],
 ) -> tuple[Box, Picture, Mask]:
-    """Where a label goes, and of it what lies in the picture: above a piece, below labels that stand there.
+    """Where a label goes, and of it what lies in the picture: above a piece, clear of labels there.
 
     piece: the largest of the mask: left, top, width, height. picture_size: height and width.
     taken: boxes of labels, this one's is added.
@@ -359,11 +359,14 @@ def _label_place(
     height, width = picture_size
     left = max(0, min(round(piece[0] + (piece[2] - 1 - label_width) / 2), width - label_width))
     top = max(0, piece[1] - size - 7)
-    box = (left, top, left + label_width, top + label_height)
-    while any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
-        top += size + 6
-        box = (left, top, left + label_width, top + label_height)
-    taken.append(box)
+    beside = [t for t in taken if left < t[2] and t[0] < left + label_width]
+    step = size + 6  # down to the picture's edge, then up
+    places = [*range(top, height - label_height + 1, step), *range(top - step, -1, -step)]
+    free = (
+        place for place in places if not any(place < t[3] and t[1] < place + label_height for t in beside)
+    )
+    top = next(free, top)
+    taken.append((left, top, left + label_width, top + label_height))
     part = np.s_[: max(0, height - top), : width - left]
     return np.s_[top : top + label_height, left : left + label_width], drawn[part], inside[part]
 

@@ -107,3 +107,13 @@ def test_a_label_stands_at_the_largest_piece() -> None:
     mask[150:152, 5:7] = mask[100:180, 500:560] = True
     drawn = draw_masks(np.zeros((200, 600, 3), np.uint8), [mask], ["dog"], [RED])
     assert drawn[85:95, 500:560].any() and not drawn[:140, :450].any()
+
+
+def test_labels_of_objects_at_the_bottom_stay_in_the_picture() -> None:
+    mask = np.zeros((200, 600), bool)
+    mask[185:199, 200:400] = True
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]
+    drawn = draw_masks(np.zeros((200, 600, 3), np.uint8), [mask] * 4, ["dog", "cow", "cat", "owl"], colours)
+    above = drawn[:183]
+    backs = [int((above == colour).all(2).sum()) for colour in colours]
+    assert min(backs) > 200
