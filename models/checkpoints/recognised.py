@@ -22,6 +22,7 @@ from models.weight_files.checkpoint_file import require_same_entries
 from models.weight_files.contents import Take
 
 Audio = Literal["features", "vggish", "none"]
+_IN_ALL = ("backbone.", "audio_encoder.")  # whatever the network: what tells nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +111,10 @@ def recognise(path: Path, choices: Choices | None = None) -> Recognised:
     if read.backbone is not None:
         raise ValueError(f"{path} holds a backbone ({read.backbone}) only, which finds nothing by itself")
     if not read.has_decoder:
+        names = sorted([*tensors, *read.left], key=lambda name: name.startswith(_IN_ALL))
         raise ValueError(
             f"{path} is of another task or of a network that is not known here: its entries are called "
-            f"{', '.join([*tensors, *read.left][:3])}, …; known are AVISM, ACVIS, H2S and TPAVI"
+            f"{', '.join(names[:3])}, …; known are AVISM, ACVIS, H2S and TPAVI"
         )
     assumed = [*read.choices]
     heads = _heads(tensors, choices, path, ours=not published)

@@ -124,7 +124,7 @@ def inspect_file(file: Path, reading: Reading | None = None) -> Recognised:
     if not reading.categories:
         return seen
     names, count = _names(reading.categories), seen.settings.get("categories")
-    if len(names) != count:
+    if count is not None and len(names) != count:  # without a class head, what is missing is said instead
         raise AvisError(
             f"--categories names {len(names)} categories, the class head of {file} has {count}",
             where=reading.categories,

@@ -59,7 +59,7 @@ def _write(folder: Path, found: VideoTracks) -> None:
     title = found.name + (", predicted without hearing it" if found.is_deaf else "")
     mark_held = picture_rate_hz > found.rate_hz
     if mark_held and drawn:
-        title += "; dotted: mask of the nearest computed picture"
+        title += "; dotted: held masks"
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         reader = ClipReader(

@@ -81,6 +81,10 @@ def test_what_is_no_model_is_one_message(
     torch.save({"weights": Runs()}, "code.pth")
     Path("text.pth").write_text("<html>sign in</html>")
     torch.save({"conv.weight": torch.zeros(1)}, "other.pth")
+    state = torch.load(released)["model"]
+    headless = {name.replace("sem_seg_head", "head"): x for name, x in state.items()}
+    torch.save(headless, "headless.pth")
+    torch.save({name.replace("avism_module", "clips"): x for name, x in headless.items()}, "spelling.pth")
     for name, message in (
         ("none.pth", "there is no such model"),
         ("half.pth", "half.pth is damaged.* its end is missing"),
@@ -88,9 +92,13 @@ def test_what_is_no_model_is_one_message(
         ("code.pth", "holds no parameters by name|holds more than tensors"),
         ("text.pth", "text.pth is damaged.* a web page"),
         ("other.pth", "of another task"),
+        ("spelling.pth", "its entries are called (head|clips)"),
+        ("headless.pth", "cannot be used: .*missing"),
     ):
         with pytest.raises(AvisError, match=message):
-            load_any(Path(name), PARAMS)
+            load_any(
+                Path(name), PARAMS, Reading(TWO if name == "headless.pth" else Choices(), "bell,horn,dog")
+            )
     with pytest.raises(AvisError, match=r"3 ways: .*--heads"):
         load_any(released, PARAMS)
     assert not Path("ran").exists()
