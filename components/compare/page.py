@@ -43,6 +43,9 @@ QUESTIONS = (
 )
 """Columns of the table of who, when and where: key in data/mllm/metrics.json, title."""
 
+BARS = ("category_f1", "second_category_f1", "box_fsla", "refer_accuracy", "order_accuracy")
+"""Those that the plot shows."""
+
 ERROR = "count_mae"
 """The one that counts objects, not percent, and where less is better."""
 
@@ -60,6 +63,8 @@ class Comparison:
     """The variants; the first is the one that the others are compared with."""
     answers: Mapping[str, Mapping[str, float]]
     """Source -> metric, of data/mllm/metrics.json."""
+    answer_details: Mapping[str, Mapping[str, Any]]
+    """Source -> its intervals and differences, of data/mllm/scores.json."""
     annotations: AnnotationSet
     strips: Sequence[Strip]
     differences: Mapping[str, Differences]
@@ -105,6 +110,8 @@ def render(comparison: Comparison) -> str:
         question_columns=[title for _, title in QUESTIONS],
         error_column=dict(QUESTIONS)[ERROR],
         sources=sources,
+        segmented=_segmented(comparison),
+        answer_bars=_answer_bars(comparison),
         has_language_models=any(is_language_model(source["name"], models) for source in sources),
         clips=comparison.strips,
         gains=_gains(comparison),
@@ -183,18 +190,67 @@ def _sources(comparison: Comparison) -> list[dict[str, Any]]:
         cells.column([values.get(key) for values in metrics], less_is_better=key == ERROR, compare=False)
         for key, _ in QUESTIONS
     ]
+    details = [comparison.answer_details.get(name, {}) for name in names]
     return [
         {
             "name": name,
             "colour": charts.colour(place) if name in variants else "#cbd5e1",
             "scores": scores,
+            "intervals": [found.get("intervals", {}).get(key) for key, _ in QUESTIONS],
+            "gaps": [_gap(found.get("differences", {}).get(key), key) for key, _ in QUESTIONS],
             "note": _note(values) if name not in variants else "",
             "invalid": f"{values['invalid']:.0f} of {values['questions']:.0f}"
             if "invalid" in values
             else DASH,
         }
-        for place, (name, values, scores) in enumerate(zip(names, metrics, cells.rows(columns), strict=True))
+        for place, (name, values, scores, found) in enumerate(
+            zip(names, metrics, cells.rows(columns), details, strict=True)
+        )
     ]
+
+
+def _gap(found: Mapping[str, Any] | None, key: str) -> dict[str, Any] | None:
+    """A difference to the first variant, on the clips that both have, and whether it is clearly good or bad."""
+    if found is None:
+        return None
+    low, high = found["interval"] or (None, None)
+    direction = "" if low is None or low <= 0 <= high else "up" if (low > 0) != (key == ERROR) else "down"
+    return {"value": found["difference"], "low": low, "high": high, "direction": direction}
+
+
+def _segmented(comparison: Comparison) -> list[dict[str, Any]]:
+    """Variants, and language models whose boxes became masks; nothing without such."""
+    columns = [f"{protocol}_{name}" for protocol, names in SCORES.items() for name in names]
+    found = {
+        f"{source} + SAM": values
+        for source, values in comparison.answers.items()
+        if any(column in values for column in columns)
+    }
+    if not found:
+        return []
+    masks = {
+        model.name: {
+            f"{p}_{name}": model.scores[p].get(name) for p, names in SCORES.items() for name in names
+        }
+        for model in comparison.models
+    }
+    rows = [{name: values.get(name) for name in columns} for values in (*masks.values(), *found.values())]
+    table = cells.rows([cells.column([row[name] for row in rows], compare=False) for name in columns])
+    return [{"name": name, "scores": row} for name, row in zip((*masks, *found), table, strict=True)]
+
+
+def _answer_bars(comparison: Comparison) -> list[str]:
+    """Who, when and where by source; none where no language model was asked."""
+    if not any(is_language_model(name, comparison.models) for name in comparison.answers):
+        return []
+    shown = (*(model.name for model in comparison.models), "baseline/frequent", "baseline/chance")
+    values = {
+        name: {title: values.get(key) for key, title in QUESTIONS if key in BARS}
+        for name, values in comparison.answers.items()
+        if name in shown or is_language_model(name, comparison.models)
+    }
+    titles = [title for key, title in QUESTIONS if key in BARS]
+    return [charts.bar_chart(values, titles, title="who, when and where, by source", y_label="%")]
 
 
 def is_language_model(source: str, models: Sequence[Model]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from components.compare.differences import differences
 from components.compare.gains import Gain, gains_over_start
@@ -75,6 +76,7 @@ def _write(
         dataset=dataset,
         models=models,
         answers=answers,
+        answer_details=_answer_details(paths),
         annotations=annotations,
         strips=_strips(models, annotations, params, paths),
         taught=_taught(models, gains, annotations, params, paths),
@@ -109,6 +111,14 @@ def _answers(paths: Paths) -> dict[str, dict[str, float]]:
     if not all(isinstance(values, dict) for values in answers.values()):
         raise AvisError("not a metric -> value table per source", where=str(path), fix="Run: dvc repro mllm")
     return answers
+
+
+def _answer_details(paths: Paths) -> dict[str, dict[str, Any]]:
+    path = paths.mllm / "scores.json"
+    try:
+        return dict(read_json(path, "mllm")["sources"])
+    except (KeyError, TypeError, ValueError):
+        raise AvisError("it names no sources", where=str(path), fix="Run: dvc repro mllm") from None
 
 
 def _strips(

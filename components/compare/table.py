@@ -90,4 +90,9 @@ def _differences(differences: Differences) -> dict[str, object]:
 
 
 def _prefixed(values: Mapping[str, float]) -> dict[str, object]:
-    return {f"mllm_protocol_{metric}": value for metric, value in values.items()}
+    """Scores of masks that boxes became are in the columns of the mask models' scores."""
+    of_masks = tuple(f"{protocol}_" for protocol in PROTOCOLS)
+    return {
+        metric if metric.startswith(of_masks) else f"mllm_protocol_{metric}": value
+        for metric, value in values.items()
+    }

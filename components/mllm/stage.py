@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean
 
 from components.core.records.annotations import AnnotationSet, Track, read_annotations, tracks_by_video
+from components.core.records.masks import Segmentation
 from components.core.records.results import Result, read_results, write_results
-from components.core.reports.page import render_page
 from components.core.run.errors import AvisError
-from components.core.run.files import write_json, write_text
+from components.core.run.files import write_json
 from components.core.run.paths import Paths
 from components.core.storage.mirror import with_local_media
 from components.core.tracking.run import continue_run, training_run
@@ -22,6 +22,7 @@ from components.mllm.baselines import PREFIX as BASELINE
 from components.mllm.baselines import baselines
 from components.mllm.choices import Choice, choices_of, chosen, guesses
 from components.mllm.interview import NO_REPLY, Exam, Interview, Record, interview
+from components.mllm.pages import TRUTH, write_pages
 from components.mllm.params import EndpointParams, MllmParams, Modality
 from components.mllm.probe import METRICS
 from components.mllm.requests.message import Clip
@@ -43,7 +44,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     Writes data/mllm/<model>/answers.jsonl (kept: answers cost money), data/mllm/metrics.json: source name ->
     metric -> value; a language model is one source per modality, `<model>/<modality>`; and scores.json: each
     source's intervals over clips, its scores by category, and its differences to the first variant.
-    report.html shows every answer with its text, clip by clip.
+    report.html shows the scores and the clips, clips/<clip>.html all that was said of one, with its text.
 
     Raises:
         AvisError: an input is missing or malformed, or an endpoint cannot be asked.
@@ -54,8 +55,11 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     sources: dict[str, Scored] = {}
     rows: dict[str, list[Record]] = {video: [] for video in sorted(truth)}
     metrics: dict[str, dict[str, float]] = {}
+    tracks = {TRUTH: _by_video(annotations.tracks)}
     for variant in variants:
-        answers = _from_predictions(paths.predictions(variant) / "results.json", annotations)
+        results = _predictions(paths.predictions(variant) / "results.json", annotations)
+        tracks[variant] = _by_video(results)
+        answers = _heard(annotations, results)
         said = {choice: chosen(choice, answers[choice.video]) for choice in choices}
         sources[variant] = scored(truth, [answers], categories, chosen=[said])
         for video, answer in answers.items():
@@ -80,16 +84,6 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
     for endpoint in params.models:
         metrics |= _examine(endpoint, params, exam, sources, rows, segment, annotations, paths)
     write_json(paths.mllm / "metrics.json", metrics)
-    clips = [
-        {
-            "name": video,
-            "truth": truth[video],
-            "choices": [choice for choice in choices if choice.video == video],
-            "rows": rows[video],
-        }
-        for video in rows
-    ]
-    write_text(paths.mllm / "report.html", render_page("mllm/report.html", clips=clips))
     reference = sources[variants[0]] if variants else None
     details = {
         name: {
@@ -101,6 +95,7 @@ def mllm(params: MllmParams, variants: Sequence[str], paths: Paths) -> dict[str,
         for name, found in sources.items()
     }
     write_json(paths.mllm / "scores.json", {"reference": next(iter(variants), None), "sources": details})
+    write_pages(paths, annotations, truth, choices, rows, tracks, metrics, has_media=bool(params.models))
     return metrics
 
 
@@ -167,7 +162,7 @@ def _choices(annotations: AnnotationSet) -> list[Choice]:
     ]
 
 
-def _from_predictions(path: Path, annotations: AnnotationSet) -> dict[str, Sounding]:
+def _predictions(path: Path, annotations: AnnotationSet) -> list[Result]:
     """Every predicted track counts, as in the stage `evaluate`; `predict` has left out the weak ones."""
     videos = {video.id: video for video in annotations.videos}
     results = read_results(path)
@@ -184,7 +179,14 @@ def _from_predictions(path: Path, annotations: AnnotationSet) -> dict[str, Sound
                 where=f"{path}, row {row}",
                 fix="Predict again: these predictions belong to other annotations.",
             )
-    return _heard(annotations, results)
+    return results
+
+
+def _by_video(objects: Sequence[Track | Result]) -> dict[int, list[tuple[int, Sequence[Segmentation]]]]:
+    found: dict[int, list[tuple[int, Sequence[Segmentation]]]] = defaultdict(list)
+    for one in objects:
+        found[one.video_id].append((one.category_id, one.segmentations))
+    return found
 
 
 def _heard(annotations: AnnotationSet, tracks: Sequence[Track | Result]) -> dict[str, Sounding]:

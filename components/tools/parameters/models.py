@@ -98,8 +98,8 @@ def names_of_models(facts: Facts, mllm: MllmParams, variants: Variants) -> Itera
             yield facts.mistake(
                 place, f"{model.name!r} is the name of a variant", "Choose another: tables name both."
             )
-        elif model.name in ("metrics.json", "scores.json", "report.html"):
-            yield facts.mistake(place, f"data/mllm/{model.name} is a file of the scores", "Choose another.")
+        elif model.name in ("metrics.json", "scores.json", "report.html", "clips"):
+            yield facts.mistake(place, f"data/mllm/{model.name} is of the scores", "Choose another.")
         elif model.name == "baseline":
             yield facts.mistake(place, "the baselines have this name in the tables", "Choose another.")
 

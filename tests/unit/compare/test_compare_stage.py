@@ -146,11 +146,25 @@ def make_results(root: Path) -> Paths:
         "deaf": {"category_f1": 70.0, "clips": 3.0},
         "baseline/silent": {"category_f1": 0.0, "clips": 3.0},
         "listener/audio": {
-            **{"category_f1": 95.0, "questions": 3.0, "invalid": 1.0, "hears": 1.0, "sees": 0.0},
+            **{
+                "category_f1": 95.0,
+                "corrected_FSLA": 12.5,
+                "questions": 3.0,
+                "invalid": 1.0,
+                "hears": 1.0,
+                "sees": 0.0,
+            },
             **{"tells_time": 0.0, "refused": 2, "latency_s": 2.0},
         },
     }
     write_json(paths.mllm / "metrics.json", answers)
+    gap = {"difference": -50.0, "interval": [-60.0, -40.0], "clips": 3}
+    unclear = {"difference": 5.0, "interval": [-1.0, 11.0], "clips": 3}
+    details = {
+        "intervals": {"category_f1": [90.5, 99.5]},
+        "differences": {"category_f1": unclear, "frame_accuracy": gap, "count_mae": gap},
+    }
+    write_json(paths.mllm / "scores.json", {"reference": "seeing", "sources": {"listener/audio": details}})
     return paths
 
 
@@ -239,6 +253,19 @@ def test_scores_best_marks_and_differences(shown):
     assert "[\N{MINUS SIGN}40.0 … \N{MINUS SIGN}20.0]" in text
     assert len(re.findall("\\[[+\N{MINUS SIGN}]\\d+\\.\\d … [+\N{MINUS SIGN}]\\d+\\.\\d\\]", text)) == 8
     assert "1 of 3" in text and "blind, timeless, 2 refused, 2.0 s a clip" in text
+
+
+def test_answers_have_intervals_differences_and_a_plot(shown):
+    _, _, section = shown.html.partition('<section id="who">')
+    section = section.partition("</section>")[0]
+    assert "[90.5 … 99.5]" in section and 'aria-label="who, when and where, by source"' in section
+    minus = "\N{MINUS SIGN}"
+    assert f'<small class="down">{minus}50.0<br>' in section  # clearly worse
+    assert f'<small class="up">{minus}50.00<br>' in section  # fewer errors are better
+    assert '<small class="">+5.0<br>' in section  # not outside the noise
+    assert "listener/audio + SAM" in section
+    row = list(csv.DictReader((shown.paths.comparison / "table.csv").open()))[3]
+    assert row["corrected_FSLA"] == "12.5" and "mllm_protocol_corrected_FSLA" not in row
 
 
 def test_a_phone_shows_a_row_as_a_block_whose_cells_name_their_column(shown):
@@ -468,6 +495,7 @@ def test_the_same_results_give_the_same_page(shown):
         ("model/deaf/history.csv", "train@deaf"),
         ("predictions/deaf/timing.json", "predict@deaf"),
         ("mllm/metrics.json", "mllm"),
+        ("mllm/scores.json", "mllm"),
         ("media/audio/clip2.wav", "extract"),
         ("media/frames/clip2/00002.jpg", "extract"),
     ],
@@ -489,6 +517,7 @@ def test_a_missing_result_says_which_stage_makes_it(paths, missing, stage):
         ("evaluation/deaf/per_clip.csv", b"\xff\xfe", r"not valid CSV.*per_clip.*evaluate@deaf"),
         ("evaluation/deaf/counts.safetensors", b"\x00" * 20, r"not the counts.*evaluate@deaf"),
         ("mllm/metrics.json", "{", "not valid JSON"),
+        ("mllm/scores.json", "{}", "names no sources"),
     ],
 )
 def test_a_malformed_result_is_named(paths, file, content, says):

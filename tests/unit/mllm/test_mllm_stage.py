@@ -83,18 +83,17 @@ def test_a_language_model_is_scored_beside_the_variants(workplace, server: Serve
     assert heard["hears"] == 1.0 and heard["invalid"] == heard["no_reply"] == 0.0
     assert heard["cost_usd"] == pytest.approx(4 * (1000 * 2.0 + 100 * 10.0) / 1e6)
     assert "box_fsla" not in values["listener/audio"] and values["listener/audio"]["invalid"] == 1.0
-    page = (workplace / "data" / "mllm" / "report.html").read_text()
-    assert "&lt;b&gt;Dogs?&lt;/b&gt;" in page and "<b>Dogs?" not in page
-    _, first, *_, last = page.split("<h2>")
-    assert (
-        first.count("dog \N{MULTIPLICATION SIGN}1 in seconds 0\N{EN DASH}1") == 6
-        and first.count("<details>") == 3
-    )  # truth, two variants, three modalities
-    assert (
-        "violin \N{MULTIPLICATION SIGN}1 in seconds 0\N{EN DASH}1" in last
-        and "no valid answer (there is no JSON object" in last
-        and "silent" in last
-    )
+    report = (workplace / "data" / "mllm" / "report.html").read_text()
+    assert "listener/audio" in report and report.count('<a href="clips/clip') == 4
+    assert report.count("tag good") == 4 * 5 - 2 - 1 and report.count("? listener") == 1  # poor has half
+    first, last = ((workplace / "data" / "mllm" / "clips" / f"clip{k}.html").read_text() for k in (0, 3))
+    dog = "dog \N{MULTIPLICATION SIGN}1 in seconds 0\N{EN DASH}1"
+    assert first.count(dog) == 6 and first.count("<details>") == 3  # truth, two variants, three modalities
+    # three pictures each of the truth, the variants, and the modalities that see
+    assert first.count("data:image/jpeg") == 3 * 5
+    assert "&lt;b&gt;Dogs?&lt;/b&gt;" in last and "<b>Dogs?" not in last
+    assert "violin \N{MULTIPLICATION SIGN}1 in seconds 0\N{EN DASH}1" in last
+    assert "no valid answer (there is no JSON object" in last and "silent" in last
     asked = len(server.requests)
     written = (workplace / "data" / "mllm" / "metrics.json").read_bytes()
     run_stage(workplace, [model | prices])
@@ -189,5 +188,5 @@ def test_a_full_disk_under_the_answers_is_named_and_none_of_them_is_lost(
 )
 def test_seconds_are_shown_as_stretches(seconds: list[int], said: str) -> None:
     truth = SimpleNamespace(counts={"dog": 1}, seconds={"dog": set(seconds)})
-    page = render_page("mllm/report.html", clips=[{"name": "a", "truth": truth, "choices": [], "rows": []}])
+    page = render_page("mllm/report.html", clips=[{"name": "a", "truth": truth, "rows": []}], bar="")
     assert f"in seconds {said}<" in page

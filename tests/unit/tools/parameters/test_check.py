@@ -122,7 +122,7 @@ def test_a_profile_lacks_nothing_but_its_data_and_its_weights(profile: str) -> N
             {"mllm": {"models": [{**MODEL, "name": "avism"}]}},
             r"mllm.models.0.name: 'avism' is the name of a var",
         ),
-        ({"mllm": {"models": [{**MODEL, "name": "scores.json"}]}}, r"data/mllm/scores.json is a file"),
+        ({"mllm": {"models": [{**MODEL, "name": "scores.json"}]}}, r"data/mllm/scores.json is of the"),
         ({"mllm": {"models": [{**MODEL, "name": "baseline"}]}}, r"the baselines have this name"),
         ({"mllm": {"models": [MODEL, MODEL]}}, r"^mllm: two models share a name: gpt, gpt"),
         (
