@@ -210,11 +210,13 @@ def _sources(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _gap(found: Mapping[str, Any] | None, key: str) -> dict[str, Any] | None:
-    """A difference to the first variant, on the clips that both have, and whether it is clearly good or bad."""
+    """A difference to the first variant, on the clips that both have, and whether it is clear."""
     if found is None:
         return None
     low, high = found["interval"] or (None, None)
-    direction = "" if low is None or low <= 0 <= high else "up" if (low > 0) != (key == ERROR) else "down"
+    direction = ""
+    if low is not None and high is not None and (low > 0 or high < 0):
+        direction = "up" if (low > 0) != (key == ERROR) else "down"
     return {"value": found["difference"], "low": low, "high": high, "direction": direction}
 
 
@@ -229,13 +231,11 @@ def _segmented(comparison: Comparison) -> list[dict[str, Any]]:
     if not found:
         return []
     masks = {
-        model.name: {
-            f"{p}_{name}": model.scores[p].get(name) for p, names in SCORES.items() for name in names
-        }
+        model.name: {f"{p}_{name}": value for p in SCORES for name, value in model.scores[p].items()}
         for model in comparison.models
     }
-    rows = [{name: values.get(name) for name in columns} for values in (*masks.values(), *found.values())]
-    table = cells.rows([cells.column([row[name] for row in rows], compare=False) for name in columns])
+    rows = [*masks.values(), *found.values()]
+    table = cells.rows([cells.column([row.get(name) for row in rows], compare=False) for name in columns])
     return [{"name": name, "scores": row} for name, row in zip((*masks, *found), table, strict=True)]
 
 

@@ -203,7 +203,9 @@ def test_the_page_needs_no_network_and_no_other_file(shown):
     page = shown.page
     assert page.sources and all(source.startswith("data:") for source in page.sources)
     for link in page.links:
-        assert link.startswith(("#", "../evaluation/", "table.csv", "http://127.0.0.1:5000/#/")), link
+        assert link.startswith(
+            ("#", "../evaluation/", "../mllm/report.html", "table.csv", "http://127.0.0.1:5000/#/")
+        ), link
     assert "link" not in page.tags  # no style sheet from elsewhere
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
@@ -251,7 +253,9 @@ def test_scores_best_marks_and_differences(shown):
     # per clip: -20, -40, -40; with three clips, the randomisation test can see nothing
     assert re.search("p = 0\\.2\\d+", text)
     assert "[\N{MINUS SIGN}40.0 … \N{MINUS SIGN}20.0]" in text
-    assert len(re.findall("\\[[+\N{MINUS SIGN}]\\d+\\.\\d … [+\N{MINUS SIGN}]\\d+\\.\\d\\]", text)) == 8
+    assert (
+        len(re.findall("\\[[+\N{MINUS SIGN}]\\d+\\.\\d … [+\N{MINUS SIGN}]\\d+\\.\\d\\]", text)) == 8 + 2
+    )  # of answers
     assert "1 of 3" in text and "blind, timeless, 2 refused, 2.0 s a clip" in text
 
 
