@@ -60,7 +60,7 @@ def write_pages(
                 seconds=seconds,
                 strips=_strips(video, seconds, tracks, rows[video.name], annotations, paths),
             )
-            write_text(folder / f"{video.name}.html", page)
+            (folder / f"{video.name}.html").write_text(page, encoding="utf-8")
     bar = charts.bar_chart(
         {
             source: {title: values.get(name) for name, title in PLOTTED.items()}

@@ -95,7 +95,9 @@ def replace_folder(path: Path) -> Iterator[Path]:
         else:
             temporary.rename(path)
         _sync(path.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
