@@ -65,6 +65,7 @@ def write_pages(
         {
             source: {title: values.get(name) for name, title in PLOTTED.items()}
             for source, values in metrics.items()
+            if source not in ("baseline/everything", "baseline/silent")
         },
         [title for name, title in PLOTTED.items() if any(name in values for values in metrics.values())],
         title="who, when and where, by source",

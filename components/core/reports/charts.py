@@ -177,6 +177,13 @@ def _of_the_page(svg: str, title: str) -> str:
 
 
 def _legend(axes: Any, drawn: Sequence[Any], names: Sequence[str]) -> None:
+    longest = max(map(len, names), default=0)
+    columns = min(8, max(1, 150 // (longest + 7)))  # more would take the width from the axes
     axes.legend(
-        drawn, [*map(plain, names)], loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, borderaxespad=0.2
+        drawn,
+        [*map(plain, names)],
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
     )
