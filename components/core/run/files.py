@@ -57,6 +57,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _name(error: BaseException, path: Path) -> None:
+    """Name `path` in an error of the system that names no file, as that of a write that found no room."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = os.fspath(path)
+
+
 @contextmanager
 def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and becomes `path`, else it is removed.
@@ -72,8 +78,7 @@ def replace_file(path: Path, suffix: str = "") -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = os.fspath(path)  # of a write that found no room the system does not say it
+        _name(error, path)
         temporary.unlink(missing_ok=True)
         raise
 
@@ -96,8 +101,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
         _sync(path.parent)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = os.fspath(path)
+        _name(error, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 

@@ -15,10 +15,11 @@ pytestmark = [
 ]
 
 COMMAND = """
-import subprocess, sys, threading
+import signal, subprocess, sys, threading
 from prefect.server.api.server import SubprocessASGIServer
 from pipelines.commands.temporary_server import TemporaryServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # what else the command started is not ours to end
 SubprocessASGIServer._run_uvicorn_command = lambda self: subprocess.Popen(
     ["sh", "-c", "trap '' TERM; exec 3<>$0; echo serves; read l <&3; echo $l; read l <&3", sys.argv[1]])

@@ -115,6 +115,7 @@ def test_who_may_not_and_what_is_no_video_is_refused(served: Served) -> None:
 def test_owners_take_turns_and_none_has_more_than_his_share(served: Served) -> None:
     held = served.post("hang")
     served.wait(held, "running")
+    wait_until(lambda: (served.folder / "order").exists(), 300, "its worker has not begun")
     mine = [served.post(f"a{number}") for number in range(3)]
     assert served.post("a3")["code"] == 429  # four of mine
     theirs = [served.post(f"b{number}", "b") for number in range(3)]
