@@ -1,9 +1,12 @@
+import errno
 import hashlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,22 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         raise RuntimeError
     assert [file.name for file in path.iterdir()] == ["second"]
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("replace", [replace_file, replace_folder])
+def test_only_an_error_of_the_system_that_names_no_file_gets_a_name(
+    replace: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    with pytest.raises(OSError, match="full") as caught, replace(path):
+        raise OSError(errno.ENOSPC, "full")
+    assert caught.value.filename == str(path)
+    with pytest.raises(OSError, match="full") as caught, replace(path) as temporary:
+        raise OSError(errno.ENOSPC, "full", str(temporary / "x"))
+    assert caught.value.filename == str(temporary / "x")
+    with pytest.raises(OSError) as caught, replace(path):
+        raise OSError("the words of a library")
+    assert str(caught.value) == "the words of a library"
 
 
 def test_leftovers_of_a_killed_process_are_found(tmp_path: Path) -> None:
